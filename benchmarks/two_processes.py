@@ -95,7 +95,7 @@ def output(process):
 
 
 def seconds_per_step(table):
-    return float(re.search(r'train on +\d+ +[\d.]+ +([\d.]+)', table)[1])
+    return float(re.search(r'(?m)^train +\d+ +[\d.]+ +([\d.]+)', table)[1])
 
 
 def make_photos(folder):

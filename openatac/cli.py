@@ -35,7 +35,7 @@ def _call(arguments: Sequence[str]) -> int | None:
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=overview())
     parser.add_argument('--version', action='version', version=f'openatac {openatac.__version__}')
     parser.add_argument('command', metavar='COMMAND', choices=COMMANDS, help='one of the commands below')
-    if completion.ASKED in os.environ:
+    if completion.COMPLETION_VARIABLE in os.environ:
         arguments = completion.answer(parser)
     elif not arguments:
         parser.exit(2, parser.format_help())

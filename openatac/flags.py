@@ -19,7 +19,7 @@ def flag_of(name: str) -> str:
 
 @contextlib.contextmanager
 def naming(flag: str) -> Iterator[None]:
-    """Begin a ValueError of the body with the flag that it is about."""
+    """Prefix a ValueError that the body raises with the flag that it concerns."""
     try:
         yield
     except ValueError as error:

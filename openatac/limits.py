@@ -1,15 +1,11 @@
-"""The limits of what users pass, and their checks: argparse types for flags, functions for arguments."""
+"""Limits on what users pass, as flags or as arguments, and the checks of arguments."""
 from __future__ import annotations
 
-import argparse
 import math
 import numbers
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from openatac.errors import SettingError
-from openatac.files.writing import check_prefix
 
 FLOAT32_MIN, FLOAT32_MAX = 1.2e-38, 3.4e38  # of the normal float32 numbers, which MXNet's optimizers take
 
@@ -42,78 +38,6 @@ class Bounds(NamedTuple):
     def __str__(self) -> str:
         limits = {'at least': self.low, 'above': self.above, 'at most': self.high, 'below': self.below}
         return ' and '.join(f'{relation} {limit}' for relation, limit in limits.items() if limit is not None)
-
-
-@dataclass(frozen=True)
-class Number:
-    """An argparse type for a finite ``kind`` (int or float) within ``bounds`` or in ``also``.
-
-    With ``float32`` it must be a normal number, or 0, in that type too.
-    """
-
-    kind: type
-    bounds: Bounds
-    also: tuple[float, ...]
-    float32: bool
-
-    def __call__(self, text: str) -> Any:
-        """Return the number in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
-        try:
-            value = self.kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f'{text!r} is not {self}') from None
-        if not (value in self.also or (abs(value) < math.inf and self.bounds.hold(value))):
-            raise argparse.ArgumentTypeError(f'{text} is not {self}')
-        if self.float32 and value and not FLOAT32_MIN < abs(value) < FLOAT32_MAX:
-            raise argparse.ArgumentTypeError(f'{text} is beyond the range of float32')
-        return value
-
-    def __str__(self) -> str:
-        name = 'a whole number' if self.kind is int else 'a number'
-        return ' or '.join([f'{name} {self.bounds}'.strip(), *map(str, self.also)])
-
-
-def number(kind: type, also: Sequence[float] = (), float32: bool = False, **limits: float) -> Number:
-    """Return the `Number` whose ``limits`` are those of `Bounds`."""
-    return Number(kind, Bounds(**limits), tuple(also), float32)
-
-
-POSITIVE = number(float, above=0, high=FLOAT32_MAX, float32=True)
-FROM_ZERO = number(float, low=0, high=FLOAT32_MAX, float32=True)
-RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
-SHARE = number(float, low=0, below=1, float32=True)
-COUNT = number(int, low=1, high=MAX_COUNT)
-COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
-CLASSES = number(int, low=1, high=MAX_CLASSES)
-BLOCKS = number(int, low=1, high=MAX_BLOCKS)
-BATCH_SIZE = number(int, low=1, high=MAX_BATCH)
-IMAGES = number(int, low=1, high=MAX_IMAGES)
-SEED = number(int, low=0, high=MAX_SEED)
-PORT = number(int, low=1, high=MAX_PORT)
-
-
-def listed(kind: Callable[[str], Any], repeats: bool = False) -> Callable[[str], list[Any]]:
-    """Return an argparse type for values of a ``kind``, separated by commas.
-
-    A value that is given again counts only once, unless it ``repeats``.
-    """
-    def parse(text: str) -> list[Any]:
-        try:
-            values = [kind(word.strip()) for word in text.split(',') if word.strip()]
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-        if not values:
-            raise argparse.ArgumentTypeError(f'{text!r} names nothing')
-        return values if repeats else list(dict.fromkeys(values))
-    return parse
-
-
-def prefix(text: str) -> str:
-    """Return ``text``, the prefix of files to write, if it is not a folder (an argparse type)."""
-    try:
-        return check_prefix(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def check_whole(name: str, value: Any, low: int, high: int) -> None:

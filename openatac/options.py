@@ -34,7 +34,7 @@ class Option:
     ----------
     help : str
     parse : function or None
-        Converts text to a value, such as `openatac.limits.number`; it also checks numbers in JSON files.
+        Converts text to a value, such as `openatac.flag_types.number`; it also checks numbers in JSON files.
     choices : function or None
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
@@ -42,22 +42,24 @@ class Option:
     shown : str
         The help's description of a default of None.
     network, result : bool
-        Whether the network (with its initial values) or the run's result depends on it.
+        Whether the network (with its initial values), as on ``act_type``, or the run's result, as on
+        ``momentum``, depends on it.
     scheduled : bool
         Whether the result depends on it only through what the schedule gives each iteration, such as its
         learning rate.
     named : bool
-        Whether the network's name includes it.
+        Whether the network's name includes it, as ``blocks``.
     exported : bool
-        Whether an export keeps it, as what trained parameters compute depends on it and no name includes it.
+        Whether an export must record it, as ``r``: it changes what trained parameters compute, and is not
+        part of the network's name.
     training_only : bool
-        Whether only training depends on it, and not what trained parameters compute.
+        Whether only training depends on it, as on ``drop_rate``, and not what trained parameters compute.
     place : bool
-        Whether it says where the images are; a command line that gives one such option gives them all.
+        Whether it says where the images are, as ``data_dir`` does; giving any of these replaces all of them.
     speed : bool
-        Whether nothing depends on it but how fast images are read.
+        Whether it affects only how fast images are read.
     exchangeable : bool
-        Whether --allow-inexact-resume lets a run continue with another value.
+        Whether --allow-inexact-resume lets a run continue with another value, as of ``engine``.
     minor : bool
         Whether a description of runs mentions it only if it does not have its default.
     matters : function
@@ -184,7 +186,7 @@ def build(config: type[C], given: Mapping[str, Any]) -> C:
                      for attribute, section in sections(config).items()})
 
 
-def changed(config: C, **given: Any) -> C:
+def with_changes(config: C, **given: Any) -> C:
     """Return the config with new values for some of its options."""
     return build(type(config), {**values(config), **given})
 

@@ -15,7 +15,7 @@ log = logging.getLogger('openatac')
 
 FORMATS = ('png', 'svg', 'pdf')
 DPI = 150
-# Dollar signs in names stay literal: they are no formulas.
+# Dollar signs in names stay literal: they are not formulas.
 STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False,
          'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
          'legend.frameon': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}
@@ -30,8 +30,9 @@ OTHER_FONTS = ('Noto Sans', 'Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han 
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 LINES = ('-', '--', ':')
-UNITS = ('relu', 'atac', 'se', 'swish', 'atac_global', 'eca', 'cbam', 'ge', 'mish', 'lca', 'nin', 'prelu',
-         'gelu', 'frelu', 'xunit')  # each has the look of its place here
+STYLED_UNITS = (  # each has the look of its place here
+    'relu', 'atac', 'se', 'swish', 'atac_global', 'eca', 'cbam', 'ge', 'mish', 'lca', 'nin', 'prelu', 'gelu',
+    'frelu', 'xunit')
 
 
 def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
@@ -81,15 +82,15 @@ def is_drawable(text: str) -> bool:
 
 
 def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return {unit: its colour, marker and line}, the same in all pictures for the units of `UNITS`.
+    """Return {unit: its colour, marker and line}, the same in all pictures for the units of `STYLED_UNITS`.
 
     Others have a look that their name determines, if none of the ``units`` has that marker already.
     """
     names = list(dict.fromkeys(units))
     taken: set[int] = set()
     looks: dict[str, int] = {}
-    for unit in sorted(names, key=lambda unit: (unit not in UNITS, unit)):
-        look = UNITS.index(unit) if unit in UNITS else zlib.crc32(unit.encode()) % len(MARKERS)
+    for unit in sorted(names, key=lambda unit: (unit not in STYLED_UNITS, unit)):
+        look = STYLED_UNITS.index(unit) if unit in STYLED_UNITS else zlib.crc32(unit.encode()) % len(MARKERS)
         while look % len(MARKERS) in taken and len(taken) < len(MARKERS):
             look += 1
         taken.add(look % len(MARKERS))

@@ -1,4 +1,4 @@
-"""Things with a name: units, hosts, forms of exports, runtimes and backends; what builds them."""
+"""A registry of named values (units, hosts, export forms, runtimes, backends), and what builds them."""
 from __future__ import annotations
 
 import difflib

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
-from tests.helpers.memory import pytest_configure  # noqa: F401  (a hook of pytest's)
+from tests.helpers.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / 'shared' / 'data'

@@ -1,4 +1,4 @@
-"""What the loop and the learners need to know of the processes that train together."""
+"""The interface through which the loop and the learners see the processes that train together."""
 from __future__ import annotations
 
 import contextlib

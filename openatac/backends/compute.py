@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Optional
 
 from openatac.backends.registry import BACKENDS
-from openatac.limits import POSITIVE
+from openatac.flag_types import POSITIVE
 from openatac.options import Section, option
 
 INITIAL_LOSS_SCALE = 1024.0  # by default

@@ -7,7 +7,7 @@ from openatac.registry import Registry
 
 
 class BackendEntry(NamedTuple):
-    """What is known of a backend before its library is loaded.
+    """What is known about a backend before its library is imported.
 
     Attributes
     ----------

@@ -23,7 +23,8 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
-from openatac.limits import BATCH_SIZE, COUNT, MAX_SECONDS, listed, number, prefix
+from openatac.flag_types import BATCH_SIZE, COUNT, comma_separated, number, prefix
+from openatac.limits import MAX_SECONDS
 from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
@@ -32,7 +33,7 @@ from openatac.study.bench.picture import bench_figure
 from openatac.study.bench.verdict import verdict
 
 MOST_SIZES = 8  # torch.compile handles no more for one network
-HEAD = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
+HEADER = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
 
 
 def main(argv: list[str]) -> int:
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     if any(RUNTIMES.find(m.runtime).form.is_quantized for m in measured):
         print(int8_line())
     rows = [m.row() for m in measured]
-    print(text_table([HEAD, *map(_cells, rows)]), end='\n\n')
+    print(text_table([HEADER, *map(_cells, rows)]), end='\n\n')
     print('\n'.join(verdict(measured)))
     if args.out:
         about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('exports', metavar='EXPORT', nargs='+', help='an export')
     p.add_argument('--batch-sizes', type=_sizes, default=[1, 64], metavar='B,B,...',
                    help='images in a batch (default: 1,64)')
-    p.add_argument('--engines', type=listed(RUNTIMES.name_of), metavar='NAME,...',
+    p.add_argument('--engines', type=comma_separated(RUNTIMES.name_of), metavar='NAME,...',
                    help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
     p.add_argument('--rounds', type=COUNT, default=5, metavar='N',
                    help='turns of each engine (default: %(default)s)')
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sizes(text: str) -> list[int]:
-    sizes = listed(BATCH_SIZE)(text)
+    sizes = comma_separated(BATCH_SIZE)(text)
     if len(sizes) > MOST_SIZES:
         raise argparse.ArgumentTypeError(f'{text!r} has more than {MOST_SIZES} sizes')
     return sizes

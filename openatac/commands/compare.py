@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
-from openatac.limits import BLOCKS, COUNT, SEED, listed, number
+from openatac.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
 from openatac.runtime.libraries import require_mxnet
 from openatac.runtime.nvidia_driver import visible_gpus
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
@@ -49,10 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     p = command_parser('compare', __doc__, usage='%(prog)s FOLDER [options] [-- flags of train-cifar]')
     p.add_argument('folder', metavar='FOLDER', nargs='?',
                    help='folder of the comparison (default: the first of --from)')
-    p.add_argument('--units', type=listed(str), default=[], help='units to train, such as relu,se,atac')
-    p.add_argument('--blocks', type=listed(BLOCKS), default=[3],
+    p.add_argument('--units', type=comma_separated(str), default=[],
+                   help='units to train, such as relu,se,atac')
+    p.add_argument('--blocks', type=comma_separated(BLOCKS), default=[3],
                    help='blocks per stage, such as 1,2,3 (default: 3, a ResNet-20)')
-    p.add_argument('--seeds', type=listed(SEED), default=[1, 2, 3],
+    p.add_argument('--seeds', type=comma_separated(SEED), default=[1, 2, 3],
                    help='seeds of the runs (default: 1,2,3)')
     p.add_argument('--recipe', default='cifar10_atac',
                    help='recipe of train-cifar, apart from unit and depth (default: %(default)s)')

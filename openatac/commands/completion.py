@@ -9,7 +9,7 @@ import os
 
 from openatac.commands.catalogue import COMMANDS, command_parser
 
-ASKED = '_ARGCOMPLETE'  # set by the shell's code: which word of the line is the program, from 1
+COMPLETION_VARIABLE = '_ARGCOMPLETE'  # set by the shell's code: which word of the line is the program, from 1
 
 
 def main(argv: list[str]) -> int:
@@ -33,7 +33,7 @@ def answer(parser: argparse.ArgumentParser) -> list[str]:
     words = split_line(os.environ['COMP_LINE'], int(os.environ['COMP_POINT']))[3]
     if len(words) < 2 or words[1] not in COMMANDS:
         argcomplete.autocomplete(parser)
-    os.environ[ASKED] = '2'
+    os.environ[COMPLETION_VARIABLE] = '2'
     for method in ('parse_args', 'parse_intermixed_args'):
         setattr(argparse.ArgumentParser, method, lambda parser, *_: argcomplete.autocomplete(parser))
     return [words[1]]

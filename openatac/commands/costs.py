@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
+from openatac.flag_types import CLASSES
 from openatac.image_size import ImageSize, sides
-from openatac.limits import CLASSES
 from openatac.study.costs.named_costs import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
 
-HEAD = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations', 'image')
+HEADER = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations', 'image')
 LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         if args.layers:
             print(text_table([LAYER_HEAD, *map(_layer_row, costs.layers)]) + '\n')
         rows.append((*_row(name, costs), f'{shape[1]} x {shape[2]}'))
-    print(text_table([HEAD, *rows]))
+    print(text_table([HEADER, *rows]))
     return 0
 
 

@@ -149,7 +149,7 @@ def _threads() -> str:
 def _print_gpus(mxnet: dict[str, Any] | None) -> None:
     gpus = nvidia_driver.nvidia_gpus()
     if not gpus:
-        _print('GPU', 'none that an NVIDIA driver shows')
+        _print('GPU', 'no NVIDIA GPU found')
     for index, gpu in enumerate(gpus):
         _print(f'GPU {index}', f'{gpu.name}, compute capability {gpu.major}.{gpu.minor}: '
                                f'{_gpu_use(index, gpu, mxnet)}')

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     p = _parser()
     args = p.parse_args(argv)
     if (args.images is None) == (args.dataset is None):
-        p.error('name IMAGES or --dataset, one of the two')
+        p.error('give either IMAGES or --dataset')
     if args.data_dir and not args.dataset:
         p.error('argument --data-dir: it is where the images of --dataset are; leave it out')
     is_folder = bool(args.images) and not args.images.endswith('.rec')

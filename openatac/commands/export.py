@@ -25,9 +25,9 @@ from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
+from openatac.flag_types import CLASSES, IMAGES
 from openatac.flags import add_flags, flag_of
 from openatac.image_size import ImageSize
-from openatac.limits import CLASSES, IMAGES
 from openatac.options import section_fields
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     network.add_argument('--dataset', choices=DATASET_NAMES, default=argparse.SUPPRESS,
                          help='what MODEL was trained on: for labels, images and calibration')
     for section in (CifarNetwork, ImagenetNetwork):
-        add_flags(network, section, [name for name, of in _NETWORK.items() if of is section])
+        add_flags(network, section, [name for name, owner in _NETWORK.items() if owner is section])
     _add_images(p.add_argument_group('images'))
     return p
 
@@ -125,7 +125,7 @@ def main(argv: list[str]) -> int:
 def _check(args: argparse.Namespace) -> None:
     """Raise ValueError, in a sentence, for flags that do not go together."""
     if not 2 <= len(args.names) <= 3:
-        raise ValueError(f'name RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
+        raise ValueError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
     try:
         check_prefix(out, beside_folder=False)

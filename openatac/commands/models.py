@@ -14,7 +14,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
-HEAD = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
+HEADER = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
 
 
 def main(argv: list[str]) -> int:
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
                     f'{", ".join(pretrained_names())} have')
         print('\n\n'.join(map(_card, cards)))
         return 0
-    print(text_table([HEAD, *map(_row, names)]))
+    print(text_table([HEADER, *map(_row, names)]))
     if not args.pattern:
         print(f"\nopenatac models '*' lists {len(everything)} networks with one unit; other depths, and "
               'combinations of units, have names too, such as cifar_resnet44_v2_swish_se.')

@@ -22,13 +22,14 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.program import INTERRUPTED
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.images.class_names import read_class_list
-from openatac.data.images.folder import ImageFiles, ImageFolder
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
+from openatac.flag_types import number
 from openatac.flags import flag_of
-from openatac.limits import number
 from openatac.runtime.cores import allowed_processors
 
 

@@ -11,7 +11,7 @@ import argparse
 from typing import Callable
 
 from openatac.commands.catalogue import command_parser
-from openatac.limits import number
+from openatac.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import report
 from openatac.study.plan.step_time import BYTES, Setup

@@ -22,7 +22,7 @@ from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for
-from openatac.limits import BATCH_SIZE, CLASSES
+from openatac.flag_types import BATCH_SIZE, CLASSES
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
-from openatac.limits import BATCH_SIZE, MAX_PORT, number
+from openatac.flag_types import BATCH_SIZE, number
+from openatac.limits import MAX_PORT
 from openatac.runtime.libraries import has_mxnet
 from openatac.serving.request_limits import LIMITS, Limits
 
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
     p = _parser()
     args = p.parse_args(argv)
     if bool(args.export) == bool(args.model):
-        p.error('name an EXPORT, or a network with --model, one of the two')
+        p.error('give either an EXPORT or --model')
     if args.model and args.engine:
         p.error('argument --engine: it is for an export; leave out --model')
     if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):

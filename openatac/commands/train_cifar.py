@@ -15,7 +15,7 @@ from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.flags import ParsedFlags, flag_of
-from openatac.options import changed
+from openatac.options import with_changes
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
@@ -43,7 +43,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
         if config.start.initial:  # which names the data set
             return given
         if config.data.dataset == 'folder' and config.data.class_names is None:
-            config = changed(config, class_names=folder_classes(config), image_size=config.data.side)
+            config = with_changes(config, class_names=folder_classes(config), image_size=config.data.side)
         if not training_network.only_makes_network(config):
             self._reader = BackgroundReader(config.data, _splits(config))
         return given._replace(config=config)

@@ -26,14 +26,14 @@ from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
 # Flags that the published script accepted and ignored.
-NOTHING_HERE = {
+IGNORED_PUBLISHED_FLAGS = {
     '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
     '--use-pretrained': 'start from a file with --pretrained',
 }
 
 
-class Refuse(argparse.Action):
+class RejectedFlag(argparse.Action):
     """Ends the program with the sentence in ``const``."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any,
@@ -48,8 +48,8 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
 
     def parser(self) -> argparse.ArgumentParser:
         p = super().parser()
-        for flag, meaning in NOTHING_HERE.items():
-            p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=Refuse, const=meaning)
+        for flag, meaning in IGNORED_PUBLISHED_FLAGS.items():
+            p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RejectedFlag, const=meaning)
         return p
 
     def check(self, config: ImagenetConfig) -> None:
@@ -66,7 +66,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
                              '--rec-train and --rec-val; name these, or add --no-use-rec')
         if training.teacher_params and not training.teacher:
-            raise ValueError('argument --teacher-params: --teacher must name the network that they are of')
+            raise ValueError('argument --teacher-params: also give --teacher NAME, whose parameters they are')
         if config.compute.loss_scale and config.compute.dtype != 'float16':
             raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':

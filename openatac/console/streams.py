@@ -155,5 +155,5 @@ def silenced_stderr() -> Iterator[None]:
 
 
 def on_terminal() -> bool:
-    """Return whether anyone sees progress bars; standard error may also be closed."""
+    """Return whether standard error is open, and a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()

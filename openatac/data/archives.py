@@ -78,7 +78,7 @@ def is_archive_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def listed(names: Iterable[str]) -> str:
+def list_briefly(names: Iterable[str]) -> str:
     """Return the first names of what is in a folder, for a message."""
     names = sorted(name for name in names if not name.startswith('.'))
     more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
@@ -114,7 +114,7 @@ def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
     try:
         yield
     except damages as error:
-        raise DataError(f'{path} is not a complete tar, tar.gz or zip archive ({error}); get it again, '
+        raise DataError(f'{path} is not a complete tar, tar.gz or zip archive ({error}); download it again, '
                         'or unpack it yourself and name the folder') from error
 
 
@@ -190,7 +190,7 @@ def _too_large() -> ValueError:
 
 def _safe_name(name: str, label: str) -> str:
     if ntpath.splitdrive(name)[0] or posixpath.isabs(name) or '..' in name.split('/'):
-        raise DataError(f'{label} points out of its archive: get the archive from another place')
+        raise DataError(f'{label} points outside its archive: download the archive from another source')
     return posixpath.normpath(name)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.limits import MAX_SECONDS, PORT, number
+from openatac.flag_types import PORT, number
+from openatac.limits import MAX_SECONDS
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'

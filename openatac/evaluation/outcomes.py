@@ -1,4 +1,4 @@
-"""What the outputs of a network say about labelled images: accuracy, confusion and calibration."""
+"""Metrics of a network on labelled images: accuracy, confusion and calibration."""
 from __future__ import annotations
 
 from typing import NamedTuple

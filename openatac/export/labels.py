@@ -38,8 +38,8 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
         names = [name.strip() for name in labels.split(',')]
     if len(names) not in (0, manifest.classes):
         flag = '--dataset' if labels is None else '--labels'
-        raise ValueError(f'argument {flag}: {len(names)} names, beginning with {names[0]!r}, for a network '
-                         f'of {manifest.classes} classes')
+        raise ValueError(f'argument {flag}: got {len(names)} names (the first is {names[0]!r}), but the '
+                         f'network has {manifest.classes} classes')
     return names
 
 

@@ -32,7 +32,7 @@ def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[Bina
     wait : bool
         Whether to wait while another process has the lock.
     remove : bool
-        Whether to remove the file in the end. A process that has opened it by then notices, and creates a new
+        Whether to remove the file on exit. A process that has it open by then detects this and creates a new
         one.
 
     Raises

@@ -8,6 +8,7 @@ METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
 BEST = 'best.params'
 LAST = 'last.params'
 SUMMARY = 'summary.json'  # a finished run has it
+LOCK = '.lock'  # while a process trains
 
 
 def holds_run(folder: str) -> bool:

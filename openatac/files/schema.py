@@ -109,7 +109,7 @@ def _plain(value: Any, wanted: Any, name: str) -> Any:
         try:
             value.encode('utf-8', 'surrogateescape')  # file names may have such surrogates, and no others
         except UnicodeEncodeError:
-            raise ValueError(f'{name} is not text: it has half a character') from None
+            raise ValueError(f'{name} is not text: it contains an unpaired surrogate') from None
     return value
 
 

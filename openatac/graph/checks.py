@@ -144,9 +144,9 @@ def _check_entry(entry: list[int], nodes: list[dict[str, Any]], count_outputs: C
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= MAX_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
     node, output = nodes[entry[0]], entry[1]
-    has = 1 if output == 0 or node['op'] == 'null' or count_outputs is None else count_outputs(node)
-    _expect(0 <= output < has,
-            f"{who} refers to output {output} of node {node['name'][:80]}, which has {has}")
+    count = 1 if output == 0 or node['op'] == 'null' or count_outputs is None else count_outputs(node)
+    _expect(0 <= output < count,
+            f"{who} refers to output {output} of node {node['name'][:80]}, which has {count}")
 
 
 def _check_attribute(attribute: str, text: str, name: str) -> None:

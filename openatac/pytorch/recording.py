@@ -24,7 +24,7 @@ FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'se
 
 
 class Call(NamedTuple):
-    """A call of an activation: the module, and the channels of its feature map; None for anything else."""
+    """A call of an activation: the module, and its input's channels; None if that is no feature map."""
 
     activation: nn.Module
     channels: int | None

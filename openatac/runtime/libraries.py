@@ -53,8 +53,8 @@ def mxnet_missing() -> str:
     version = '{}.{}'.format
     if not mxnet_fits():
         here = f'{sys.platform}, {platform.machine()}, Python {version(*sys.version_info[:2])}'
-        return (f'MXNet does not run on this machine ({here}), but on x86-64 Linux with Python '
-                f'{version(*PYTHONS[0])} to {version(*PYTHONS[1])}: {USE_TORCH}')
+        return (f'MXNet runs only on x86-64 Linux with Python {version(*PYTHONS[0])} to '
+                f'{version(*PYTHONS[1])}, and this machine is {here}: {USE_TORCH}')
     # From 3.13 on, pip finds no NumPy that MXNet's metadata allows.
     more = (', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
             if sys.version_info[:2] >= (3, 13) else '')

@@ -1,4 +1,4 @@
-"""The GPUs that the NVIDIA driver shows."""
+"""The GPUs that the NVIDIA driver reports."""
 import ctypes
 import os
 import sys
@@ -14,7 +14,7 @@ class Gpu(NamedTuple):
 
 
 def nvidia_gpus() -> list[Gpu]:
-    """Return the GPUs that the NVIDIA driver shows; none without a driver."""
+    """Return the GPUs that the NVIDIA driver reports; none without a driver."""
     try:
         driver = ctypes.CDLL('nvcuda.dll' if sys.platform == 'win32' else 'libcuda.so.1')
     except OSError:

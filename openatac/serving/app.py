@@ -17,7 +17,7 @@ from openatac.files.reading import MEGABYTE
 from openatac.limits import MAX_CLASSES
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
-from openatac.serving.request_limits import Refused
+from openatac.serving.request_limits import Refusal
 
 
 def create_app(classifier: Classifier) -> FastAPI:
@@ -43,12 +43,12 @@ def create_app(classifier: Classifier) -> FastAPI:
                       gates: bool = False) -> dict[str, Any]:
         nonlocal requests
         if requests >= limits.requests:
-            raise Refused(503, f'{requests} requests are being answered: try again later')
+            raise Refusal(503, f'{requests} requests are being answered: try again later')
         requests += 1
         try:
             return await asyncio.wait_for(_answer(classifier, request, top, gates), limits.seconds)
         except asyncio.TimeoutError:
-            raise Refused(503, f'the answer took more than {limits.seconds:g} s: try again later') from None
+            raise Refusal(503, f'the answer took more than {limits.seconds:g} s: try again later') from None
         finally:
             requests -= 1
 
@@ -61,15 +61,15 @@ async def _answer(classifier: Classifier, request: Request, top: int, gates: boo
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request; Refused if it is a form with files, or larger than the limit."""
+    """Return the body of a request; Refusal if it is a form with files, or larger than the limit."""
     if request.headers.get('content-type', '').startswith('multipart/'):
-        raise Refused(415, 'the body is a form: send only the bytes of the image, with its Content-Type, '
+        raise Refusal(415, 'the body is a form: send only the bytes of the image, with its Content-Type, '
                            'such as image/jpeg')
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > limit:
-            raise Refused(413, f'the file has more than the {limit:,} bytes allowed: send a smaller one')
+            raise Refusal(413, f'the file has more than the {limit:,} bytes allowed: send a smaller one')
     return bytes(data)
 
 
@@ -82,7 +82,7 @@ def _answer_errors_in_json(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, answer)
 
-    on(Refused, lambda error: error.status)
+    on(Refusal, lambda error: error.status)
     on(BadImage, lambda error: 422, lambda error: f'the image cannot be used: {error}')
     on(OpenatacError, lambda error: 500)
     on(StarletteHTTPException, lambda error: error.status_code, lambda error: error.detail)

@@ -13,7 +13,7 @@ from openatac.export.gate_maps import GateMap
 from openatac.export.predictor import Predictor, probabilities
 from openatac.runtime.cores import allowed_processors
 from openatac.serving.batching import Batcher
-from openatac.serving.request_limits import LIMITS, Limits, Refused
+from openatac.serving.request_limits import LIMITS, Limits, Refusal
 
 
 class Classifier:
@@ -41,13 +41,13 @@ class Classifier:
         ------
         BadImage
             If it is damaged, or not an image.
-        Refused
+        Refusal
             If it has too many pixels, or gate maps are not available.
         OpenatacError
             If the network fails.
         """
         if with_gates and not self.gates:
-            raise Refused(422, 'there are no gate maps: they take MXNet and the symbol form of an export '
+            raise Refusal(422, 'there are no gate maps: they take MXNet and the symbol form of an export '
                                'with gates; leave out gates')
         loop = asyncio.get_running_loop()
         image = await loop.run_in_executor(self._decoders, self._to_input, data)
@@ -64,6 +64,6 @@ class Classifier:
     def _to_input(self, data: bytes) -> np.ndarray:
         width, height = read_size(data)
         if width * height > self.limits.pixels:
-            raise Refused(413, f'the image has {width} x {height} pixels, more than the '
+            raise Refusal(413, f'the image has {width} x {height} pixels, more than the '
                                f'{self.limits.pixels:,} allowed: send a smaller one')
         return self.predictor.transform(decode(data))

@@ -30,8 +30,8 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 
 
-class Refused(Exception):
-    """A request that is not answered: the HTTP status, and a sentence that says why and what to do."""
+class Refusal(Exception):
+    """Raised to refuse a request: the HTTP status, and a sentence that says why and what to do."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

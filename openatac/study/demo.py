@@ -25,7 +25,7 @@ UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ATAC': ['--act-type', 'ChaATAC'],
 }
 TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.zoo.weights.pretrained`
-HEAD = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
+HEADER = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')
 
 
 def train(unit: str, folder: str) -> Group:
@@ -51,7 +51,7 @@ def train(unit: str, folder: str) -> Group:
 
 def units_table(runs: Mapping[str, Group]) -> str:
     """Return a text table that compares {unit: its run}."""
-    rows = [HEAD]
+    rows = [HEADER]
     for unit, group in runs.items():
         summary = group.runs[0].summary
         rows.append((unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',

@@ -40,7 +40,7 @@ def dry_run(plan: RunPlan, batches: int) -> list[Part]:
     learner = plan.learner
     parts: list[Part] = []
 
-    def do(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
+    def measure(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
         began = time.perf_counter()
         sizes = work(plan, *arguments)
         learner.wait()
@@ -48,17 +48,17 @@ def dry_run(plan: RunPlan, batches: int) -> list[Part]:
                           learner.device_memory()))
 
     with contextlib.closing(_endless(plan.training)) as source:
-        do('read', _read, source, batches)
+        measure('read', _read, source, batches)
     with contextlib.closing(prefetch(_endless(plan.training), plan.training.ahead)) as ahead:
         warm_up = max(1, batches // 10)
-        do('first batch', _train, ahead, 1)
-        do('train', _train, ahead, warm_up)
+        measure('first batch', _train, ahead, 1)
+        measure('warm-up', _train, ahead, warm_up)
         if batches > 1:
-            do('train on', _train, ahead, batches - warm_up)
-    do('validate', _validate, batches)
+            measure('train', _train, ahead, batches - warm_up)
+    measure('validate', _validate, batches)
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
-        do('checkpoint', _save, Checkpoints(folder))
-        do('resume', _resume, Checkpoints(folder))
+        measure('checkpoint', _save, Checkpoints(folder))
+        measure('resume', _resume, Checkpoints(folder))
     if learner.cluster.rank == 0:
         print(table(parts))
         peak = peak_memory()
@@ -69,12 +69,12 @@ def dry_run(plan: RunPlan, batches: int) -> list[Part]:
 
 def table(parts: list[Part]) -> str:
     """Format the parts as lines of text."""
-    form = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
-    lines = [form('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
+    row = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
+    lines = [row('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
     for part in parts:
         memory = [f'{part.memory:.0f} MB'] if part.memory else []
         gpu = [f'GPU {part.gpu_memory:.0f} MB'] if part.gpu_memory else []
-        lines.append(form(
+        lines.append(row(
             part.name, part.batches or '', f'{part.seconds:.2f}',
             f'{part.seconds / part.batches:.3f}' if part.batches else '',
             f'{part.images / part.seconds:.1f}' if part.images else '', ' + '.join(memory + gpu)))
@@ -96,7 +96,7 @@ def _read(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
 def _train(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
     learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
-        learner.train_batch(x, y, plan.schedule(learner.iteration))
+        learner.train_batch(x, y, plan.learning_rate(learner.iteration))
         sizes.append(len(y))
     loss = learner.read_metrics().loss
     if not math.isfinite(loss):

@@ -41,9 +41,9 @@ class RunPlan(NamedTuple):
     evaluation : iterable of batches
         Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. Has
         ``ahead`` too.
-    schedule : function
+    learning_rate : function
         From the iteration, from 0, to the learning rate.
-    scheduled : function
+    schedule_values : function
         From the training section of a config to {what: function from the iteration to its value}, of
         everything that its schedule decides, `RATE` first.
     epochs : int
@@ -71,8 +71,8 @@ class RunPlan(NamedTuple):
     learner: Learner
     training: Any
     evaluation: Any
-    schedule: Callable[[int], float]
-    scheduled: Callable[[Any], dict[str, Callable[[int], float]]]
+    learning_rate: Callable[[int], float]
+    schedule_values: Callable[[Any], dict[str, Callable[[int], float]]]
     epochs: int
     folder: str
     settings: dict[str, Any]
@@ -133,7 +133,7 @@ class _Loop:
                  stop: StopRequest) -> None:
         self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
-        self.writes = self.learner.cluster.rank == 0
+        self.is_writer = self.learner.cluster.rank == 0
 
     def run_epoch(self) -> None:
         started, before = time.perf_counter(), self.learner.images
@@ -153,7 +153,7 @@ class _Loop:
                                          plan.training.ahead)) as ahead, self.bar(batches) as bar:
             clock = _Clock(learner)
             for images, labels in ahead:
-                rate = plan.schedule(learner.iteration)
+                rate = plan.learning_rate(learner.iteration)
                 learner.train_batch(images, labels, rate)
                 progress.batch += 1
                 bar.update()
@@ -170,7 +170,7 @@ class _Loop:
         from tqdm import tqdm
         return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
                     desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
-                    disable=not self.writes or not on_terminal())
+                    disable=not self.is_writer or not on_terminal())
 
     def report(self, rate: float, clock: _Clock, bar: Any) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
@@ -203,7 +203,7 @@ class _Loop:
             progress.best = {'accuracy': validation.score, 'epoch': progress.epoch}
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
-            'lr': plan.schedule(learner.iteration - 1),
+            'lr': plan.learning_rate(learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': validation.loss, 'val_accuracy': validation.score,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
@@ -219,7 +219,7 @@ class _Loop:
         arrays, numbers = self.learner.state()
         check_finite(arrays, self.checkpoints)
         with self.learner.mean_statistics(), writing_in(self.plan.folder):
-            if self.writes:
+            if self.is_writer:
                 for tracker in self.trackers:
                     tracker.epoch(self.progress.history)
                 self.write_parameters()
@@ -237,7 +237,7 @@ class _Loop:
         learner.save_parameters(os.path.join(plan.folder, LAST))
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        if self.writes:
+        if self.is_writer:
             self.checkpoints.save(self.learner.iteration, arrays, {
                 'settings': self.plan.settings, 'engine': numbers, 'progress': vars(self.progress)})
 

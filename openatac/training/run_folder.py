@@ -15,7 +15,7 @@ from openatac.files.reading import read_text
 from openatac.files.run_files import METRICS, METRICS_LINES, SETTINGS, SUMMARY
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
-from openatac.options import changed, from_json
+from openatac.options import from_json, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import DatasetName
 
@@ -124,7 +124,7 @@ class RunFolder:
         from openatac.training.networks.build import build_network
         from openatac.training.networks.resolve import resolve
         try:
-            config = resolve(changed(config, syncbn=False))  # which is for several devices
+            config = resolve(with_changes(config, syncbn=False))  # which is for several devices
             return (*build_network(config, library), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '

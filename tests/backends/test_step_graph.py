@@ -85,7 +85,7 @@ def test_the_gradients_are_those_of_mxnet(name, smoothing):
 
 
 @pytest.mark.parametrize('name', OTHERS)
-def test_other_networks_have_none(name):
+def test_networks_of_other_operators_have_no_step_graph(name):
     net = ResNet20V2ATAC([1] * 3, **OTHERS[name])
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
@@ -169,7 +169,7 @@ print(CpuStep.of(net, (3, 32, 32), MxnetObjective()))
     assert output_of(code, MXNET_MKLDNN_ENABLED='0') == 'None'
 
 
-def test_it_prints_nothing(capfd):
+def test_building_the_step_prints_nothing_and_keeps_the_environment(capfd):
     net, shape = made('ATAC')
     before = os.environ['MXNET_SUBGRAPH_BACKEND']
     CpuStep.of(net, shape, MxnetObjective())(mx.nd.ones((2, *shape)), mx.nd.array([0, 1])).wait_to_read()

@@ -264,7 +264,7 @@ def test_batch_norm_of_one_value():
     test_batch_norm({}, (1, 3, 1))
 
 
-def test_dropout():
+def test_dropout_drops_and_scales_in_training_alone():
     module = to_torch(mx.sym.Dropout(X, p=0.25), {})
     x = torch.ones(100, 1000)
     y = module(x)

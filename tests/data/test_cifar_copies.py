@@ -139,7 +139,7 @@ def test_the_parquet_file_with_a_fault_is_named(tmp_path, caplog):
 def test_other_files_are_not_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')
-    with pytest.raises(DataError, match='train.parquet.*get it again'):
+    with pytest.raises(DataError, match='train.parquet.*download it again'):
         load_cifar('cifar10', tmp_path)
 
 
@@ -199,7 +199,7 @@ def damage(path, at, content):
 def test_a_damaged_zip_is_one_sentence(tmp_path, change):
     path = pack(tmp_path / 'x.zip', write_pictures(tmp_path / 'made', ['cat', 'dog']))
     change(path)
-    with pytest.raises(DataError, match='x.zip.*(get it again|folder)'):
+    with pytest.raises(DataError, match='x.zip.*(download it again|folder)'):
         load_cifar('cifar10', path)
 
 

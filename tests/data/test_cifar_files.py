@@ -293,7 +293,7 @@ def test_damaged_python_file(tmp_path, words, batch):
     refused(words, 'cifar10', folder, train=False)
 
 
-def test_archive_that_is_none(tmp_path):
+def test_a_file_that_is_no_whole_archive_is_refused(tmp_path):
     whole = write_archive(tmp_path / 'whole.tar.gz', binary_files('cifar10'), 'x')
     with open(whole, 'rb') as file:
         content = file.read()
@@ -302,12 +302,12 @@ def test_archive_that_is_none(tmp_path):
     for label, damage in damages.items():
         path = tmp_path / f'{label}.tar.gz'
         path.write_bytes(damage)
-        refused(f'{label}.tar.gz .*get it again', 'cifar10', path)
+        refused(f'{label}.tar.gz .*download it again', 'cifar10', path)
     endless = tarfile.TarInfo('x/endless')
     endless.size = 2 ** 70
     with tarfile.open(tmp_path / 'endless.tar.gz', 'w:gz', format=tarfile.GNU_FORMAT) as archive:
         archive.fileobj.write(endless.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    refused('endless.tar.gz .*get it again', 'cifar10', tmp_path / 'endless.tar.gz')
+    refused('endless.tar.gz .*download it again', 'cifar10', tmp_path / 'endless.tar.gz')
     nested = tmp_path / 'nested.tar'
     with tarfile.open(nested, 'w') as archive:
         archive.add(whole, 'whole')

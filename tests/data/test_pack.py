@@ -11,7 +11,8 @@ import pytest
 
 from openatac.commands.pack import main
 from openatac.data.images.codec import decode
-from openatac.data.images.folder import ImageFiles, ImageFolder
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.image_files import ImageFiles
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.data.records.record_file import RecordFile

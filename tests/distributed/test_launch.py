@@ -377,7 +377,7 @@ def test_what_the_launcher_cannot_use_is_named(tmp_path):
         assert code == 1 and text in errors[-1], errors
 
 
-# --------------------------------------------------------------------- other machines, played
+# ------------------------------------------------------------------ simulated other machines
 
 # Stands for ssh, mpirun, srun and qsub: notes its arguments, and runs the command here.
 STAND_IN = f'#!{sys.executable}' + '''
@@ -409,8 +409,8 @@ sys.exit(max(task.wait() for task in tasks))
 
 
 @pytest.fixture
-def played(tmp_path):
-    """Function that launches on a played cluster; it returns also what the stand-ins were given."""
+def fake_cluster(tmp_path):
+    """Function that launches on a fake cluster; it returns also what the stand-ins were given."""
     for name in ('ssh', 'mpirun', 'srun', 'qsub'):
         (tmp_path / name).write_text(STAND_IN)
         (tmp_path / name).chmod(0o755)
@@ -438,9 +438,9 @@ def who_was_here(output):
 EXPECTED = [' '.join(['here', who, *WORDS]) for who in ('scheduler', 'server0', 'worker0', 'worker1')]
 
 
-def test_ssh(played, tmp_path):
+def test_ssh(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1 slots=2\n\nlocalhost:2222  # a comment\n')
-    code, output, _, notes = played('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
+    code, output, _, notes = fake_cluster('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
                                     "GREETING=it's me", command=[*PLAIN, *WORDS])
     assert code == 0 and who_was_here(output) == EXPECTED
     assert {line.split(']')[0] for line in output} == {'[scheduler', '[server 0', '[worker 0', '[worker 1'}
@@ -455,12 +455,12 @@ def test_ssh(played, tmp_path):
         assert words[-len(WORDS):] == WORDS
 
 
-def test_ssh_leaves_nothing_at_the_other_end(played, tmp_path):
+def test_ssh_leaves_nothing_at_the_other_end(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
-    code, *_ = played('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
+    code, *_ = fake_cluster('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
         *PLAIN, 'worker1=5', 'worker0=sleep', 'server0=sleep', 'scheduler=sleep'])
     assert code == 5
-    launched = played.start('-n', 1, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
+    launched = fake_cluster.start('-n', 1, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
         *PLAIN, 'worker0=sleep', 'server0=sleep', 'scheduler=sleep'])
     launched.wait_for('here', 3)
     launched.process.kill()
@@ -468,9 +468,9 @@ def test_ssh_leaves_nothing_at_the_other_end(played, tmp_path):
 
 
 @slow  # test_membership.py tells workers of a signal
-def test_a_signal_reaches_workers_at_the_other_end(played, tmp_path):
+def test_a_signal_reaches_workers_at_the_other_end(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
-    launched = played.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
+    launched = fake_cluster.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
                             command=[*WORKER, 'dist_sync', 'loop'])
     launched.wait_for('looping', 2)
     assert {address for pid in launched.processes() for address in listening(pid)} == {'127.0.0.1'}
@@ -483,10 +483,10 @@ def test_a_signal_reaches_workers_at_the_other_end(played, tmp_path):
 
 @pytest.mark.parametrize('version, passing', [('mpirun (Open MPI) 4.1.4', '-x'),
                                               ('HYDRA build', '-genvlist')])
-def test_mpi(played, tmp_path, version, passing):
+def test_mpi_starts_all_roles_and_passes_the_environment_on(fake_cluster, tmp_path, version, passing):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
-    code, output, _, notes = played('--cluster', 'mpi', '-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
-                                    command=[*PLAIN, *WORDS], MPI=version)
+    code, output, _, notes = fake_cluster('--cluster', 'mpi', '-n', 2, '-s', 1, '--hostfile',
+                                          tmp_path / 'hosts', command=[*PLAIN, *WORDS], MPI=version)
     assert code == 0 and who_was_here(output) == EXPECTED
     for note in notes:
         arguments = note['arguments']
@@ -498,16 +498,16 @@ def test_mpi(played, tmp_path, version, passing):
         assert all(name in note['variables'] for name in names)
 
 
-def test_slurm(played):
-    code, output, _, notes = played('--cluster', 'slurm', '-n', 2, '-s', 1, command=[*PLAIN, *WORDS])
+def test_slurm(fake_cluster):
+    code, output, _, notes = fake_cluster('--cluster', 'slurm', '-n', 2, '-s', 1, command=[*PLAIN, *WORDS])
     assert code == 0 and who_was_here(output) == EXPECTED
     for note in notes:
         assert note['arguments'][:5] == ['--label', '--kill-on-bad-exit=1', '--export=ALL', '-n',
                                          {'server': '1', 'worker': '2'}[note['variables']['DMLC_ROLE']]]
 
 
-def test_grid_engine(played):
-    code, output, _, notes = played('--cluster', 'sge', '-n', 2, '-s', 1, '--env', "GREETING=it's me",
+def test_grid_engine(fake_cluster):
+    code, output, _, notes = fake_cluster('--cluster', 'sge', '-n', 2, '-s', 1, '--env', "GREETING=it's me",
                                     command=[*PLAIN, *WORDS])
     assert code == 0
     assert who_was_here(output) == sorted(line.replace('worker1', 'worker2').replace('worker0', 'worker1')

@@ -23,7 +23,7 @@ def test_no_reader_has_a_fault(tmp_path):
     assert total['same'] and total['changed'] and total['refused'] > total['changed']
 
 
-# --------------------------------------------------- the fuzzer sees what it is made to see
+# ----------------------------------------------------------- the fuzzer finds planted faults
 
 def kill(folder):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,8 +15,8 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac.data.small import cifar_files
+from openatac.flag_types import Number
 from openatac.flags import flags_of
-from openatac.limits import Number
 from openatac.models.weights import write_arrays
 from openatac.options import fields
 from openatac.training.config import CifarConfig
@@ -89,7 +89,7 @@ def test_nonsense_for_a_number(refused, name, value):
     ['--mode', 'eager'], ['--dtype', 'int8'], ['--dataset', 'mnist'], ['--cifar100-labels', 'all'],
     ['--recipe', 'imagenet'], ['--recipe'], ['--rec', 'digits'], ['--learning-rate', 1], ['train'],
 ], ids=lambda flags: ' '.join(map(str, flags)))
-def test_other_nonsense(refused, cifar10, flags):
+def test_wrong_flags_are_refused_before_anything_is_written(refused, cifar10, flags):
     refused(2, '--data-dir', cifar10, *flags)
     assert not os.listdir()
 
@@ -333,5 +333,5 @@ def test_parameters_that_cannot_be_used(refused, cifar10, network, tmp_path, kin
 
 
 def test_the_same_parameters_undamaged_can_be_used(cifar10, network):
-    """Or the test above would tell nothing."""
+    """A control: without it, the test above could pass for another reason."""
     assert call_script(*run_on(cifar10, '--act-type', 'relu', '--evaluate', network)) == 0

@@ -6,6 +6,8 @@ if they need it, commands are only parsed, by their own parsers.
 """
 import argparse
 import ast
+import csv
+import functools
 import importlib
 import os
 import re
@@ -45,7 +47,6 @@ SHORT = {  # flags that make a command of the documents short
     'evaluate-imagenet': ['-j', '0', '--num-gpus', '0'],
     'bench': ['--rounds', '1', '--seconds', '0.05', '--engines', 'static', '--batch-sizes', '1'],
 }
-RUN = set()  # the commands that have run in the world
 NOT_TRAINING = {'--evaluate', '--write-initial', '--print-config', '--help', '--summary'}
 
 
@@ -96,6 +97,22 @@ def test_accuracies_are_those_of_the_results(document):
     figures = re.findall(r'[-+]?\d\.\d{4}\b', prose_of(document))
     assert figures
     assert not [figure for figure in figures if figure not in recorded]
+
+
+@pytest.mark.parametrize('document', ['docs/how-to/compare.md', 'docs/results.md'])
+def test_the_hours_of_a_run_are_those_of_the_logs(document):
+    hours = [sum(map(float, re.findall(r' time: ([\d.]+)$', path.read_text('utf-8'), re.MULTILINE))) / 3600
+             for path in (ROOT / 'results' / 'cifar10_b1_40_epochs').glob('runs/*/train.log')]
+    assert f'took {min(hours):.0f} to {max(hours):.0f} hours' in ' '.join(prose_of(document).split())
+
+
+def test_the_costs_of_atac_in_the_readme_are_measured():
+    """Its training time relative to that of ReLU."""
+    with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
+        speed = {row['network']: float(row['images_per_second']) for row in csv.DictReader(handle)
+                 if row['engine'] == 'MXNet'}
+    ratio = speed['cifar_resnet8_v2_relu'] / speed['cifar_resnet8_v2_atac']
+    assert f"{ratio:.1f} times ReLU's training time" in ' '.join(prose_of('README.md').split())
 
 
 @pytest.mark.parametrize('page, filled', TABLES.items())
@@ -181,7 +198,7 @@ def write_inputs():
     shutil.copytree('run', 'full')
     shutil.copytree('run', 'params/run')
     shutil.copy('run/sample.png', 'photo.jpg')
-    shutil.copytree('run', 'comparison/runs/b1-atac-seed0')
+    shutil.copytree('run', 'cifar10-units/runs/b1-atac-seed0')
     shutil.copytree(ROOT / 'results' / 'cifar10_b1_40_epochs', 'results/cifar10_b1_40_epochs')
     assert call_script('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
                        '--save-dir', 'resnet', script=train_imagenet) == 0
@@ -249,6 +266,11 @@ def pip(words, runs):
 
 def python(words, runs):
     script = words[1]
+    if script == '-c':
+        code = compile(words[2], script, 'exec')
+        if runs:
+            exec(code, {})
+        return
     assert (ROOT / script).is_file(), script
     if script in SCRIPTS:
         command('train-' + script[len('train_'):-len('.py')], words[2:], runs)
@@ -269,22 +291,22 @@ def openatac_command(words, runs):
 
 
 def command(name, words, runs):
-    """Run a command, once, or parse it; those that would train many networks are parsed."""
+    """Run a command or parse it; those that would train many networks are parsed."""
     if not runs or name == 'launch' or '--units' in words:
         parse(name, words)
-        return
-    if (name, *words) in RUN:
-        return
-    RUN.add((name, *words))
+    else:
+        assert exit_code(name, *words) == 0, (name, *words)
+
+
+@functools.cache  # several documents have the same command
+def exit_code(name, *words):
     trains = name.startswith('train-') and not NOT_TRAINING & set(words)
     flags = SHORT.get(name, []) if trains or not name.startswith('train-') else []
     if trains:
         flags = [*flags, '--save-dir', f'dry-run-{len(os.listdir())}']
     if name.startswith('train-'):
-        code = call_script(*words, *flags, script=SCRIPTS[name.replace('-', '_') + '.py'])
-    else:
-        code = call_command(name, *words, *flags)
-    assert code == 0, code
+        return call_script(*words, *flags, script=SCRIPTS[name.replace('-', '_') + '.py'])
+    return call_command(name, *words, *flags)
 
 
 class Parsed(BaseException):

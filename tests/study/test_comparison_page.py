@@ -119,7 +119,7 @@ def test_the_finding_comes_first_then_circumstances_differences_and_commands():
     told = sentences.circumstances(groups)
     assert document.texts['p'][len(finding):len(finding) + len(told)] == told
     assert any('2026-11-23 to 2026-11-25' in sentence for sentence in told)
-    assert document.tables[2] == [list(differences.HEAD), *(
+    assert document.tables[2] == [list(differences.HEADER), *(
         list(each.row()) for each in differences.differences(groups, 'best_accuracy'))]
     assert document.tables[2] != Document(page(groups, 'last_accuracy')).tables[2]
     runs = [each for several_seeds in groups for each in several_seeds.runs]
@@ -222,7 +222,7 @@ def test_a_run_that_diverged():
 # The script that sorts.
 
 def test_what_the_script_relies_on(text):
-    columns = len(tables.header(several())) + 5 + len(differences.HEAD)
+    columns = len(tables.header(several())) + 5 + len(differences.HEADER)
     assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == columns
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1

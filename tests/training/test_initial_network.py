@@ -238,7 +238,7 @@ def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
     assert call_script(*these, '--dry-run', 3, '--export', 'net') == 0
     header, *parts, _ = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in parts] == [
-        'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
+        'read', 'first batch', 'warm-up', 'train', 'validate', 'checkpoint', 'resume']
     assert [int(re.split('  +', line)[1]) for line in parts[:5]] == [3, 1, 1, 2, 3]
     assert header.split()[0] == 'part'
     assert os.listdir() == ['run'] and os.listdir('run') == ['train.log']

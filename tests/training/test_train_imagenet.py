@@ -316,7 +316,7 @@ def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys)
     assert call_script(*flags(folder, photos, *RECIPE, '--dry-run', 3), script=train_imagenet) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in table[1:-1]] == [
-        'read', 'first batch', 'train', 'train on', 'validate', 'checkpoint', 'resume']
+        'read', 'first batch', 'warm-up', 'train', 'validate', 'checkpoint', 'resume']
     assert all(re.search(r'\d MB$', line) for line in table[1:-1])
     assert not [name for name in os.listdir(folder) if name != 'train.log']
 
@@ -327,7 +327,7 @@ def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
                        script=train_imagenet) == 0
     memory = {line.split('  ')[0]: float(line.split()[-2])
               for line in capsys.readouterr().out.splitlines() if line.endswith(' MB')}
-    assert memory['train on'] < 1.03 * memory['train'] + 10
+    assert memory['train'] < 1.03 * memory['warm-up'] + 10
 
 
 # --------------------------------------------------------------------------------------- bad input
@@ -364,7 +364,7 @@ def test_the_recipe_is_the_published_command():
     (['--kvstore', 'horovod'], ['--kvstore', "'horovod'", 'dist_sync']),
     (['--warmup-epochs', '4'], ['--warmup-epochs', '4', '--num-epochs 3']),
     (['--resume-epoch', '3'], ['--resume-epoch', '3', '--num-epochs 3']),
-    (['--teacher-params', 'x'], ['--teacher-params', '--teacher ']),
+    (['--teacher-params', 'x'], ['--teacher-params', '--teacher NAME']),
     (['--loss-scale', '8'], ['--loss-scale', '--dtype float16']),
     (['--loss-scale', '8', '--dtype', 'bfloat16', '--engine', 'torch'], ['--loss-scale', '--dtype float16']),
     (['--dtype', 'float16', '--kvstore', 'dist_async'], ['--kvstore', 'dist_async', 'use dist_sync']),

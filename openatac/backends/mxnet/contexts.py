@@ -13,7 +13,7 @@ CAPABILITIES = range(5, 9)
 
 
 def check_capability(index: int, gpu: Gpu) -> None:
-    """Raise DeviceError if MXNet has no code for GPU ``index``, one of those that the driver shows."""
+    """Raise DeviceError if MXNet has no code for GPU ``index``, one of those that the driver reports."""
     name, major, minor = gpu
     if major not in CAPABILITIES:
         torch = f'{USE_TORCH}, ' if major >= CAPABILITIES.stop else ''

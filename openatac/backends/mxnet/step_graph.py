@@ -100,7 +100,7 @@ def _without_scale(output: Output) -> Output:
 
 def _gate(gradients: _Gradients, node: Node) -> None:
     x, h, _ = node.inputs
-    incoming = gradients.of(node)
+    incoming = gradients.gradient_of(node)
     gradients.add(x, gradients.operator('_backward_Activation', [incoming, h, h], {'act_type': 'softrelu'}))
     product = gradients.operator('elemwise_mul', [incoming, x])
     gradients.add(h, gradients.operator('_backward_Activation', [product, h, h], {'act_type': 'sigmoid'}))
@@ -117,13 +117,13 @@ def _kind(node: Node) -> str:
 
 def _sum(gradients: _Gradients, node: Node) -> None:
     for source in node.inputs:
-        gradients.add(source, gradients.of(node))
+        gradients.add(source, gradients.gradient_of(node))
 
 
 def _operator(gradients: _Gradients, node: Node) -> None:
     operator, takes = _GRADIENTS[_kind(node)]
     outputs = [Output(node, index) for index in range(3)]
-    gradient = gradients.operator(operator, [gradients.of(node), *takes(node.inputs, outputs)],
+    gradient = gradients.operator(operator, [gradients.gradient_of(node), *takes(node.inputs, outputs)],
                                   node.attributes, node)
     for index, source in enumerate(node.inputs[:3]):  # a BatchNorm's running statistics have none
         gradients.add(source, Output(gradient.node, index))
@@ -141,16 +141,16 @@ class _Gradients:
         self._parts: dict[Output, list[Output]] = collections.defaultdict(list)  # to be summed
 
     def operator(self, operator: str, inputs: list[Output], attributes: dict[str, str] | None = None,
-                 of: Node | None = None) -> Output:
-        """Add a node and return its first output; from ``of``, whose gradient it is, MXNet infers shapes."""
+                 forward: Node | None = None) -> Output:
+        """Add a node and return its first output; MXNet infers shapes from the ``forward`` node, if given."""
         return Output(Node(operator, f'gradient{next(self._numbers)}', inputs, attributes or {},
-                           depends_on=[of] if of else []))
+                           depends_on=[forward] if forward else []))
 
     def add(self, output: Output, gradient: Output) -> None:
         """Add one of the gradients that reach ``output``."""
         self._parts[output].append(gradient)
 
-    def of(self, node: Node) -> Output:
+    def gradient_of(self, node: Node) -> Output:
         """Return the gradient of the first output of a node on which the loss depends."""
         gradient = self.find(node)
         assert gradient is not None, node.name

@@ -20,7 +20,7 @@ from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
 from openatac.zoo.weights.checks import shape_fits
 from openatac.zoo.weights.checksums import check_files
-from openatac.zoo.weights.files import KINDS, numbers_of, read_weights
+from openatac.zoo.weights.files import ARG, AUX, numbers_of, read_weights, without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX, write_params
 
 
@@ -89,7 +89,7 @@ def to_gluon(module: torch.nn.Module, path: str) -> None:
     if not any('.' in name for name in arrays):  # how Gluon itself recognises names of symbols
         statistics = {source.target for node in module.graph.nodes if node.target is batch_norm
                       for source in node.args[3:]}
-        arrays = {('aux:' if name in statistics else 'arg:') + name: array for name, array in arrays.items()}
+        arrays = {(AUX if name in statistics else ARG) + name: array for name, array in arrays.items()}
     with writing(path):
         write_params(path, arrays)
 
@@ -124,7 +124,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 def _arrays(params: Any) -> dict[str, np.ndarray]:
     if isinstance(params, (str, os.PathLike)):
         params = read_weights(os.fspath(params))
-    return {name[4:] if name.startswith(KINDS) else name:
+    return {without_kind(name):
             array.asnumpy() if hasattr(array, 'asnumpy') else np.asarray(array)
             for name, array in params.items()}
 

@@ -95,7 +95,7 @@ class TorchLearner(Learner):
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
         self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
-        self._averages_gradients = self.cluster.size == 1
+        self._forward_is_ready = self.cluster.size == 1  # otherwise the first step has it average gradients
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
@@ -148,9 +148,9 @@ class TorchLearner(Learner):
         self._limit_queue()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, *targets: Any) -> None:
-        if not self._averages_gradients:
+        if not self._forward_is_ready:
             self._run_forward = average_gradients(self.module, self._run_forward, (x, y, *targets))
-            self._averages_gradients = True
+            self._forward_is_ready = True
         torch.manual_seed(self._step_seed())
         loss, measures = self._run_forward(x, y, *targets)
         self._sums += measures

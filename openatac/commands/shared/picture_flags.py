@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openatac.limits import listed
+from openatac.flag_types import comma_separated
 from openatac.pictures import FORMATS
 
 
@@ -17,7 +17,8 @@ def picture_file(text: str) -> str:
 
 def add_format_flag(parser: argparse.ArgumentParser) -> None:
     """Add ``--format``, which names the formats of a command's picture."""
-    parser.add_argument('--format', dest='formats', type=listed(_format), default=['png'], metavar='F,F,...',
+    parser.add_argument('--format', dest='formats', type=comma_separated(_format), default=['png'],
+                        metavar='F,F,...',
                         help=f'formats of the picture, of {", ".join(FORMATS)} (default: png)')
 
 

@@ -57,7 +57,7 @@ def check(config: Config) -> None:
         _check_rates(training.lr, training.lr_decay, decays)
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:
-            raise ValueError(f'argument --{flag}: it is about the parameters that --evaluate names; add them')
+            raise ValueError(f'argument --{flag}: it needs --evaluate FILE')
     if config.start.initial and (config.network.summary or config.start.write_initial):
         raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
                          'leave it out')

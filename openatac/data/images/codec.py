@@ -142,7 +142,7 @@ def warn_without_opencv() -> None:
 # ------------------------------------------------------------------------------------------ JPEG
 
 def _decode_jpeg(data: bytes) -> np.ndarray | None:
-    """Return uint8 (H, W, 3), RGB, or None. The decoder fills missing rows with grey without a word."""
+    """Return uint8 (H, W, 3), RGB, or None. The decoder silently fills missing rows with grey."""
     cv2 = find_opencv()
     if cv2 is None:
         return _decode_jpeg_by_pillow(data)
@@ -206,7 +206,7 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
 
 
 def _safe_formats() -> list[str]:
-    """Return Pillow's formats except EPS, a program that Pillow would have Ghostscript run."""
+    """Return Pillow's formats except EPS, which is a program that Pillow passes to Ghostscript."""
     from PIL import Image
     Image.init()
     return [name for name in Image.ID if name != 'EPS']

@@ -30,5 +30,5 @@ def read_devkit_classes(path: str) -> tuple[str, ...]:
                   if synset['num_children'] == 0}
         return tuple(leaves[number] for number in range(1, len(leaves) + 1))
     except Exception as error:  # SciPy has many kinds for damaged files
-        raise DataError(f"{path} is not the devkit's list of synsets, or is damaged ({error}): get it again, "
-                        'or remove it and list the classes in a file for --class-list') from error
+        raise DataError(f"{path} is not the devkit's list of synsets, or is damaged ({error}): download it "
+                        'again, or remove it and list the classes in a file for --class-list') from error

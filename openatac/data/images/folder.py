@@ -5,7 +5,6 @@ import errno
 import functools
 import logging
 import os
-import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,63 +12,11 @@ import numpy as np
 
 from openatac.data.images.class_names import check_case, in_order
 from openatac.data.images.codec import EXTENSIONS, is_image_name
-from openatac.data.images.source import BadImage
-from openatac.data.images.subset import ImageSubset
+from openatac.data.images.image_files import ImageFiles
 from openatac.errors import DataError
-from openatac.files.reading import IMAGE_LIMIT, opening, read_input
+from openatac.files.reading import opening
 
 log = logging.getLogger('openatac')
-
-
-class ImageFiles:
-    """Labelled image files below a folder.
-
-    Parameters
-    ----------
-    root : str
-    names : numpy.ndarray
-        Their paths relative to the root, as bytes; an array takes a quarter of the memory of a list, in each
-        worker process too.
-    labels : numpy.ndarray
-        int32 (N,).
-    class_names : tuple of str
-        Empty if they are unknown.
-    """
-
-    reading_order: Sequence[int] | None = None
-
-    def __init__(self, root: str, names: np.ndarray, labels: np.ndarray,
-                 class_names: tuple[str, ...]) -> None:
-        self.root, self.class_names = root, class_names
-        self._names, self._labels = names, labels
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The labels, int32 (N,)."""
-        return self._labels
-
-    def select(self, indices: np.ndarray) -> ImageSubset:
-        """Return the images at these indices."""
-        return ImageSubset(self, indices)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def fingerprint(self) -> str:
-        """Return a text that identifies this data set, computed from the names of its files."""
-        return f'{len(self)}:{zlib.crc32(self._names.data, zlib.crc32(self._labels.data)):08x}'
-
-    def name(self, index: int) -> str:
-        """Return the path of image ``index``, relative to the root."""
-        return os.fsdecode(self._names[index])
-
-    def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
-        try:
-            data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
-            return data, int(self._labels[index])
-        except OSError as error:
-            raise BadImage(error.strerror) from error
 
 
 class ImageFolder(ImageFiles):

@@ -12,7 +12,8 @@ import numpy as np
 
 from openatac.data.images.class_names import check_case, in_order, read_lines
 from openatac.data.images.devkit import DEVKIT_CLASSES, read_devkit_classes
-from openatac.data.images.folder import ImageFiles, image_files
+from openatac.data.images.folder import image_files
+from openatac.data.images.image_files import ImageFiles
 from openatac.errors import DataError
 
 log = logging.getLogger('openatac')
@@ -40,8 +41,8 @@ class ImageList(ImageFiles):
     number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder ``images``.
 
     A list may also have a number on each line and no file, such as ILSVRC's
-    ``ILSVRC2012_validation_ground_truth.txt``: the n-th line is for the n-th image, sorted by name. Which
-    class a number means is in the devkit's ``meta.mat`` beside it, or in ``numbered``.
+    ``ILSVRC2012_validation_ground_truth.txt``: the n-th line is for the n-th image, sorted by name. The
+    devkit's ``meta.mat``, next to the list, or ``numbered`` maps the numbers to classes.
 
     Parameters
     ----------

@@ -14,7 +14,15 @@ import numpy as np
 
 from openatac.data.images.source import BadImage
 from openatac.data.images.subset import ImageSubset
-from openatac.data.records.recordio import HEAD, IMAGE, LONGEST, MAGIC, record_end, scan, unpack_record
+from openatac.data.records.recordio import (
+    IMAGE,
+    LONGEST,
+    MAGIC,
+    RECORD_HEADER,
+    record_end,
+    scan,
+    unpack_record,
+)
 from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
 from openatac.errors import DataError
 from openatac.files.reading import open_descriptor, opening, read_at
@@ -56,8 +64,8 @@ class RecordFile:
         self._open()
         size = os.fstat(self._file).st_size
         if size == 0:
-            raise DataError(f'{rec} is empty: get it again')
-        if size < HEAD.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
+            raise DataError(f'{rec} is empty: download it again')
+        if size < RECORD_HEADER.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
             raise DataError(f'{rec} does not begin as a RecordIO file does: name a file that openatac pack '
                             "or MXNet's im2rec has written")
         offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
@@ -109,12 +117,12 @@ class RecordFile:
         return np.array([self._label(index) for index in range(len(self))], np.int32)
 
     def _label(self, index: int) -> int:
-        head = read_at(self._file, HEAD.size + IMAGE.size + 4, int(self._bounds[index]))
-        if len(head) < HEAD.size + IMAGE.size + 4 or not head.startswith(MAGIC):
+        head = read_at(self._file, RECORD_HEADER.size + IMAGE.size + 4, int(self._bounds[index]))
+        if len(head) < RECORD_HEADER.size + IMAGE.size + 4 or not head.startswith(MAGIC):
             return -1
-        count, label = IMAGE.unpack_from(head, HEAD.size)[:2]
+        count, label = IMAGE.unpack_from(head, RECORD_HEADER.size)[:2]
         if count:
-            label = struct.unpack_from('<f', head, HEAD.size + IMAGE.size)[0]
+            label = struct.unpack_from('<f', head, RECORD_HEADER.size + IMAGE.size)[0]
         try:
             return self._checked(label, index)
         except DataError:  # raised again when the image is read
@@ -126,10 +134,10 @@ class RecordFile:
 
     def image_id(self, index: int) -> int:
         """Return the id in the header of record ``index``, read without the image."""
-        head = read_at(self._file, HEAD.size + IMAGE.size, int(self._bounds[index]))
-        if len(head) < HEAD.size + IMAGE.size:
+        head = read_at(self._file, RECORD_HEADER.size + IMAGE.size, int(self._bounds[index]))
+        if len(head) < RECORD_HEADER.size + IMAGE.size:
             raise BadImage('the record is cut off')
-        return IMAGE.unpack_from(head, HEAD.size)[2]
+        return IMAGE.unpack_from(head, RECORD_HEADER.size)[2]
 
     def payload(self, index: int) -> bytes:
         """Return the whole payload of record ``index``; raise BadImage if it is damaged."""

@@ -16,7 +16,7 @@ from openatac.errors import DataError
 from openatac.files.reading import read_at
 
 MAGIC = b'\x0a\x23\xd7\xce'
-HEAD = struct.Struct('<4sI')     # magic, kind << 29 | length
+RECORD_HEADER = struct.Struct('<4sI')     # magic, kind << 29 | length
 IMAGE = struct.Struct('<IfQQ')   # number of labels before the image or 0, label, id, second id
 LONGEST = 2 ** 29                # a part is shorter; no image is nearly as long
 
@@ -33,7 +33,7 @@ def pack_record(payload: bytes) -> bytes:
         at = payload.find(MAGIC, at + 4 - at % 4)
     parts.append(payload[start:])
     kinds = [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST] if len(parts) > 1 else [_WHOLE]
-    return b''.join(HEAD.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4)
+    return b''.join(RECORD_HEADER.pack(MAGIC, kind << 29 | len(part)) + part + bytes(-len(part) % 4)
                     for kind, part in zip(kinds, parts))
 
 
@@ -42,13 +42,13 @@ def unpack_record(data: bytes) -> bytes:
     parts, at = [], 0
     expected: tuple[int, ...] = (_WHOLE, _FIRST)
     while expected:
-        if len(data) - at < HEAD.size:
+        if len(data) - at < RECORD_HEADER.size:
             raise BadImage('the record is cut off')
-        magic, word = HEAD.unpack_from(data, at)
+        magic, word = RECORD_HEADER.unpack_from(data, at)
         kind, size = word >> 29, word & LONGEST - 1
         if magic != MAGIC or kind not in expected:
             raise BadImage("the record's head is damaged")
-        at += HEAD.size
+        at += RECORD_HEADER.size
         parts.append(data[at:at + size])
         at += size + -size % 4
         expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
@@ -76,12 +76,12 @@ def record_end(file: int, offset: int, size: int) -> int | None:
 
 def _part_at(file: int, offset: int) -> tuple[int, int] | None:
     """Return (kind, end offset) of the part at ``offset``; None if there is none."""
-    head = read_at(file, HEAD.size, offset)
-    if len(head) < HEAD.size or head[:4] != MAGIC:
+    head = read_at(file, RECORD_HEADER.size, offset)
+    if len(head) < RECORD_HEADER.size or head[:4] != MAGIC:
         return None
-    word = HEAD.unpack(head)[1]
+    word = RECORD_HEADER.unpack(head)[1]
     length = word & LONGEST - 1
-    return word >> 29, offset + HEAD.size + length + -length % 4
+    return word >> 29, offset + RECORD_HEADER.size + length + -length % 4
 
 
 def scan(file: int, size: int, path: str) -> np.ndarray:
@@ -92,9 +92,9 @@ def scan(file: int, size: int, path: str) -> np.ndarray:
     offsets, at = [], 0
     while at < size:
         end = record_end(file, at, size)
-        if end is None and size - at >= HEAD.size:
+        if end is None and size - at >= RECORD_HEADER.size:
             raise DataError(f'{path} is damaged at byte {at}, where a record should begin: name its index '
-                            '(.idx), with which only the damaged record is lost, or get it again')
+                            '(.idx), with which only the damaged record is lost, or download it again')
         offsets.append(at)
         at = size if end is None else end
     return np.array(offsets, np.int64)

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from openatac.data.archives import File, listed
+from openatac.data.archives import File, list_briefly
 from openatac.data.images.class_names import check_case
-from openatac.data.images.folder import ImageFiles
+from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
@@ -71,7 +71,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
         of_split = [files[name] for name in tables
                     if any(split in os.path.basename(name) for split in SPLITS[train])]
         if not of_split:
-            raise DataError(f'{path} has {listed(tables)} and no parquet file with '
+            raise DataError(f'{path} has {list_briefly(tables)} and no parquet file with '
                             f'{" or ".join(SPLITS[train])} in its name')
         source = _Table(of_split, names, kind)
     else:
@@ -157,7 +157,8 @@ def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
         with file.open() as stream:
             table = parquet.read_table(io.BytesIO(stream.read()))
     except (pyarrow.ArrowException, ValueError) as error:
-        raise DataError(f'{file.label} is not a complete parquet file ({error}); get it again') from error
+        raise DataError(f'{file.label} is not a complete parquet file ({error}); download it again'
+                        ) from error
     image = next((column for column in _IMAGE_COLUMNS if column in table.column_names), None)
     if image is None or label not in table.column_names:
         raise DataError(f'{file.label} has the columns {", ".join(table.column_names)}, and needs '

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from openatac.data.archives import File, is_archive_name, listed, open_files
+from openatac.data.archives import File, is_archive_name, list_briefly, open_files
 from openatac.data.small.cifar_copies import has_copy
 from openatac.data.small.download import fetch
 from openatac.errors import DataError
@@ -165,7 +165,7 @@ def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
     """Return the error that a folder or archive holds other files than those of a data set."""
     binary, python = DATASETS[name].binary, DATASETS[name].python
     return DataError(
-        f'{path} holds no {name}, but {listed(found)}: it needs the files of {binary.folder} or '
+        f'{path} holds no {name}, but {list_briefly(found)}: it needs the files of {binary.folder} or '
         f'{python.folder} ({binary.test[0]} and others), images of its classes in train/CLASS/ and '
         'test/CLASS/, train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); '
         'name an empty folder to download it, or train on images of your own by --dataset folder')

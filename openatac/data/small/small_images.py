@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from openatac.data.archives import File, listed, open_files
+from openatac.data.archives import File, list_briefly, open_files
 from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.codec import EXTENSIONS, decode, squeeze
-from openatac.data.images.folder import ImageFiles, ImageFolder
+from openatac.data.images.folder import ImageFolder
+from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.parallel import map_in_order
 from openatac.data.small.image_set import ImageSet
@@ -69,8 +70,8 @@ def split_in_archive(paths: Iterable[str], train: bool) -> str | None:
 
 def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
     return DataError(
-        f'{path} has no folder {" or ".join(SPLITS[train])}, but {listed(found)}: it needs train/CLASS/ and '
-        f'test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or is an archive '
+        f'{path} has no folder {" or ".join(SPLITS[train])}, but {list_briefly(found)}: it needs train/CLASS/'
+        f' and test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or is an archive '
         '(tar, tar.gz, zip) of these')
 
 

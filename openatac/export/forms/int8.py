@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.zoo.weights.files import without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 
@@ -21,7 +22,7 @@ class Int8Form(Form):
         from openatac.export.forms.symbol_files import with_kinds
         from openatac.export.int8.symbol import quantize_symbol
         from openatac.graph.symbol import write_symbol_files
-        arrays = {key[4:]: array for key, array in network.arrays.items()}
+        arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
                                             network.calibration_method)
         write_symbol_files(prefix + '-int8', symbol, with_kinds(symbol, quantized))

@@ -21,6 +21,7 @@ from openatac.graph.symbol import (
 )
 from openatac.models.weights import context_of, read_arrays
 from openatac.zoo.weights.checksums import check_files
+from openatac.zoo.weights.files import ARG, AUX, without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
@@ -56,7 +57,7 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
         for name, parameter in net.collect_params().items():
             parameter.set_data(values[name])
     graph = Graph.of(symbol)
-    half = {key[4:] for key, array in arrays.items() if array.dtype == np.float16}
+    half = {without_kind(key) for key, array in arrays.items() if array.dtype == np.float16}
     for node in graph.nodes():  # Gluon's variables keep the type they were created with
         if node.is_variable and node.name in half:
             node.attributes['__dtype__'] = FLOAT16
@@ -65,13 +66,13 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
 
 def with_kinds(symbol: mx.sym.Symbol, arrays: NDArrays) -> NDArrays:
     """Return {'arg:NAME' or 'aux:NAME': NDArray}, as in files, from the {name: NDArray} of ``symbol``."""
-    return {key: arrays[key[4:]] for key in _keys(symbol)}
+    return {key: arrays[without_kind(key)] for key in _keys(symbol)}
 
 
 def _keys(symbol: mx.sym.Symbol) -> list[str]:
     """Return the names of the arrays that a symbol needs, as in its files."""
-    return [*('arg:' + name for name in symbol.list_arguments() if name != INPUT),
-            *('aux:' + name for name in symbol.list_auxiliary_states())]
+    return [*(ARG + name for name in symbol.list_arguments() if name != INPUT),
+            *(AUX + name for name in symbol.list_auxiliary_states())]
 
 
 # ------------------------------------------------------------------------------------- written
@@ -145,8 +146,8 @@ def load_block(path: str, ctx: mx.Context | None = None, image_shape: Shape | No
     """
     symbol, arrays = read_symbol(path)
     if image_shape:
-        check_takes_images(symbol, image_shape, **{key[4:]: array.shape for key, array in arrays.items()
-                                                   if key.startswith('arg:')})
+        check_takes_images(symbol, image_shape, **{without_kind(key): array.shape
+                                                   for key, array in arrays.items() if key.startswith(ARG)})
     try:
         return symbol_block(symbol, arrays, ctx)
     except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage

@@ -14,7 +14,7 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.run_files import SETTINGS
 from openatac.flags import ParsedFlags, flag_of
 from openatac.image_size import size_of
-from openatac.options import changed, defaults, fields, from_json, values
+from openatac.options import defaults, fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
@@ -60,7 +60,7 @@ def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, A
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
     _check(given, path, source, {name: known[name] for name in (*network, *labels)})
     log.info('%s describes the network of %s', source, path)
-    return given._replace(config=changed(
+    return given._replace(config=with_changes(
         given.config, **{name: known[name] for name in network}, **_data_options(given, known, data)))
 
 

@@ -21,7 +21,7 @@ from openatac.export.networks.run_manifest import (
 from openatac.files.run_files import BEST
 from openatac.flags import flag_of
 from openatac.image_size import Size, sides
-from openatac.options import changed
+from openatac.options import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.library import ImageSizeError, installed_library
 from openatac.training.run_folder import RunFolder
@@ -77,7 +77,7 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     library.load_parameters(net, params or run.file(BEST))
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
-        config = changed(config, data_dir=data_dir, **others)
+        config = with_changes(config, data_dir=data_dir, **others)
     return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
 
 

@@ -24,7 +24,7 @@ WORTH_SHOWING = 0.01    # the difference in accuracy for which `seeds_needed` co
 POWER = 0.8
 ALL = 'all'             # --against: every pair of units
 MAIN_UNIT = 'atac'      # by default all others are compared with it, if it is there
-HEAD = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
+HEADER = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
 
 
 class Difference(NamedTuple):
@@ -58,7 +58,7 @@ class Difference(NamedTuple):
     counts: tuple[int, int]
 
     def row(self) -> tuple[str, ...]:
-        """Return the cells under `HEAD`."""
+        """Return the cells under `HEADER`."""
         tested = self.low is not None
         return (str(self.blocks), self.one, self.other, f'{self.mean:+.4f}',
                 f'{self.low:+.4f} to {self.high:+.4f}' if tested else 'no test',
@@ -124,7 +124,7 @@ def state_findings(found: Sequence[Difference]) -> str:
     if not found:
         return ''
     if not tested:
-        return 'These runs cannot tell a difference from chance: that takes two or more seeds of each unit.'
+        return 'There are too few runs to test a difference: each unit needs at least two seeds.'
     correction = f"Holm's correction for {counted(len(tested), 'test')}"
     proven = [each for each in tested if each.corrected is not None and each.corrected < LEVEL]
     if not proven:

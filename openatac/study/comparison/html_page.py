@@ -11,7 +11,7 @@ from openatac.console.text import for_html
 from openatac.pages import fill_page
 from openatac.pictures import style
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import HEAD, Difference
+from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group, describe_measure, images_of_epochs
 from openatac.study.comparison.records import without_paths
@@ -121,7 +121,7 @@ def _differences(groups: Sequence[Group], measure: str, found: Sequence[Differen
     return '\n'.join([heading, _paragraphs([
         "Each p is of Welch's t test for one pair of units; Holm's correction is for all tests of the "
         'table.']),
-        _table(HEAD, [each.row() for each in found])])
+        _table(HEADER, [each.row() for each in found])])
 
 
 def _runs(groups: Sequence[Group]) -> str:

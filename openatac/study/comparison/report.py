@@ -67,7 +67,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
         tables.markdown(tables.header(groups), tables.rows(groups))]) + '\n'
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
-                 f'{tables.markdown(differences.HEAD, [each.row() for each in found])}\n')
+                 f'{tables.markdown(differences.HEADER, [each.row() for each in found])}\n')
     document = page(groups, measure, found)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import COLOURS, UNITS, shortened, unit_styles
+from openatac.pictures import COLOURS, STYLED_UNITS, shortened, unit_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def gates_figure(rows: Sequence[GateRow]) -> Figure:
 
 def _colours(networks: Mapping[str, str]) -> dict[str, str]:
     """Return the colours of {run: its network}: those of their units, unless two have the same unit."""
-    units = {run: next((unit for unit in sorted(UNITS, key=len, reverse=True)
+    units = {run: next((unit for unit in sorted(STYLED_UNITS, key=len, reverse=True)
                         if network.endswith(f'_{unit}')), run) for run, network in networks.items()}
     if len(set(units.values())) == len(units):
         return {run: unit_styles(units.values())[unit]['color'] for run, unit in units.items()}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.options import changed
+from openatac.options import with_changes
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.networks.library import PYTORCH, installed_library, library_of
 from openatac.training.run_folder import RunFolder
@@ -49,7 +49,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     run, library = RunFolder(folder), installed_library()
     net, network, config = run.network()
     if isinstance(config, CifarConfig):
-        config = changed(config, data_dir=data_dir or config.data.data_dir,
+        config = with_changes(config, data_dir=data_dir or config.data.data_dir,
                          dataset=dataset or config.data.dataset)
         source, batches = str(config.data.dataset), _cifar_images(config.data, images)
     elif dataset:
@@ -57,7 +57,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                             'leave it out')
     else:
         if data_dir:
-            config = changed(config, data_dir=data_dir, use_rec=False)
+            config = with_changes(config, data_dir=data_dir, use_rec=False)
         source, batches = 'imagenet', _photographs(config, images)
     path = run.file(params + '.params') if params in ('best', 'last') else params
     library.load_parameters(net, path)

@@ -54,9 +54,12 @@ def report(rows: Sequence[PublishedRow], runs: Sequence[FinishedRun], speeds: Se
 
 
 def _cost_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
-    for parameters, operations in zip(rows[::2], rows[1::2]):
-        yield (parameters.number.network, parameters.number.title, *_cost_cells(parameters, '.1f'),
-               *_cost_cells(operations, '.3g'))
+    networks: dict[tuple[str, str], dict[str, PublishedRow]] = {}
+    for row in rows:
+        networks.setdefault((row.number.network, row.number.title), {})[row.number.measure] = row
+    for names, of_measure in networks.items():
+        parameters, operations = (of_measure[measure] for measure in COSTS)
+        yield (*names, *_cost_cells(parameters, '.1f'), *_cost_cells(operations, '.3g'))
 
 
 def _cost_cells(row: PublishedRow, form: str) -> Line:

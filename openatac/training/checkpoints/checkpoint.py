@@ -21,12 +21,12 @@ from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked
+from openatac.files.run_files import LOCK
 from openatac.files.schema import read_json
 from openatac.files.writing import flush, reason, remove_leftovers, write_text
 from openatac.zoo.weights.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
-LOCK = '.lock'  # of a run's folder
 log = logging.getLogger('openatac')
 
 
@@ -44,7 +44,7 @@ class Checkpoints:
 
     @property
     def kept(self) -> str:
-        """How an error says whether there is a checkpoint."""
+        """The phrase with which error messages say whether there is a checkpoint."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:

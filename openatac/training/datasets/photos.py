@@ -16,7 +16,7 @@ from openatac.data.images.source import BadImage, ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.errors import DataError
-from openatac.options import changed
+from openatac.options import with_changes
 from openatac.training.config import ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetData
 
@@ -95,7 +95,7 @@ def with_classes(config: ImagenetConfig) -> ImagenetConfig:
     names = config.data.class_names or class_names(config.data, 'val' if config.start.evaluate else 'train')
     if not names:
         return config
-    return changed(config, class_names=list(names), num_classes=config.network.num_classes or len(names))
+    return with_changes(config, class_names=list(names), num_classes=config.network.num_classes or len(names))
 
 
 def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:

@@ -19,7 +19,7 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.flags import ParsedFlags, flag_of
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.options import changed, fields, from_json, values
+from openatac.options import fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.zoo.units import REGISTRIES
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
@@ -75,7 +75,7 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
                              f'{made[name]}, and this is {value}')
-    return prefix + SYMBOL_SUFFIX, model, changed(given.config, **{name: made[name] for name in written})
+    return prefix + SYMBOL_SUFFIX, model, with_changes(given.config, **{name: made[name] for name in written})
 
 
 def _canonical(option: str, value: Any) -> Any:

@@ -23,7 +23,7 @@ class ImageSizeError(ValueError):
 
 
 class Library(abc.ABC):
-    """What builds networks, and what they are given and asked."""
+    """The interface for building, loading and querying networks in either library."""
 
     @abc.abstractmethod
     def factory(self, host: Host) -> Factory:

@@ -5,7 +5,7 @@ from typing import Any
 
 from openatac.flags import flag_of, naming
 from openatac.image_size import sides
-from openatac.options import changed, section_fields
+from openatac.options import section_fields, with_changes
 from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
@@ -25,8 +25,8 @@ def resolve(config: Config) -> Config:
     units: dict[str, Any] = {name: REGISTRIES[name].name_of(typed, f'argument {flag_of(name)}: it')
                              for name, typed in _units(config).items()}
     if isinstance(config, CifarConfig):
-        return changed(config, **_resolve_cifar(config, units))
-    return changed(config, num_classes=config.network.classes, **units)
+        return with_changes(config, **_resolve_cifar(config, units))
+    return with_changes(config, num_classes=config.network.classes, **units)
 
 
 def _units(config: Config) -> dict[str, str]:

@@ -48,8 +48,8 @@ def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[
         _check_engine_and_devices(config, before, now, refusal)
         line = (f'epoch {state["progress"]["epoch"]}, batch {state["progress"]["batch"]}: '
                 f'{_list(before, now, elsewhere)}')
-        log.info('resuming inexactly at %s; from here on, results are not to the bit those of a run that '
-                 'did not change', line)
+        log.info('resuming inexactly at %s; from here on, results are no longer bit-identical to those of an '
+                 'unchanged run', line)
         arrays, state = _convert(plan, now, arrays, state, line)
     return arrays, state
 
@@ -76,8 +76,8 @@ def _difference(plan: RunPlan, config: Config, before: dict[str, Any], state: di
         return f'it has come to epoch {epoch}, batch {batch}'
     old = from_json(type(config), {**values(config), **before})
     past = range(plan.learner.iteration, state['engine']['iteration'])
-    for (what, now), was in zip(plan.scheduled(config.training).items(),
-                                plan.scheduled(old.training).values()):
+    for (what, now), was in zip(plan.schedule_values(config.training).items(),
+                                plan.schedule_values(old.training).values()):
         changed = next((iteration for iteration in past if was(iteration) != now(iteration)), None)
         if changed is not None:
             return (f'the {what} of iteration {changed} was {was(changed):g} and would have been '

@@ -91,7 +91,7 @@ def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, co
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
         learner = backend.learner(training.optimizer, {})
-        scheduled = functools.partial(_scheduled, batches.batches())
+        schedule_values = functools.partial(_schedule_values, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, learner.devices, contents)
         if cluster.size > 1:
@@ -99,7 +99,8 @@ def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, co
         test = functools.partial(_test, backend, config, test_set, batch_size) if sets.are_held_out else None
         plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=evaluation_batches, test=test,
-            schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
+            learning_rate=schedule_values(training)[loop.RATE], schedule_values=schedule_values,
+            epochs=training.num_epochs,
             folder=config.output.save_dir, settings=settings, interval_line=interval_line,
             epoch_lines=epoch_lines, log_interval=config.output.log_interval,
             save_period=config.output.save_period)
@@ -111,7 +112,7 @@ def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, co
         return summary
 
 
-def _scheduled(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:
+def _schedule_values(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:
     return {loop.RATE: step_schedule(training.lr, training.num_epochs, iterations_per_epoch,
                                      training.decay_epochs, training.lr_decay)}
 

@@ -131,7 +131,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         images = len(sets.training)
         start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
         learner = _learner(backend, net, config, cluster, _mixup_end(start_of, training))
-        scheduled = functools.partial(_scheduled, images // batch_size, start_of)
+        schedule_values = functools.partial(_schedule_values, images // batch_size, start_of)
         _say_if_schedule_is_short(images // batch_size * training.num_epochs, start_of(training.num_epochs))
         settings = result_settings(config, learner.devices,
                                    '+'.join(source.fingerprint() for source in sources))
@@ -139,7 +139,8 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
         plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=validation, test=test,
-            schedule=scheduled(training)[loop.RATE], scheduled=scheduled, epochs=training.num_epochs,
+            learning_rate=schedule_values(training)[loop.RATE], schedule_values=schedule_values,
+            epochs=training.num_epochs,
             folder=output.save_dir, settings=settings,
             interval_line=_interval_line(training.mixup, output.log_interval), epoch_lines=epoch_lines,
             log_interval=output.log_interval, save_period=output.save_frequency, save_states=True,
@@ -154,7 +155,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         return summary
 
 
-def _scheduled(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
+def _schedule_values(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
                ) -> dict[str, Callable[[int], float]]:
     """Return the published schedule for images // batch iterations per epoch; some epochs have one more."""
     rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,

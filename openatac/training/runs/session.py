@@ -30,7 +30,7 @@ from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch
-from openatac.training.tracking.log import FORM, log_to
+from openatac.training.tracking.log import LOG_FORMAT, log_to
 from openatac.training.tracking.trackers import (
     HistoryPicture,
     MetricsFiles,
@@ -44,7 +44,7 @@ log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def reserve_run_folder(config: Config, command: str, log_file: str | None = None, log_form: str = FORM,
+def reserve_run_folder(config: Config, command: str, log_file: str | None = None, log_form: str = LOG_FORMAT,
                        rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE
-from openatac.limits import BLOCKS, COUNT, COUNT_FROM_ZERO, MAX_SIDE, SHARE, listed, number
+from openatac.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, comma_separated, number
+from openatac.limits import MAX_SIDE
 from openatac.options import (
     Section,
     exported_option,
@@ -34,8 +35,9 @@ class CifarNetwork(Network):
         None, 'blocks per stage', parse=BLOCKS, shown='3, a ResNet-20',
         named=True)
     channels: Optional[list[int]] = network_option(  # noqa: RUF009
-        None, 'channels of the stem and the stages, such as 17,17,35,68', parse=listed(COUNT, repeats=True),
-        metavar='C,C,...', shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
+        None, 'channels of the stem and the stages, such as 17,17,35,68',
+        parse=comma_separated(COUNT, repeats=True), metavar='C,C,...',
+        shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, shown='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
@@ -77,7 +79,8 @@ class CifarData(Section, title='data'):
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=only_with('dataset', 'cifar100'))
     num_data_workers: int = option(
-        0, 'accepted as published; one thread makes the batches, which is faster', parse=COUNT_FROM_ZERO,
+        0, 'ignored, for compatibility with the published script: one thread prepares the batches, which is '
+        'faster', parse=COUNT_FROM_ZERO,
         flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
 
     @property

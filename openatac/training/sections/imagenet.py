@@ -7,16 +7,9 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
+from openatac.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, number
 from openatac.image_size import ImageSize, Size
-from openatac.limits import (
-    COUNT_FROM_ZERO,
-    FROM_ZERO,
-    MAX_CLASSES,
-    MIN_CROP_RATIO,
-    POSITIVE,
-    SHARE,
-    number,
-)
+from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.options import (
     Section,
     exported_option,
@@ -86,7 +79,7 @@ class ImagenetData(Section, title='data'):
         PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
-        4, 'processes that read photographs, as many again for validation; 0 for none',
+        4, 'worker processes that read photographs, and as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024),
         flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
     max_bad_share: float = option(

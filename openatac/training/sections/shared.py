@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from openatac.limits import (
+from openatac.flag_types import (
     BATCH_SIZE,
     COUNT,
     COUNT_FROM_ZERO,
@@ -119,7 +119,7 @@ class Start(Section, title='start'):
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
         False, 'let --resume auto continue on other devices, with another split of the batch among them or '
-        'with another engine, though not to the bit', added=True)
+        'with another engine; results are then no longer bit-identical', added=True)
     evaluate: Optional[str] = option(
         None, 'only test these parameters, a file or a name as for --pretrained', metavar='FILE')
     dry_run: Optional[int] = option(

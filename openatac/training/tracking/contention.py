@@ -73,7 +73,7 @@ def sentence(others: float, processors: int, threads: int) -> str:
     remedy = ('wait until they have ended' if free >= threads else
               f'stop it with Ctrl-C and continue with OMP_NUM_THREADS={free} and --resume auto')
     return (f'other processes keep {others:.1f} of {processors} processors busy alongside this training with '
-            f'{counted(threads, "thread")}, so that its images/s say little of its speed alone; '
+            f'{counted(threads, "thread")}, so the images/s reported here understate its normal speed; '
             f'if it is too slow, {remedy}')
 
 

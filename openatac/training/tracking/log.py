@@ -7,7 +7,7 @@ from logging.handlers import MemoryHandler
 
 from openatac.console.streams import LogFormatter
 
-FORM = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
+LOG_FORMAT = '%(asctime)s %(levelname)s %(message)s'  # of a line in the log file
 log = logging.getLogger('openatac')
 
 
@@ -28,7 +28,7 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-def log_to(path: str | None = None, form: str = FORM) -> None:
+def log_to(path: str | None = None, form: str = LOG_FORMAT) -> None:
     """Send the log to the console and append it to the file ``path``, once that is known.
 
     Earlier messages, for example from the data reader, go into the file as well.

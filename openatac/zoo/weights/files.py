@@ -28,7 +28,7 @@ from openatac.runtime.libraries import NO_PYTORCH, has_torch
 from openatac.zoo.weights.checksums import check_files
 from openatac.zoo.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 
-KINDS = ('arg:', 'aux:')  # how MXNet's exports begin the names of parameters and of running statistics
+ARG, AUX = 'arg:', 'aux:'  # how MXNet's exports begin the names of parameters and of running statistics
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
 _SIZE = Annotated[int, Range(0, MAX_BYTES)]
 
@@ -49,7 +49,12 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     if path.endswith(PARAMS_SUFFIX):
         check_files(path[:-len(PARAMS_SUFFIX)], [path])
     read = _READERS.get(os.path.splitext(path)[1].lower(), read_params)
-    return {name[4:] if name.startswith(KINDS) else name: array for name, array in read(path).items()}
+    return {without_kind(name): array for name, array in read(path).items()}
+
+
+def without_kind(name: str) -> str:
+    """Return the name of an array without `ARG` and `AUX`."""
+    return name.removeprefix(ARG).removeprefix(AUX)
 
 
 def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
@@ -80,7 +85,7 @@ def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
 
 
 def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
-    """Return {Gluon's name of a parameter: what it is called in every network of that kind}.
+    """Return {Gluon's name of a parameter: its name without Gluon's counters of instances}.
 
     Gluon counts the blocks that a process makes (``resnet20v2atac1_conv0_weight`` is of its second network),
     so only the order of these numbers is kept.
