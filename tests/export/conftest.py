@@ -1,0 +1,45 @@
+"""What the tests of exports share: a network with its files, and a run."""
+import functools
+
+import pytest
+
+from openatac.models.weights import save_parameters
+from tests.helpers.commands import command_refusal
+from tests.helpers.scripts import call_script
+from tests.helpers.trained_export import ATAC, call, trained
+
+
+@pytest.fixture
+def refused(capsys):
+    """refused(code, *words): the sentence with which it ends with that code."""
+    return functools.partial(command_refusal, capsys, 'export')
+
+
+@pytest.fixture(scope='module')
+def net():
+    return trained()
+
+
+@pytest.fixture(scope='module')
+def params(net, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('params') / 'net.params')
+    save_parameters(net, path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def whole(params, tmp_path_factory):
+    """PREFIX of an export by name and file, with the fused form."""
+    prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
+    assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
+    return str(prefix)
+
+
+@pytest.fixture(scope='module')
+def run(cifar10, tmp_path_factory):
+    """The folder of a short run, exported at its end as ``run/export/best``."""
+    folder = tmp_path_factory.mktemp('run')
+    assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                       '--lr', 0.05, '--useGlobal', '--save-dir', folder,
+                       '--export', folder / 'export' / 'best') == 0
+    return folder

@@ -1,0 +1,115 @@
+"""`openatac export` leaves whole files or those from before, however it is stopped."""
+import fcntl
+import os
+import resource
+import signal
+
+import pytest
+
+from openatac.errors import OpenatacError
+from openatac.export.exporter import export
+from openatac.export.forms import symbol_files
+from openatac.export.manifest import read_manifest
+from openatac.graph import fusion
+from tests.helpers.fresh_python import run_python
+from tests.helpers.trained_export import ATAC, contents, describe, trained
+
+# ----------------------------------------------------------------- whole, or as it was before
+
+def test_older_forms_do_not_stay_beside_another_network(net, tmp_path):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe(), ('symbol', 'fused'))
+    (tmp_path / 'net-notes.txt').write_text('mine')
+    export(trained('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
+    assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-notes.txt', 'net-symbol.json', 'net.json']
+
+
+def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe())
+    before = contents(tmp_path)
+    monkeypatch.setattr(fusion, 'fuse', lambda symbol: symbol.get_backend_symbol('MKLDNN'))  # MXNet's own
+    with pytest.raises(OpenatacError, match='fused'):
+        export(net, prefix, describe(), ('symbol', 'fused'))
+    assert contents(tmp_path) == before
+
+
+def test_a_file_that_cannot_be_put_in_place_changes_nothing(net, tmp_path):
+    prefix = str(tmp_path / 'net')
+    export(net, prefix, describe())
+    before = contents(tmp_path)
+    (tmp_path / 'net-fused-symbol.json').mkdir()
+    with pytest.raises(OpenatacError, match=prefix):
+        export(net, prefix, describe(), ('symbol', 'fused'))
+    (tmp_path / 'net-fused-symbol.json').rmdir()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, number):
+    export(net, str(tmp_path / 'net'), describe())
+    before, handler = contents(tmp_path), signal.getsignal(number)
+
+    def stop(path, **rest):
+        assert os.path.exists(path + '-symbol.json')
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(symbol_files, 'load_block', stop)
+    assert number.name in refused(
+        128 + number, ATAC, params, tmp_path / 'net')
+    assert contents(tmp_path) == before and signal.getsignal(number) is handler
+
+
+def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
+    """Then it is done first."""
+    export(net, str(tmp_path / 'net'), describe())
+    rename = os.rename
+
+    def stop(*paths):
+        os.kill(os.getpid(), signal.SIGTERM)
+        rename(*paths)
+
+    monkeypatch.setattr(os, 'rename', stop)
+    export(net, str(tmp_path / 'net'), describe(labels=list('abcde')))
+    assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-symbol.json', 'net.json']
+    assert read_manifest(str(tmp_path / 'net')).labels == list('abcde')
+
+
+KILL = """
+import os, sys
+from openatac import cli
+from openatac.export.forms import symbol_files
+symbol_files.load_block = lambda path, **rest: os.kill(os.getpid(), 9)
+cli.main(['export', *sys.argv[1:]])
+"""
+
+
+def test_killed_in_the_middle(net, params, tmp_path):
+    """It could not clean up; the next export does."""
+    export(net, str(tmp_path / 'net'), describe())
+    before = contents(tmp_path)
+    assert run_python('-c', KILL, ATAC, params, tmp_path / 'net', OMP_NUM_THREADS='1').returncode == -9
+    assert (tmp_path / '.net.part' / 'new' / 'net-symbol.json').exists()
+    assert contents(tmp_path) == before
+    export(net, str(tmp_path / 'net'), describe())
+    assert sorted(os.listdir(tmp_path)) == sorted(before)
+
+
+def test_a_full_disk(net, refused, params, tmp_path):
+    export(net, str(tmp_path / 'net'), describe())
+    before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
+    try:
+        assert str(tmp_path / 'net') in refused(1, ATAC, params, tmp_path / 'net')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == before
+
+
+def test_two_at_once(refused, params, tmp_path):
+    aside = tmp_path / '.net.part'
+    aside.mkdir()
+    with open(aside / 'lock', 'w') as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert str(tmp_path / 'net') in refused(1, ATAC, params, tmp_path / 'net')
+        assert aside.exists()
