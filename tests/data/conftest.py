@@ -1,0 +1,13 @@
+"""What the tests of data share."""
+import pytest
+
+from openatac.data.small import cifar_files, download
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Nothing is downloaded by mistake."""
+    monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
+    monkeypatch.setattr(download, 'PAUSE', 0)
+    monkeypatch.setenv('no_proxy', '*')
+    monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
