@@ -3,7 +3,8 @@
 - results.md: before each of the two tables of results/NAME/comparison.md stands `<!-- results/NAME -->`,
   in order.
 - explanation/int8.md: the table of results/int8_accuracy.csv, after a line with that name.
-- reference/commands.md: the commands of openatac.commands.catalogue, with the title of their page.
+- reference/commands.md: the commands of openatac.commands.catalogue, each with a link to its flags on the
+  site, and the title of the page that explains it, with a link to the section.
 - reference/api.md: after each name, its arguments and the beginning of its docstring.
 """
 import ast
@@ -13,13 +14,19 @@ from collections import Counter
 from pathlib import Path
 
 import openatac
-from openatac.commands.catalogue import JOBS
+from openatac.commands.catalogue import JOBS, SITE
 from openatac.files.csv_file import read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
 TABLE = re.compile(r'(?:^\|.*\n)+', re.MULTILINE)
 NAME = re.compile(r'^\| `(openatac[\w.]+)` \|.*$', re.MULTILINE)
+SECTIONS = {  # of the page of a command, if it is not the whole page
+    'doctor': 'check-the-installation', 'completion': 'completion-in-your-shell', 'pack': 'from-record-files',
+    'plan': 'how-long-will-it-take', 'evaluate-imagenet': 'a-run-or-a-parameter-file',
+    'gates': 'what-gates-do', 'costs': 'what-networks-cost', 'models': 'the-bundled-networks',
+    'bench': 'measure-the-speed',
+}
 
 
 def results(text):
@@ -48,7 +55,9 @@ def commands(text):
     for job, members in JOBS.items():
         for name, command in members.items():
             title = (DOCS / command.page).read_text('utf-8').split('\n')[0].lstrip('# ')
-            rows.append(f'| {job} | `openatac {name}` | {command.summary} | [{title}](../{command.page}) |')
+            flags = f'{SITE}reference/commands/#openatac-{name}'
+            page = f'../{command.page}' + (f'#{SECTIONS[name]}' if name in SECTIONS else '')
+            rows.append(f'| {job} | [`openatac {name}`]({flags}) | {command.summary} | [{title}]({page}) |')
             job = ''
     return TABLE.sub('\n'.join(rows) + '\n', text)
 

@@ -20,7 +20,10 @@ from openatac.commands.catalogue import COMMANDS
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
 NOTEBOOKS = ROOT / 'build' / 'tutorials'  # by docs/run_tutorial.py
-PAGES = {'README.md': 'readme.md', 'CONTRIBUTING.md': 'contributing.md', 'CHANGELOG.md': 'changelog.md'}
+PAGES = {'README.md': 'index.md', 'docs/index.md': 'pages.md', 'CONTRIBUTING.md': 'contributing.md',
+         'CHANGELOG.md': 'changelog.md'}
+SOURCES = {page: ROOT / name for name, page in PAGES.items()}  # of the generated pages
+OUTPUT = re.compile(r'<!-- output -->\n```text\n.*?^```\n?', re.MULTILINE | re.DOTALL)  # in a tutorial
 LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
 BADGE = re.compile(r'^\[!\[.*\n', re.MULTILINE)  # an image of another site
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -28,7 +31,8 @@ TABLES = runpy.run_path(str(DOCS / 'fill_tables.py'))
 
 
 def on_files(files, config):
-    """Add the generated pages."""
+    """Add the generated pages. The README is the home page, in the place of docs/index.md."""
+    files.remove(files.get_file_from_path('index.md'))
     pages = {page: BADGE.sub('', (ROOT / name).read_text('utf-8')) for name, page in PAGES.items()}
     for notebook in NOTEBOOKS.glob('*.ipynb'):
         page = f'tutorials/{notebook.stem}.md'
@@ -42,19 +46,20 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, page, config, files):
     """Add the reference, and have links to files outside docs/ lead to their page, or to the repository."""
-    generated = {page: name for name, page in PAGES.items()}.get(page.file.src_path)
-    folder = ROOT if generated else (DOCS / page.file.src_path).parent
+    folder = SOURCES.get(page.file.src_path, DOCS / page.file.src_path).parent
 
     def replace(match):
         target = Path(os.path.normpath(folder / match[1]))
-        if not target.is_relative_to(DOCS):
-            name = target.relative_to(ROOT).as_posix()
+        name = target.relative_to(ROOT).as_posix()
+        if name in PAGES:
+            target = DOCS / PAGES[name]
+        elif not target.is_relative_to(DOCS):
             if target.suffix == '.png':
                 if not files.get_file_from_path(name):
                     files.append(File.generated(config, name, abs_src_path=str(target)))
-            elif name not in PAGES:
+            else:
                 return f']({config.extra["repository"]}/blob/main/{name}{match[2] or ""})'
-            target = DOCS / PAGES.get(name, name)
+            target = DOCS / name
         path = os.path.relpath(target, (DOCS / page.file.src_path).parent)
         return f']({path}{match[2] or ""})'
 
@@ -87,7 +92,7 @@ def page_of_notebook(path, files):
     for cell in json.loads(path.read_text('utf-8'))['cells']:
         source = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            yield source
+            yield OUTPUT.sub('', source)  # that of the run follows the cell
             continue
         yield f'```bash\n{source[7:]}\n```' if source.startswith('%%bash\n') else f'```python\n{source}\n```'
         printed = ''.join(text for output in cell['outputs'] for text in output.get('text', []))
