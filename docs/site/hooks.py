@@ -141,7 +141,7 @@ def table(group):
                if action.help != argparse.SUPPRESS and '--help' not in action.option_strings]
     if not actions:
         return
-    yield f'\n**{group.title}**\n\n| argument | |\n|---|---|'
+    yield f'\n**{group.title}**\n\n| argument | meaning |\n|---|---|'
     formatter = argparse.HelpFormatter('')
     for action in actions:
         cells = [formatter._format_action_invocation(action),
