@@ -1,4 +1,4 @@
-"""``python -m openatac``."""
+"""Run the command line as ``python -m openatac``."""
 import sys
 
 from openatac.cli import main

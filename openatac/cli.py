@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f'openatac {arguments[0]}' if arguments and arguments[0] in COMMANDS else 'openatac'
 
     def fail(message: str, code: int) -> None:
-        if name.startswith('openatac train-'):  # which may be one process of several
+        if name.startswith('openatac train-'):  # it may be one process of several
             from openatac.distributed.cluster import end_run
             end_run(message, code)
         else:
@@ -49,7 +49,7 @@ def _call(arguments: Sequence[str]) -> int | None:
 
 
 def _suggest(parser: argparse.ArgumentParser, command: str) -> None:
-    """End with an error that names the command most like this one, if there is one."""
+    """Exit with an error that suggests the most similar command, if there is one."""
     import difflib
     for near in difflib.get_close_matches(command, COMMANDS, n=1):
         parser.error(f'there is no command {command!r}; did you mean {near}?')

@@ -68,12 +68,12 @@ class UnfitEnvironment(ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its kind."""
+    """Return the first line of an error's text, or its type if it has no text."""
     return _lines(error)[0]
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text, or its kind: the lines above are often MXNet's own stack."""
+    """Return the last line of an error's text, or its type; earlier lines are often MXNet's own stack."""
     return _lines(error)[-1]
 
 

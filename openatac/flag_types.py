@@ -1,4 +1,4 @@
-"""Types of flags, for argparse: what they parse, they also check."""
+"""Argparse types for flags, which parse values and check them."""
 from __future__ import annotations
 
 import argparse
@@ -27,7 +27,7 @@ from openatac.limits import (
 class Number:
     """An argparse type for a finite ``kind`` (int or float) within ``bounds`` or in ``also``.
 
-    With ``float32`` it must be a normal number, or 0, in that type too.
+    With ``float32``, the number must also be 0 or a normal float32.
     """
 
     kind: type
@@ -53,7 +53,7 @@ class Number:
 
 
 def number(kind: type, also: Sequence[float] = (), float32: bool = False, **limits: float) -> Number:
-    """Return the `Number` whose ``limits`` are those of `Bounds`."""
+    """Return a `Number` with the ``limits`` of a `Bounds`."""
     return Number(kind, Bounds(**limits), tuple(also), float32)
 
 
@@ -74,7 +74,7 @@ PORT = number(int, low=1, high=MAX_PORT)
 def comma_separated(kind: Callable[[str], Any], repeats: bool = False) -> Callable[[str], list[Any]]:
     """Return an argparse type for values of a ``kind``, separated by commas.
 
-    A value that is given again counts only once, unless it ``repeats``.
+    Duplicates are dropped unless ``repeats`` is true.
     """
     def parse(text: str) -> list[Any]:
         try:

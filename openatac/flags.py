@@ -41,7 +41,7 @@ def add_flags(group: argparse._ArgumentGroup, section: type[Section],
               only: Sequence[str] | None = None) -> None:
     """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
-    The namespace then has only the flags that are given: `from_arguments` adds the defaults.
+    The parsed namespace contains only flags that were given; `from_arguments` adds the defaults.
     """
     for name, field in section_fields(section).items():
         if flags_of(name, field) and (only is None or name in only):
@@ -88,7 +88,7 @@ def _default_text(value: Any, option: Option) -> str:
 
 
 class ParsedFlags(typing.NamedTuple):
-    """A config as a command line gave it, and where the value of each option came from."""
+    """A config from a command line, and where the value of each option came from."""
 
     config: Any
     origins: dict[str, str]
@@ -100,7 +100,7 @@ class ParsedFlags(typing.NamedTuple):
 
 def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
                    recipe_name: str) -> ParsedFlags:
-    """Build the `ParsedFlags` config of parsed flags: their values, else the recipe's, else the defaults."""
+    """Build `ParsedFlags` from parsed flags: their values, else the recipe's, else the defaults."""
     given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
                for name in fields(config)}

@@ -1,4 +1,4 @@
-"""Limits on what users pass, as flags or as arguments, and the checks of arguments."""
+"""Limits on flags and arguments, and checks of arguments."""
 from __future__ import annotations
 
 import math

@@ -1,14 +1,14 @@
 """Configs whose fields are flags: each declared once, with its default, its help and what depends on it.
 
-A config is a frozen dataclass of sections, and a section one of options::
+A config is a frozen dataclass of sections, and a section is a frozen dataclass of options::
 
     @dataclass(frozen=True)
     class Training(Section, title='training'):
         lr: float = result_option(0.2, 'learning rate', parse=POSITIVE)
 
-This determines the flags and their help (`openatac.flags`), the JSON file that keeps a config, and the sets
-of options that a network or a result depends on. An option's name is unique in a config, so a config is also
-{name: value}.
+These declarations determine the flags and their help (`openatac.flags`), the JSON form of a config, and the
+sets of options that a network or a result depends on. Option names are unique in a config, so {name: value}
+describes it completely.
 """
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ class Option:
     choices : function or None
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
-        The spellings, if they are not ``--name``; () for a field without a flag.
+        The spellings, if not ``--name``; () for a field without a flag.
     shown : str
-        The help's description of a default of None.
+        How the help describes a default of None.
     network, result : bool
-        Whether the network (with its initial values), as on ``act_type``, or the run's result, as on
-        ``momentum``, depends on it.
+        Whether the network and its initial values, or the run's result, depend on it (such as ``act_type``
+        and ``momentum``).
     scheduled : bool
-        Whether the result depends on it only through what the schedule gives each iteration, such as its
+        Whether the result depends on it only through values of the schedule at each iteration, such as the
         learning rate.
     named : bool
-        Whether the network's name includes it, as ``blocks``.
+        Whether the network's name includes it, such as ``blocks``.
     exported : bool
-        Whether an export must record it, as ``r``: it changes what trained parameters compute, and is not
-        part of the network's name.
+        Whether an export must record it, such as ``r``, because it changes what trained parameters compute
+        and is not part of the network's name.
     training_only : bool
-        Whether only training depends on it, as on ``drop_rate``, and not what trained parameters compute.
+        Whether it affects only training, such as ``drop_rate``, and not what trained parameters compute.
     place : bool
-        Whether it says where the images are, as ``data_dir`` does; giving any of these replaces all of them.
+        Whether it locates the images, such as ``data_dir``; giving any such option replaces all of them.
     speed : bool
         Whether it affects only how fast images are read.
     exchangeable : bool
-        Whether --allow-inexact-resume lets a run continue with another value, as of ``engine``.
+        Whether --allow-inexact-resume lets a run continue with another value, such as another ``engine``.
     minor : bool
-        Whether a description of runs mentions it only if it does not have its default.
+        Whether a description of runs mentions it only if it differs from its default.
     matters : function
-        Maps {name: value} to whether the option has any effect given the others, such as `only_with`.
+        Maps {name: value} to whether the option has any effect given the others; see `only_with`.
     added : bool
-        Whether files of older versions lack it, which then means the default.
+        Whether files of older versions lack it; they then imply the default.
     """
 
     help: str
@@ -101,7 +101,7 @@ class Section:
 
 
 def option(default: Any, help: str = '', **settings: Any) -> Any:
-    """Declare a field of a `Section`; ``settings`` are those of `Option`."""
+    """Declare a field of a `Section`; ``settings`` are passed to `Option`."""
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
 
 
@@ -113,7 +113,7 @@ place_option = functools.partial(option, place=True)
 
 
 def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
-    """Return a `matters` of `Option`: whether the option ``name`` has one of ``values``, or is set at all."""
+    """Return a function for `Option.matters`: whether ``name`` has one of ``values``, or is set at all."""
     return lambda settings: settings.get(name) in values if values else bool(settings.get(name))
 
 
@@ -197,7 +197,7 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
     Raises
     ------
     ValueError
-        For a value that its flag would reject, and for a missing option that a network depends on and all
+        For a value that the flag would reject, or if an option is missing that a network depends on and all
         versions wrote.
     """
     given = {}

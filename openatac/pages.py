@@ -1,4 +1,4 @@
-"""Web pages that need no other file: templates, and the style of all of them in page.css."""
+"""Self-contained web pages: templates, and their common style in page.css."""
 from __future__ import annotations
 
 import string
@@ -6,9 +6,9 @@ from importlib import resources
 
 
 def fill_page(package: str, **texts: str) -> str:
-    """Return page.html of a package, with ``texts``, which are HTML, in place of its $names.
+    """Return a package's page.html with its $names replaced by ``texts``, which are HTML.
 
-    $style is the style of all our pages.
+    $style becomes the common style of our pages.
     """
     template = string.Template(resources.files(package).joinpath('page.html').read_text('utf-8'))
     style = resources.files('openatac').joinpath('page.css').read_text('utf-8').rstrip()

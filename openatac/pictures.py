@@ -1,4 +1,4 @@
-"""Pictures with matplotlib, which only the extra ``demo`` installs: one style, and one look for each unit."""
+"""Pictures drawn with matplotlib (from the extra ``demo``): one style, and one look for each unit."""
 from __future__ import annotations
 
 import logging
@@ -20,34 +20,35 @@ STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right'
          'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
          'legend.frameon': False, 'svg.fonttype': 'none', 'svg.hashsalt': 'openatac'}
 
-# For what matplotlib's own font lacks, Chinese, Japanese and Korean above all; those that are installed.
+# Fonts for characters that matplotlib's own font lacks, mainly Chinese, Japanese and Korean; used if
+# installed.
 OTHER_FONTS = ('Noto Sans', 'Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han Sans SC', 'WenQuanYi Zen Hei',
                'PingFang SC', 'Hiragino Sans', 'Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic',
                'Arial Unicode MS')
 
-# The colours of Okabe and Ito that stand out from white, which colour-blind readers can tell apart. In grey,
+# Okabe and Ito's colours that stand out from white; colour-blind readers can tell them apart. In greyscale,
 # the markers and lines differ.
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
 MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 LINES = ('-', '--', ':')
-STYLED_UNITS = (  # each has the look of its place here
+STYLED_UNITS = (  # the position here determines the look
     'relu', 'atac', 'se', 'swish', 'atac_global', 'eca', 'cbam', 'ge', 'mish', 'lca', 'nin', 'prelu', 'gelu',
     'frelu', 'xunit')
 
 
 def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
-    """Write a figure, whole or not at all.
+    """Write a figure to a file, atomically.
 
-    Without matplotlib nothing is written, and a warning says how to install it.
+    Without matplotlib, write nothing and warn with the command that installs it.
 
     Parameters
     ----------
     path : str
-        Its suffix is the format.
+        The file; its suffix is the format.
     draw : function
         Imports matplotlib and returns the figure.
     formats : sequence of str, optional
-        Some of `FORMATS`, one file for each, under ``path`` with these suffixes.
+        Formats from `FORMATS`: write one file for each, named ``path`` with that suffix instead.
     """
     try:
         with style():
@@ -63,7 +64,7 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
 
 
 def style() -> AbstractContextManager[Any]:
-    """Give new figures the style of all our pictures while the context is open."""
+    """Apply the common style of our pictures to new figures while the context is open."""
     import matplotlib
     return matplotlib.rc_context({**STYLE, 'font.family': _fonts()})  # type: ignore[dict-item]
 
@@ -75,7 +76,7 @@ def _fonts() -> list[str]:
 
 
 def is_drawable(text: str) -> bool:
-    """Return whether some font of our pictures has each letter; the others would be drawn as boxes."""
+    """Return whether our fonts cover every letter of the text; missing letters would be drawn as boxes."""
     from matplotlib import font_manager
     fonts = [font_manager.get_font(font_manager.findfont(name)) for name in _fonts()]
     return all(any(font.get_char_index(ord(letter)) for font in fonts) for letter in text)
@@ -84,7 +85,7 @@ def is_drawable(text: str) -> bool:
 def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return {unit: its colour, marker and line}, the same in all pictures for the units of `STYLED_UNITS`.
 
-    Others have a look that their name determines, if none of the ``units`` has that marker already.
+    The name of any other unit determines its look, unless another of the ``units`` already has that marker.
     """
     names = list(dict.fromkeys(units))
     taken: set[int] = set()
@@ -101,12 +102,12 @@ def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def wrapped(text: str, inches: float, points: float = 10) -> str:
-    """Break a title into lines that are at most that wide in letters of that size."""
+    """Break a title into lines at most ``inches`` wide in letters of ``points`` points."""
     return '\n'.join(textwrap.fill(line, max(10, int(inches * 72 / (0.65 * points))))
                      for line in text.split('\n'))
 
 
 def shortened(name: str, length: int = 24) -> str:
-    """Return a name of at most that many characters, without its middle if need be."""
+    """Shorten a name to at most ``length`` characters by cutting out its middle."""
     half = (length - 1) // 2
     return name if len(name) <= length else f'{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}'

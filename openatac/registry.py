@@ -1,4 +1,4 @@
-"""A registry of named values (units, hosts, export forms, runtimes, backends), and what builds them."""
+"""A registry of named values (units, hosts, export forms, runtimes, backends), and factories for them."""
 from __future__ import annotations
 
 import difflib
@@ -10,20 +10,20 @@ from functools import partial
 from typing import Any, Callable, Generic, TypeVar
 
 T = TypeVar('T')
-Factory = Callable[..., Any]  # returns a HybridBlock of Gluon or a Module of PyTorch
+Factory = Callable[..., Any]  # returns a Gluon HybridBlock or a PyTorch Module
 
 
 class Registry(Generic[T]):
     """Values by name; code outside the package can add its own.
 
-    Names are case-insensitive. Iteration gives them in order of registration.
+    Names are case-insensitive. Iteration yields them in order of registration.
 
     Parameters
     ----------
     argument : str
         The argument that takes these names, for error messages, such as 'act_type'.
     hyphens : bool
-        Whether names may have hyphens; those that occur in network names may not.
+        Whether names may contain hyphens; parts of network names may not.
     """
 
     def __init__(self, argument: str, hyphens: bool = False) -> None:
@@ -38,14 +38,14 @@ class Registry(Generic[T]):
         Raises
         ------
         ValueError
-            If a name is taken, or has characters other than letters, digits and underscores.
+            If a name is taken, or contains characters other than letters, digits and underscores.
         """
         keys = [key.lower() for key in (name, alias) if key is not None]
         for key in keys:
             if not (key.replace('-', '_') if self._hyphens else key).isidentifier():
                 hyphens = ', hyphens' if self._hyphens else ''
-                raise ValueError(f'{self._argument} {key!r}: a name has letters, digits{hyphens} and '
-                                 'underscores only, and does not begin with a digit')
+                raise ValueError(f'{self._argument} {key!r}: a name must consist of letters, digits{hyphens} '
+                                 'and underscores, and not begin with a digit')
             if key in self._names:
                 raise ValueError(f'{self._argument} {key!r} is already registered: choose another name')
         self._values[name] = value
@@ -92,7 +92,7 @@ class Registry(Generic[T]):
         return self._aliases.get(name, name.lower())
 
     def find(self, name: str, argument: str | None = None) -> T:
-        """Return the value of ``name``; arguments and errors are those of `name_of`."""
+        """Return the value of ``name``; see `name_of` for arguments and errors."""
         return self._values[self.name_of(name, argument)]
 
     def values(self) -> tuple[T, ...]:
@@ -105,15 +105,15 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class Factories:
-    """What builds a unit or a host in Gluon and in PyTorch.
+    """The factories that build a unit or a host in Gluon and in PyTorch.
 
     Parameters
     ----------
     name : str
-        Its name, for error messages.
+        The name of the unit or host, for error messages.
     factory, torch_factory : callable or str, optional
-        Gluon's and PyTorch's, or 'module:name', which is imported on first use: names can be listed without
-        either library.
+        The factories for Gluon and PyTorch, or their import paths, 'module:name'. Paths are imported on first
+        use, so names can be listed without either library.
     """
 
     name: str
@@ -132,13 +132,13 @@ class Factories:
 
     def _load(self, factory: Factory | str | None, library: str, argument: str) -> Factory:
         if factory is None:
-            raise ValueError(f'{self.name!r} is not registered for {library}: give {argument}, too, where it '
-                             'is registered')
+            raise ValueError(f'{self.name!r} is not registered for {library}: also give {argument} when '
+                             'registering it')
         return import_factory(factory)
 
 
 def import_factory(factory: Factory | str) -> Factory:
-    """Return a factory that may be given by its place, 'module:name'."""
+    """Return a factory; import it if it is given as 'module:name'."""
     if not isinstance(factory, str):
         return factory
     module, name = factory.split(':')
@@ -154,6 +154,6 @@ def settings_of(factory: Factory) -> tuple[str, ...]:
 
 
 def bind(factory: Factory, **settings: Any) -> Factory:
-    """Bind those of the ``settings`` that the factory accepts."""
+    """Bind the ``settings`` that the factory accepts, and drop the rest."""
     takes = settings_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})

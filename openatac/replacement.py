@@ -1,4 +1,4 @@
-"""Swaps the activations of an existing network: ATAC in any network of Gluon or PyTorch."""
+"""Swaps the activations of an existing network, to put ATAC into any Gluon or PyTorch network."""
 from __future__ import annotations
 
 import sys
@@ -16,37 +16,38 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
                         ) -> list[str]:
     """Swap activations of ``net`` for ``act_type``, in place.
 
-    Activations are blocks of Gluon's Activation with relu or softrelu, LeakyReLU, PReLU, ELU, SELU, GELU
-    and Swish, ReLU6 and HardSwish as in GluonCV; modules of PyTorch's ReLU, ReLU6, LeakyReLU, RReLU, PReLU,
-    ELU, CELU, SELU, GELU, SiLU, Mish, Hardswish and Softplus, and timm's own; and all of ACTIVATIONS. Those
-    that the forward pass does not call stay, and so do those that only see maps of one pixel: the vectors of
-    dense layers and of squeeze-and-excitation. (So choose an image large enough that real maps have more.)
-    In PyTorch, those that see the (B, H, W, C) of a linear layer stay, too.
+    These blocks and modules count as activations: in Gluon, Activation with relu or softrelu, LeakyReLU,
+    PReLU, ELU, SELU, GELU and Swish, and ReLU6 and HardSwish as in GluonCV; in PyTorch, ReLU, ReLU6,
+    LeakyReLU, RReLU, PReLU, ELU, CELU, SELU, GELU, SiLU, Mish, Hardswish and Softplus, and timm's own; and
+    everything in ACTIVATIONS. An activation is kept if the forward pass does not call it, or if it only sees
+    maps of one pixel: the vectors of dense layers and of squeeze-and-excitation. (So choose an image large
+    enough that real maps have more pixels.) In PyTorch, activations on the (B, H, W, C) output of a linear
+    layer are kept, too.
 
-    All other parameters keep their names, order and values; the new ones are named after the activations that
+    All other parameters keep their names, order and values; new ones are named after the activations that
     they replace. Hybridized networks stay hybridized. Create the Trainer or the optimizer afterwards.
 
     Parameters
     ----------
     net : HybridBlock or torch.nn.Module
-        Takes images (B, C, H, W) and has any number of outputs. A HybridBlock may be initialised, trained or
-        neither, and must be the whole network: an enclosing hybridized block would keep running its old
-        graph.
+        A network that takes images (B, C, H, W) and returns any number of outputs. A HybridBlock can be
+        initialised, trained or neither, and must be the whole network: an enclosing hybridized block would
+        keep running its old graph.
     act_type : str
         A name of `openatac.zoo.units.ACTIVATIONS`.
     where : str or callable, optional
         The activations to swap: a shell pattern of the structural name (as in ``save_parameters``, or in
-        ``named_modules``), such as 'layer4.*' or 'layer[34].*.relu[12]', or a function of it that returns a
-        bool. Default: all. In PyTorch, a module that its parent calls several times has a name for each call,
-        'layer1.0.relu.0' and 'layer1.0.relu.1', and gets a unit for each.
+        ``named_modules``), such as 'layer4.*' or 'layer[34].*.relu[12]', or a function that maps the name to
+        a bool. Default: all. In PyTorch, a module that its parent calls several times has one name and gets
+        one unit per call, such as 'layer1.0.relu.0' and 'layer1.0.relu.1'.
     image_shape : tuple of int, default (3, 224, 224)
         Shape (C, H, W) of one image that fits the network.
     init : mxnet.init.Initializer or callable, optional
         Draws the new parameters of an initialised network, on its own devices; in PyTorch, ``init(unit)``
-        does. Default: MSRAPrelu(), as in the paper. In an uninitialised network, ``net.initialize`` draws
-        them.
+        draws them. Default: MSRAPrelu(), as in the paper. In an uninitialised network, ``net.initialize``
+        draws them.
     **settings
-        Settings of the activation, such as r, useReLU and useGlobal of ATAC.
+        Settings of the activation, such as ATAC's r, useReLU and useGlobal.
 
     Returns
     -------
@@ -56,15 +57,14 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     Raises
     ------
     ValueError
-        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the
-        message names. The network then stays as it was. The two kinds that can't be swapped are
+        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the message
+        names. The network is then unchanged. Two kinds can't be swapped:
 
-        - activations called inside a block's forward, such as F.relu. Their name is BLOCK.forward, and
-          ``where`` is asked about that too; to leave them out:
-          ``where=lambda name: not name.endswith('forward')``;
-        - one Gluon block called several times in the forward of another, if the new unit has weights: all
-          those calls would have to share them. In PyTorch, one module whose calls have various channels,
-          or that a module calls to which it does not belong.
+        - activations called inside a block's forward, such as F.relu. They have the name BLOCK.forward, which
+          ``where`` sees too; to leave them out, pass ``where=lambda name: not name.endswith('forward')``;
+        - a Gluon block that another block's forward calls several times, if the new unit has weights, since
+          all calls would have to share them. In PyTorch, a module called with different numbers of channels,
+          or called by a module other than its parent.
 
     Examples
     --------

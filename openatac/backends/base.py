@@ -1,7 +1,7 @@
 """The interface between the training loop and the compute backends.
 
-A `Backend` puts a network on its devices and makes batches for it; its `Learner` trains and evaluates, and is
-all that `openatac.training.loop` sees.
+A `Backend` puts a network on its devices and makes batches for it. Its `Learner` trains and evaluates the
+network, and is the only part that `openatac.training.loop` sees.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backend(abc.ABC):
     Attributes
     ----------
     device_count : int
-        How many devices of this process a batch is split over.
+        The number of devices of this process that share a batch.
     cluster : Cluster
         The processes that train together, each on its share of every batch; set by `open_backend`.
     """
@@ -36,45 +36,45 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
-        """Return augmented batches of an `ImageSet`, as the learner takes them; see `TrainingBatches`.
+        """Return augmented batches of an `ImageSet` for the learner; see `TrainingBatches`.
 
-        ``batch_size`` is over all processes.
+        ``batch_size`` counts the images of all processes.
         """
 
     @abc.abstractmethod
     def evaluation_batches(self, images: Any, batch_size: int) -> Any:
-        """Return all images of an `ImageSet` in order, as the learner takes them; see `EvaluationBatches`."""
+        """Return batches of all images of an `ImageSet`, in order; see `EvaluationBatches`."""
 
     @abc.abstractmethod
     def initialize(self, params: Any = None) -> None:
-        """Give the network its initial values, or those of ``params``, a file or a `Pretrained` one.
+        """Initialise the network, from ``params`` (a parameter file or a `Pretrained`) if given.
 
-        A network of PyTorch also takes {name: numpy.ndarray}.
+        For a PyTorch network, ``params`` can also be {name: numpy.ndarray}.
         """
 
     @abc.abstractmethod
     def load(self, params: str) -> None:
-        """Give the network the values of the file ``params``."""
+        """Load the network's values from the file ``params``."""
 
     @abc.abstractmethod
     def load_teacher(self, teacher: Teacher) -> Any:
-        """Return the teacher's network, as the ``objective`` of `learner` takes it."""
+        """Load the teacher's network, for the ``objective`` of `learner`."""
 
     @abc.abstractmethod
     def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                 top5: bool = False) -> Learner:
-        """Return the learner that trains and evaluates the network, with the processes of ``cluster``.
+        """Return a learner that trains and evaluates the network together with the processes of ``cluster``.
 
         Parameters
         ----------
         optimizer : dict
             {name: value} of NAG's learning_rate, momentum and wd.
         objective : dict
-            {name: value} of the parameters of `Objective`.
+            The parameters of `Objective`, {name: value}.
         no_wd : bool
-            Whether biases, gammas and betas have no weight decay.
+            Whether to exempt biases, gammas and betas from weight decay.
         top5 : bool
-            Whether evaluation counts the five best classes too.
+            Whether evaluation also counts top-5 hits.
         """
 
 
@@ -88,22 +88,22 @@ class Teacher(NamedTuple):
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool, cluster: Cluster | None = None) -> Backend:
-    """Return the `Backend` that ``compute.engine`` names, with the network on its devices.
+    """Open the `Backend` that ``compute.engine`` names, and put the network on its devices.
 
     Parameters
     ----------
     net : HybridBlock, torch.nn.Module or str
-        A network, Gluon's not initialised, or the path of a symbol file.
+        A network (an uninitialised one in Gluon), or the path of a symbol file.
     compute : Compute
     image_shape : (C, H, W)
     seed : int
-        For the initial values and the randomness within a step.
+        Seeds the initial values and the randomness within each step.
     gpus : str
-        Such as '0,1'; '' is the CPU.
+        GPU indices, such as '0,1'; '' means the CPU.
     fall_back : bool
         Whether to use the CPU if no GPU is visible.
     cluster : Cluster, optional
-        The processes that train together; by default this one alone.
+        The processes that train together. Default: only this one.
 
     Raises
     ------

@@ -7,14 +7,14 @@ from typing import Any
 
 
 class Cluster:
-    """What a run needs of its processes, whichever library computes.
+    """The processes of a run, independent of the library that computes.
 
     Attributes
     ----------
     rank, size : int
         The index of this process, and the number of processes.
     is_asynchronous : bool
-        Whether each process takes its steps without the others, and servers update the weights.
+        Whether each process takes its steps independently, and servers update the weights.
     """
 
     rank: int
@@ -34,16 +34,16 @@ class Cluster:
         """Raise OpenatacError, in every process, if their settings differ."""
 
     def close(self) -> None:
-        """Leave together with the other processes."""
+        """Leave the run, together with the other processes."""
 
 
 class MxnetCluster(Cluster):
-    """What MXNet's learner needs of its processes, which exchange arrays by a key-value store.
+    """The processes of a run with MXNet's learner, which exchange arrays through a key-value store.
 
     Attributes
     ----------
     kvstore : str or mxnet.kvstore.KVStore
-        What to give to gluon.Trainer.
+        The store for gluon.Trainer.
     """
 
     kvstore: Any
@@ -56,18 +56,18 @@ class MxnetCluster(Cluster):
 
 
 class TorchCluster(Cluster):
-    """What PyTorch's learner needs of its processes, which exchange arrays by torch.distributed."""
+    """The processes of a run with PyTorch's learner, which exchange arrays through torch.distributed."""
 
     def exchanging(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context for work in which arrays are exchanged.
+        """Return a context for work that exchanges arrays.
 
-        If another process dies meanwhile, this one ends with a message that says which.
+        If another process dies while it is open, this process ends with a message that names the dead one.
         """
         return contextlib.nullcontext()
 
 
 class SingleProcess(MxnetCluster, TorchCluster):
-    """The `Cluster` of a run of one process, in either library."""
+    """The `Cluster` of a single-process run, with either library."""
 
     rank, size = 0, 1
 

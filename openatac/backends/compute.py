@@ -1,4 +1,4 @@
-"""The options of a run that say which backend computes it, and how."""
+"""The options that choose a run's backend and how it computes."""
 from __future__ import annotations
 
 import functools
@@ -16,20 +16,20 @@ compute_option = functools.partial(option, result=True, exchangeable=True, minor
 
 @dataclass(frozen=True)
 class Compute(Section, title='engine'):
-    """The backend, and how it computes."""
+    """The backend and its settings."""
 
     engine: str = compute_option(
-        'mxnet', 'the compute library: torch runs the same network in PyTorch, even on GPUs that MXNet '
-        'has no code for',
+        'mxnet', 'the compute library; torch runs the same network in PyTorch, also on GPUs that MXNet '
+        'does not support',
         choices=lambda: sorted(BACKENDS), added=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = compute_option('float32', 'type of the activations')
     mode: Literal['hybrid', 'imperative'] = compute_option(
-        'hybrid', 'whether MXNet runs the network as one graph')
-    tf32: bool = compute_option(False, 'torch: multiply in TF32, faster and less exact', added=True)
+        'hybrid', 'whether MXNet runs the network as one graph (hybrid) or operator by operator')
+    tf32: bool = compute_option(False, 'torch: multiply in TF32, which is faster but less exact', added=True)
     compile: bool = compute_option(
         False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', added=True)
     syncbn: bool = compute_option(
-        False, 'BatchNorm over the images of all GPUs; with MXNet, only of one machine and in train-imagenet',
+        False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet',
         added=True)
 
     @property
@@ -40,10 +40,10 @@ class Compute(Section, title='engine'):
 
 @dataclass(frozen=True)
 class ImagenetCompute(Compute):
-    """`Compute` with the loss scale of float16."""
+    """`Compute` with an initial loss scale for float16."""
 
     loss_scale: Optional[float] = compute_option(
-        None, 'initial loss scale for float16; it adapts', parse=POSITIVE,
+        None, 'initial loss scale for float16, adapted during training', parse=POSITIVE,
         shown=f'{INITIAL_LOSS_SCALE:g}')
 
     @property

@@ -1,4 +1,4 @@
-"""The devices that a command line asks for, in any library."""
+"""The devices that a command line asks for, with any library."""
 import os
 from collections.abc import Callable
 
@@ -16,27 +16,27 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
         Comma-separated indices, as in ``--gpus 0,1``; '' means the CPU.
     fall_back : bool
         Whether to use the CPU, and say so in the line, if the library sees no GPU at all, as the published
-        CIFAR script does; otherwise that is a DeviceError.
+        CIFAR script does. If false, that raises a DeviceError.
     library : str
         The compute library, for messages.
     count : function
-        The number of GPUs that the library sees.
+        Returns the number of GPUs that the library sees.
     none_seen : str
-        The reason if it sees none.
+        Why the library sees none, for messages.
 
     Returns
     -------
     indices : list of int
         Empty for the CPU.
     line : str
-        The line saying that the run is on the CPU, or ''.
+        A log line saying that the run uses the CPU, or ''.
 
     Raises
     ------
     DeviceError
-        For an index that does not exist.
+        If an index does not exist.
     ValueError
-        For a text that is not a list of indices.
+        If the text is not a list of indices.
     """
     wanted = parse_gpus(gpus)
     if not wanted:
@@ -54,7 +54,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
 
 
 def describe_cpu() -> str:
-    """Return the line saying that the run is on the CPU, and with how many threads."""
+    """Return a log line saying that the run uses the CPU, and how many threads."""
     # Not thread_count(): no number was set if MXNet was loaded before openatac.
     threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
     if not threads:

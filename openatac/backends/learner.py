@@ -1,4 +1,4 @@
-"""A network in training, as the training loop sees it; each backend has a `Learner` of its own."""
+"""A network in training, as the training loop sees it; each backend implements a `Learner`."""
 from __future__ import annotations
 
 import abc
@@ -11,14 +11,14 @@ from openatac.backends import state_names
 from openatac.backends.cluster import Cluster
 from openatac.backends.objective import Objective
 
-Arrays = dict[str, Any]  # {name, see `openatac.backends.state_names`: numpy.ndarray}
+Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
 KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
 
 
 class Metrics(NamedTuple):
-    """Means over ``images`` images: the loss, and what the objective measures, accuracy or RMSE.
+    """Means over ``images`` images: the loss, and the objective's metric (accuracy or RMSE).
 
-    ``top5`` is the share of images whose label is among the five best classes, if that is counted.
+    ``top5`` is the share of images whose label is among the five best classes, if counted.
     """
 
     loss: float
@@ -28,7 +28,7 @@ class Metrics(NamedTuple):
 
     @classmethod
     def of(cls, sums: Sequence[float], images: int) -> Metrics:
-        """Compute the means from the sums of loss, score and, if it is counted, top5."""
+        """Compute the means from the sums of loss, score and, if counted, top5."""
         loss, score, *top5 = (total / max(images, 1) for total in sums)
         return cls(loss, score, images, *top5)
 
@@ -39,7 +39,7 @@ class Learner(abc.ABC):
     Attributes
     ----------
     objective : Objective
-        Its ``metric`` names what is measured besides the loss.
+        The training objective; its ``metric`` is measured besides the loss.
     cluster : Cluster
         The processes that train together.
     seed : int
@@ -47,7 +47,7 @@ class Learner(abc.ABC):
     iteration : int
         Optimizer steps since the run began.
     images : int
-        Images of this process since `reset_metrics`.
+        Images that this process has trained on since `reset_metrics`.
     loss_scale : LossScale or None
         For float16.
     """
@@ -67,7 +67,7 @@ class Learner(abc.ABC):
     @property
     @abc.abstractmethod
     def versions(self) -> dict[str, str]:
-        """{name: version} of the libraries that compute."""
+        """{name: version} of the compute libraries."""
 
     @abc.abstractmethod
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
@@ -89,16 +89,16 @@ class Learner(abc.ABC):
         """Return the means over this process's images since `reset_metrics`; wait for the device."""
 
     def read_all_metrics(self) -> Metrics:
-        """Return the means over the images of all processes, each of which must call it."""
+        """Return the means over the images of all processes; each process must call this."""
         return self.read_metrics()
 
     @abc.abstractmethod
     def reset_metrics(self) -> None:
-        """Start the means again, from no images."""
+        """Reset the means."""
 
     @abc.abstractmethod
     def evaluate(self, batches: Any, keep: KeepOutputs | None = None) -> Metrics:
-        """Return the means over all ``batches`` of (images, labels), those of all processes together.
+        """Return the means over all ``batches`` of (images, labels), taken over all processes together.
 
         ``keep``, if given, is called with the outputs and labels of each batch of this process.
         """
@@ -107,7 +107,7 @@ class Learner(abc.ABC):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return all arrays and numbers that the next steps depend on.
 
-        Each process must call it; all get the same.
+        Each process must call this; all receive the same state.
         """
 
     @abc.abstractmethod
@@ -120,13 +120,13 @@ class Learner(abc.ABC):
         return f'{processes}{count} x {kind}'
 
     def _over_cluster(self, totals: Sequence[float], images: int) -> Metrics:
-        """Return the metrics of all processes from this one's sums over its ``images``."""
+        """Combine this process's sums over its ``images`` with the other processes' into metrics."""
         everyone = self.cluster.gather([images, *totals], 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return Metrics.of(totals, images)
 
     def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
-        """Add the state common to all backends to a backend's own ``arrays``, as `state` returns it."""
+        """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""
         arrays.update((state_names.optimizer(name), array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
         if self.loss_scale is not None:
@@ -142,15 +142,15 @@ class Learner(abc.ABC):
 
     @abc.abstractmethod
     def optimizer_states(self) -> Arrays:
-        """Return the optimizer's arrays, as `load_optimizer_states` takes them."""
+        """Return the optimizer's arrays, in the form that `load_optimizer_states` takes."""
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore what `optimizer_states` returned; KeyError if it belongs to other parameters."""
+        """Restore arrays from `optimizer_states`; KeyError if they belong to other parameters."""
 
     @abc.abstractmethod
     def save_parameters(self, path: str) -> None:
-        """Write the parameters to ``path`` under their structural names, whole or not at all.
+        """Write the parameters to ``path`` under their structural names, atomically.
 
         Raises
         ------
@@ -160,9 +160,9 @@ class Learner(abc.ABC):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        """Give all devices of all processes the mean of their running statistics while the context is open.
+        """While open, give all devices of all processes the mean of their running statistics.
 
-        Evaluation and saving then see one network. Each process must call it.
+        Evaluation and saving then see a single network. Each process must enter this context.
         """
         yield
 

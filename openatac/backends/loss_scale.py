@@ -8,7 +8,7 @@ from openatac.errors import OpenatacError
 
 
 class LossScale:
-    """Doubles after ``patience`` consecutive steps with finite gradients, and halves after one without.
+    """A factor that doubles after ``patience`` consecutive finite steps, and halves after any other step.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class LossScale:
         Raises
         ------
         OpenatacError
-            If they overflow even at the smallest scale.
+            If the gradients overflow even at the smallest scale.
         """
         if finite:
             self.good_steps += 1

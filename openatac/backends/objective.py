@@ -10,7 +10,7 @@ from typing import Any
 class Objective(abc.ABC):
     """Softmax cross entropy as the training objective, with label smoothing, mixup and distillation.
 
-    They are combined as in the published ImageNet script.
+    These are combined as in the published ImageNet script.
 
     Parameters
     ----------
@@ -19,15 +19,15 @@ class Objective(abc.ABC):
     smoothing : float
         The share of a label's weight that is spread over all classes.
     mixup : float
-        Alpha of the beta distribution of lambda, or 0. A batch is mixed with its reverse.
+        Alpha of the beta distribution of lambda, or 0 for no mixup. Each batch is mixed with its own reverse.
     mixup_iterations : int
-        No batch is mixed from this iteration on.
+        The iteration at which mixup ends.
     teacher : network of the backend, optional
-        A network whose softened outputs are learned too.
+        A network whose softened outputs are a second target.
     temperature : float
-        Divides the logits before the softmax that is learned.
+        Divides the logits before the softmax, for the teacher and the network.
     hard_weight : float
-        The weight of the labels; the teacher has the rest.
+        The weight of the labels' loss; the teacher's loss gets the rest.
 
     References
     ----------
@@ -85,8 +85,8 @@ class Objective(abc.ABC):
     def draw_mixup_lambda(self, seed: int, iteration: int) -> float:
         """Draw an iteration's lambda ~ Beta(mixup, mixup), the weight of each image in its mixture.
 
-        It depends on (seed, iteration) alone: a learner that resumes from a checkpoint, even another
-        backend's, mixes as if the run had not stopped.
+        It depends only on (seed, iteration), so a learner that resumes from a checkpoint, even another
+        backend's, mixes as if the run had never stopped.
         """
         if not self.mixup or iteration >= self.mixup_iterations:
             return 1.0

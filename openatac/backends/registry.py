@@ -1,4 +1,4 @@
-"""The backends by name; nothing here loads their libraries."""
+"""The registry of backends; importing it does not load their libraries."""
 from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
@@ -7,14 +7,15 @@ from openatac.registry import Registry
 
 
 class BackendEntry(NamedTuple):
-    """What is known about a backend before its library is imported.
+    """A registered backend, described without importing its library.
 
     Attributes
     ----------
     factory : callable or str
-        Returns a `Backend`; or the place of one that does, 'module:name'.
+        Returns a `Backend`; can be given by its import path, 'module:name'.
     check : callable
-        ``check(config)`` raises ValueError, with a user-facing message, for options that the backend lacks.
+        ``check(config)`` raises ValueError, with a user-facing message, for options that the backend does not
+        support.
     """
 
     factory: Any
@@ -26,18 +27,18 @@ BACKENDS: Registry[BackendEntry] = Registry('backend', hyphens=True)
 
 def register_backend(name: str, factory: Callable[..., Any],
                      check: Callable[[Any], None] = lambda config: None) -> None:
-    """Add a backend that both scripts use if given ``--engine name``.
+    """Add a backend, which both scripts use with ``--engine name``.
 
     Parameters
     ----------
     name : str
     factory : callable
-        A subclass of `openatac.backends.base.Backend`, or a function that returns one; its parameters are
-        those of `openatac.backends.base.open_backend` but for the last, in their order.
+        A subclass of `openatac.backends.base.Backend`, or a function that returns an instance of one. It
+        takes the parameters of `openatac.backends.base.open_backend` except the last, in the same order.
     check : callable
-        ``check(config)``, with the `CifarConfig` or `ImagenetConfig` of a run, raises ValueError, with a
-        sentence, for options that the backend does not have. By default it accepts all. It is called
-        before anything is loaded.
+        ``check(config)`` takes the `CifarConfig` or `ImagenetConfig` of a run and raises ValueError, with a
+        one-sentence message, for options that the backend does not support. It is called before anything is
+        loaded. Default: accept all options.
 
     Raises
     ------

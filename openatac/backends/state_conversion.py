@@ -1,4 +1,4 @@
-"""Converts the state of a learner for that of another backend, or for other devices."""
+"""Converts a learner's state for another backend or for other devices."""
 from __future__ import annotations
 
 import itertools
@@ -13,17 +13,17 @@ from openatac.backends.state_names import MASTER, METRICS, MOMENTUM, indexed, pa
 
 def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, images: int
                   ) -> tuple[Arrays, dict[str, Any]]:
-    """Return a state as ``learner`` loads it.
+    """Convert a state to one that ``learner`` can load.
 
-    All learners give parameters their structural names and have the momentum of MXNet's NAG. Running
-    statistics become the means over the devices that they were of. Float16 weights are rounded from their
-    float32 copies, or become these. What the state lacks, such as a momentum that was kept elsewhere, begins
-    as in a new run.
+    All learners use structural parameter names and the momentum of MXNet's NAG. Running statistics become
+    their means over the old devices. Weights come from the float32 copies of float16 weights where the state
+    contains them, rounded if necessary. Values that the state lacks, such as a momentum that was kept
+    elsewhere, start as in a new run.
 
     Parameters
     ----------
     arrays, numbers
-        What `Learner.state` returned before.
+        A state that `Learner.state` returned.
     learner : Learner
         Each of its processes must call this.
     images : int
@@ -32,7 +32,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
     Raises
     ------
     KeyError, ValueError
-        If they are of another network.
+        If the state belongs to another network.
     """
     initial, own = learner.state()
     found = {}
@@ -47,7 +47,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
 def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
     """Return the value of the learner's array ``name``."""
     kind, parameter = parts(name)
-    if kind == METRICS:  # sums, which one device gets
+    if kind == METRICS:  # sums, which the first device gets
         total = np.sum(_of_devices(arrays, METRICS), axis=0, dtype='float64')
         return total if name == indexed(METRICS) else np.zeros_like(initial)
     if name == indexed(state_names.optimizer(parameter), MOMENTUM):
@@ -56,7 +56,7 @@ def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
 
 
 def _weight(arrays: Arrays, parameter: str) -> np.ndarray:
-    """Return the parameter as exactly as the state has it."""
+    """Return the parameter at the highest precision in the state."""
     copy = arrays.get(indexed(state_names.optimizer(parameter), MASTER))
     if copy is not None:
         return copy

@@ -1,8 +1,8 @@
 """The names of the arrays in a learner's state, and so in checkpoints.
 
-parameter/NAME/DEVICE   a value; DEVICE is 0 but for running statistics, of which each device has its own
+parameter/NAME/DEVICE   a value; DEVICE is 0, except for running statistics, kept per device
 metrics/DEVICE          sums since the epoch began
-optimizer/NAME/INDEX    of a parameter: `MOMENTUM`, or `MASTER`, the float32 copy of a float16 weight
+optimizer/NAME/INDEX    INDEX is `MOMENTUM`, or `MASTER` for the float32 copy of a float16 weight
 """
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def parameter(name: str) -> str:
 
 
 def indexed(name: str, index: int = 0) -> str:
-    """Return the name of one of several arrays: that of a device, or one of an optimizer."""
+    """Return the name of one of several arrays, by the index of its device or in the optimizer."""
     return f'{name}/{index}'
 
 
 def optimizer(name: str) -> str:
-    """Return the name of a parameter's optimizer arrays, to which `indexed` adds which one."""
+    """Return the name of a parameter's optimizer arrays, to which `indexed` adds the index."""
     return _OPTIMIZER + name
 
 
 def optimizer_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {name: array} of the optimizer alone, whose names lack 'optimizer/'."""
+    """Return only the optimizer's {name: array}, without 'optimizer/' in the names."""
     return {name[len(_OPTIMIZER):]: array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
 
 
@@ -41,5 +41,5 @@ def parts(name: str) -> tuple[str, str]:
 
 
 def is_statistic(array: str) -> bool:
-    """Return whether an array is a running statistic of BatchNorm, of which each device has its own."""
+    """Return whether an array is a running statistic of BatchNorm, which each device keeps for itself."""
     return array.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))

@@ -1,11 +1,11 @@
-"""Measure how fast exported networks are in each engine that can run them here.
+"""Measure how fast each engine on this machine runs exported networks.
 
-EXPORT is the common prefix of an export's files. Each engine runs each export in a process of its
-own, since the threads of two engines in one process disturb each other. All are warm before anything is
-measured: networks compiled, memory allocated. Then they take turns, round by round, each running one batch
-size for --seconds, so that other work on the machine affects all of them alike. Latency is the time from
-images to outputs, both NumPy arrays; the table has the median of each figure over the rounds, and its range.
---out also writes the table to PREFIX.csv and draws it in PREFIX.png.
+EXPORT is the common prefix of an export's files. Each engine runs each export in its own process, because the
+threads of two engines in one process disturb each other. Measuring starts once all are warm, with networks
+compiled and memory allocated. Then they take turns, round by round, each running one batch size for
+--seconds, so that other work on the machine affects all of them alike. Latency is the time from images to
+outputs, both NumPy arrays. The table shows the median of each figure over the rounds, and its range. --out
+also writes the table to PREFIX.csv and draws it in PREFIX.png.
 """
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--engines', type=comma_separated(RUNTIMES.name_of), metavar='NAME,...',
                    help=f'some of {", ".join(RUNTIMES)} (default: all that can run an export here)')
     p.add_argument('--rounds', type=COUNT, default=5, metavar='N',
-                   help='turns of each engine (default: %(default)s)')
+                   help='turns per engine (default: %(default)s)')
     p.add_argument('--seconds', type=number(float, above=0, high=MAX_SECONDS), default=2.0, metavar='S',
                    help='minimum duration of a turn (default: %(default)s)')
     p.add_argument('--out', metavar='PREFIX', type=prefix, help='write PREFIX.csv and PREFIX.png')

@@ -1,4 +1,4 @@
-"""The commands of ``openatac``: what each is for, examples of it, and its page; the parser of each."""
+"""The commands of ``openatac``: the summary, examples, documentation page and parser of each."""
 from __future__ import annotations
 
 import argparse
@@ -8,14 +8,15 @@ SITE = 'https://openatac.github.io/openatac/'
 
 
 class Command(NamedTuple):
-    """A sub-command, which is a module of openatac.commands.
+    """A sub-command, implemented by a module of openatac.commands.
 
     Attributes
     ----------
     summary : str
-        What it does.
+        What the command does.
     examples : (str, str)
-        Two command lines, without ``openatac`` and its name; the list of all commands shows the first.
+        Two command lines, without ``openatac`` and the command's name; the list of all commands shows the
+        first.
     page : str
         The page in docs/ that explains it.
     """
@@ -114,7 +115,7 @@ COMMANDS = {name: command for commands in JOBS.values() for name, command in com
 
 
 def overview() -> str:
-    """Return the list of all commands by their jobs, each with an example."""
+    """Return the list of all commands, grouped by job, each with an example."""
     lines = []
     for job, commands in JOBS.items():
         lines += ['', f'{job}:']

@@ -1,12 +1,12 @@
 """Compare units at several depths and seeds: train the missing runs with one recipe, then compare all.
 
-Stop it at any time; the same command resumes. Without --units it compares the runs in FOLDER again, with
-finished runs of train-cifar from the folders of --from. Flags after -- are for train-cifar. FOLDER gets
-runs/ (one folder for each run), runs.csv, comparison.md, comparison.png and comparison.html.
+You can stop it at any time; the same command resumes. Without --units it compares the runs in FOLDER again,
+together with finished train-cifar runs from the --from folders. Flags after -- go to train-cifar. The command
+writes runs/ (one folder per run), runs.csv, comparison.md, comparison.png and comparison.html to FOLDER.
 
 A unit is an activation (relu, swish, ..., atac; atac_global is "SE as activation"), an attention block over
-ReLU (se, eca, ...), or both (swish_se). Other channels of the network follow an @: relu@17-17-35-68 has as
-many parameters and multiply-adds at one block per stage as atac.
+ReLU (se, eca, ...), or both (swish_se). Write other channels after an @: relu@17-17-35-68 has as many
+parameters and multiply-adds as atac at one block per stage.
 """
 from __future__ import annotations
 
@@ -59,24 +59,24 @@ def _parser() -> argparse.ArgumentParser:
                    help='recipe of train-cifar, apart from unit and depth (default: %(default)s)')
     p.add_argument('--jobs', type=number(int, low=1, high=256), default=1,
                    help='runs at a time; they share the processors and, with --engine torch --gpus 0 '
-                        'after --, the GPUs: each takes the next (default: %(default)s)')
+                        'after --, each takes the next GPU (default: %(default)s)')
     p.add_argument('--dry-run', type=COUNT, metavar='N',
-                   help='only do N batches of each run, print their time and memory, and keep nothing')
+                   help='run only N batches of each training, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
-    p.add_argument('--note', help='a remark on the data that every figure shows; FOLDER keeps it')
+    p.add_argument('--note', help='a remark on the data, shown in every figure and kept in FOLDER')
     p.add_argument('--against', metavar='UNIT',
-                   help=f'the unit whose differences from the others are tested, or {ALL} for every pair '
+                   help=f'the unit to test against all others, or {ALL} to test every pair '
                         f'(default: {MAIN_UNIT}, or {ALL} without it)')
     add_format_flag(p)
     p.add_argument('--measure', choices=('best', 'last', 'test'), default='last',
-                   help='the accuracy that is compared, and whose error the picture shows; test is for '
+                   help='the accuracy to compare, and to show as an error in the picture; test is for '
                         'runs with --val-split (default: %(default)s)')
     return p
 
 
 def _check(sweep: Sweep, dry_run: bool) -> None:
-    """Raise ValueError for flags that do not go together."""
+    """Raise ValueError for flags that cannot be combined."""
     if not sweep.folder:
         raise ValueError('argument FOLDER: name the folder of the comparison')
     reserved = set(reserved_flags())
@@ -101,7 +101,7 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
 
 
 def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namespace) -> int:
-    """Train, take in other runs, and compare; return the exit code."""
+    """Train, copy in other runs, and compare; return the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
     from openatac.training.checkpoints.checkpoint import only_run_in
@@ -121,7 +121,7 @@ def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namesp
 
 
 def _exit_code(codes: Iterable[int]) -> int:
-    """Return the exit code for those of trainings: `WRONG_COMMAND` only if that is why one failed."""
+    """Combine the trainings' exit codes: `WRONG_COMMAND` only if a training failed with it."""
     failed = {code for code in codes if code}
     return WRONG_COMMAND if WRONG_COMMAND in failed else min(1, len(failed))
 

@@ -25,8 +25,8 @@ def main(argv: list[str]) -> int:
 def answer(parser: argparse.ArgumentParser) -> list[str]:
     """Answer a shell that asks how to complete its line, and end the process.
 
-    If the line has a command already, prepares that command's own parser to answer when it is to parse, and
-    returns [the command].
+    If the line already contains a command, return [the command] instead; its own parser will answer when
+    asked to parse.
     """
     import argcomplete
     from argcomplete.lexers import split_line

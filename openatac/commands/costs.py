@@ -1,8 +1,8 @@
-"""Print what networks cost, by name or from symbol files, as a table.
+"""Print a table of what networks cost, by name or from symbol files.
 
-A multiply-add counts as one; only those of convolutions, dense layers and matrix products count, as in the
-papers; --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
-Activations are the outputs of all operators for one image in float32, which training keeps.
+A multiply-add counts as one operation. As in the papers, only convolutions, dense layers and matrix products
+count. --published counts a dense layer as the paper's 4.4 G does (2 x inputs x outputs - inputs + outputs).
+Activations are the outputs of all operators for one image in float32, which training keeps in memory.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     p.add_argument('--classes', type=CLASSES,
                    help="outputs of the network (default: the host's)")
     p.add_argument('--input-size', type=ImageSize(low=1),
-                   help='size of the image, a side or HEIGHTxWIDTH (default: that of the network or export; '
+                   help='size of the image, a side or HEIGHTxWIDTH (default: from the network or export; '
                         '224 for other files)')
     p.add_argument('--published', action='store_true', help='count as the paper does')
     p.add_argument('--layers', action='store_true', help='print a line for each operator too')

@@ -1,8 +1,8 @@
 """Show the main steps in a minute or two: train three units on handwritten digits, compare them, export one.
 
 Trains ReLU, the global gate (SE as an activation) and ATAC with train-cifar, prints one table, draws the
-curves, exports the ATAC network as symbol files, which it checks against the network, and classifies a
-photograph with a trained network of the package. The same command resumes an interrupted demo.
+curves, exports the ATAC network as symbol files and checks them against the network, and classifies a
+photograph with a trained network from the package. The same command resumes an interrupted demo.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openatac.study import demo
 def main(argv: list[str]) -> int:
     """Run ``openatac demo``; see the module."""
     p = command_parser('demo', __doc__)
-    p.add_argument('--folder', default='demo', help='folder of all files (default: %(default)s)')
+    p.add_argument('--folder', default='demo', help='folder for all files (default: %(default)s)')
     folder = p.parse_args(argv).folder
     runs = {}
     for unit in demo.UNITS:

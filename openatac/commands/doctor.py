@@ -1,6 +1,6 @@
 """Report whether networks can be trained on this machine.
 
-It works even where MXNet does not. For whatever is missing it prints the command that installs it.
+It works even where MXNet does not. For anything missing it prints the command that installs it.
 """
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OPTIONAL = (
     ('argcomplete', 'completion in a shell', 'openatac[completion]'),
 )
 
-# Run in a process of its own, so that a crash of MXNet is reported and does not end this process.
+# Run in another process, so that a crash of MXNet is reported instead of ending this process.
 _ASK_MXNET = '''
 import openatac
 try:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> int:
     if mxnet:
         print('Training works here.')
         return 0
-    if has_torch() and not has_mxnet():  # a broken one would be used, for the initial values
+    if has_torch() and not has_mxnet():  # a broken MXNet would be used for the initial values
         print('Training works here with --engine torch.')
         return 0
     print('Training does not work here yet: see the line on MXNet.')
@@ -156,7 +156,7 @@ def _print_gpus(mxnet: dict[str, Any] | None) -> None:
 
 
 def _gpu_use(index: int, gpu: nvidia_driver.Gpu, mxnet: dict[str, Any] | None) -> str:
-    """Say whether MXNet can train on that GPU, or what prevents it."""
+    """Return whether MXNet can train on the GPU, or what prevents it."""
     try:
         check_capability(index, gpu)
     except DeviceError as error:

@@ -1,10 +1,10 @@
 """Measure the accuracy of an exported network on labelled images.
 
-EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
-to run that one. IMAGES is a folder with a subfolder for each class, a folder whose images --val-labels lists,
-or a record file. Images that cannot be read are named and left out, and the exit code is then 1.
+EXPORT is the common prefix of an export's files, or one of those files (symbol, fused, int8, ONNX or ONNX in
+INT8) to run that form. IMAGES is a folder with a subfolder for each class, a folder whose images --val-labels
+lists, or a record file. Images that cannot be read are named and left out, and the exit code is then 1.
 
---report writes to a folder: report.json, classes.csv (the accuracy of each class, and what it is taken for),
+--report writes to a folder: report.json, classes.csv (each class's accuracy, and what it is mistaken for),
 confusion.csv and confusion.png (rows: classes, columns: predictions) and calibration.csv. The expected
 calibration error is the mean difference between accuracy and score over 15 bins of equal width by the score
 of the predicted class, weighted by their images (Guo et al., ICML 2017, equation 3).
@@ -55,10 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--val-labels', metavar='FILE',
                    help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
     p.add_argument('--class-list', metavar='FILE',
-                   help="the classes that the numbers of a list without file names, such as ILSVRC's, mean")
+                   help="names of the classes, for a list of numbers without file names, such as ILSVRC's")
     p.add_argument('--dataset', choices=DATASET_NAMES,
-                   help='the test images of a data set, instead of IMAGES')
-    p.add_argument('--data-dir', metavar='DIR', help="where they are (default: Gluon's own folder)")
+                   help='use the test images of a data set instead of IMAGES')
+    p.add_argument('--data-dir', metavar='DIR', help="folder of that data set (default: Gluon's own folder)")
     add_engine(p)
     add_labels(p)
     p.set_defaults(report=None, predictions=None)

@@ -2,7 +2,7 @@
 
 The file must hold exactly the network's parameters, for example under the names in the authors' files
 (``layer3.0.relu1.module.0.weight``, ...), in float32 or float16. If a run's settings.json or an export's
-manifest is in the same folder, options that are not given are those of that network.
+manifest is in the same folder, options that you do not give come from it.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from openatac.training.sections.imagenet import (
 )
 from openatac.zoo.weights.pretrained import weights_file
 
-_PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the default of the published script is another
+_PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the published script's default differs
 
 
 def main(argv: list[str]) -> int:

@@ -1,15 +1,15 @@
 """Write a trained network as files that other programs load.
 
-RUN is the folder of a run of train-cifar or train-imagenet; its best network is exported. MODEL is a
+RUN is the folder of a run of train-cifar or train-imagenet; the command exports its best network. MODEL is a
 network's name, or a run, and PARAMS a file of its parameters. The command writes OUT-symbol.json and
 OUT-0000.params, for Gluon's SymbolBlock.imports, mx.model.load_checkpoint and the Module API, and OUT.json,
 which describes how to use them: classes, labels, input size, mean and standard deviation. Without MXNet it
-writes OUT.onnx (--onnx) and OUT.json, with PyTorch.
+uses PyTorch and writes OUT.onnx (--onnx) and OUT.json.
 
-Each form is loaded back and compared with the network on random images and on real ones (--images, else
-the run's test images if they are here). Unless all agree, nothing is written, and an older export stays
-unchanged. The figures are printed and kept in OUT.json. For --int8 they include the accuracy in float32 and
-in INT8 on labelled images (--measure, else the run's test images if they are here).
+Each form is loaded back and compared with the network on random images and on real ones (--images, or else
+the run's test images if available). Unless all agree, nothing is written and an older export is left
+unchanged. The figures are printed and kept in OUT.json. With --int8 they include the accuracy in float32 and
+in INT8 on labelled images (--measure, or else the run's test images if available).
 """
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('names', metavar='RUN | MODEL PARAMS, OUT', nargs='+',
                    help='what to export, and the prefix of the files')
     _add_forms(p.add_argument_group('forms'))
-    network = p.add_argument_group('network (a run knows its own)')
+    network = p.add_argument_group('network (already known for a run)')
     network.add_argument('--classes', type=CLASSES, default=argparse.SUPPRESS,
                          help='outputs of the network (default: as many as PARAMS has)')
     network.add_argument('--dataset', choices=DATASET_NAMES, default=argparse.SUPPRESS,
-                         help='what MODEL was trained on: for labels, images and calibration')
+                         help='data set that MODEL was trained on, for labels, images and calibration')
     for section in (CifarNetwork, ImagenetNetwork):
         add_flags(network, section, [name for name, owner in _NETWORK.items() if owner is section])
     _add_images(p.add_argument_group('images'))
@@ -69,30 +69,30 @@ def _add_forms(group: Any) -> None:
     for flag, text in helps.items():
         group.add_argument(flag, action='store_true', help=text)
     group.add_argument('--calibration', choices=METHODS, default=METHODS[0],
-                       help='how --int8 chooses the range of each tensor; OUT-int8.onnx always has the '
-                            'extremes (default: %(default)s)')
+                       help='how --int8 chooses the range of each tensor; OUT-int8.onnx always uses '
+                            'the extremes (default: %(default)s)')
     group.add_argument('--dynamic-size', action='store_true',
                        help='ONNX files take images of any height and width')
     group.add_argument('--precision', choices=('float32', 'float16'), default='float32',
-                       help='of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
+                       help='precision of OUT-symbol.json and its parameters; float16 is for GPUs (default: '
                             '%(default)s)')
-    add_labels(group, 'those of the data set')
+    add_labels(group, 'the labels of the data set')
     group.add_argument('--input-size', type=ImageSize(low=1),
                        help="size of the input images, a side or HEIGHTxWIDTH (default: the run's, else the "
                             "network's)")
 
 
 def _add_images(group: Any) -> None:
-    group.add_argument('--images', metavar='FOLDER', help='compare on the images in FOLDER and below')
+    group.add_argument('--images', metavar='FOLDER', help='compare on images in FOLDER and its subfolders')
     group.add_argument('--calibrate', metavar='FOLDER',
                        help="images for --int8 (default: the run's training images)")
     group.add_argument('--measure', metavar='FOLDER',
                        help="labelled images for the accuracy of --int8, in a subfolder per class (default: "
                             "the run's test images)")
     group.add_argument('--measure-images', type=IMAGES, default=MEASURED,
-                       metavar='N', help='how many of them at most, evenly spread (default: %(default)s)')
-    group.add_argument('--data-dir', help='where the images of the run, or of --dataset, are (default: where '
-                                          'the run had them)')
+                       metavar='N', help='use at most N of them, evenly spread (default: %(default)s)')
+    group.add_argument('--data-dir', help='folder of the images of the run, or of --dataset (default: the '
+                                          "run's own)")
 
 
 def main(argv: list[str]) -> int:
@@ -123,7 +123,7 @@ def main(argv: list[str]) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raise ValueError, in a sentence, for flags that do not go together."""
+    """Raise ValueError, with a one-sentence message, for flags that cannot be combined."""
     if not 2 <= len(args.names) <= 3:
         raise ValueError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
     out, is_run = args.names[-1], os.path.isdir(args.names[0])
@@ -137,13 +137,13 @@ def _check(args: argparse.Namespace) -> None:
                          'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:
-        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} knows it; leave '
+        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} sets it; leave '
                          'it out')
     _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
 def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
-    """Raise ValueError for forms that do not go with the other flags, or need MXNet where it is missing."""
+    """Raise ValueError for forms that other flags rule out, or that need MXNet where it is missing."""
     forms = _forms(args)
     if not has_mxnet() and not forms:
         raise ValueError('argument --onnx: symbol files need MXNet, which is not installed; add --onnx '
@@ -156,8 +156,8 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
             raise ValueError(f'argument --precision: {args.precision} is for GPUs, and {flags} is not; '
                              'export twice, with another OUT')
         if form.is_quantized and not has_images:
-            raise ValueError(f'argument {flags}: --calibrate must name a folder of images like those of the '
-                             'training')
+            raise ValueError(f'argument {flags}: --calibrate must name a folder of images like the training '
+                             'images')
     if args.dynamic_size and not args.onnx:
         raise ValueError('argument --dynamic-size: it is for ONNX files; add --onnx')
     if args.measure and not any(form.is_quantized for form in forms):
@@ -170,7 +170,7 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
-    """Find the network of the command line; ValueError for a wrong name or setting."""
+    """Load the network that the command line names; ValueError for a wrong name or setting."""
     from openatac.export.networks.trained_network import load_model, load_run
     name, *others = args.names[:-1]
     if os.path.isdir(name):
@@ -180,6 +180,6 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
 
 
 def _forms(args: argparse.Namespace) -> list[Form]:
-    """Return the forms that the flags ask for; without MXNet, those that no flag asks for are left out."""
+    """Return the forms to write: the default ones, if MXNet is installed, and those that flags select."""
     return [form for form in FORMS.values() if (form.flags or not form.needs_mxnet or has_mxnet())
             and all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]

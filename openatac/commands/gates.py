@@ -4,10 +4,10 @@ RUN is the folder of a run of train-cifar or train-imagenet; its settings.json d
 data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
 the network runs in evaluation mode, on the CPU.
 
-For each gated unit: the gate's mean and standard deviation, how its variance divides among channels, images
-and pixels, its shares below 0.1 and above 0.9, and its correlation with the mask [x > 0] of the unit's input
-x, the gate that a ReLU would have there. A gate is whatever a unit multiplies its input by: in ATAC and the
-attention blocks, and also in swish, mish and xunit.
+For each gated unit it reports the gate's mean and standard deviation, how its variance divides among
+channels, images and pixels, the shares below 0.1 and above 0.9, and the correlation with the mask [x > 0] of
+the unit's input x, which is the gate that a ReLU would have there. A gate is the factor that a unit
+multiplies its input by, in ATAC and the attention blocks but also in swish, mish and xunit.
 """
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _names(folders: Sequence[str]) -> Sequence[str]:
-    """Return the last parts of the folders' paths, or whole paths if two are equal."""
+    """Return the folders' base names, or their whole paths if two base names are equal."""
     names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
     return names if len(set(names)) == len(names) else folders
 

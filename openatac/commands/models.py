@@ -1,7 +1,7 @@
 """List networks by name: those with trained weights, their accuracy and costs, and model cards.
 
-get_model(NAME, pretrained=True) loads trained weights; so do --pretrained NAME of train-cifar and
-openatac predict --model NAME. Accuracy is that of the weights on the test images, after the last epoch.
+get_model(NAME, pretrained=True) loads trained weights; so do train-cifar --pretrained NAME and openatac
+predict --model NAME. Accuracy is measured on the test images, with the weights after the last epoch.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         cards = [model_card(name) for name in names if name in pretrained_names()]
         if not cards:
             p.error(f'argument --card: {args.pattern} has no trained weights; '
-                    f'{", ".join(pretrained_names())} have')
+                    f'networks that do: {", ".join(pretrained_names())}')
         print('\n\n'.join(map(_card, cards)))
         return 0
     print(text_table([HEADER, *map(_row, names)]))
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def _names_like(pattern: str) -> list[str]:
-    """Return the listed names that match a pattern, or the one that it is, which need not be listed."""
+    """Return the listed names that match a pattern; if none does, the pattern if it is a valid name."""
     from openatac.zoo.names import find_model, get_model_list
     names = fnmatch.filter(get_model_list(), pattern)
     if not names:

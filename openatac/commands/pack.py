@@ -1,15 +1,16 @@
 """Pack a folder of images into a record file, or check a record file.
 
 The command writes OUT.rec and, next to it, OUT.idx (the index), OUT.classes (the names of the classes) and
-OUT.crc32: a checksum of each record (CRC-32), with which training and --check detect any record that has
-changed since. --check reads and decodes every record of OUT.rec, and reports what is wrong.
+OUT.crc32: a CRC-32 checksum of each record, which lets training and --check detect records that have changed
+since. --check reads and decodes every record of OUT.rec, and reports any problems.
 
-FOLDER has a subfolder for each class; sorted by name, or as numbers if all are, they are the labels 0, 1, ...
-(or it is Tiny ImageNet's val/, with val_annotations.txt in it).
-LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst is that of MXNet's im2rec. ILSVRC's
-ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list. JPEG and PNG
-files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same command
-resumes it, and the files come out the same.
+FOLDER has a subfolder for each class. Sorted by name, or as numbers if all names are numbers, the classes get
+the labels 0, 1, ... FOLDER can also be Tiny ImageNet's val/, which contains val_annotations.txt.
+
+LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst file has the format of MXNet's im2rec.
+ILSVRC's ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list. JPEG and
+PNG files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same
+command resumes it and produces the same files.
 """
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         '       %(prog)s --check [-j N] OUT.rec [OUT.idx]'))
     p.add_argument('source', metavar='FOLDER',
                    help='a folder with a subfolder for each class, or a list of images')
-    p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files, without .rec')
+    p.add_argument('out', metavar='OUT', nargs='?', help='the name of the files to write, without .rec')
     p.add_argument('--root', metavar='FOLDER', help='the folder of the images that LIST names')
     p.add_argument('--class-list', metavar='FILE',
                    help='names of the classes in the order of the labels (default: sorted)')

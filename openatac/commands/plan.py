@@ -1,9 +1,9 @@
 """Estimate time and cost of the published ImageNet run on more devices, before anyone pays for them.
 
-One measured number, the training speed of one device, and the bytes of the gradients give the time of a step:
-computing, then exchanging gradients around a ring, through parameter servers (MXNet) or during the backward
-pass (PyTorch). Latency is left out, so small messages take longer than this says; nothing here is fitted to a
-measurement.
+The time of a step follows from one measured number, the training speed of one device, and from the size of
+the gradients: computing, then exchanging gradients around a ring, through parameter servers (MXNet) or during
+the backward pass (PyTorch). The estimate ignores latency, so small messages take longer than predicted.
+Nothing is fitted to a measurement.
 """
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _parser() -> argparse.ArgumentParser:
                    help='parameter servers; 0 is a ring all-reduce (default: %(default)s)')
     p.add_argument('--ddp', action='store_true',
                    help="a ring as in PyTorch's DistributedDataParallel (--engine torch), which exchanges "
-                        'gradients while the backward pass computes more')
+                        'gradients while the backward pass is still running')
     p.add_argument('--dtype', choices=BYTES,
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
                    default=Setup._field_defaults['overlap'],
-                   help='how much of the communication hides behind the backward pass, 0 to 1 (default: '
+                   help='share of the communication that overlaps the backward pass, 0 to 1 (default: '
                         '%(default)g)')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',
                    help='epochs of the run (default: %(default)s)')
@@ -72,6 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--parameters', type=whole(1), metavar='COUNT',
                    help='trainable parameters, instead of those of --model; needs no MXNet')
     p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
-                   help='price of one device for an hour')
+                   help='price of one device per hour')
     p.set_defaults(**{**Setup._field_defaults, 'dtype': None})
     return p

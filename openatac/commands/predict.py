@@ -1,11 +1,11 @@
 """Classify image files with an exported network.
 
-EXPORT is the common prefix of an export's files, or one of them (symbol, fused, int8, ONNX or ONNX in INT8)
-to run that one; with --model there is none. IMAGES are files of any size (JPEG, PNG and whatever else Pillow
-reads, except EPS), folders (searched recursively), or - for one image from standard input. For each image the
-command prints the classes with the highest scores, which are probabilities (softmax); the table leaves out
-the folder that all images share. It names and leaves out images that cannot be read, and then exits with code
-1.
+EXPORT is the common prefix of an export's files, or one of those files (symbol, fused, int8, ONNX or ONNX in
+INT8) to run that form; leave it out with --model. IMAGES are files of any size (JPEG, PNG and whatever else
+Pillow reads, except EPS), folders (searched recursively), or - for one image from standard input. For each
+image the command prints the classes with the highest scores, which are probabilities (softmax); the table
+omits the folder that all images share. Images that cannot be read are named and left out, and the exit code
+is then 1.
 """
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     add_engine(p)
     p.add_argument('--gates', metavar='FILE', type=picture_file,
                    help="draw how much of the first image each ATAC unit's gates let through")
-    args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may stand after it
+    args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may follow it
     if args.model:
         args.images = [*filter(None, [args.export]), *args.images]
         for flag in ('engine', 'gates'):
@@ -93,10 +93,10 @@ def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBa
 
 
 def _common_folder(paths: list[str]) -> str:
-    """Return the folder in which, or below which, all images are; '' if there is none."""
+    """Return the deepest folder that contains all images; '' if there is none."""
     try:
         return os.path.commonpath([os.path.dirname(path) for path in paths])
-    except ValueError:  # absolute and relative paths
+    except ValueError: # both absolute and relative paths
         return ''
 
 

@@ -2,8 +2,8 @@
 
 RUNS are folders of finished runs of train-cifar and train-imagenet, or folders of such folders; by default
 those in results/, here or in the checkout. Only runs of the published recipe on the published data are
-compared with the published numbers; all others are listed with the reason. For a number without a run, it
-estimates the hours that a run would take, from measured speeds.
+compared with the published numbers; all others are listed with the reason why not. For numbers without a run,
+the command estimates from measured speeds how many hours a run would take.
 """
 from __future__ import annotations
 

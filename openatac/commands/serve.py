@@ -1,12 +1,13 @@
-"""Serve a trained network over HTTP: an endpoint in JSON, and a page where an image can be dropped.
+"""Serve a trained network over HTTP: a JSON endpoint, and a page to drop images on.
 
-EXPORT is the common prefix of an export's files, or one of them to run that one. POST /predict takes the
-bytes of an image and answers with its most probable classes; images that arrive at the same time run
-together. The page / shows them, and GET /health says whether the server is up. Where the export has a symbol
-form and MXNet is installed, both also show how much each unit's gates let through (/predict?gates=true).
+EXPORT is the common prefix of an export's files, or one of those files to run that form. POST /predict takes
+the bytes of an image and returns its most probable classes; images that arrive at the same time run as one
+batch. The page / shows the classes, and GET /health reports whether the server is up. If the export has a
+symbol form and MXNet is installed, the page and /predict?gates=true also show how much each unit's gates let
+through.
 
-The server listens on this machine only, unless --host says otherwise; it has no authentication. SIGTERM and
-Ctrl-C stop it when the requests that it has are answered.
+The server listens on this machine only, unless --host names another address, and has no authentication. On
+SIGTERM or Ctrl-C it answers pending requests and stops.
 """
 from __future__ import annotations
 
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
 
 
 def _find_gates(export: str | None) -> Callable[[np.ndarray], list[GateMap]] | None:
-    """Return what computes gate maps; None for a run, or without a symbol form, gates in it, or MXNet."""
+    """Return a function that computes gate maps; None for a run, or without MXNet, symbol form or gates."""
     if not export or SymbolForm().missing(prefix_of(export)) or not has_mxnet():
         return None
     from openatac.export.gate_maps import open_gates
@@ -76,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     add_engine(p, 'the fastest that is installed')
     add_labels(p)
     p.add_argument('--host', default='127.0.0.1', metavar='ADDRESS',
-                   help='address to listen on; 0.0.0.0 is every one of this machine (default: %(default)s)')
+                   help='address to listen on; 0.0.0.0 means all of this machine (default: %(default)s)')
     p.add_argument('--port', type=number(int, low=0, high=MAX_PORT), default=8000,
-                   help='0 takes a free one (default: %(default)s)')
+                   help='port to listen on; 0 takes a free one (default: %(default)s)')
     p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
-                   help='most images that run at a time (default: %(default)s)')
+                   help='largest number of images to run at a time (default: %(default)s)')
     _add_limits(p.add_argument_group('limits of a request'))
     return p
 
@@ -93,6 +94,6 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
                        help='size of the image, in millions of pixels (default: %(default)g)')
     group.add_argument('--max-requests', type=number(int, low=1, high=10000), metavar='N',
                        default=LIMITS.requests,
-                       help='requests at the same time; others are refused (default: %(default)s)')
+                       help='requests served at the same time; others are refused (default: %(default)s)')
     group.add_argument('--timeout', type=number(float, above=0, high=3600), metavar='SECONDS',
-                       default=LIMITS.seconds, help='time until the answer (default: %(default)g)')
+                       default=LIMITS.seconds, help='time allowed for the answer (default: %(default)g)')

@@ -1,7 +1,7 @@
 r"""Train a ResNet with ATAC or another unit on CIFAR, digits or your own images.
 
---recipe cifar10_atac or cifar100_atac has the settings of "Attention as Activation"; without a recipe, the
-defaults are those of the published script. The published command, for the labels that its script read:
+--recipe cifar10_atac or cifar100_atac applies the settings of "Attention as Activation"; without a recipe,
+the defaults are those of the published script. The published command, with the labels that its script read:
 
     python train_cifar.py --gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 \
         --lr 0.2 --lr-decay 0.1 --lr-decay-epoch 300,350 --dataset cifar100 --cifar100-labels coarse \
@@ -62,7 +62,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
 
 
 def _splits(config: CifarConfig) -> tuple[bool, ...]:
-    """Return which splits are read: the training images or not."""
+    """Return the splits to read: True for the training images, False for the test images."""
     return (False,) if config.start.evaluate else (True, False)
 
 

@@ -1,7 +1,7 @@
 r"""Train ResNet-50 with ATAC or another unit on ImageNet or other photographs.
 
---recipe imagenet_atac has the settings of "Attention as Activation"; without a recipe, the defaults are those
-of the published script.
+--recipe imagenet_atac applies the settings of "Attention as Activation"; without a recipe, the defaults are
+those of the published script.
 
 The published command, for two GPUs:
 
@@ -25,7 +25,7 @@ from openatac.options import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
-# Flags that the published script accepted and ignored.
+# Flags that the published script accepts but ignores.
 IGNORED_PUBLISHED_FLAGS = {
     '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
@@ -66,7 +66,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
                              '--rec-train and --rec-val; name these, or add --no-use-rec')
         if training.teacher_params and not training.teacher:
-            raise ValueError('argument --teacher-params: also give --teacher NAME, whose parameters they are')
+            raise ValueError('argument --teacher-params: also give --teacher NAME, the network of this file')
         if config.compute.loss_scale and config.compute.dtype != 'float16':
             raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':

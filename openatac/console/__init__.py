@@ -1,1 +1,1 @@
-"""What all commands share: their exit codes and signals, standard streams, and text to show."""
+"""Code shared by all commands: exit codes and signals, standard streams, and text output."""

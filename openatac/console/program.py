@@ -19,7 +19,7 @@ INTERRUPTED = 130
 
 
 def _signals(*names: str) -> tuple[signal.Signals, ...]:
-    """Return those of the signals that this system has."""
+    """Return the named signals that this system has."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
@@ -28,14 +28,14 @@ RUN_STOP_SIGNALS = (*STOP_SIGNALS, *_signals('SIGUSR1', 'SIGHUP'))  # Slurm's wa
 
 
 class StoppedBySignal(OpenatacError):
-    """A signal stopped the work; ``exit_code`` is the code that a shell gives it.
+    """A signal stopped the work; ``exit_code`` is the code that a shell reports for it.
 
     Parameters
     ----------
     number : int
         The signal.
     outcome : str
-        What the message says after 'stopped by SIGINT'.
+        The end of the message, after 'stopped by SIGINT'.
     """
 
     def __init__(self, number: int, outcome: str) -> None:
@@ -44,7 +44,7 @@ class StoppedBySignal(OpenatacError):
 
 
 def shell_code(code: int) -> int:
-    """Return the exit code of a child process as a shell has it: 137 for signal 9, which is -9 in Popen."""
+    """Return a child process's exit code as a shell reports it: 137 for signal 9, which Popen calls -9."""
     return code if code >= 0 else 128 - code
 
 
@@ -56,8 +56,8 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
     main : function
         Does the work and returns the exit code, or None for 0.
     fail : function
-        Called with the message and the exit code for any failure that a user can cause. Other errors are
-        bugs and keep their traceback. Output closed by its reader is not reported.
+        Called with the message and the exit code for any failure that a user can cause. Other errors are bugs
+        and keep their traceback. An output pipe closed by its reader is not reported.
     """
     streams.prepare_streams()
     undo_strict_environment()
@@ -78,7 +78,7 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
 
 
 def _exit_code_of(main: Callable[[], int | None]) -> int:
-    """Return what ``main()`` returns, or SystemExit, once all output is written."""
+    """Return the exit code of ``main()``, or raise its SystemExit, once all output is written."""
     try:
         code = main() or 0
     except SystemExit:
@@ -89,7 +89,7 @@ def _exit_code_of(main: Callable[[], int | None]) -> int:
 
 
 def _message_for(error: BaseException) -> str | None:
-    """Return what to print for an error, None for nothing; raise an error that no user can cause."""
+    """Return the message for an error, None to print nothing; raise an error that no user can cause."""
     if streams.is_closed_pipe(error):
         return None
     if memory.may_be_memory_shortage(error):
@@ -111,11 +111,11 @@ def _message_for(error: BaseException) -> str | None:
 
 
 def undo_strict_environment() -> None:
-    """Undo settings of the environment that are meant for all Python programs and would break ours.
+    """Undo environment settings meant for all Python programs that would break ours.
 
-    Warnings that are turned into errors (``PYTHONWARNINGS=error``) are shown as warnings, since libraries
-    warn about what their users cannot change. An unavailable backend of matplotlib (``MPLBACKEND``) would
-    keep it from loading, and no command opens a window.
+    Warnings turned into errors (``PYTHONWARNINGS=error``) are shown as warnings, since libraries warn about
+    things that their users cannot change. A matplotlib backend (``MPLBACKEND``) is unset: an unavailable one
+    would keep matplotlib from loading, and no command opens a window.
     """
     os.environ.pop('MPLBACKEND', None)
     if any(action == 'error' for action, *_ in warnings.filters):
@@ -131,9 +131,9 @@ def undo_strict_environment() -> None:
 @contextlib.contextmanager
 def stop_signals(handler: Callable[[int, Any], None],
                  numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[dict[int, Any]]:
-    """Have signals that stop long work call ``handler(number, frame)`` while the context is open.
+    """While open, make signals that stop long work call ``handler(number, frame)``.
 
-    SIGHUP remains ignored if it is, by ``nohup`` for example.
+    SIGHUP stays ignored if it already is, for example by ``nohup``.
 
     Yields
     ------

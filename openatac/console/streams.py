@@ -12,18 +12,18 @@ from typing import Any
 from openatac.console.text import for_terminal
 from openatac.files.writing import STREAMS
 
-CLOSED = 141  # a shell's code for a program that SIGPIPE ended, as it does in other languages
+CLOSED = 141  # a shell's code for a program ended by SIGPIPE, as programs in other languages are
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error; its OSErrors name the stream, as those of files name the file.
+    """Standard output or error, whose OSErrors name the stream as file errors name the file.
 
-    Those of standard error are not raised, since there is nowhere left to report them.
+    Errors on standard error are not raised, since there is nowhere left to report them.
 
     Attributes
     ----------
     failure : OSError or None
-        The first such error; argparse, for example, suppresses those of standard output.
+        The first such error, kept because argparse, for example, suppresses errors on standard output.
     """
 
     failure: OSError | None = None
@@ -51,7 +51,7 @@ class _Output(io.TextIOWrapper):
 class LogFormatter(logging.Formatter):
     """Escapes control characters in names from outside, in the console and in log files.
 
-    Keeps tabs, which are part of the published lines and harmless.
+    Tabs are kept: they are harmless, and part of the published lines.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -61,13 +61,13 @@ class LogFormatter(logging.Formatter):
 
 
 def prepare_streams() -> None:
-    """Open any of the descriptors 0 to 2 that is closed, and make the streams accept any text.
+    """Open any closed descriptor from 0 to 2, and make the streams accept any text.
 
-    A file that we open would otherwise get the number of a closed stream, and the text meant for that stream.
-    Characters that the encoding lacks are written as escapes.
+    Otherwise a file that we open would get the number of a closed stream, and with it the text meant for that
+    stream. Characters that the encoding lacks are written as escapes.
     """
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
-        # Python has no stream for a descriptor that was closed at its start. It may be open by now: some
+        # Python has no stream for a descriptor that was closed at startup. It may be open by now: some
         # library loaders leave a file open, which gets the lowest free number.
         if stream is None or not _is_open(number):
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -79,7 +79,7 @@ def prepare_streams() -> None:
         sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), 'utf-8',
                                      'surrogateescape')
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(LogFormatter())  # for commands without a log of their own
+        logging.lastResort.setFormatter(LogFormatter())  # for commands without their own log
     sys.stdout, sys.stderr = _output(sys.stdout, 1), _output(sys.stderr, 2)
 
 
@@ -120,7 +120,7 @@ def is_closed_pipe(error: BaseException) -> bool:
 
 
 def discard_unwritable() -> None:
-    """Redirect a stream that can no longer be written to nowhere, so that Python exits without an error."""
+    """Redirect unwritable streams to the null device, so that Python exits without an error."""
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -155,5 +155,5 @@ def silenced_stderr() -> Iterator[None]:
 
 
 def on_terminal() -> bool:
-    """Return whether standard error is open, and a terminal."""
+    """Return whether standard error is open and a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()

@@ -1,7 +1,7 @@
 """Text in columns, and text from outside (file names, class names, commands) made safe to show.
 
-A terminal obeys control characters, and Markdown and HTML have markup. One function for each escapes what
-would take effect there; `openatac.files.csv_file` does it for spreadsheets.
+Terminals obey control characters, and Markdown and HTML interpret markup. One function for each escapes
+whatever would take effect there; `openatac.files.csv_file` does the same for spreadsheets.
 """
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a file or class name, which may be any bytes, as text that any file can hold."""
+    """Return a file or class name, which can contain any bytes, as text that any file can hold."""
     return os.fsencode(name).decode('utf-8', 'backslashreplace')
 
 
 def without_controls(text: object) -> str:
-    """Return ``text`` on one line, without control characters; those that separate words become spaces."""
+    """Return ``text`` on one line, without control characters; word separators become spaces."""
     return _CONTROLS.sub('', re.sub(r'\s+', ' ', str(text)))
 
 
 def counted(count: int, noun: str) -> str:
-    """Return how many there are of something, such as '1 run' or '2 runs'."""
+    """Return a count with its noun, such as '1 run' or '2 runs'."""
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
 def for_markdown(text: object) -> str:
-    """Return ``text`` on one line, as Markdown that shows it literally; underscores within words stay."""
+    """Return ``text`` on one line, as Markdown that shows it literally; underscores within words are kept."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))
 
 
@@ -56,7 +56,7 @@ def for_html(text: object) -> str:
 
 
 def text_table(rows: Iterable[Sequence[object]]) -> str:
-    """Align rows of text in columns, for a terminal: the first to the left, the others to the right."""
+    """Align rows of text in columns for a terminal, the first column left and the others right."""
     cells = [[for_terminal(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)

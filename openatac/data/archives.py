@@ -1,7 +1,7 @@
 """Read the files of a folder and of an archive in the same way, safely even if it is malicious.
 
-An archive is a tar, tar.gz or zip file. Its content decides which, as names are often wrong. Members are read
-where they are: nothing is extracted to the paths that they name.
+An archive is a tar, tar.gz or zip file, recognised by its content because names are often wrong. Members are
+read in place: nothing is extracted to the paths they name.
 """
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from openatac.errors import DataError
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
-LARGEST = 1024 * MEGABYTE  # of a file, and of an unpacked archive; CIFAR's have 186
-NAMED = 8  # files that a message lists
+LARGEST = 1024 * MEGABYTE  # limit for a file and for an unpacked archive (CIFAR's: 186)
+NAMED = 8  # how many files a message lists
 ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
-UTF8_FLAG = 0x800  # of a name in a zip file; without it, zipfile takes the name for CP437
+UTF8_FLAG = 0x800  # marks a UTF-8 name in a zip file; without it, zipfile decodes the name as CP437
 ZIP, GZIP = b'PK\x03\x04', b'\x1f\x8b'  # the first bytes of a file
 _DAMAGES = tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError
 
@@ -34,7 +34,7 @@ log = logging.getLogger('openatac')
 
 
 class File(NamedTuple):
-    """A file in a folder or an archive: what messages call it, its size in bytes, and how to open it."""
+    """A file in a folder or an archive: its name in messages, its size in bytes, a function that opens it."""
 
     label: str
     size: int
@@ -43,23 +43,24 @@ class File(NamedTuple):
 
 @contextlib.contextmanager
 def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File]]:
-    """Open the files of a folder, or of an archive and its folders, by their paths in it.
+    """Open the files directly in a folder, or all files in an archive, as {path inside it: File}.
 
-    Those of an archive are in its order, since reading in any other is slow; hidden ones are left out.
+    An archive's files come in archive order, since any other reading order is slow. Its hidden files are left
+    out.
 
     Parameters
     ----------
     path : str
         The folder or archive.
     published : collection of str
-        MD5 checksums of the published archives; a warning is logged for any other archive. Empty if there are
-        none.
+        MD5 checksums of the published archives; a warning is logged for any other archive. Empty if none are
+        published.
 
     Raises
     ------
     DataError
-        If it cannot be read, here or in the body, or the archive is damaged, holds links or devices, or
-        unpacks to more than `LARGEST` bytes. Other errors of the body are left alone.
+        If the path cannot be read, here or in the ``with`` body, or the archive is damaged, contains links or
+        devices, or unpacks to more than `LARGEST` bytes. Other errors in the body pass through.
     """
     try:
         if os.path.isdir(path):
@@ -74,12 +75,12 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
 
 
 def is_archive_name(name: str) -> bool:
-    """Return whether a file's name is that of an archive which `open_files` can open."""
+    """Return whether a file name ends like an archive that `open_files` can open."""
     return name.lower().endswith(ENDINGS)
 
 
 def list_briefly(names: Iterable[str]) -> str:
-    """Return the first names of what is in a folder, for a message."""
+    """Return the first few names, without hidden ones, as text for a message."""
     names = sorted(name for name in names if not name.startswith('.'))
     more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
     return ', '.join(map(repr, names[:NAMED])) + more or 'nothing'
@@ -104,13 +105,13 @@ def _open_archive(file: BinaryIO, path: str) -> Iterator[dict[str, File]]:
                     file = stack.enter_context(_LimitedGzip(fileobj=file))  # type: ignore[assignment]
                 files = _tar_files(stack.enter_context(tarfile.open(fileobj=file, mode='r:')), path)
             files = _checked(files)
-        with _whole(path, *_DAMAGES):  # as members are read
+        with _whole(path, *_DAMAGES):  # while members are read
             yield files
 
 
 @contextlib.contextmanager
 def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
-    """Turn errors of a damaged archive into a DataError."""
+    """Convert the errors that a damaged archive causes to DataError."""
     try:
         yield
     except damages as error:
@@ -119,7 +120,7 @@ def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
 
 
 def _checked(files: dict[str, File]) -> dict[str, File]:
-    """Return the files that are not hidden; raise for more than the limit."""
+    """Return the files without hidden ones; raise if they unpack to more than `LARGEST` bytes."""
     if sum(file.size for file in files.values()) > LARGEST:
         raise _too_large()
     return {name: file for name, file in files.items()
@@ -127,7 +128,7 @@ def _checked(files: dict[str, File]) -> dict[str, File]:
 
 
 class _LimitedGzip(gzip.GzipFile):
-    """A .gz file for tarfile to read, never unpacked beyond `LARGEST` bytes."""
+    """A gzip stream for tarfile that never unpacks more than `LARGEST` bytes."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
@@ -156,7 +157,7 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
             files[_safe_name(member.name, label)] = File(
                 label, member.size, functools.partial(archive.extractfile, member))
     content: Any = archive.fileobj
-    while content.read(tarfile.RECORDSIZE):  # to the end, where gzip has its checksum
+    while content.read(tarfile.RECORDSIZE):  # read to the end, where gzip checks its checksum
         pass
     return files
 
@@ -164,7 +165,7 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
 def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive.infolist():
-        name = _zip_name(member).replace('\\', '/')  # as some programs on Windows write
+        name = _zip_name(member).replace('\\', '/')  # some Windows programs write backslashes
         label = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _is_not_regular_file(label)
@@ -177,7 +178,7 @@ def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
 
 
 def _zip_name(member: zipfile.ZipInfo) -> str:
-    """Return a member's name, which many programs write in UTF-8 without the flag that says so."""
+    """Return a member's name; many programs write UTF-8 names without setting the flag."""
     if not member.flag_bits & UTF8_FLAG:
         with contextlib.suppress(ValueError):
             return member.filename.encode('cp437').decode('utf-8')
@@ -195,4 +196,4 @@ def _safe_name(name: str, label: str) -> str:
 
 
 def _is_not_regular_file(label: str) -> DataError:
-    return DataError(f'{label} is a link or a device: get the archive from another place')
+    return DataError(f'{label} is a link or a device: download the archive from another source')

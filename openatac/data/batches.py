@@ -1,4 +1,4 @@
-"""What batches of all kinds share: size, and the thread that prepares them ahead of time."""
+"""Helpers for all kinds of batches: size checks, grouping, and a thread that prepares batches in advance."""
 from __future__ import annotations
 
 import collections
@@ -9,21 +9,21 @@ from typing import TypeVar, cast
 
 from openatac.errors import DataError
 
-AHEAD = 2  # batches that are worth preparing in advance
+AHEAD = 2  # batches to prepare in advance
 
 Batch = TypeVar('Batch')
 Item = TypeVar('Item')
 
 
 def check_batch_fits(images: int, batch_size: int) -> None:
-    """Raise DataError for a training set with fewer images than one batch."""
+    """Raise DataError if the training set has fewer images than one batch."""
     if images < batch_size:
         raise DataError(f'the training set has {images} images, fewer than one batch of {batch_size}: choose '
                         'a smaller --batch-size')
 
 
 def part_size(batch_size: int, num_parts: int) -> int:
-    """Return how many images of a batch each part gets; DataError if they are not equally many."""
+    """Return the number of images in each part of a batch; raise DataError if it does not divide evenly."""
     if batch_size % num_parts:
         raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
                         f'multiple of {num_parts}')
@@ -31,7 +31,7 @@ def part_size(batch_size: int, num_parts: int) -> int:
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield lists of ``size`` items, the last one perhaps shorter."""
+    """Yield lists of ``size`` items; the last one can be shorter."""
     remaining = iter(items)
     while batch := list(itertools.islice(remaining, size)):
         yield batch
@@ -40,8 +40,8 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:
     """Iterate over ``batches`` while a background thread prepares up to ``ahead`` of the next ones.
 
-    An error in the thread is raised here. Leaving the loop early stops the thread. With ``ahead`` 0 there is
-    no thread.
+    An error in the thread is raised here. Leaving the loop early stops the thread. ``ahead`` 0 starts no
+    thread.
     """
     if not ahead:
         yield from batches

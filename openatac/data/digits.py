@@ -19,13 +19,13 @@ def load_digits(train: bool = True) -> ImageSet:
     Parameters
     ----------
     train : bool
-        Whether to return the 1,437 training images or the 360 test images. The split is scikit-learn's
+        Return the 1,437 training images if true, the 360 test images if false. The split is scikit-learn's
         ``train_test_split`` by class with ``random_state=0``, the same on every machine.
 
     Returns
     -------
     ImageSet
-        uint8 (N, 3, 32, 32), 10 classes; not to be mirrored, as a mirrored 2 is not a 2.
+        uint8 (N, 3, 32, 32), 10 classes; ``mirror`` is false, since a mirrored 2 is not a 2.
 
     Raises
     ------

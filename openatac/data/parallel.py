@@ -1,4 +1,4 @@
-"""A function applied to many items by threads, with the results in order."""
+"""Apply a function to many items in threads, with the results in order."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from openatac.data.batches import batched
 
-ITEMS_PER_THREAD = 16  # whose results are in memory
+ITEMS_PER_THREAD = 16  # held in memory at a time
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -17,7 +17,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item],
                  workers: int) -> Iterator[tuple[Item, Result]]:
     """Yield (item, function(item)) for each item in order.
 
-    Threads are enough, as decoding and compressing images release Python's lock.
+    Threads are enough, since decoding and compressing images release Python's global lock.
     """
     with ThreadPoolExecutor(workers) as threads:
         for chunk in batched(items, ITEMS_PER_THREAD * workers):

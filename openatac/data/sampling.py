@@ -1,4 +1,4 @@
-"""Choices of images: a part that is held out, and a sample that is evenly spread."""
+"""Choose images: a held-out validation part, or an evenly spread sample."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,16 +7,16 @@ from openatac.errors import DataError
 
 
 def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide images at random into a training and a validation part.
+    """Split images at random into a training and a validation part.
 
-    Every class with two or more images is in both.
+    Every class with two or more images appears in both.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        (N,) The class of each image; -1 is unknown, and for training.
+        (N,) The class of each image; images of unknown class, -1, go to the training part.
     share : float
-        The validation part of each class, rounded to whole images; at least one, but not all.
+        The share of each class to hold out, rounded to whole images; at least one, but not all.
     seed : int
 
     Returns
@@ -41,6 +41,6 @@ def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndar
 
 
 def evenly_spread(total: int, count: int | None = None) -> list[int]:
-    """Return the indices of ``count`` of ``total`` images, evenly spread; of all if there are no more."""
+    """Return ``count`` evenly spread indices of ``total`` images; all of them by default."""
     count = min(count or total, total)
     return [total * index // count for index in range(count)]

@@ -1,1 +1,1 @@
-"""Multi-process training runs: started, kept in contact, and ended together."""
+"""Multi-process training runs: their processes start, stay in contact and end together."""

@@ -1,6 +1,6 @@
-"""What each process of a training run has in common: it is a member, and ends with the others.
+"""The part of a multi-process run that does not depend on the library: members that end together.
 
-When one process dies, all others report that and end within seconds (see `openatac.distributed.member`).
+When one process dies, all others report it and end within seconds (see `openatac.distributed.member`).
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Joined = TypeVar('Joined', bound='MemberCluster')
 
 
 class MemberCluster(Cluster):
-    """The `Cluster` of a worker in a run of several processes, but for what moves the arrays."""
+    """The `Cluster` of a worker in a multi-process run, without the library that exchanges arrays."""
 
     def __init__(self, member: Member) -> None:
         self._member, self._open, self.silence = member, True, member.job.heartbeat_timeout
@@ -41,7 +41,7 @@ class MemberCluster(Cluster):
         return self._member.gather(message, name)
 
     def barrier(self, name: str = 'a barrier') -> None:
-        """Wait until all workers are here."""
+        """Wait until all workers have reached this point."""
         self.gather(None, name)
 
     def check_alike(self, settings: Mapping[str, Any]) -> None:
@@ -63,20 +63,20 @@ class MemberCluster(Cluster):
         self._member.goodbye()
 
     def _finish(self) -> None:
-        """Wait for this process's own work."""
+        """Wait until this process's own work is done."""
 
     def _leave(self) -> None:
-        """Leave whatever moves the arrays."""
+        """Leave the library that exchanges the arrays."""
 
     def fail(self, message: str, code: int = 1) -> NoReturn:
-        """Tell the others, and end this process with the exit code."""
+        """Report a failure to the others, and end this process with the exit code."""
         if self._open:
             self._member.fail(message)
         exit_process(message, code)
 
 
 def setting_differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a phrase for each setting that is not the same on every worker, given the settings by rank."""
+    """Return a phrase for each setting that differs between workers, given their settings by rank."""
     phrases = []
     for name in sorted(set().union(*everyone)):
         if any(settings.get(name, ...) != everyone[0].get(name, ...) for settings in everyone):
@@ -92,7 +92,7 @@ _cluster: MemberCluster | None = None  # of this process
 
 
 def enter(member: Member, cluster: Callable[[Member], Joined]) -> Joined:
-    """Return the ``cluster`` of the member of a run, as part of which this process ends from now on."""
+    """Create this process's ``cluster`` from its member; from now on the process ends with its run."""
     global _cluster
     _report_crashes(member)
     joined = _cluster = cluster(member)
@@ -102,14 +102,14 @@ def enter(member: Member, cluster: Callable[[Member], Joined]) -> Joined:
 def end_run(message: str, code: int = 1) -> NoReturn:
     """End a script that failed: print ``error: message``, and exit with the code.
 
-    In a cluster, the other processes are told and end too. A code of 128 or more means that the run was asked
-    to stop: then all workers come here, and leave together.
+    In a cluster, the other processes are notified and end too. A code of 128 or more means that the run was
+    asked to stop: then all workers arrive here and leave together.
     """
     if _cluster is None:
         streams.print_to_stderr(f'error: {message}')
         sys.exit(code)
     if code >= 128:
-        # After a second Ctrl-C not all of them do, and they would wait for each other forever.
+        # After a second Ctrl-C not all of them arrive, and the others would wait forever.
         late = threading.Timer(_cluster.silence, _cluster.fail, (message, code))
         late.daemon = True
         late.start()
@@ -118,7 +118,7 @@ def end_run(message: str, code: int = 1) -> NoReturn:
 
 
 def _report_crashes(member: Member) -> None:
-    """Have any unexpected end of this process reported to the others, without waiting for their replies."""
+    """Report any unexpected end of this process to the others, without waiting for replies."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)

@@ -1,4 +1,4 @@
-"""How a process of a run ends at once, with a message, whatever its threads are waiting for."""
+"""Ends a process of a run at once, with a message, whatever its threads are waiting for."""
 from __future__ import annotations
 
 import contextlib
@@ -15,11 +15,11 @@ _exiting = threading.Lock()  # held by the one thread that ends the process, and
 def exit_process(message: str | None, code: int = 1) -> NoReturn:
     """Print an error message, unless it is None, and end this process at once.
 
-    Not by `sys.exit`: MXNet's exit handlers wait for processes that may be dead. If another
-    thread is already here, its message is the one printed.
+    It avoids `sys.exit`, because MXNet's exit handlers wait for processes that may be dead. If another thread
+    is already here, only that thread's message is printed.
     """
     _exiting.acquire()
-    # Whatever holds the streams may be stuck forever; its output is then lost.
+    # A thread that holds the streams may be stuck forever; its output is then lost.
     flushing = threading.Thread(target=_flush, daemon=True)
     flushing.start()
     flushing.join(1)

@@ -43,13 +43,13 @@ class _Connected:
 
 
 class Hub:
-    """Accepts the members of a run and watches them, in a thread of its own.
+    """Accepts the members of a run and watches them, in its own thread.
 
     Parameters
     ----------
     job : Job
     listener : socket, optional
-        Where it listens; by default at the job's address, with MXNet's port reserved too.
+        The socket to listen on. Default: one at the job's address, with MXNet's port reserved too.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Hub:
         self.failure: str | None = None
         self.complete, self.empty = threading.Event(), threading.Event()
         self._step: str | None = None  # where workers wait for each other
-        self._gathered: dict[int | None, Any] = {}  # what those that are there sent, by rank
+        self._gathered: dict[int | None, Any] = {}  # what the workers waiting there sent, by rank
         self._left: _Connected | None = None  # the last worker that left
         if listener is None:
             self._mxnet_socket, listener = _take_ports(job)
@@ -93,7 +93,7 @@ class Hub:
             exit_process(f'{", ".join(map(str, self.members))} did not leave at the end of the run')
 
     def fail(self, text: str) -> None:
-        """Tell the others why the scheduler fails, and give the message time to reach them."""
+        """Tell the others why the scheduler failed, and give the message time to reach them."""
         asyncio.run_coroutine_threadsafe(self._fail(f'the scheduler failed: {text}'), self._loop)
         time.sleep(self.job.failure_grace / 2)
 
@@ -236,7 +236,7 @@ class Hub:
                     member.writer.write(data)
 
     async def _fail(self, text: str) -> None:
-        """Tell everyone, and end this process a little after the others."""
+        """Report a failure to everyone, and end this process a little after the others."""
         if self.failure is None:
             self.failure = text
             self._broadcast({'kind': 'end', 'text': text})
@@ -253,7 +253,7 @@ async def _read(reader: asyncio.StreamReader, limit: int) -> Message:
 
 
 def _take_ports(job: Job) -> list[socket.socket]:
-    """Take MXNet's port, kept until MXNet's scheduler listens there, and the hub's, already listening."""
+    """Reserve MXNet's port until MXNet's scheduler listens there, and listen on the hub's port."""
     sockets = []
     for port in (job.port, job.hub_port):
         try:

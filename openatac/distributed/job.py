@@ -31,15 +31,15 @@ class Job(NamedTuple):
     hub_port : int
         Where the hub of `openatac.distributed.hub` listens, on the same address.
     workers, servers : int
-        How many there are; with PyTorch no servers.
+        The number of each; PyTorch has no servers.
     name : str
-        A word that all processes of one run share and those of another do not.
+        A word that identifies the run, shared by all of its processes and by no others.
     arrival_timeout : float
         Seconds for all processes to arrive.
     heartbeat_timeout : float
         Seconds after which a silent process counts as dead.
     failure_grace : float
-        Seconds in which a process that learns of a failure may end with its own message.
+        Seconds that a process has to end with its own message after it learns of a failure.
     """
 
     role: str
@@ -55,7 +55,7 @@ class Job(NamedTuple):
 
     @property
     def hub(self) -> str:
-        """What messages call the process that has the hub; with PyTorch there is no scheduler."""
+        """The name of the hub's process in messages; PyTorch has no scheduler."""
         return 'the scheduler' if self.servers else 'worker 0'
 
 
@@ -77,7 +77,7 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
 
 
 def read_seconds(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return {field of `Job`: seconds}, of those that the user may choose."""
+    """Return {field of `Job`: seconds} for the timeouts that the user can set."""
     return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, Job._field_defaults[name])
             for name, variable in (('arrival_timeout', 'WAIT'), ('heartbeat_timeout', 'SILENCE'))}
 

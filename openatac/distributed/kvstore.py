@@ -1,11 +1,11 @@
-"""A multi-process training run by MXNet's parameter server.
+"""Multi-process training with MXNet's parameter server.
 
     cluster = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
     ...                                           # gluon.Trainer(..., kvstore=cluster.kvstore)
     cluster.close()
 
-`openatac launch` starts all processes of a run. When one of them dies, all others report that and end within
-seconds (see `openatac.distributed.member`); MXNet alone would wait forever.
+`openatac launch` starts all processes of a run. When one of them dies, all others report it and end within
+seconds (see `openatac.distributed.member`); MXNet by itself would wait forever.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from openatac.distributed.member import Member
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.errors import OpenatacError, last_line
 
-# The stores that MXNet really has. It silently treats other names, such as horovod, as a local store.
+# The stores that MXNet implements. It silently treats other names, such as horovod, as a local store.
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
@@ -45,16 +45,16 @@ class MxnetWorker(MemberCluster, MxnetCluster):
         super().__init__(member)
         self.is_asynchronous = name == 'dist_async'
         self.kvstore = mx.kv.create(name)
-        self.kvstore.set_optimizer = functools.partial(send_optimizer, self.kvstore)  # its own sends pickles
+        self.kvstore.set_optimizer = functools.partial(send_optimizer, self.kvstore)  # sends JSON, not pickle
         self.rank, self.size = self.kvstore.rank, self.kvstore.num_workers
         member.send_rank(self.rank)
 
     def prepare(self, trainer: Any, batch_size: int) -> None:
         """Give all workers worker 0's initial values, before the first step of the gluon.Trainer.
 
-        The step would do this itself, but does not wait: a worker can then take the sum of the first
-        gradients for its initial values (on CPUs one in three did). ``batch_size`` is that of the steps;
-        servers that update the weights learn it only here.
+        The step would do this itself but without waiting, so a worker could mistake the sum of the first
+        gradients for its initial values (on CPUs one in three did). ``batch_size`` is the batch size of the
+        steps; servers that update the weights learn it only here.
         """
         import mxnet as mx
         if not trainer._kv_initialized:
@@ -75,7 +75,7 @@ class MxnetWorker(MemberCluster, MxnetCluster):
 
     def _leave(self) -> None:
         import mxnet as mx
-        # MXNet leaves when the store is freed, and waits there for the others. Python would free it at an
+        # MXNet leaves when the store is freed, and then waits for the others. Python would free it at an
         # arbitrary time, or never.
         self.kvstore.__del__()
         self.kvstore.handle = mx.base.KVStoreHandle()
@@ -86,8 +86,8 @@ class MxnetWorker(MemberCluster, MxnetCluster):
 def join_run(name: str) -> SingleProcess | MxnetWorker:
     """Join a run with MXNet's key-value store ``name``.
 
-    In a scheduler or server, this serves until the run ends, then ends the process. Call it before importing
-    MXNet, which would otherwise serve in its own way.
+    In a scheduler or server, it serves until the run ends, then ends the process. Call it before importing
+    MXNet, which would otherwise start serving in its own way.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def _serve(job: Job) -> NoReturn:
         leave = hub.wait_for_goodbyes
         _pass_on_signals(hub.ask_to_stop)
     else:
-        # The workers are asked to stop, and need the servers until they have.
+        # Only the workers are asked to stop, and they need the servers until they have stopped.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         connection = Member(job)
@@ -151,7 +151,7 @@ def _serve(job: Job) -> NoReturn:
 
 
 def _pass_on_signals(ask_to_stop: Callable[[int], object]) -> None:
-    """Have `RUN_STOP_SIGNALS` ask the workers to stop, while the main thread is in MXNet's C++."""
+    """Make `RUN_STOP_SIGNALS` ask the workers to stop while the main thread is in MXNet's C++."""
     received, sender = socket.socketpair()
     sender.setblocking(False)
     for number in RUN_STOP_SIGNALS:

@@ -20,14 +20,14 @@ PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_M
 
 def run(start: Callable[[ProcessGroup], object], patience: float = 5.0, program: str = 'openatac launch'
         ) -> int:
-    """Run the processes that ``start(group)`` starts to their end, and return the exit code.
+    """Start processes with ``start(group)``, wait for them to end, and return the exit code.
 
     Parameters
     ----------
     start : function
-        What it returns lives as long as they do.
+        Starts them in the group; its return value is kept alive until they have ended.
     patience, program
-        As of `ProcessGroup`.
+        As in `ProcessGroup`.
     """
     group = ProcessGroup(start_guard(), patience, program)
     with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):

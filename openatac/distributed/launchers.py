@@ -1,9 +1,9 @@
-"""Starts the processes of a run: on this machine, or by ssh, mpirun, Slurm or Grid Engine.
+"""Starts the processes of a run: on this machine, or with ssh, mpirun, Slurm or Grid Engine.
 
-The environment and the format of host files are those of MXNet's own launcher. Its commands are not used: its
+The environment and the format of host files match MXNet's own launcher. We do not use that launcher: its
 tracker fails on Python 3.9 and newer (Thread.isAlive), does not quote (ssh), passes variables in a form that
 MPICH rejects (mpi), uses an option that Slurm has dropped (srun --share), sets no role (sge), and never
-notices that a process failed.
+notices when a process fails.
 """
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Launch(NamedTuple):
     hostfile : str, optional
         The file with the names of the machines, for ssh and mpi.
     host : str, optional
-        The address of this machine that the others can reach; found by default.
+        The address of this machine that the others can reach. Default: found automatically.
     port : int, optional
-        The scheduler's port, free by default; the hub has the next one.
+        The scheduler's port; the hub uses the next one. Default: a free port.
     variables : dict, optional
         Environment variables for all processes.
     """
@@ -68,7 +68,7 @@ class Launch(NamedTuple):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many processes have each role, besides the one scheduler."""
+        """The number of processes with each role, besides the one scheduler."""
         return {'server': self.servers, 'worker': self.workers}
 
     def processes(self) -> Iterator[tuple[str, int]]:
@@ -86,7 +86,7 @@ def _locally(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     for role, index in launch.processes():
         own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
         if role == 'worker':
-            # MXNet ranks by port, so that worker 1 here is its worker 1 as well.
+            # MXNet ranks by port, so worker 1 here is its worker 1, too.
             own['PORT'] = str(int(variables['DMLC_PS_ROOT_PORT']) + 2 + index)
         group.start(f'{role} {index}', launch.command, own)
 
@@ -108,7 +108,7 @@ def read_hosts(path: str) -> list[tuple[str, str | None]]:
 
 
 def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
-    """Start servers, then workers, round-robin over the hosts, in the folder of the same name there."""
+    """Start servers, then workers, round-robin over the hosts, in the folder with the same path there."""
     hosts = read_hosts(launch.hostfile or '')
     for (role, index), (host, port) in zip(launch.processes(), itertools.cycle(hosts)):
         own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
@@ -128,7 +128,7 @@ def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
     names = [*variables, 'DMLC_ROLE']
     if 'Open MPI' in _version_of('mpirun'):
         passing = [word for name in names for word in ('-x', name)]
-    else:  # MPICH, Intel MPI and others with its Hydra
+    else:  # MPICH, Intel MPI and others that use MPICH's Hydra
         passing = ['-genvlist', ','.join(names)]
     hosts = ['--hostfile', launch.hostfile] if launch.hostfile else []
     for role, count in launch.counts.items():

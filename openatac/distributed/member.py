@@ -1,10 +1,10 @@
 """A member of a distributed run: the connection of a worker or server to the hub.
 
-MXNet's parameter server waits forever when one of its processes dies, and NCCL for minutes. So each process
-of a run keeps one more connection, to a hub (`openatac.distributed.hub`) in the scheduler's process, or with
-PyTorch in worker 0's. A process that leaves without a goodbye, or is silent for too long, counts as dead: the
-hub tells all others, and each of them prints an error message and exits, whatever its main thread is waiting
-for. This needs neither MXNet nor PyTorch.
+When a process dies, MXNet's parameter server waits forever and NCCL waits for minutes. So each process of a
+run keeps one more connection, to a hub (`openatac.distributed.hub`) that runs in the scheduler's process or,
+with PyTorch, in worker 0's. A process that leaves without a goodbye, or is silent for too long, counts as
+dead: the hub notifies all others, and each of them prints an error message and exits, whatever its main
+thread is waiting for. This needs neither MXNet nor PyTorch.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Member:
     ----------
     job : Job
     has_hub : bool
-        Whether the hub is in this process.
+        Whether the hub runs in this process.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Member:
     stop_signal : int
         The signal that asked the whole run to stop, or 0.
     is_leaving : bool
-        Whether this process has said goodbye, or reported its failure.
+        Whether this process has said goodbye or reported its failure.
 
     Raises
     ------
@@ -77,21 +77,21 @@ class Member:
         return self._answers.get()['contents']
 
     def goodbye(self) -> None:
-        """Leave the run, which may then continue without this process."""
+        """Leave the run, which can then continue without this process."""
         self.is_leaving = True
         self._send({'kind': 'goodbye'})
         self._listener.join(2)  # until the hub has closed the connection
         self._socket.close()
 
     def fail(self, text: str) -> None:
-        """Tell the others why this process fails."""
+        """Tell the others why this process failed."""
         self._send({'kind': 'failed', 'text': text})
         self.is_leaving = True
         if self._has_hub:
-            time.sleep(self.job.failure_grace / 2)  # it tells the others, and ends with this process
+            time.sleep(self.job.failure_grace / 2)  # for the hub, which ends with us, to tell the others
 
     def _send(self, message: Message) -> None:
-        # If this fails, the listener learns why, perhaps from the hub's last message.
+        # If this fails, the listener learns why, possibly from the hub's last message.
         with contextlib.suppress(OSError), self._sending:
             self._socket.sendall(frame(message))
 
@@ -137,9 +137,9 @@ class Member:
 
 
 def check_gathered_size(content: Any, name: str, workers: int) -> None:
-    """Raise ValueError if the content is too large to be gathered from that many workers."""
+    """Raise ValueError if the content is too large to gather from this number of workers."""
     if len(frame({'kind': 'gather', 'name': name, 'content': content})) * workers > LARGE:
-        raise ValueError(f'{name} is too large to be gathered: {LARGE >> 20} MB is the most for all workers '
+        raise ValueError(f'{name} is too large to be gathered: the limit is {LARGE >> 20} MB for all workers '
                          'together')
 
 

@@ -1,4 +1,4 @@
-"""The messages between the members of a run and the hub: JSON after its length; nothing in it is executed."""
+"""Messages between the members of a run and the hub: JSON, preceded by its length and never executed."""
 from __future__ import annotations
 
 import json
@@ -6,7 +6,7 @@ import socket
 import struct
 from typing import Any
 
-SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes: before the hello, and for a member or the hub
+SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes: of the hello, and of messages from a member or the hub
 
 Message = dict[str, Any]
 

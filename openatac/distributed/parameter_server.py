@@ -1,9 +1,9 @@
 """MXNet's scheduler and server processes, without its pickles.
 
-MXNet's own server unpickles, and so executes, anything that anyone sends it as an optimizer. Ours, run by
-`serve`, knows two commands, both JSON: create one of MXNet's optimizers, and set its learning rate.
-Workers send them with `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's
-own C++, as usual.
+MXNet's own server unpickles, and so executes, whatever anyone sends it as an optimizer. Ours, run by `serve`,
+accepts two commands, both in JSON: create one of MXNet's optimizers, and set its learning rate. Workers send
+them with `send_optimizer` and `send_learning_rate`. Gradients and weights travel through MXNet's own C++, as
+usual.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openatac.errors import OpenatacError
 
 
 def serve(role: str, wait_for_all: Callable[[], object], fail: Callable[[str], object]) -> None:
-    """Play this process's role to the end of the run, once ``wait_for_all()`` returns.
+    """Wait for ``wait_for_all()``, then act in this process's role until the run ends.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def serve(role: str, wait_for_all: Callable[[], object], fail: Callable[[str], o
     fail : function
         Called with a message if a command cannot be executed; does not return.
     """
-    # With its role in the environment, the import itself would become MXNet's server and never return.
+    # With the role in the environment, importing MXNet would start MXNet's own server and never return.
     del os.environ['DMLC_ROLE']
     import mxnet as mx
     from mxnet.base import _LIB, check_call
@@ -49,7 +49,7 @@ class _Commands:
         self.rate: float | None = None
 
     def execute(self, body: bytes) -> None:
-        """Execute one command; called from C++, which no Python error may reach."""
+        """Execute one command; must not raise, because C++ calls it."""
         try:
             command = json.loads(body)
             if 'optimizer' in command:
@@ -65,20 +65,20 @@ class _Commands:
 
 
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:
-    """Describe an optimizer by JSON-able values, from which `make_optimizer` rebuilds it.
+    """Describe an optimizer with JSON-able values, from which `make_optimizer` rebuilds it.
 
     Raises
     ------
     OpenatacError
-        If it is not one of MXNet's own, or has more than plain values.
+        If it is not one of MXNet's own, or its settings are not plain values.
     """
     values = dict(optimizer.__getstate__())
     if type(optimizer).__module__ != 'mxnet.optimizer.optimizer' or values.pop('lr_scheduler') is not None:
-        raise OpenatacError(f'{type(optimizer).__name__} cannot be sent to the servers: choose one of MXNet, '
-                            'and set its rate by set_learning_rate instead of a scheduler')
+        raise OpenatacError(f'{type(optimizer).__name__} cannot be sent to the servers: choose one of '
+                            "MXNet's, and set its rate with set_learning_rate instead of a scheduler")
     for name in ('sym_info', '_all_index_update_counts', '_index_update_count'):
         values.pop(name, None)
-    # Settings of single parameters (no weight decay of biases) would otherwise be lost.
+    # Settings of individual parameters (no weight decay for biases) would otherwise be lost.
     for name in ('lr_mult', 'wd_mult'):
         own = {index: getattr(parameter, name) for index, parameter in optimizer.param_dict.items()}
         values[name] = list({**values[name], **own}.items())
@@ -106,7 +106,7 @@ def make_optimizer(description: dict[str, Any]) -> Any:
 
 
 def send_optimizer(store: Any, optimizer: Any) -> None:
-    """Have the servers update the weights with ``optimizer``; replaces the store's own set_optimizer."""
+    """Make the servers update the weights with ``optimizer``; replaces the store's own set_optimizer."""
     _send(store, {'optimizer': describe_optimizer(optimizer)})
     if optimizer.multi_precision:
         store._send_command_to_servers(1, '')  # kSetMultiPrecision, which C++ executes

@@ -5,9 +5,9 @@ from openatac.errors import OpenatacError
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Reserve the port (0: a free one) for this run's processes with a socket.
+    """Reserve a port (0: any free one) for this run's processes with a socket.
 
-    Until the socket is closed, the system gives the port to no other process that asks for any free port, and
+    Until the socket is closed, the system does not give the port to processes that ask for any free port, and
     a process that asks for this one must set SO_REUSEADDR, as MXNet's ZeroMQ does.
 
     Raises
@@ -34,7 +34,7 @@ def keep_ports(address: str, count: int) -> list[socket.socket]:
     Raises
     ------
     OpenatacError
-        If there are none.
+        If the address is not this machine's, or has no such ports.
     """
     for _ in range(100):
         try:

@@ -1,4 +1,4 @@
-"""Starts, shows and ends the processes of a run on this machine together, whatever happens to this one."""
+"""Starts the processes of a run on this machine, shows their output, and ends them, even if this one dies."""
 from __future__ import annotations
 
 import contextlib
@@ -19,7 +19,7 @@ from openatac.errors import OpenatacError
 
 
 class ProcessGroup:
-    """The processes of a run on this machine, each in a session of its own.
+    """The processes of a run on this machine, each in its own session.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class ProcessGroup:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.code = 0
         self._running: set[str] = set()
-        self._gone: set[int] = set()  # groups without processes, whose ids may be given to others
+        self._gone: set[int] = set()  # groups without processes, whose ids may be reused
         self._stopping = False
         self._deadline: float | None = None  # for the processes that still run
         self._readers: list[threading.Thread] = []
@@ -52,7 +52,7 @@ class ProcessGroup:
 
     def start(self, label: str, command: Sequence[str], environment: Mapping[str, str],
               stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Start one process; its lines are shown after the label."""
+        """Start one process; its output is shown line by line, after the label."""
         try:
             process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=stdin, stdout=subprocess.PIPE,
@@ -118,8 +118,8 @@ class ProcessGroup:
         self._running.remove(label)
         if code:
             self._record_failure(label, code)
-        # Workers that were asked to stop end with a code while others may still write the checkpoint;
-        # otherwise a failure is the end.
+        # Workers that were asked to stop end with an exit code while others may still be writing the
+        # checkpoint; any other failure ends the run.
         failed = code and not (self._stopping and _trains(label))
         if self._deadline is None and (failed or not any(map(_trains, self._running))):
             self._deadline = time.monotonic() + self.patience
@@ -133,7 +133,7 @@ class ProcessGroup:
                 self._print(f'{label} ended with code {code}: ending the others')
 
     def _ask_to_stop(self, number: int) -> None:
-        """Pass a signal on: to the workers, if they run here, or else to the scheduler, which tells them."""
+        """Pass a signal on to the workers if they run here, or else to the scheduler, which notifies them."""
         workers = [label for label in self.processes if re.fullmatch(r'worker \d+', label)
                    and self.processes[label].stdin is None]
         self._print(f'{signal.Signals(number).name}: asking the workers to stop (again to end them at once)')
@@ -184,7 +184,7 @@ def start_guard() -> Callable[[int], Any]:
     Returns
     -------
     function
-        Gives the guard the id of a process, or takes it back by minus the id.
+        Adds the process id to the guard's list; minus the id removes it.
     """
     reader, writer = os.pipe()
     if os.fork() == 0:
@@ -208,7 +208,7 @@ def _guard(reader: int) -> None:
                 groups.append(pid)
             else:
                 groups.remove(-pid)
-    # After a normal end none of them is left, and this takes no time.
+    # After a normal end no group is left, and this takes no time.
     for number, seconds in ((signal.SIGTERM, 2), (signal.SIGKILL, 0)):
         groups = [group for group in groups if _signal_group(group, number)]
         end = time.monotonic() + seconds

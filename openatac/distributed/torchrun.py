@@ -1,11 +1,11 @@
-"""A training run of several processes in PyTorch, which torchrun starts, or `start_here`.
+"""Multi-process training with PyTorch, started by torchrun or by `start_here`.
 
     cluster = torchrun.join_run()               # in each process
     ...                                         # torch.distributed exchanges the arrays
     cluster.close()
 
-When a process dies, all others report that and end within seconds (see `openatac.distributed.member`);
-PyTorch alone may wait for minutes. NCCL exchanges the arrays of GPUs, and gloo those of CPUs.
+When a process dies, all others report it and end within seconds (see `openatac.distributed.member`); PyTorch
+by itself can wait for minutes. NCCL exchanges the arrays on GPUs, and gloo on CPUs.
 """
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError, first_line
 from openatac.runtime.cores import physical_cores
 
-# For processes that live but do not come to an exchange; the death of one is noticed within seconds. Some may
-# compile or read much longer than others.
+# For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
+# compile or read for much longer than others.
 EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
 HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
 
 
 class TorchWorker(MemberCluster, TorchCluster):
-    """The cluster of a process of torch.distributed; returned by `join_run`.
+    """The cluster of a torch.distributed process; returned by `join_run`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class TorchWorker(MemberCluster, TorchCluster):
     store : torch.distributed.Store
         The store in which the processes find each other.
     hub : Hub or None
-        In worker 0.
+        The hub, in worker 0.
     """
 
     def __init__(self, member: Member, rank: int, size: int, store: Any, hub: Hub | None) -> None:
@@ -62,7 +62,8 @@ class TorchWorker(MemberCluster, TorchCluster):
         except OpenatacError:
             raise
         except RuntimeError as error:
-            # Of the exchange, perhaps: then the hub says who died, which ends this process meanwhile.
+            # This may come from the exchange. If a process died, the hub names it and ends this one during
+            # the sleep.
             time.sleep(3 * self._member.job.failure_grace)
             if not re.search('gloo|nccl|connection', f'{type(error).__name__} {error}', re.IGNORECASE):
                 raise
@@ -80,14 +81,15 @@ class TorchWorker(MemberCluster, TorchCluster):
 
 
 def is_part() -> bool:
-    """Return whether this process is one of several, as the variables of torchrun say."""
+    """Return whether this process is one of several, according to torchrun's variables."""
     return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
 
 def join_run() -> SingleProcess | TorchWorker:
-    """Join the processes that the variables of torchrun describe.
+    """Join the processes that torchrun's variables describe.
 
-    They are RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; LOCAL_WORLD_SIZE is that of this machine.
+    These are RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; LOCAL_WORLD_SIZE counts the processes on this
+    machine.
 
     Raises
     ------
@@ -107,12 +109,12 @@ def join_run() -> SingleProcess | TorchWorker:
     except (DistError, ValueError) as error:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
-    own = PrefixStore(member.job.name, store)  # a restarted run has the store of the one before
+    own = PrefixStore(member.job.name, store)  # a restarted run reuses the previous run's store
     return enter(member, lambda member: TorchWorker(member, rank, size, own, hub))
 
 
 def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
-    """Open the hub at a free port, and say in the store where it is."""
+    """Open the hub on a free port, and publish its address in the store."""
     all_here = os.environ.get('LOCAL_WORLD_SIZE') == str(size)
     address = LOOPBACK if all_here else os.environ['MASTER_ADDR']
     both = not all_here and socket.has_dualstack_ipv6()
@@ -125,21 +127,21 @@ def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
 
 
 def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, float]) -> Member:
-    """Connect to the hub."""
+    """Connect to the hub at the address in the store."""
     end = time.monotonic() + seconds['arrival_timeout']
     while True:
         address, port, name = store.get(HUB).decode().split()
         job = Job('worker', address, 0, int(port), size, 0, name, **{**seconds, 'arrival_timeout': 1.0})
         try:
             return Member(job, has_hub=rank == 0)
-        except OpenatacError:  # it is not that of this run, but of the one before a restart
+        except OpenatacError:  # the address may date from before a restart
             if time.monotonic() > end:
                 raise OpenatacError(f'worker 0 does not answer on {address}, port {port}: open all ports '
                                     'between the machines') from None
 
 
 def _connect(store: Any, rank: int, size: int) -> None:
-    """Connect the processes to exchange arrays; CPU's by gloo, GPUs' by NCCL."""
+    """Connect the processes to exchange arrays, with gloo on CPUs and NCCL on GPUs."""
     import torch
     import torch.distributed as dist
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
@@ -160,12 +162,12 @@ def own_command() -> list[str]:
 
 
 def start_here(group: ProcessGroup, command: list[str], count: int) -> Any:
-    """Start ``count`` processes of ``command`` on this machine, with the variables of torchrun.
+    """Start ``count`` processes of ``command`` on this machine, with torchrun's variables.
 
     Returns
     -------
     torch.distributed.TCPStore
-        The store in which they find each other; it must live as long as they do.
+        The store in which they find each other; it must outlive them.
     """
     from torch.distributed import TCPStore
     store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # 0: a free port

@@ -1,1 +1,1 @@
-"""Measures of outputs against labels, and the report of an evaluation."""
+"""Metrics of outputs against labels, and evaluation reports."""

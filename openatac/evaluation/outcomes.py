@@ -7,7 +7,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 
-BINS = 15  # of the calibration, as in its source
+BINS = 15  # for calibration, as in Guo et al.
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
@@ -30,18 +30,18 @@ class Bin(NamedTuple):
 
 
 class Outcomes:
-    """The outcomes of an evaluation, a batch at a time.
+    """The outcome of an evaluation for each image, collected batch by batch.
 
     Attributes
     ----------
     labels, predicted : int64 (N,)
-        The classes of the images, and those with the highest score.
+        The true class of each image, and the class with the highest score.
     scores : float64 (N,)
         The probabilities of the predicted classes.
     losses : float64 (N,)
         The cross entropies.
     ranks : int64 (N,)
-        How many classes have a higher score than the image's own.
+        The number of classes with a higher score than the true class.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Outcomes:
         labels, rows = labels.astype('int64'), np.arange(len(labels))
         predicted, probabilities = outputs.argmax(axis=1), softmax(outputs)
         own = outputs[rows, labels]
-        # Not the logarithm of a probability, which may be rounded to zero.
+        # Not the logarithm of a probability, which can round to zero.
         losses = outputs.max(axis=1) - own - np.log(probabilities[rows, predicted])
         for name, values in (('labels', labels), ('predicted', predicted), ('losses', losses),
                              ('scores', probabilities[rows, predicted]),
@@ -78,12 +78,12 @@ class Outcomes:
         return self.predicted == self.labels
 
     def summary(self) -> str:
-        """Return the accuracies, the loss and the number of images, as a line of the log has them."""
+        """Return the accuracies, the loss and the number of images, formatted for a log line."""
         return (f'accuracy={self.correct.mean():f} top5={(self.ranks < 5).mean():f} '
                 f'loss={self.losses.mean():f} on {len(self)} images')
 
     def confusion(self, classes: int) -> np.ndarray:
-        """Return how many images of each class (rows) were taken for each (columns)."""
+        """Return the number of images of each true class (rows) per predicted class (columns)."""
         matrix = np.zeros((classes, classes), 'int64')
         np.add.at(matrix, (self.labels, self.predicted), 1)
         return matrix
@@ -100,7 +100,7 @@ class Outcomes:
         return bins
 
     def calibration_error(self) -> float:
-        """Return the expected calibration error: the mean of abs(accuracy - score) over the images' bins.
+        """Return the expected calibration error: the mean over images of abs(accuracy - score) of their bin.
 
         References
         ----------

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture."""
+"""Draw a confusion matrix."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from openatac.pictures import is_drawable, shortened, wrapped
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LEGIBLE = 30  # classes whose names and counts can be read
+LEGIBLE = 30  # classes whose names and counts fit
 
 
 def confusion_figure(matrix: np.ndarray, names: Sequence[str]) -> Figure:
-    """Draw a confusion matrix as shares of the images of each class, without classes that never occur.
+    """Draw a confusion matrix as shares of each class's images, without classes that never occur.
 
-    A class whose name no installed font can draw is called by its index.
+    A class is labelled by index if no installed font can draw its name.
     """
     from matplotlib.figure import Figure
     shown = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))

@@ -1,4 +1,4 @@
-"""The report of an evaluation, whatever computed the outputs: a folder of files, and the predictions."""
+"""Write the report of an evaluation, a folder of files, and its predictions, for any source of outputs."""
 from __future__ import annotations
 
 import collections
@@ -16,11 +16,11 @@ from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import check_writable, write_text, writing
 from openatac.pictures import write_picture
 
-HARDEST = 3  # classes that the log names
+HARDEST = 3  # how many classes the log names
 
 
 class Report:
-    """Gathers the outcomes of an evaluation, and writes what ``--report`` and ``--predictions`` ask for.
+    """Collects the outcomes of an evaluation, and writes the files for ``--report`` and ``--predictions``.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Report:
     Raises
     ------
     OpenatacError
-        If one of them cannot be written to, before an evaluation that may take hours.
+        If either path is not writable, checked before an evaluation that can take hours.
     """
 
     def __init__(self, folder: str | None, predictions: str | None) -> None:
@@ -45,14 +45,14 @@ class Report:
                 check_writable(predictions)
 
     def write(self, images: Sequence[str], names: Sequence[str]) -> list[str]:
-        """Write the files; return the lines that say what is in them.
+        """Write the files; return log lines that summarise them.
 
         Parameters
         ----------
         images : sequence of str
             The name of each image.
         names : sequence of str
-            The names of the classes 0, 1, ..., as far as they are known.
+            The names of the classes 0, 1, ..., where known.
         """
         outcomes, lines = self.outcomes, []
         most = max((outcomes.labels.max(), outcomes.predicted.max(), len(names) - 1))
@@ -72,7 +72,7 @@ class Report:
 
 
 def _distinct(names: Sequence[str], count: int) -> list[str]:
-    """Return ``count`` names: numbers for unknown ones, and with a number where several classes share one."""
+    """Return ``count`` distinct names: numbers for unknown ones, and numbers after shared ones."""
     names = [*names, *map(str, range(len(names), count))]
     counts = collections.Counter(names)
     return [f'{name} ({index})' if counts[name] > 1 else name for index, name in enumerate(names)]
@@ -102,7 +102,7 @@ def _write_folder(folder: str, outcomes: Outcomes, names: Sequence[str]) -> list
 
 
 def _class_rows(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row for each class: its images, its accuracy and what it is taken for most often."""
+    """Return a row for each class: its images, its accuracy and its most frequent confusion."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     images, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()

@@ -18,7 +18,7 @@ from openatac.training.networks.library import GLUON
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[LabelledImages | None, list[str]]:
-    """Find labelled images in ``folder``, else the network's test images; or None, and lines that say why."""
+    """Find labelled images in ``folder``, else the network's test images; or None, and lines that explain."""
     if folder:
         return classes_below(folder, trained.manifest), []
     try:
@@ -28,7 +28,7 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[Labelled
 
 
 def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledImages, count: int) -> str:
-    """Measure the accuracy of a network and of its quantized forms, and add it to the export's manifest.
+    """Measure the accuracy of a network and its quantized forms, and add it to the export's manifest.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
         The prefix of its export.
     labelled : LabelledImages
     count : int
-        How many of them to use at most, evenly spread.
+        The largest number of images to use, evenly spread.
 
     Returns
     -------
     str
-        A line that reports it.
+        A log line with the accuracies.
     """
     manifest = read_manifest(prefix)
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
@@ -60,12 +60,12 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: LabelledIm
 
 def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
                batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
-    """Return the share of images that each of several networks classifies correctly.
+    """Return the share of images that each network classifies correctly.
 
     Parameters
     ----------
     networks : sequence of callable
-        From images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays.
+        Each maps images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays.
     batches : iterable of (images, labels)
 
     Returns

@@ -1,4 +1,4 @@
-"""Exports a network: writes, loads back and compares each form, and puts all in place as one set."""
+"""Export a network: write each form, load it back, compare it, and put all files in place as one set."""
 from __future__ import annotations
 
 import functools
@@ -33,8 +33,8 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
            calibration_method: str = METHODS[0], dynamic_size: bool = False) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
 
-    Each form is loaded back by its runtime and compared with the network. Only then do the files take their
-    place, all or none, and the files of an older export that the new one lacks are removed.
+    Each form is loaded back by its runtime and compared with the network. Only then are the files put in
+    place, all or none; files of an older export that are not in the new one are removed.
 
     Parameters
     ----------
@@ -42,17 +42,17 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         A network with values, in float32.
     prefix : str
     manifest : Manifest
-        The manifest of the network, without reports; its precision is that of the symbol form.
+        The manifest of the network, without reports; its precision applies to the symbol form.
     forms : sequence of str
-        Names in `openatac.export.forms.base.FORMS`; for a module those that do not need MXNet.
+        Names in `openatac.export.forms.base.FORMS`; for a module, only forms that do not need MXNet.
     images : float32 (N, C, H, W), optional
-        Inputs from real images, on which the forms are compared as well as on random ones.
+        Inputs from real images for the comparison, in addition to random ones.
     calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     calibration_method : str
-        How the INT8 form calibrates, see `openatac.export.int8.symbol`; the ONNX one uses the extremes.
+        How the INT8 form is calibrated, see `openatac.export.int8.symbol`; ONNX INT8 uses the extremes.
     dynamic_size : bool
-        Whether ONNX files take images of any size.
+        Whether ONNX files accept images of any size.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     Raises
     ------
     ValueError
-        For an unknown form or none, or if the files would belong to the export of another prefix.
+        For an unknown form, for no form, or if the files would belong to the export of another prefix.
     OpenatacError
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
@@ -86,7 +86,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
 
 
 def _trace(net: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the symbol and the arrays of a network of Gluon."""
+    """Return the symbol and the arrays of a Gluon network; (None, {}) for a PyTorch module."""
     if library_of(net) is PYTORCH:
         return None, {}
     from openatac.export.forms.symbol_files import trace
@@ -98,7 +98,7 @@ def _parity_check(function: Function, manifest: Manifest, images: np.ndarray | N
         return ParityCheck(function, manifest.image_shape, images)
     except OpenatacError:
         raise
-    except (RuntimeError, ValueError) as error:  # of both libraries
+    except (RuntimeError, ValueError) as error:  # from either library
         _, height, width = manifest.image_shape
         raise OpenatacError(f'{manifest.model} does not take images of {height} x {width} pixels '
                             f'({last_line(error)}): choose another input size') from None
@@ -119,7 +119,7 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
         raise OpenatacError(f'the {form.name} form is not exported: {error}') from None
     except OpenatacError:
         raise
-    except RuntimeError as error:  # of both libraries
+    except RuntimeError as error:  # from either library
         raise OpenatacError(f'the {form.name} form cannot be made or run ({last_line(error)})') from None
     return {**report, 'bytes': sum(map(os.path.getsize, form.files(prefix)))}
 
@@ -135,20 +135,20 @@ def export_run(folder: str, prefix: str) -> None:
 def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibration_folder: str | None = None,
                    calibration_method: str = METHODS[0], dynamic_size: bool = False) -> list[str]:
-    """Export a trained network; return lines that report it.
+    """Export a trained network; return log lines with the result.
 
     Parameters
     ----------
     trained : TrainedNetwork
     images, calibration_folder : str, optional
-        Folders of images to compare and to calibrate on, instead of the network's own.
+        Folders of images for comparison and calibration, instead of the network's own.
     prefix, forms, calibration_method, dynamic_size
         See `export`.
 
     Raises
     ------
     OpenatacError
-        As in `export`, and if a form needs images for its calibration and there are none.
+        As in `export`, and if a form needs calibration images and there are none.
     """
     real, lines = _real_images(trained, images)
     quantized = any(FORMS.find(form).is_quantized for form in forms)
@@ -162,7 +162,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
 
 
 def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
-    """Return inputs from real images; or None, and lines that say why."""
+    """Return inputs from real images; or None, and lines that explain why."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
     try:
@@ -183,7 +183,7 @@ def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.
 
 
 def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the lines of a table of {form: report}."""
+    """Format {form: report} as the lines of a table."""
     row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
     first, *_ = reports.values()
     kind = 'real' if first['real_images'] else 'random'

@@ -1,4 +1,4 @@
-"""Replaces several files together: whatever happens, all are the old ones or all are the new ones."""
+"""Replace several files together: whatever happens, all of them are old or all of them are new."""
 from __future__ import annotations
 
 import contextlib
@@ -16,14 +16,13 @@ from openatac.files.writing import find_target, flush, temporary_file
 
 @contextlib.contextmanager
 def replace_set(prefix: str, old: Sequence[str], last: str | None = None) -> Iterator[str]:
-    """Yield the prefix of new files; at the end of the body they take the place of the ``old`` ones.
+    """Yield a prefix for new files; when the body ends, they replace the ``old`` ones.
 
-    What a path already is (a file, a link, a device) decides how it is written, as in
-    `openatac.files.writing`. A folder among ``old`` is refused before the body begins.
+    Files, links and devices that already exist are written as in `openatac.files.writing`. A folder among
+    ``old`` is refused before the body begins.
 
-    If the body fails, or SIGINT or SIGTERM ends it (by `StoppedBySignal`), the old files stay as they were
-    and no new one is left. Only a kill during the renaming can leave an incomplete set, which lacks its last
-    file.
+    If the body fails, or SIGINT or SIGTERM ends it (with `StoppedBySignal`), the old files are unchanged and
+    no new one is left. Only a kill during the renaming can leave an incomplete set, without its last file.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ class _Replacement:
     work : str
         A folder within it for the new files and, until the end, the old ones.
     stack : ExitStack
-        Removes temporary files elsewhere at the end.
+        Removes temporary files in other folders at the end.
     """
 
     def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
@@ -85,16 +84,16 @@ class _Replacement:
             os.mkdir(temporary)
 
     def remove(self, path: str) -> None:
-        """Have `commit` remove an old file that no new one replaces."""
+        """Let `commit` remove an old file that no new one replaces."""
         self._backups.append((path, os.path.join(self.backup, os.path.basename(path))))
 
     def stage(self, file: str) -> None:
-        """Have `commit` put a new file in place; a device or a FIFO is written to at once."""
+        """Let `commit` put a new file in place; write to a device or FIFO immediately."""
         source, target = os.path.join(self.new, file), find_target(os.path.join(self.folder, file))
         if target.is_stream:
             return target.write_through(source)
         backup = os.path.join(self.backup, file)
-        if os.path.dirname(target.path) != os.path.realpath(self.folder):  # a link, perhaps to another disk
+        if os.path.dirname(target.path) != os.path.realpath(self.folder):  # a link, possibly to another disk
             finished, source = source, self._stack.enter_context(temporary_file(target))
             backup = self._stack.enter_context(temporary_file(target))
             shutil.copyfile(finished, source)
@@ -120,7 +119,7 @@ class _Replacement:
 
 @contextlib.contextmanager
 def _held(work: str, prefix: str) -> Iterator[None]:
-    """Create the folder ``work`` for this process alone; remove it at the end."""
+    """Create the folder ``work`` and lock it for this process; remove it at the end."""
     os.makedirs(work, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:

@@ -1,8 +1,8 @@
-"""Draws the gates of an exported network for one image over the image.
+"""Draw the gates that an exported network computes for an image, over that image.
 
-An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) of section III of "Attention as
+An ATAC unit multiplies its input by a gate for every pixel and channel, L(x) in section III of "Attention as
 Activation". A map is the mean of a gate over its channels. The gates are found in the symbol file (see
-`openatac.graph.gates`), so those of other gated units are drawn as well.
+`openatac.graph.gates`), so the gates of other units are drawn too.
 """
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GateMap(NamedTuple):
     Attributes
     ----------
     stage : str
-        The number of its stage, '' outside the stages.
+        The number of its stage; '' outside the stages.
     values : float32 (H, W)
         The mean over the channels.
     """
@@ -45,12 +45,12 @@ def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
 
 
 def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
-    """Return what maps one input of an export, float32 (C, H, W), to its maps, in the order of computation.
+    """Return a function that maps one input of an export, float32 (C, H, W), to its maps, in graph order.
 
     Raises
     ------
     OpenatacError
-        If the export has no symbol form, or no gates in it.
+        If the export has no symbol form, or its symbol form has no gates.
     """
     import mxnet as mx
 
@@ -87,8 +87,8 @@ def check_matplotlib() -> None:
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
     """Draw the maps of an export for one input into the picture file ``path``.
 
-    There is a row for each stage: the image, then each unit as colours over the grey image. All maps share
-    one scale; the range of each is printed above it.
+    Each stage gets a row: the image, then each unit's map in colour over the grey image. All maps share one
+    scale; the range of each is printed above it.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     Raises
     ------
     OpenatacError
-        As in `gate_maps`, without matplotlib, and if the file cannot be written.
+        As in `gate_maps`, if matplotlib is missing, or if the file cannot be written.
     """
     check_matplotlib()
     maps = gate_maps(prefix, image)
@@ -111,7 +111,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
 
 
 def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:
-    """Return the matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
+    """Return a matplotlib Figure of `GateMap`s over uint8 (H, W, 3)."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""The names of a network's classes as people read them."""
+"""Human-readable names for a network's classes."""
 from __future__ import annotations
 
 import collections
@@ -9,7 +9,7 @@ from openatac.data.images.class_names import read_lines
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 
-_SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # of WordNet, as in ImageNet's lists
+_SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
 
 
 def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
@@ -18,9 +18,9 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
     Parameters
     ----------
     labels : str, optional
-        Names separated by commas, or a file with one on each line. In a file whose lines have WordNet's ids
-        and names, "n01440764 tench, Tinca tinca", the name is what precedes the first comma; if the manifest
-        knows the classes by their ids, such lines may be in any order, and more than the classes.
+        Names separated by commas, or a file with one name per line. If the lines have WordNet ids and names,
+        "n01440764 tench, Tinca tinca", the name ends at the first comma. If the manifest names classes by
+        id, such lines can be in any order, and include other classes.
     manifest : Manifest
 
     Raises
@@ -44,7 +44,7 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
 
 
 def _names(lines: list[str], classes: list[str]) -> list[str]:
-    """Return the names in the lines of a file, for ``classes`` that may be ids."""
+    """Return the names in the lines of a file, for ``classes`` that are possibly ids."""
     synsets = [_SYNSET.fullmatch(line) for line in lines]
     names = {match[1]: match[2].split(',')[0].strip() for match in synsets if match}
     if len(names) < len(lines):

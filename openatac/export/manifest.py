@@ -11,7 +11,7 @@ from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 
 _Side = Annotated[int, Range(1, MAX_SIDE)]
-_Level = Annotated[float, Range(-1e6, 1e6)]  # of a pixel, 0 to 255
+_Level = Annotated[float, Range(-1e6, 1e6)]  # pixel values, 0 to 255
 _Deviation = Annotated[float, Range(1e-6, 1e6)]
 # Shared default values: never modify them.
 _NO_LABELS: list[str] = []
@@ -24,14 +24,14 @@ class Manifest(NamedTuple):
     Attributes
     ----------
     model : str
-        Its name in the zoo, or the name that its owner gave it.
+        Its name in the zoo, or a name chosen by its owner.
     classes : int
     image_shape : (C, H, W)
         The shape of its input.
     mean, std : tuple of float
         Per channel, of pixel values from 0 to 255 (RGB): the input is (pixel - mean) / std.
     crop_ratio : float
-        An image's short side is resized to H / crop_ratio and its centre cut out; 0 if images are resized to
+        The short side is resized to H / crop_ratio, then the centre is cut out; 0 if images are resized to
         (H, W) directly.
     labels : list of str
         The names of the classes, or [].
@@ -43,9 +43,9 @@ class Manifest(NamedTuple):
     openatac : str
         The version of openatac that exported it.
     arguments : dict
-        The arguments of its host besides the name, such as {'r': 2, 'useGlobal': True}.
+        Further arguments of its host, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
-        {the end of a file's name, after PREFIX: checksum}, see `openatac.zoo.weights.checksums`.
+        {ending of a file name, after PREFIX: checksum}, see `openatac.zoo.weights.checksums`.
     """
 
     model: str
@@ -63,14 +63,14 @@ class Manifest(NamedTuple):
 
 
 def write_manifest(path: str, manifest: Manifest) -> None:
-    """Write the file ``path``, which the caller makes atomic (see `openatac.files.writing`)."""
+    """Write the manifest to ``path``; the caller makes this atomic (see `openatac.files.writing`)."""
     with open(path, 'w', encoding='utf-8') as handle:
         json.dump(manifest._asdict(), handle, indent=1)
         handle.write('\n')
 
 
 def read_manifest(prefix: str) -> Manifest:
-    """Return the `Manifest` of the export ``prefix``; OpenatacError if it is missing or damaged."""
+    """Return the `Manifest` of the export ``prefix``; raise OpenatacError if it is missing or damaged."""
     path = prefix + '.json'
     try:
         manifest = read_json(path, Manifest)
@@ -87,7 +87,7 @@ def read_manifest(prefix: str) -> Manifest:
 
 
 def _no_export(prefix: str) -> OpenatacError:
-    write = ('write one with openatac export (predict and serve also take a run, or its parameters, by '
+    write = ('write one with openatac export (predict and serve also accept a run, or its parameters, with '
              '--model)')
     if holds_run(prefix):
         return OpenatacError(f'{prefix} is the folder of a run, not an export: {write}')
@@ -96,5 +96,5 @@ def _no_export(prefix: str) -> OpenatacError:
                              'missing; create it with openatac export')
     if holds_run(os.path.dirname(prefix)):
         return OpenatacError(f'{prefix} is a file of a run, not of an export: {write}')
-    return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it says which '
-                         'network it is of: put it into the folder of its run')
+    return OpenatacError(f'{prefix} is not a file of an export, and no settings.json beside it describes '
+                         'its network: put it into the folder of its run')

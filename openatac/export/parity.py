@@ -1,4 +1,4 @@
-"""The parity check: whether an exported form computes the same outputs as its network, and how fast."""
+"""Check that an exported form computes the same outputs as its network, and measure its speed."""
 from __future__ import annotations
 
 import functools
@@ -12,13 +12,13 @@ import numpy as np
 from openatac.errors import OpenatacError
 
 BATCH = 16
-RUNS = 5                    # their median is the time of a batch
+RUNS = 5                    # the median is the time of a batch
 SAME_TOLERANCE = 1e-5       # of the largest output, at least 1: the same operators
-REORDERED_TOLERANCE = 1e-4  # the same sums by other operators
+REORDERED_TOLERANCE = 1e-4  # the same sums in other operators
 HALF_TOLERANCE = 0.05       # values rounded to float16: a ResNet-50 differed by 0.0009; more means a mistake
 ROUNDING_FACTOR = 10        # times the effect of the images' last bits
 HUGE_OUTPUT = 1e5           # an output that no trained network has
-MIN_AGREEMENT = 0.5         # of the top-1 classes, for quantized forms
+MIN_AGREEMENT = 0.5         # of top-1 classes, for quantized forms
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -28,15 +28,15 @@ class ParityError(OpenatacError):
 
 
 class ParityCheck:
-    """The outputs of a network, to compare those of its exported forms with.
+    """Compares the outputs of exported forms with the outputs of their network.
 
     Parameters
     ----------
     function : callable
-        The network, from images, float32 (B, C, H, W), to outputs (B, classes, ...), both NumPy arrays.
+        The network: maps images, float32 (B, C, H, W), to outputs (B, classes, ...), both NumPy arrays.
     image_shape : (C, H, W)
     real : float32 (N, C, H, W), optional
-        Inputs from real images, on which forms are compared as well as on random ones.
+        Inputs from real images for the comparison, in addition to random ones.
 
     Raises
     ------
@@ -62,8 +62,8 @@ class ParityCheck:
     def allows(self, difference: float, tolerance: float) -> bool:
         """Return whether a difference is within ``tolerance`` times the largest output, at least 1.
 
-        Differences up to `ROUNDING_FACTOR` times `rounding` are allowed too: a barely trained network may
-        amplify rounding a millionfold, so that no other order of summation reproduces its outputs.
+        Differences up to `ROUNDING_FACTOR` times `rounding` are allowed too: a barely trained network can
+        amplify rounding a millionfold, and then no other order of summation reproduces its outputs.
         """
         return (self._is_within(difference, tolerance)
                 or difference <= ROUNDING_FACTOR * self.rounding)
@@ -73,13 +73,13 @@ class ParityCheck:
 
     @functools.cached_property
     def rounding(self) -> float:
-        """How far the network's outputs move when the last bits of its images change."""
+        """The largest change of the network's outputs when the last bits of its images change."""
         up = np.random.RandomState(0).randint(0, 2, self._images.shape).astype(bool)
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
     def _advice(self, tolerance: float) -> str:
-        """Return what to do about a network that amplifies rounding, or ''."""
+        """Return advice about a network that amplifies rounding, or ''."""
         if self.largest > HUGE_OUTPUT:
             sign = f'its outputs reach {self.largest:.1g}'
         elif not self._is_within(ROUNDING_FACTOR * self.rounding, tolerance):
@@ -96,8 +96,8 @@ class ParityCheck:
         ----------
         function : callable
         tolerance : float or None
-            As in `allows`; None for quantized forms, whose top-1 class must be the network's for half of the
-            real images (of the random ones if there are no real ones).
+            As in `allows`; None for quantized forms, whose top-1 class must match the network's for half of
+            the real images (of the random ones if there are no real ones).
 
         Returns
         -------
@@ -136,7 +136,7 @@ def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(function: Function, images: np.ndarray) -> float:
-    """Return the median time that ``function``, once warm, takes for ``images``."""
+    """Return the median time of ``function``, after a warm-up run, for ``images``."""
     times = []
     for _ in range(1 + RUNS):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Classifies images with a trained network: `load` for programs, and what `openatac predict` does."""
+"""Classify images with a trained network: `load` for programs, and the work of `openatac predict`."""
 from __future__ import annotations
 
 import os
@@ -30,27 +30,27 @@ Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
 class Network(Protocol):
-    """What a `Predictor` runs: a `Runtime` of an export, or a `RunNetwork`."""
+    """The interface of networks for a `Predictor`: a `Runtime` of an export, or a `RunNetwork`."""
 
     @property
     def manifest(self) -> Manifest:
-        """What its images and classes are."""
+        """The description of its images and classes."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return outputs (B, classes) for images, float32 (B, C, H, W)."""
 
 
 class Prediction(NamedTuple):
-    """A class that an image may be of.
+    """A predicted class.
 
     Attributes
     ----------
     label : str
-        Its name, or its index as text if the network does not know the names.
+        Its name, or its index as text if the names are unknown.
     score : float
         Its probability.
     class_index : int
-        From 0.
+        Its index, from 0.
     """
 
     label: str
@@ -58,12 +58,12 @@ class Prediction(NamedTuple):
     class_index: int
 
     def for_json(self) -> dict[str, Any]:
-        """Return it as ``openatac predict --json`` and ``openatac serve`` write it."""
+        """Return the prediction as a dict for ``openatac predict --json`` and ``openatac serve``."""
         return {'label': self.label, 'class': self.class_index, 'score': round(self.score, 6)}
 
 
 class PredictedBatch(NamedTuple):
-    """The probabilities of the classes for a batch of image files.
+    """The class probabilities for a batch of image files.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class PredictedBatch(NamedTuple):
     scores : float64 (B, classes)
         Probabilities.
     left_out : list of (path, reason)
-        The files that cannot be read, which the others leave out.
+        The unreadable files, which are in no other attribute.
     """
 
     names: list[str]
@@ -89,13 +89,13 @@ class Predictor:
     ----------
     network : Network
     batch_size : int
-        How many images are run at a time.
+        How many images to run at a time.
 
     Attributes
     ----------
     network : Network
     manifest : Manifest
-        What its images and classes are.
+        The description of its images and classes.
     transform : InputTransform
     """
 
@@ -117,8 +117,8 @@ class Predictor:
         Parameters
         ----------
         images : image, or iterable of images
-            An image is the path of a file, an image of Pillow, or an array, uint8 (H, W, 3), RGB. An array
-            of shape (N, H, W, 3) is N images.
+            An image is the path of a file, a Pillow image, or an array, uint8 (H, W, 3), RGB. An array of
+            shape (N, H, W, 3) is N images.
         top : int
             How many classes to return for each image.
 
@@ -146,7 +146,7 @@ class Predictor:
             yield from (self.best(each, top) for each in scores)
 
     def best(self, scores: np.ndarray, top: int) -> list[Prediction]:
-        """Return the most probable classes of an image, whose scores (classes,) are given, best first."""
+        """Return the most probable classes of an image with the given scores (classes,), best first."""
         names = self.manifest.labels or range(self.manifest.classes)
         return [Prediction(printable(str(names[index])), float(scores[index]), index)
                 for index in (-scores).argsort(kind='stable')[:top].tolist()]
@@ -177,7 +177,7 @@ class Predictor:
 
 def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU, batch_size: int = BATCH
          ) -> Predictor:
-    """Load a trained network to classify images with.
+    """Load a trained network for classifying images.
 
     Parameters
     ----------
@@ -185,12 +185,12 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
         The PREFIX of an export or one of its files, the folder of a run, one of the run's parameter files, or
         the name of a network with trained weights (see `openatac.zoo.weights.pretrained`).
     engine : str
-        The library that runs it: of an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
-        'onnxruntime' or 'torch'; of a run, 'mxnet' or 'torch'. 'auto' takes the fastest that is installed.
+        The library that runs it: for an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
+        'onnxruntime' or 'torch'; for a run, 'mxnet' or 'torch'. 'auto' selects the fastest one installed.
     device : str
-        'cpu', or a GPU as PyTorch names it, 'cuda' or 'cuda:1'.
+        'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
     batch_size : int
-        How many images are run at a time.
+        How many images to run at a time.
 
     Returns
     -------
@@ -219,24 +219,24 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
 
 
 def _is_single(images: Any) -> bool:
-    return (isinstance(images, (str, os.PathLike)) or hasattr(images, 'getbands')  # of Pillow
+    return (isinstance(images, (str, os.PathLike)) or hasattr(images, 'getbands')  # a Pillow image
             or (isinstance(images, np.ndarray) and images.ndim == 3))
 
 
 def _named(images: Iterable[Image]) -> Iterator[tuple[str, Image]]:
-    """Yield (what messages call the image, the image)."""
+    """Yield (name for messages, image)."""
     for index, image in enumerate(images):
         name = printable(os.fspath(image)) if isinstance(image, (str, os.PathLike)) else f'image {index}'
         yield name, image
 
 
 def _pixels(image: Image) -> np.ndarray:
-    """Return uint8 (H, W, 3)."""
+    """Return an image's pixels, uint8 (H, W, 3)."""
     if isinstance(image, (str, os.PathLike)):
         return decode(read_file(os.fspath(image)))
     if not isinstance(image, np.ndarray):
-        if not hasattr(image, 'getbands'):  # of Pillow
-            raise ValueError('an image must be a path, an image of Pillow or an array, not '
+        if not hasattr(image, 'getbands'):  # a Pillow image
+            raise ValueError('an image must be a path, a Pillow image or an array, not '
                              f'{type(image).__name__}')
         return to_pixels(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -246,7 +246,7 @@ def _pixels(image: Image) -> np.ndarray:
 
 
 def probabilities(outputs: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Return probabilities (B, classes); OpenatacError if an output is infinite or not a number."""
+    """Return probabilities (B, classes); raise OpenatacError if an output is infinite or not a number."""
     wrong = ~np.isfinite(outputs).all(axis=1)
     if wrong.any():
         raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or NaN: '

@@ -1,1 +1,1 @@
-"""Reads files within limits, validates, locks and atomically writes them."""
+"""Read files within limits, validate them, lock them and write them atomically."""

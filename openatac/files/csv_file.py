@@ -1,4 +1,4 @@
-"""CSV files that a spreadsheet can open without running anything in them."""
+"""CSV files that are safe to open in a spreadsheet: none of their text runs as a formula."""
 import contextlib
 import csv
 import io
@@ -9,16 +9,16 @@ from typing import Any
 from openatac.files.reading import read_text
 from openatac.files.writing import write_text
 
-# Characters that spreadsheets take for the start of a formula, or skip before one.
+# Characters that spreadsheets treat as the start of a formula, or skip before one.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, object]],
               floats: str = '') -> None:
-    """Write rows, as dicts, under ``columns``, whole or not at all.
+    """Write rows, as dicts, under ``columns``, atomically.
 
-    Values under other keys are left out, and floats have the format ``floats``. Text that a spreadsheet would
-    run as a formula gets an apostrophe in front, which `read_csv` removes.
+    Other keys are left out, and floats get the format ``floats``. Text that a spreadsheet would run as a
+    formula gets a leading apostrophe, which `read_csv` removes.
     """
     def cell(value: object) -> object:
         return format(value, floats) if floats and isinstance(value, float) else value
@@ -27,7 +27,7 @@ def write_csv(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, obj
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows of cells as the text of a CSV file, with formulas as `write_csv` has them."""
+    """Return rows of cells as the text of a CSV file, with formulas escaped as in `write_csv`."""
     return ''.join(_csv_line([escape_formula(cell) for cell in row]) for row in rows)
 
 
@@ -38,7 +38,7 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def read_csv(path: str) -> list[dict[str, str]]:
-    """Return the rows of a file from `write_csv`, {column: the original text}; raise as `read_text`."""
+    """Return the rows of a file from `write_csv`, {column: the original text}; raise as `read_text` does."""
     try:
         return [{column: _unescape_formula(value) for column, value in row.items()}
                 for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]
@@ -47,7 +47,7 @@ def read_csv(path: str) -> list[dict[str, str]]:
 
 
 def escape_formula(value: Any) -> Any:
-    """Return a CSV cell: numbers unchanged, and text that is a formula with an apostrophe in front."""
+    """Return a CSV cell: a leading apostrophe before text that is a formula, anything else unchanged."""
     if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value):
         return "'" + value
     return value

@@ -1,6 +1,6 @@
-"""File locks between processes, by portalocker: those of the system, flock on Linux and macOS.
+"""File locks between processes with portalocker, which uses the system's locks (flock on Linux and macOS).
 
-The system unlocks a file when its process ends, for whatever reason, so no lock is ever stale.
+The system unlocks a file when its process ends, for any reason, so locks are never stale.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, Union
 
 log = logging.getLogger('openatac')
 
-# Windows neither renames nor removes a file that is open, nor lets others read one that is locked.
+# Windows neither renames nor removes open files, and does not let others read locked ones.
 OPEN_FILES_MOVE = os.name != 'nt'
 
 
@@ -23,22 +23,22 @@ OPEN_FILES_MOVE = os.name != 'nt'
 def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[BinaryIO]:
     """Yield the file ``path``, locked against other processes and open to read and append.
 
-    It is created if missing. Where the system or the file system has no locks, a warning says so.
+    A missing file is created. If the system or the file system lacks locks, a warning is logged.
 
     Parameters
     ----------
     path : str
         A regular file, or one that does not exist yet.
     wait : bool
-        Whether to wait while another process has the lock.
+        Whether to wait while another process holds the lock.
     remove : bool
-        Whether to remove the file on exit. A process that has it open by then detects this and creates a new
+        Whether to remove the file on exit. A process that already has it open detects this and creates a new
         one.
 
     Raises
     ------
     BlockingIOError
-        If another process has the lock, without ``wait``.
+        If another process holds the lock and ``wait`` is false.
     OSError
         If ``path`` is not a regular file or cannot be opened.
     """
@@ -60,12 +60,12 @@ def locked(path: str, wait: bool = False, remove: bool = False) -> Iterator[Bina
 
 
 def lock(file: Union[IO[Any], int], wait: bool = False) -> bool:
-    """Lock an open file until it is closed; return False where there are no locks.
+    """Lock an open file until it is closed; return False where locks are not supported.
 
     Raises
     ------
     BlockingIOError
-        If another process has the lock, without ``wait``.
+        If another process holds the lock and ``wait`` is false.
     """
     try:
         import portalocker
@@ -93,19 +93,19 @@ def _warn(folder: str) -> None:
 
 
 def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):  # the folder may have become read-only
+    with contextlib.suppress(OSError):  # the folder can have become read-only
         os.unlink(path)
 
 
 def _is_named(file: BinaryIO, path: str) -> bool:
-    """Return whether ``path`` is still this file, which may have been renamed or removed."""
+    """Return whether ``path`` still names this file, which could have been renamed or removed."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     return False
 
 
 def _open_regular(path: str, flags: int) -> int:
-    # Without waiting, or a FIFO would wait for its other end. Windows has no FIFOs.
+    # Non-blocking, since a FIFO would wait for its other end. Windows has no FIFOs.
     descriptor = os.open(path, flags | getattr(os, 'O_NONBLOCK', 0), 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

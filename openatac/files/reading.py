@@ -1,7 +1,7 @@
-"""Safe reading of files that a user names: regular files only, and only up to a limit.
+"""Read files named by users safely: only regular files, and only up to a size limit.
 
-A FIFO or a device could keep a reader waiting, or reading, forever. So the open file, which nothing can
-replace in between, is checked before it is read, and opened without waiting for a writer.
+A FIFO or a device could keep a reader waiting, or reading, forever. So files are opened without waiting for a
+writer and checked before they are read; the check is on the open file, which nothing can replace in between.
 """
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 MEGABYTE = 2 ** 20
 _SEEKING = threading.Lock()
-TEXT_LIMIT = 64 * MEGABYTE    # of settings, metrics, class lists and other files that are read whole
-IMAGE_LIMIT = 512 * MEGABYTE  # of one image file, on standard input too
-BYTE_ORDER_MARK = '\ufeff'     # begins text files that some editors save
+TEXT_LIMIT = 64 * MEGABYTE    # for settings, metrics, class lists and other files read whole
+IMAGE_LIMIT = 512 * MEGABYTE  # for one image file, also on standard input
+BYTE_ORDER_MARK = '\ufeff'     # begins text files from some editors
 
-# Windows has only the first and the last.
+# Windows supports only the first and the last.
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0)
                            for name in ('O_CLOEXEC', 'O_NONBLOCK', 'O_NOCTTY', 'O_BINARY'))
 _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a FIFO', stat.S_IFCHR: 'a device',
@@ -42,7 +42,7 @@ def open_descriptor(path: PathLike, limit: int | None = None) -> int:
     Raises
     ------
     OSError
-        If there is no such file, it is of another kind, or it is larger than ``limit``.
+        If the file is missing, not a regular file, or larger than ``limit``.
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -54,17 +54,17 @@ def open_descriptor(path: PathLike, limit: int | None = None) -> int:
 
 
 def open_input(path: PathLike, limit: int | None = None) -> BinaryIO:
-    """Open the regular file ``path`` as a binary file; raise as `open_descriptor`."""
+    """Open the regular file ``path`` as a binary file; raise as `open_descriptor` does."""
     return open(open_descriptor(path, limit), 'rb')
 
 
 def check_input(path: PathLike, limit: int | None = None) -> None:
-    """Check a file that a library is about to open by its path; raise as `open_descriptor`."""
+    """Check a file before a library opens it by path; raise as `open_descriptor` does."""
     os.close(open_descriptor(path, limit))
 
 
 def read_input(path: PathLike, limit: int) -> bytes:
-    """Return the content of the regular file ``path``; raise as `open_descriptor`."""
+    """Return the content of the regular file ``path``; raise as `open_descriptor` does."""
     with open_input(path, limit) as file:
         return read_limited(file, limit, path)
 
@@ -83,8 +83,8 @@ def read_text(path: PathLike, errors: str = 'strict') -> str:
 
 
 def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
-    """Read the rest of a binary stream; raises OSError if that is more than ``limit`` bytes."""
-    data = stream.read(limit + 1)  # a file may grow, and those of /proc have no size
+    """Read the rest of a binary stream; raise OSError if it exceeds ``limit`` bytes."""
+    data = stream.read(limit + 1)  # a file can grow, and files in /proc have no size
     if len(data) > limit:
         raise _too_large(name, limit)
     return data
@@ -92,7 +92,7 @@ def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
 
 @contextlib.contextmanager
 def opening(what: str) -> Iterator[None]:
-    """Turn an OSError in the body into a DataError: "cannot open WHAT (...)"."""
+    """Convert an OSError in the body to a DataError: "cannot open WHAT (...)"."""
     try:
         yield
     except OSError as error:

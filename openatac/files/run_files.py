@@ -7,10 +7,10 @@ METRICS = 'metrics.csv'  # a row for each epoch
 METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
 BEST = 'best.params'
 LAST = 'last.params'
-SUMMARY = 'summary.json'  # a finished run has it
+SUMMARY = 'summary.json'  # written when the run finishes
 LOCK = '.lock'  # while a process trains
 
 
 def holds_run(folder: str) -> bool:
-    """Return whether a run, finished or not, has this folder."""
+    """Return whether the folder contains a run, finished or not."""
     return os.path.isfile(os.path.join(folder, SETTINGS))

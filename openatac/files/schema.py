@@ -1,8 +1,8 @@
-"""JSON validated against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
+"""Validate JSON against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
 
-Supported are None, bool, int, float, str, Any, Union, Literal, List, Dict with str keys, Tuple, NamedTuple,
-TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple has its fields and no
-others; one for a TypedDict may have more.
+The supported annotations are None, bool, int, float, str, Any, Union, Literal, List, Dict with str keys,
+Tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple must
+not have other fields; an object for a TypedDict can.
 """
 import contextlib
 import functools
@@ -23,7 +23,7 @@ class Range(NamedTuple):
 
 
 def read_json(path: PathLike, wanted: Any) -> Any:
-    """Return the value of the JSON file ``path``, of the type ``wanted``.
+    """Return the value in the JSON file ``path``, validated as the type ``wanted``.
 
     Raises
     ------
@@ -44,12 +44,12 @@ def parse_json(text: str) -> Any:
 
 
 def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
-    """Return a parsed JSON value as the type ``wanted``, with tuples and NamedTuples where it has them.
+    """Return a parsed JSON value as the type ``wanted``, converted to tuples and NamedTuples where required.
 
     Parameters
     ----------
     value
-        What `parse_json` returns.
+        A value from `parse_json`.
     wanted
         A type annotation; see the module's docstring for the supported ones.
     name : str
@@ -58,7 +58,7 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
     Raises
     ------
     ValueError
-        If a part is of another type or out of bounds; the message names it.
+        If a part has the wrong type or is out of bounds; the message names it.
     """
     if wanted is Any:
         return value
@@ -107,7 +107,7 @@ def _plain(value: Any, wanted: Any, name: str) -> Any:
         _expect(type(value) is wanted, name, value, expected)
     if wanted is str:
         try:
-            value.encode('utf-8', 'surrogateescape')  # file names may have such surrogates, and no others
+            value.encode('utf-8', 'surrogateescape')  # the only surrogates in file names
         except UnicodeEncodeError:
             raise ValueError(f'{name} is not text: it contains an unpaired surrogate') from None
     return value
@@ -144,7 +144,7 @@ _CHECKS: dict[Any, Callable[[Any, Any, str], Any]] = {
 
 @functools.cache
 def _fields(wanted: Any) -> tuple[Mapping[str, Any], Set[str], bool]:
-    """Return ({field: annotation}, the required fields, whether others are forbidden)."""
+    """Return ({field: annotation}, required fields, whether other fields are forbidden)."""
     kinds = typing.get_type_hints(wanted, include_extras=True)
     if hasattr(wanted, '__required_keys__'):
         return kinds, wanted.__required_keys__, False

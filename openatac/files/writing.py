@@ -1,7 +1,7 @@
-"""Atomic writing: a path has either the old file or the whole new one, whatever happens in between.
+"""Write files atomically: a path names either the old file or the complete new one, whatever happens.
 
-What is already at the path decides how it is written. A regular file is replaced by one with its mode and
-owner; a symbolic link stays, and its target is replaced; a device or a FIFO is written to, as by a shell; a
+The result depends on the existing path. A regular file is replaced by a file with its mode and owner. A
+symbolic link is preserved, and its target is replaced. A device or a FIFO is written to, as in a shell. A
 folder is an error.
 """
 from __future__ import annotations
@@ -24,7 +24,7 @@ STREAMS = {1: 'standard output', 2: 'standard error'}  # in messages
 
 
 class Target(NamedTuple):
-    """The place that a file is written to.
+    """The destination of a file.
 
     Attributes
     ----------
@@ -39,14 +39,14 @@ class Target(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is written to, not replaced: a device, a FIFO, or where our output already goes."""
+        """Whether it is written to, not replaced: a device, a FIFO, or the destination of our output."""
         return self.status is not None and (
             not stat.S_ISREG(self.status.st_mode) or _standard_stream(self.status) is not None)
 
     def prepare(self, temporary: str) -> None:
-        """Give the finished file ``temporary``, to be renamed to ``path``, its mode and owner; flush it."""
+        """Give the finished file ``temporary`` the target's mode and owner, and flush it before renaming."""
         if self.status is not None:
-            for owner in (self.status.st_uid, -1):  # the group alone, if we may not change the owner
+            for owner in (self.status.st_uid, -1):  # only the group, if we may not change the owner
                 with contextlib.suppress(PermissionError, AttributeError):  # Windows has no such owners
                     os.chown(temporary, owner, self.status.st_gid)
                     break
@@ -77,7 +77,7 @@ def _standard_stream(status: os.stat_result) -> TextIO | None:
 
 
 def find_target(path: str) -> Target:
-    """Return the `Target` that ``path`` names; raise OSError for a folder, a socket or circular links."""
+    """Return the `Target` at ``path``; raise OSError for a folder, a socket or circular links."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -86,16 +86,16 @@ def find_target(path: str) -> Target:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if stat.S_ISSOCK(status.st_mode):
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
-    # The links of /proc/*/fd, and so /dev/stdout, lead to names that cannot be opened.
+    # The links in /proc/*/fd, and so /dev/stdout, lead to names that cannot be opened.
     return Target(os.path.realpath(path) if stat.S_ISREG(status.st_mode) else path, status)
 
 
 @contextlib.contextmanager
 def replace_file(path: str) -> Iterator[str]:
-    """Yield the name of a temporary file, whose content becomes that of ``path`` at the end.
+    """Yield the name of a temporary file that replaces ``path`` at the end.
 
-    If the body fails, ``path`` stays as it was and nothing is left behind. See the module's docstring for
-    paths that are not regular files.
+    If the body fails, ``path`` is unchanged and nothing is left behind. See the module's docstring for paths
+    that are not regular files.
 
     Raises
     ------
@@ -115,16 +115,16 @@ def replace_file(path: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def temporary_file(target: Target) -> Iterator[str]:
-    """Yield a new file's name next to ``target``, or in the system's folder for a stream.
+    """Yield the name of a new file next to ``target``, or in the system's folder for a stream.
 
-    It is removed at the end. Temporary files for the same path whose process was killed are removed too:
-    while a process is alive, it holds a lock on its file, except on Windows, which would not rename it.
+    The file is removed at the end, and so are temporary files that killed processes left for the same path. A
+    living process holds a lock on its file, except on Windows, which cannot rename a locked file.
     """
     folder, name = tempfile.gettempdir(), 'openatac'
     if not target.is_stream:
         folder, name = os.path.split(target.path)
         _remove_abandoned(folder, name)
-    # What may replace a private file is private too, until `Target.prepare` gives it that file's mode.
+    # A replacement for a private file is private too, until `Target.prepare` sets its final mode.
     handle, temporary = _locked_file(folder, name, 0o666 if target.status is None else 0o600)
     if not OPEN_FILES_MOVE:
         os.close(handle)
@@ -142,7 +142,7 @@ def _locked_file(folder: str, name: str, mode: int) -> tuple[int, str]:
     while True:
         temporary = os.path.join(folder, f'.{name}.{os.urandom(4).hex()}.part')
         try:
-            # Not by tempfile, which ignores the umask; to read that, one must change it for all threads.
+            # Not tempfile, which ignores the umask; reading the umask means changing it for all threads.
             handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         except FileExistsError:
             continue
@@ -162,7 +162,7 @@ def _remove_abandoned(folder: str, name: str) -> None:
 
 
 def _leftovers(folder: str, name: str) -> list[str]:
-    """Return the temporary files in ``folder`` for targets whose name matches the pattern ``name``."""
+    """Return the temporary files in ``folder`` for targets with names that match the pattern ``name``."""
     pattern = re.compile(rf'\.{name}\.[a-z0-9_]{{8}}\.part', re.DOTALL)
     with os.scandir(folder) as entries:
         return [entry.path for entry in entries
@@ -171,9 +171,9 @@ def _leftovers(folder: str, name: str) -> list[str]:
 
 @contextlib.contextmanager
 def writing(what: str, advice: str = '') -> Iterator[None]:
-    """Turn an OSError in the body into an OpenatacError: "WHAT cannot be written (...); ADVICE".
+    """Convert an OSError in the body to an OpenatacError: "WHAT cannot be written (...); ADVICE".
 
-    A BrokenPipeError of our own output passes: it ends a command quietly.
+    A BrokenPipeError from our own output passes through, to end a command quietly.
     """
     try:
         yield
@@ -185,7 +185,7 @@ def writing(what: str, advice: str = '') -> Iterator[None]:
 
 
 def check_writable(path: str) -> None:
-    """Raise OSError if no file can be written to ``path``, whose folder is made if it is missing."""
+    """Raise OSError if no file can be written to ``path``; create its folder if missing."""
     folder = os.path.dirname(os.path.abspath(path))
     if find_target(path).status is None:
         os.makedirs(folder, exist_ok=True)
@@ -195,13 +195,13 @@ def check_writable(path: str) -> None:
 
 
 def check_prefix(path: str, beside_folder: bool = True) -> str:
-    """Return ``path``, the start of the names of files to be written, if it ends in a name.
+    """Return ``path``, a prefix for the names of new files; raise ValueError if it is a folder.
 
     Parameters
     ----------
     path : str
     beside_folder : bool
-        Whether a folder may have that very name; the files would lie next to it.
+        Whether to accept the name of an existing folder; the files are then written next to it.
 
     Raises
     ------
@@ -219,16 +219,16 @@ def reason(error: OSError) -> str:
 
 
 def remove_leftovers(folder: str) -> None:
-    """Remove what `replace_file` left in ``folder`` when its process was killed.
+    """Remove the files that `replace_file` left in ``folder`` when its process was killed.
 
-    No process may be writing there.
+    No process must be writing there.
     """
     for path in _leftovers(folder, '.+'):
         os.unlink(path)
 
 
 def flush(path: str) -> None:
-    """Flush the file or folder to the disk; on Windows only a file, which must be writable for that."""
+    """Flush a file or folder to disk; on Windows only a file, which must be writable."""
     if os.name == 'nt' and os.path.isdir(path):
         return
     descriptor = os.open(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
@@ -239,6 +239,6 @@ def flush(path: str) -> None:
 
 
 def write_text(path: str, text: str) -> None:
-    """Write ``text`` to the file ``path``, whole or not at all."""
+    """Write ``text`` to the file ``path`` atomically."""
     with replace_file(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
         file.write(text)

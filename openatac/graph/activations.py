@@ -1,4 +1,4 @@
-"""Recognises activations: blocks of a Gluon network, and operators of a graph."""
+"""Recognise activations among the blocks of a Gluon network and the operators of a graph."""
 from __future__ import annotations
 
 import functools
@@ -12,9 +12,9 @@ from openatac.registry import Factories
 from openatac.zoo.units import ACTIVATIONS
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
-ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # of GluonCV and of Gluon's model zoo
-GATE_CLASSES = ('HardSigmoid',)  # GluonCV's, which holds a ReLU6 that is not an activation there
-CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # that a registered activation may consist of
+ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # from GluonCV and Gluon's model zoo
+GATE_CLASSES = ('HardSigmoid',)  # GluonCV's contains a ReLU6 that does not act as an activation
+CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # possible classes of registered activations
 
 
 def is_activation(block: Block) -> bool:
@@ -25,7 +25,7 @@ def is_activation(block: Block) -> bool:
 
 
 def is_activation_or_gate(block: Block) -> bool:
-    """Return whether a block is an activation or a gate, whose parts are not activations of their own."""
+    """Return whether a block is an activation or a gate; its parts then do not count as activations."""
     return is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATE_CLASSES
 
 

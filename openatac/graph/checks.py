@@ -1,8 +1,8 @@
-"""Checks untrusted symbol files before MXNet or PyTorch gets them.
+"""Check untrusted symbol files before MXNet or PyTorch loads them.
 
 MXNet trusts a symbol file: it divides by a ``num_group`` of 0, follows references out of its tables, treats
-numbers as addresses, and reads files that an operator names. So MXNet gets only what this module has checked:
-a graph is rebuilt from the checked parts, and the rest is left out.
+numbers as addresses, and reads files that an operator names. So this module rebuilds each graph from its
+checked parts, leaves out the rest, and passes only the rebuilt graph to MXNet.
 """
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from openatac.files.reading import TEXT_LIMIT, read_input
 from openatac.files.schema import Range, parse_json, validate
 
 MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 50_000, 4096, 4096
-MAX_TEXT = 4096             # characters of a name or an attribute
+MAX_TEXT = 4096             # characters in a name or an attribute
 MAX_DEPTH = 2               # graphs within nodes of graphs, as in a fused operator
 MAX_NUMBER = 2 ** 31 - 1
-MAX_SIZE = 2 ** 20          # that an operator divides by or allocates
+MAX_SIZE = 2 ** 20          # for sizes that an operator divides by or allocates
 MAX_TENSOR = 2 ** 30        # elements, for one image
 
-# Operators that take addresses, files, Python code or graphs, and those of training.
+# Operators that take addresses, files, Python code or graphs, and operators for training.
 _FORBIDDEN = re.compile(
     r'_Native|_NDArray|_CachedOp.*|_?Custom.*|_cv.*|_imdecode|_foreach|_while_loop|_cond|_CrossDeviceCopy|'
     r'_NoGradient|.*backward.*|.*_update.*|reset_arrays|_set_value|_copyto|.*_dgl_.*|.*lars|_slice_assign.*|'
@@ -33,7 +33,7 @@ _SIZES = {'num_group', 'num_groups', 'num_filter', 'num_hidden', 'kernel', 'stri
           'kernel_size', 'stride1', 'stride2', 'max_displacement', 'num_weights', 'depth', 'sample_ratio',
           'repeats', 'reps', 'k', 'num', 'N', 'M', 'step', 'sample_per_part', 'part_size', 'feature_stride',
           'out_dim', 'processing_batch_size', 'compute_size', 'ngroups', 'groups', 'target_shape', 'h_w'}
-# Those that count its inputs or outputs: MXNet names each of them.
+# Sizes that count an operator's inputs or outputs: MXNet gives each a name.
 _COUNTS = {'num_outputs', 'sections', 'num_args', 'num_arrays', 'num_weights', 'num_layers'}
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _ATTRIBUTES = ('attrs', 'attr', 'param')  # keys of the attributes; the last two predate MXNet 1.0
@@ -60,8 +60,8 @@ def read_checked_json(path: Any, count_outputs: CountOutputs | None = None) -> d
     ----------
     path : str or path
     count_outputs : callable, optional
-        Maps a node to the number of its outputs, such as `openatac.graph.symbol.count_outputs`; by default
-        only the first output of a node may be read.
+        Maps a node to its number of outputs, such as `openatac.graph.symbol.count_outputs`; by default,
+        nodes can read only the first output of another node.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def read_checked_json(path: Any, count_outputs: CountOutputs | None = None) -> d
 
 
 def check_graph(graph: Any, count_outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
-    """Rebuild the graph, parsed JSON, from its checked parts; ValueError for what is wrong in it."""
+    """Rebuild the graph, parsed JSON, from its checked parts; raise ValueError for the first fault."""
     graph = validate(graph, _Graph)
     nodes: list[dict[str, Any]] = []
     if count_outputs is not None and depth == 0:
@@ -98,7 +98,7 @@ def check_graph(graph: Any, count_outputs: CountOutputs | None = None, depth: in
 
 
 def _counting_once(count_outputs: CountOutputs) -> CountOutputs:
-    """Return ``count_outputs``, called once per node; ValueError for nodes that have too many in total."""
+    """Wrap ``count_outputs`` to run once per node; raise ValueError if nodes have too many outputs in all."""
     counts: dict[int, int] = {}
     total = 0
 
@@ -115,7 +115,7 @@ def _counting_once(count_outputs: CountOutputs) -> CountOutputs:
 
 def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], count_outputs: CountOutputs | None,
                   depth: int) -> dict[str, Any]:
-    """Rebuild the node from its checked parts; ``before`` are the nodes that it may read."""
+    """Rebuild the node from its checked parts; it may read only the nodes in ``before``."""
     name = node['name'][:80]
     _expect(max(len(node['name']), len(node['op'])) <= MAX_TEXT, f'the name of {name} is too long')
     _expect(not _FORBIDDEN.fullmatch(node['op']),
@@ -140,7 +140,7 @@ def _checked_node(node: dict[str, Any], before: list[dict[str, Any]], count_outp
 
 def _check_entry(entry: list[int], nodes: list[dict[str, Any]], count_outputs: CountOutputs | None,
                  who: str) -> None:
-    """Check [node, output number] and perhaps a third number, the version of an array changed in place."""
+    """Check [node, output number], optionally with the version of an array changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= MAX_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
     node, output = nodes[entry[0]], entry[1]
@@ -164,7 +164,7 @@ def _check_attribute(attribute: str, text: str, name: str) -> None:
 
 
 def _version(graph: dict[str, Any]) -> dict[str, Any]:
-    """Return {'attrs': the version of MXNet}, without other attributes; {} if there is none."""
+    """Return {'attrs': the MXNet version}, without other attributes; {} if the version is missing."""
     attributes = validate(graph.get('attrs', {}), dict[str, Any])
     if 'mxnet_version' not in attributes:
         return {}

@@ -1,9 +1,9 @@
-"""Finds the shapes of a symbol's operators for any number of images, and folds its constants.
+"""Infer the shapes of a symbol's operators for any number of images, and fold its constants.
 
-MXNet infers the shapes, for two images and for three: a dimension that differs belongs to the batch. So no
-operator's shape rule (Reshape's codes, reshape_like, the conventions of poolings) is repeated here. MXNet
-also computes whatever does not depend on the values of the images, such as tables of relative positions and
-arrays of ones the size of a feature map.
+MXNet infers the shapes for two images and for three: a dimension that differs belongs to the batch. So no
+operator's shape rule (Reshape's codes, reshape_like, pooling conventions) is repeated here. MXNet also
+computes everything that does not depend on the values of the images, such as tables of relative positions and
+arrays of ones with the size of a feature map.
 """
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape, UnknownShape
 
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape) -> list[Node]:
-    """Return the nodes that the output of ``symbol`` needs, each after those that it reads, the output last.
+    """Return the nodes required for the output of ``symbol``, each after the nodes it reads, the output last.
 
-    Sizes in their shapes that depend on the number of images are strings: 'N', '8*N'. Constants, including
-    parameters, have their ``value`` and need no other nodes.
+    Sizes that depend on the number of images are strings: 'N', '8*N'. Constants, including parameters, have a
+    ``value`` and require no other nodes.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_s
     Raises
     ------
     OpenatacError
-        If the three do not fit each other.
+        If the three do not fit together.
     """
     graph = Graph.of(symbol)
     if len(graph.outputs) != 1:
@@ -45,12 +45,12 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_s
     _check_variables(nodes, arrays)
     for node in nodes:
         if any(source.index for source in node.inputs) or graph.outputs[0].index:
-            raise OpenatacError(f'node {node.name} reads one of several outputs, which cannot be exported')
+            raise OpenatacError(f'node {node.name} reads one of several outputs, and cannot be exported')
     for node, shape in zip(nodes, _shapes(graph, nodes, arrays, image_shape)):
         node.shapes = (shape,)
         node.value = arrays.get(node.name) if node.is_variable else _constant(node)
     needed = {nodes[-1]}
-    for node in reversed(nodes):  # without those that lead to constants and nowhere else
+    for node in reversed(nodes):  # drop nodes that lead only to constants
         if node in needed and node.value is None:
             needed.update(source.node for source in node.inputs)
     return [node for node in nodes if node in needed]
@@ -59,7 +59,7 @@ def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_s
 def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
     names = [node.name for node in nodes if node.is_variable]
     if INPUT not in names:
-        raise OpenatacError(f"the network's input must be called {INPUT}, and its variables are: "
+        raise OpenatacError(f"the network's input must be called {INPUT}, but its variables are: "
                             f"{', '.join(names[:5])}")
     missing = [name for name in names if name != INPUT and name not in arrays]
     if missing:
@@ -69,7 +69,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
             image_shape: Shape) -> list[Shape]:
     """Return the shape of each node's output."""
-    statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes, and takes none
+    statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes and accepts none
     known = {node.name: arrays[node.name].shape for node in nodes
              if node.is_variable and node.name in arrays and node.name not in statistics}
     shapes_by_count = []
@@ -102,7 +102,7 @@ def _dimension(of_two: int, of_three: int) -> Any:
 
 
 def _constant(node: Node) -> np.ndarray | None:
-    """Compute the value of a node that is the same for all images; None for other nodes."""
+    """Compute the value of a node that does not depend on the images; None for other nodes."""
     values = [np.zeros(source.shape, np.float32)
               if source not in node.valued_inputs() and all(isinstance(size, int) for size in source.shape)
               else source.node.value for source in node.inputs]

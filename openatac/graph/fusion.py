@@ -1,7 +1,7 @@
-"""Fuses a graph's operators into oneDNN's, for CPUs.
+"""Fuse a graph's operators into oneDNN's, for CPUs.
 
-A convolution and the BatchNorm, activation and addition that follow it become one operator, whose weights
-MXNet folds when it first runs. The parameters keep their names and values.
+A convolution and the BatchNorm, activation and addition that follow it become one operator; MXNet folds its
+weights on the first run. The parameters keep their names and values.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     Raises
     ------
     OpenatacError
-        If no BatchNorm can be folded, or this MXNet has no oneDNN.
+        If no BatchNorm can be folded, or this MXNet was built without oneDNN.
     """
     try:
         fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN')
@@ -35,12 +35,12 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def separate_shortcuts(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Return a graph that computes the same as ``symbol`` and that MXNet fuses, or quantizes, correctly.
+    """Return a graph equivalent to ``symbol`` that MXNet fuses, or quantizes, correctly.
 
-    MXNet 1.9.1 folds a BatchNorm even into a convolution whose raw output is also added elsewhere, as the
-    shortcut does in a pre-activation ResNet's first block, and then adds the normalised output. Here such a
-    sum reads the convolution through an identity (BlockGrad; _copy would be optimised away), which keeps the
-    BatchNorm from being folded.
+    MXNet 1.9.1 folds a BatchNorm into a convolution even if its raw output is also added elsewhere, as in the
+    shortcut of a pre-activation ResNet's first block, and then adds the normalised output. To prevent this
+    folding, let such a sum read the convolution through an identity (BlockGrad; _copy would be optimised
+    away).
     """
     graph = Graph.of(symbol)
     for conv, readers in graph.readers().items():
@@ -54,5 +54,5 @@ def separate_shortcuts(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def count_operators(symbol: mx.sym.Symbol) -> Counter[str]:
-    """Return {operator: how often the graph has it}, without those inside fused operators."""
+    """Return {operator: number of occurrences}, without operators inside fused ones."""
     return Counter(node.operator for node in Graph.of(symbol).nodes() if not node.is_variable)

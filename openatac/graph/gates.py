@@ -1,7 +1,7 @@
-"""The gates of a network: factors of a feature map that were computed from the map itself.
+"""Find the gates of a network: factors of a feature map that are computed from the map itself.
 
-x' = g(x) * x, section III of "Attention as Activation": ATAC, SE and other attention blocks gate in this
-way, and so do Swish, Mish and xUnit.
+x' = g(x) * x, section III of "Attention as Activation": ATAC, SE and other attention blocks gate this way,
+and so do Swish, Mish and xUnit.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Gate(NamedTuple):
 
 
 def find_gates(graph: Graph) -> list[Gate]:
-    """Find all gates, in the order of computation."""
+    """Find all gates, in graph order."""
     order = {node: index for index, node in enumerate(graph.nodes())}
     gates = (_gate(node, order) for node in order if node.operator in PRODUCTS)
     return [gate for gate in gates if gate is not None]

@@ -1,7 +1,7 @@
 """A Gluon network's graph with the structural names of its parameters, for other backends.
 
-MXNet reads the files too. They differ from ordinary symbol files in two ways: the arrays have the names of
-the network's .params files (``features.0.gamma``), and each has ``__grad_req__``, which says whether it is
+MXNet reads the files too. They differ from ordinary symbol files in two ways: the arrays are named as in the
+network's .params files (``features.0.gamma``), and the attribute ``__grad_req__`` of each tells whether it is
 trained.
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openatac.graph.symbol import write_symbol_files
 def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     """Return the graph and the arrays of a fully initialised HybridBlock.
 
-    A parameter that two layers share keeps the first of its names; an unused one is left out.
+    A parameter shared by two layers keeps its first name; an unused one is left out.
 
     Returns
     -------

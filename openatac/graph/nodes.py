@@ -1,4 +1,4 @@
-"""A symbol as data: operators that refer to each other, read from and written as MXNet's JSON.
+"""A symbol as data: operators that refer to each other, parsed from MXNet's JSON and written as such.
 
 Only `Graph.symbol` and `Graph.infer_shapes` need MXNet.
 """
@@ -18,13 +18,13 @@ from openatac.errors import OpenatacError
 from openatac.graph.checks import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
-SYMBOL_SUFFIX = '-symbol.json'  # of an exported network's graph, beside its parameters (PARAMS_SUFFIX)
+SYMBOL_SUFFIX = '-symbol.json'  # the file of an exported graph, beside its parameters (PARAMS_SUFFIX)
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
-# The number of inputs whose values these operators use; of the others they use only the shapes.
+# How many inputs these operators use by value; they use only the shapes of the others.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
-Shape = tuple[Any, ...]  # sizes, or text for those that depend on the number of images: 'N', '8*N'
+Shape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
 
 
 class UnknownShapes(ValueError):
@@ -40,7 +40,7 @@ class Output:
     node : Node
     index : int
     version : int
-        How often earlier operators have changed it in place, as BatchNorm does its running statistics.
+        How often earlier operators have changed it in place, as BatchNorm changes its running statistics.
     """
 
     node: Node
@@ -49,7 +49,7 @@ class Output:
 
     @property
     def shape(self) -> Shape:
-        """Its shape, once `Graph.infer_shapes` has found it; `UnknownShapes` for a hidden output."""
+        """Its shape, after `Graph.infer_shapes`; raises `UnknownShapes` for a hidden output."""
         if self.index >= len(self.node.shapes):
             raise UnknownShapes(f'the shape of output {self.index} of {self.node.name[:80]} is not known')
         return self.node.shapes[self.index]
@@ -66,11 +66,12 @@ class Node:
     subgraphs : list of Graph
         The contents of a fused operator.
     depends_on : list of Node
-        Nodes that it does not read. MXNet infers a gradient's shapes from the operator listed here.
+        Nodes it depends on without reading them. MXNet infers a gradient's shapes from the operator listed
+        here.
     shapes : tuple of shapes
-        The shapes of its visible outputs, once `Graph.infer_shapes` has found them.
+        The shapes of its visible outputs, after `Graph.infer_shapes`.
     value : numpy.ndarray, optional
-        The value of a constant, once `openatac.graph.constants.fold_constants` has computed it.
+        The value of a constant, after `openatac.graph.constants.fold_constants`.
     """
 
     operator: str
@@ -93,19 +94,19 @@ class Node:
         return self.shapes[0]
 
     def get(self, attribute: str, default: Any = None) -> Any:
-        """Return the attribute as a Python value; ``default``, which should be MXNet's, if it is not set."""
+        """Return the attribute as a Python value, or ``default``, which should match MXNet's, if unset."""
         return _value(self.attributes[attribute]) if attribute in self.attributes else default
 
     def settings(self) -> dict[str, Any]:
-        """Return {name: value} of its attributes, without those that Gluon adds (``__lr_mult__``)."""
+        """Return {name: value} for its attributes, without the ones that Gluon adds (``__lr_mult__``)."""
         return {name: _value(text) for name, text in self.attributes.items() if not name.startswith('__')}
 
     def valued_inputs(self) -> list[Output]:
-        """Return the inputs whose values it uses, not only their shapes."""
+        """Return the inputs it uses by value, not only by shape."""
         return self.inputs[:_VALUED_INPUTS.get(self.operator, len(self.inputs))]
 
     def replace(self, graph: Graph) -> None:
-        """Turn it into ``graph``, whose variables '0', '1', ... are this node's inputs."""
+        """Replace it with ``graph``, whose variables '0', '1', ... stand for this node's inputs."""
         sources = self.inputs
         for node in (node for node in graph.nodes() if not node.is_variable):
             node.inputs = [sources[int(source.node.name)] if source.node.is_variable else source
@@ -117,14 +118,14 @@ class Node:
 
 
 class Graph:
-    """The nodes that the ``outputs`` need. To rewrite it, change what nodes read.
+    """The nodes required for the ``outputs``. To rewrite a graph, change the inputs of its nodes.
 
     Parameters
     ----------
     outputs : sequence of Output
-        What the graph computes.
+        The results of the graph.
     about : dict, optional
-        The version of MXNet that wrote it, as in the JSON.
+        The MXNet version that wrote it, as in the JSON.
     """
 
     def __init__(self, outputs: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
@@ -151,7 +152,7 @@ class Graph:
 
     @classmethod
     def parse(cls, graph: dict[str, Any]) -> Graph:
-        """Build the graph that parsed JSON describes."""
+        """Build a graph from parsed JSON."""
         nodes: list[Node] = []
 
         def read(entries: list[list[int]]) -> list[Output]:
@@ -188,7 +189,7 @@ class Graph:
         return mx.sym.load_json(json.dumps(self.to_json()))
 
     def nodes(self) -> list[Node]:
-        """Return all nodes, each after those that it reads, in MXNet's order."""
+        """Return all nodes in MXNet's order, each after the nodes it reads."""
         ordered: list[Node] = []
         seen = set()
         for output in self.outputs:
@@ -206,7 +207,7 @@ class Graph:
         return ordered
 
     def readers(self) -> dict[Node, list[Node]]:
-        """Return {node: the nodes that read it}; one that reads it twice is listed twice."""
+        """Return {node: its readers}; a node that reads it twice is listed twice."""
         readers: dict[Node, list[Node]] = {node: [] for node in self.nodes()}
         for node in readers:
             for source in node.inputs:
@@ -214,14 +215,14 @@ class Graph:
         return readers
 
     def infer_shapes(self, **known: Shape) -> None:
-        """Infer the shapes of all nodes' outputs from those of variables, such as ``data``.
+        """Infer the shapes of all outputs from the ``known`` shapes of variables, such as ``data``.
 
         Raises
         ------
         UnknownShapes
-            If they do not determine all others.
+            If the known shapes do not determine all others.
         MXNetError
-            If they do not fit.
+            If the known shapes do not fit the graph.
         """
         inside = self.symbol().get_internals()
         # Unknown shapes become an error below; MXNet also prints and warns about them.

@@ -1,8 +1,8 @@
-"""Swaps the activations of an existing Gluon network.
+"""Swap the activations of an existing Gluon network.
 
-A trace of the network (see `openatac.graph.tracing`) shows which block creates which operator, what each
-activation receives, and which activations are operators called inside a block's forward. Those are not blocks
-of their own, and can't be swapped.
+A trace of the network (see `openatac.graph.tracing`) shows which block creates which operator, the input of
+each activation, and which activations are operators called inside a block's forward. The latter are not
+separate blocks, and can't be swapped.
 """
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
 from openatac.zoo.selection import Where, check_called, check_selected, selects
 
-Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of the feature maps that it receives}
+Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of its input feature maps}
 
 
 def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, image_shape: Sequence[int],
             init: mx.init.Initializer | None) -> list[str]:
-    """Swap activations for those that ``make(channels)`` builds, in place; return their names.
+    """Swap activations for units built by ``make(channels)``, in place; return their names.
 
-    The other parameters and the errors are those of `openatac.replacement.replace_activations`.
+    For the other parameters and the errors, see `openatac.replacement.replace_activations`.
     """
     if not isinstance(net, HybridBlock):
-        raise ValueError(f'net must be a HybridBlock or a Module of PyTorch, not a {type(net).__name__}')
+        raise ValueError(f'net must be a HybridBlock or a PyTorch Module, not a {type(net).__name__}')
     calls, outputs = trace_calls(net)
     activations = [nested for nested in nested_blocks(net)
                    if nested.parents and calls[nested.block] and is_activation(nested.block)]
@@ -48,10 +48,10 @@ def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, 
     return names
 
 
-# ------------------------------------------------------------------------- what can be swapped
+# --------------------------------------------------------------------- swappable activations
 
 def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Graph:
-    """Return the graph of these outputs, with the shapes for one image."""
+    """Return the graph of these outputs, with shapes for one image."""
     graph = Graph.of(mx.sym.Group(outputs))
     try:
         graph.infer_shapes(**{INPUT: (1, *image_shape)})
@@ -64,7 +64,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
 
 
 def _on_maps(activations: list[NestedBlock], calls: Calls, shapes: list[Shape]) -> Chosen:
-    """Return the activations that receive feature maps, not only vectors, by the ``shapes`` of all calls."""
+    """Return the activations that receive feature maps, not only vectors; ``shapes`` are of all calls."""
     rest = iter(shapes)
     maps = {nested: [shape for shape in itertools.islice(rest, len(calls[nested.block])) if _is_map(shape)]
             for nested in activations}
@@ -116,9 +116,9 @@ def _make_units(net: HybridBlock, chosen: Chosen, make: Callable[[int], HybridBl
         unit = units[nested.block] = _make_unit(nested, shapes[0][1], make, taken)
         taken.update(unit.collect_params())
         if weights:
-            unit.cast(weights[0].dtype)  # the vectors of a float16 network's BatchNorm are float32
+            unit.cast(weights[0].dtype)  # not a vector's, since BatchNorm's are float32 in a float16 network
         if contexts:
-            unit.infer_shape(mx.nd.zeros(shapes[0]))  # so that it does not wait for the first images
+            unit.infer_shape(mx.nd.zeros(shapes[0]))  # without waiting for the first images
             unit.initialize(init or mx.init.MSRAPrelu(), contexts)
         unit.hybridize(nested.block._active, **dict(nested.block._flags))
     return units
@@ -126,7 +126,7 @@ def _make_units(net: HybridBlock, chosen: Chosen, make: Callable[[int], HybridBl
 
 def _make_unit(nested: NestedBlock, channels: int, make: Callable[[int], HybridBlock],
                taken: set[str]) -> HybridBlock:
-    """Make a unit named after the activation that it replaces, whose parameters have unused names."""
+    """Make a unit named after the activation it replaces, with unused parameter names."""
     with contextlib.ExitStack() as scopes:
         for block in nested.parents:
             scopes.enter_context(block.name_scope())
@@ -137,7 +137,7 @@ def _make_unit(nested: NestedBlock, channels: int, make: Callable[[int], HybridB
 
 
 def _contexts(parameters: Sequence[mx.gluon.Parameter]) -> list[mx.Context] | None:
-    """Return where the parameters are; None unless all are initialised."""
+    """Return the contexts of the parameters; None unless all are initialised."""
     try:
         contexts = [parameter.list_ctx() for parameter in parameters]
     except RuntimeError:
@@ -146,7 +146,7 @@ def _contexts(parameters: Sequence[mx.gluon.Parameter]) -> list[mx.Context] | No
 
 
 def _swap(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]) -> None:
-    """Put in all units, or none if the network does not call each of them by its name."""
+    """Put in all units, or none if the network does not call every one of them by name."""
     with contextlib.ExitStack() as undo:
         for nested in chosen:
             undo.callback(_put, nested, nested.block)
@@ -158,7 +158,7 @@ def _swap(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]) -> 
 
 
 def _put(nested: NestedBlock, block: Block) -> None:
-    """Put ``block`` where the nested one is."""
+    """Put ``block`` in place of the nested one."""
     parent = nested.parents[-1]
     parent._children[nested.key] = block
     if nested.key in vars(parent):

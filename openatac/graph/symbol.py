@@ -1,4 +1,4 @@
-"""Symbols in MXNet: reads and writes files, turns them into blocks, checks sizes before a network runs."""
+"""Symbols in MXNet: read and write files, build blocks, and check sizes before a network runs."""
 from __future__ import annotations
 
 import json
@@ -30,11 +30,11 @@ NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 # Operators that divide by sizes of their inputs to infer the one written as -1.
 _RESHAPING = ('Reshape', 'reshape', '_np_reshape', '_npi_reshape', '_npx_reshape', 'reshape_like',
               '_npx_reshape_like', '_contrib_reshape_like')
-_MAX_RESHAPED = 256  # of them in a row
+_MAX_RESHAPED = 256  # such operators in a row
 
 
 def load_symbol_file(path: str) -> mx.sym.Symbol:
-    """Load the Symbol of the file ``path``; OpenatacError if it is missing, damaged or beyond the limits."""
+    """Load the Symbol in ``path``; raise OpenatacError if it is missing, damaged or beyond the limits."""
     graph = read_checked_json(path, count_outputs)
     try:
         return mx.sym.load_json(json.dumps(graph))
@@ -44,9 +44,9 @@ def load_symbol_file(path: str) -> mx.sym.Symbol:
 
 
 def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: Mapping[str, Any]) -> None:
-    """Write ``path-symbol.json`` and ``path-0000.params``; OSError if they cannot be written.
+    """Write ``path-symbol.json`` and ``path-0000.params``; raise OSError if they cannot be written.
 
-    The arrays are of MXNet or NumPy.
+    The arrays can be MXNet's or NumPy's.
     """
     write_params(path + PARAMS_SUFFIX, {
         name: array if isinstance(array, np.ndarray) else array.asnumpy() for name, array in arrays.items()})
@@ -54,12 +54,12 @@ def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: Mapping[str, An
 
 
 def count_outputs(node: dict[str, Any]) -> int:
-    """Count the outputs of a node in parsed JSON by loading a graph of this node alone.
+    """Count the outputs of a node in parsed JSON by loading a graph with only this node.
 
     Raises
     ------
     ValueError
-        For a node that MXNet does not load.
+        For a node that MXNet cannot load.
     """
     inputs = [[index, 0, 0] for index in range(len(node['inputs']))]
     variables = [{'op': 'null', 'name': str(index), 'inputs': []} for index, *_ in inputs]
@@ -81,7 +81,7 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
     symbol : mxnet.Symbol
         A symbol with the input ``data``.
     arrays : {name: NDArray}
-        The values of its other variables, perhaps among more; names may begin with ``arg:`` or ``aux:``.
+        The values of its other variables; others are ignored. Names can begin with ``arg:`` or ``aux:``.
     ctx : Context, optional
     """
     with warnings.catch_warnings():
@@ -92,7 +92,7 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
 
 
 def check_takes_images(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
-    """Raise OpenatacError unless the network takes such images and its feature maps fit into memory.
+    """Raise OpenatacError unless the network accepts such images and its feature maps fit into memory.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def check_takes_images(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape
 
 
 def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
-    """Check as `check_takes_images` does, but raise ValueError with the reason alone."""
+    """Check as `check_takes_images` does, but raise ValueError with only the reason."""
     known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)
     try:
@@ -122,16 +122,16 @@ def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape
     for node in graph.nodes():
         for shape in node.shapes:
             if math.prod(shape) > MAX_TENSOR:
-                raise ValueError(f'{node.name} has the shape {shape}, and the limit is {MAX_TENSOR} '
+                raise ValueError(f'{node.name} has the shape {shape}, but the limit is {MAX_TENSOR} '
                                  'elements')
 
 
 def _check_reshaped(nodes: list[Node], known: dict[str, Shape]) -> None:
     """Raise ValueError if an operator reshapes a size of 0 or changes the number of elements.
 
-    MXNet would divide by the former, and write beyond the end of its memory with the latter. Inferring all
-    shapes at once would divide as well. So the shapes are inferred level by level: first those of the inputs
-    of operators that read no other such operator, then of those that follow them, and so on.
+    MXNet would divide by the zero, or write beyond the end of its memory. Inferring all shapes at once would
+    divide too. So the shapes are inferred level by level: first for reshaping operators that depend on no
+    other such operator, then for the operators that depend on these, and so on.
     """
     behind: dict[Node, int] = {}
     levels: dict[int, list[Node]] = {}
@@ -160,7 +160,7 @@ def _check_level(level: list[Node], known: dict[str, Shape]) -> None:
 
 
 def _infer_partly(outputs: list[Output], known: dict[str, Shape]) -> list[Shape]:
-    """Infer the shape of each of the outputs; () where MXNet cannot infer it."""
+    """Infer the shape of each output; () where MXNet cannot."""
     symbol = Graph(outputs).symbol()
     arguments = set(symbol.list_arguments())
     return symbol.infer_shape_partial(**{name: known[name] for name in arguments & known.keys()})[1]

@@ -1,6 +1,6 @@
-"""Traces a Gluon network: runs it on a symbol instead of images, and records the inputs of its blocks.
+"""Trace a Gluon network: run it on a symbol instead of images, and record the inputs of its blocks.
 
-Tracing computes nothing, so no weight, running statistic or random number changes.
+Tracing computes nothing, so weights, running statistics and random numbers do not change.
 """
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from openatac.errors import last_line
 from openatac.graph.activations import is_activation_or_gate
 from openatac.graph.nodes import INPUT
 
-OWNER = '__owner__'  # the attribute of a symbol's nodes that names the block that created them
+OWNER = '__owner__'  # the attribute that names the block which created a node
 
 Calls = dict[Block, list[mx.sym.Symbol]]  # {block: the input of each of its calls}
 
 
 class NestedBlock(NamedTuple):
-    """A block in a network: its structural name, its last part, its parents from outside in."""
+    """A block in a network: its structural name, that name's last part, and its parents, outermost first."""
 
     name: str
     key: str
@@ -31,7 +31,7 @@ class NestedBlock(NamedTuple):
 
 def nested_blocks(block: Block, name: str = '', key: str = '', parents: tuple[Block, ...] = ()
                   ) -> Iterator[NestedBlock]:
-    """Yield a block and all blocks in it, except those inside activations and gates."""
+    """Yield a block and all blocks in it, except the parts of activations and gates."""
     yield NestedBlock(name, key, block, parents)
     if not is_activation_or_gate(block):
         for key, child in block._children.items():
@@ -66,7 +66,7 @@ def trace_calls(net: HybridBlock) -> tuple[Calls, list[mx.sym.Symbol]]:
 
 @contextlib.contextmanager
 def _variables_kept(net: HybridBlock) -> Iterator[None]:
-    """Restore the parameters' symbols at the end: new ones have the attribute, and the current precision."""
+    """Restore the parameters' symbols at the end: new ones have `OWNER`, and the current precision."""
     variables = {parameter: parameter._var for parameter in net.collect_params().values()}
     try:
         yield
@@ -77,7 +77,7 @@ def _variables_kept(net: HybridBlock) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _recording(names: dict[Block, str], calls: Calls) -> Iterator[None]:
-    """Add the inputs of each call to ``calls``, and the caller's name to each node that it creates."""
+    """Add the inputs of each call to ``calls``, and the block's name to each node it creates."""
     scopes: list[mx.AttrScope] = []
 
     def enter(block: Block, inputs: Any) -> None:

@@ -1,1 +1,1 @@
-"""The host networks in Gluon: built by name, their weights, and what fine-tuning changes in them."""
+"""The host networks in Gluon: construction by name, weights and fine-tuning."""

@@ -1,8 +1,8 @@
 """The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.zoo.units.ACTIVATIONS`.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
-https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper leaves
-one thing open: here, if a block changes the channels, its shortcut is a 1x1 convolution of its raw input.
+https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper does not
+specify the shortcut of a block that changes the channels; here it is a 1x1 convolution of the raw input.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
     drop_rate : float, default 0
         Dropout before the second convolution.
     attention : callable, optional
-        ``attention(channels)`` builds what ends the main path, before the addition.
+        ``attention(channels)`` builds the end of the main path, before the addition.
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory,
@@ -84,20 +84,20 @@ class ResNet20V2ATAC(HybridBlock):
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four slots get ``act_type`` (see `openatac.zoo.host_arguments`) and what the
-        others get.
+        Which of the four slots get ``act_type`` (see `openatac.zoo.host_arguments`), and the activation in
+        the others.
     skernel, dilation, asBackbone
-        Part of the published signature, without effect there or here.
+        Part of the published signature; no effect there or here.
     norm_layer, norm_kwargs
-        ``norm_layer(**norm_kwargs)`` builds each normalisation of the host; the one of the image also gets
-        ``scale=False, center=False``. ChaATAC always has its own BatchNorm.
+        ``norm_layer(**norm_kwargs)`` builds each normalisation of the host; the first, on the image, also
+        gets ``scale=False, center=False``. ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution, as in GluonCV's wide ResNets.
     attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block, as SE does in Hu et
-        al., 2018.
+        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path, like SE
+        in Hu et al., 2018.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
 
     Raises
     ------

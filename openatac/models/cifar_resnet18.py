@@ -36,7 +36,7 @@ class CIFARBasicBlockV1(HybridBlock):
     drop_rate : float, default 0
         Dropout before the second convolution.
     attention : callable, optional
-        ``attention(channels)`` builds what ends the main path, before the addition.
+        ``attention(channels)`` builds the end of the main path, before the addition.
     """
 
     def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory, norm: Factory,
@@ -76,7 +76,7 @@ class CIFARResNet18(HybridBlock):
     layers : four ints, default (2, 2, 2, 2)
         Blocks per stage.
     channels : four ints, default (64, 128, 256, 512)
-        Channels of the stages; the stem has those of the first.
+        Channels of the stages; the stem has as many as the first.
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
@@ -84,16 +84,16 @@ class CIFARResNet18(HybridBlock):
     r, useReLU, useGlobal
         Settings of ChaATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`) and what the others
-        get; the stem has the first stage's.
+        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`), and the activation in
+        the others; the stem has the first stage's.
     norm_layer, norm_kwargs
         The normalisation of the host; ChaATAC always has its own BatchNorm.
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block.
+        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fine-tuning of Gluon networks: frozen parameters, and a learning rate of its own for the last layer."""
+"""Fine-tuning of Gluon networks: frozen parameters, and a separate learning rate for the last layer."""
 from __future__ import annotations
 
 from collections.abc import Collection
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 def freeze(net: gluon.Block, patterns: str) -> None:
-    """Exclude parameters of ``net``, not yet run, from training.
+    """Exclude parameters of ``net``, which must not have run yet, from training.
 
-    A BatchNorm that is frozen whole normalises by its running statistics in training too, and keeps them.
+    A completely frozen BatchNorm normalises by its running statistics in training too, and does not update
+    them.
 
     Parameters
     ----------
@@ -24,9 +25,9 @@ def freeze(net: gluon.Block, patterns: str) -> None:
     Raises
     ------
     ValueError
-        If a pattern matches no name, with the nearest ones, if nothing is left to train, or if a bias would
-        be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU. (PyTorch's
-        ``freeze`` has only the first two.)
+        If a pattern matches no name (the message lists the nearest ones), if nothing is left to train, or if
+        a bias would be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU.
+        (PyTorch's ``freeze`` raises only the first two.)
     """
     parameters = net._collect_params_with_prefix()
     trained = [name for name, parameter in parameters.items() if parameter.grad_req != 'null']
@@ -42,7 +43,7 @@ def _check_biases(names: Collection[str], frozen: Collection[str], patterns: str
     for name in frozen:
         bias = name.removesuffix('weight') + 'bias'
         if name.endswith('weight') and bias in names and bias not in frozen:
-            raise ValueError(f'{patterns!r} freezes {name} and not {bias}, which MXNet cannot train alone; '
+            raise ValueError(f'{patterns!r} freezes {name} but not {bias}, which MXNet cannot train alone; '
                              'freeze both or neither')
 
 
@@ -69,7 +70,7 @@ def scale_head_rate(net: gluon.Block, head: str, factor: float) -> None:
 
 
 def keeps_statistics(net: gluon.Block) -> bool:
-    """Return whether ``net`` has BatchNorms, and all of them keep their running statistics in training."""
+    """Return whether ``net`` has BatchNorms and none of them updates its running statistics in training."""
     from mxnet import gluon
     blocks: list[gluon.Block] = []
     net.apply(blocks.append)

@@ -15,7 +15,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
               **kwargs: Any) -> HybridBlock:
     """Build the network called ``name``, not yet initialised unless ``pretrained``.
 
-    With ``classes=5, pretrained=FILE`` it is a start for fine-tuning: see `load_pretrained`.
+    With ``classes=5, pretrained=FILE`` it is ready for fine-tuning: see `load_pretrained`.
 
     Parameters
     ----------
@@ -41,9 +41,10 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest ones, for bad arguments, or if there are no trained weights.
+        For an unknown name (the message lists the nearest ones), for bad arguments, or if there are no
+        trained weights.
     ParameterFileError
-        For a file that is damaged or of another network.
+        For a file that is damaged or from another network.
     """
     host, settings = find_model(name)
     weights = asked_weights(name, pretrained)

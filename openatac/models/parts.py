@@ -1,4 +1,4 @@
-"""Parts shared by hosts: the attention that ends a block, CIFAR stages."""
+"""Parts shared by hosts: the attention at the end of a block, and CIFAR stages."""
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +11,7 @@ from openatac.zoo.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:
-    """Return the factory of the attention block of that name; None for no name."""
+    """Return the factory of the attention block called ``name``; None for no name."""
     return None if name is None else bind(ATTENTIONS.find(name).gluon, reduction=reduction)
 
 
@@ -24,7 +24,7 @@ def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: 
     block : type
         The class of the blocks.
     index, blocks : int
-        The stage's number, from 0, and how many blocks it has.
+        The stage's number, from 0, and its number of blocks.
     in_channels, channels : int
         Channels of the stage's input and of its output.
     **arguments

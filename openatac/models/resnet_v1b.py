@@ -39,9 +39,9 @@ class BottleneckV1bATAC(HybridBlock):
     last_gamma : bool, default False
         Start the scale of the last normalisation at zero.
     attention : callable, optional
-        ``attention(channels)`` builds what ends the main path, before the addition.
+        ``attention(channels)`` builds the end of the main path, before the addition.
     spatial : callable, optional
-        ``spatial(channels, strides=, dilation=)`` builds a replacement of the 3x3 convolution.
+        ``spatial(channels, strides=, dilation=)`` builds a replacement for the 3x3 convolution.
     """
 
     def __init__(self, planes: int, activation: Factory, norm: Factory, strides: int = 1, dilation: int = 1,
@@ -89,7 +89,7 @@ class ResNet50_v1bATAC(HybridBlock):
     classes : int, default 1000
         Number of classes.
     dilated : bool
-        Stages 3 and 4 keep stride 1, with dilation 2 and 4: output stride 8.
+        Give stages 3 and 4 stride 1 and dilation 2 and 4, for an output stride of 8.
     norm_layer, norm_kwargs, use_global_stats
         The normalisation of the host, its arguments, and whether it uses the running statistics
         in training too. ChaATAC always has its own BatchNorm.
@@ -105,10 +105,10 @@ class ResNet50_v1bATAC(HybridBlock):
     name_prefix : str
         Prefix of the parameters' names.
     attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in
-        Hu et al., 2018.
+        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each bottleneck's main path,
+        like SE in Hu et al., 2018.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
     self_attention : str, optional
         A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
         are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images

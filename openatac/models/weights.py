@@ -1,4 +1,4 @@
-"""A network's parameters: drawn from a seed, read from files strictly or as a start, and written whole."""
+"""Initialise a network's parameters, load them from files strictly or for fine-tuning, and save them."""
 from __future__ import annotations
 
 import logging
@@ -27,12 +27,12 @@ Contexts = Union[mx.Context, Sequence[mx.Context]]
 
 
 def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
-    """Write named arrays to ``path``, whole or not at all; OSError if that fails."""
+    """Write named arrays to ``path`` atomically; raise OSError if that fails."""
     write_params(fspath(path), {name: array.asnumpy() for name, array in arrays.items()})
 
 
 def read_arrays(path: Path) -> dict[str, mx.nd.NDArray]:
-    """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
+    """Read the named arrays in the file ``path``; raise ParameterFileError if it is missing or damaged."""
     return {name: mx.nd.array(array, mx.cpu(), array.dtype)
             for name, array in read_params(fspath(path)).items()}
 
@@ -50,7 +50,7 @@ def initialize_parameters(net: mx.gluon.Block, seed: int, contexts: Contexts,
 
 
 def draw_deferred_values(net: mx.gluon.Block, image_shape: tuple[int, int, int]) -> None:
-    """Have a network on the CPU draw the initial values whose shapes follow from its images."""
+    """Draw the initial values whose shapes depend on the images, for a network on the CPU."""
     net(mx.nd.zeros((1, *image_shape)))
 
 
@@ -75,7 +75,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     path : str
         A parameter file of any kind that `openatac.zoo.weights.files` reads.
     ctx : mxnet.Context or list of mxnet.Context, optional
-        Where to put them; by default where they are, or the CPU.
+        The devices to load them to; by default their current devices, or the CPU.
 
     Raises
     ------
@@ -89,10 +89,10 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
 
 
 def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts | None = None) -> None:
-    """Set the parameters of ``net`` from a file whose network may have another number of classes.
+    """Set the parameters of ``net`` from a file, possibly of a network with another number of classes.
 
-    Then the last dense layer keeps its values, or gets initial ones if it has none. One line of the log says
-    what was loaded. The arguments and errors are those of `load_parameters`.
+    In that case the last dense layer keeps its values, or gets initial ones. A log line reports what was
+    loaded. For the arguments and errors, see `load_parameters`.
     """
     path, head = pretrained
     parameters = net._collect_params_with_prefix()
@@ -115,7 +115,7 @@ def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
 
 def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], path: Path
           ) -> dict[str, np.ndarray]:
-    """Read the arrays of the network's parameters; ParameterFileError if the file has others."""
+    """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
     arrays = find_weights(gluon_names(net), fspath(path))
     check_names(path, arrays, _shapes(parameters))
     return arrays

@@ -1,1 +1,1 @@
-"""The ATAC unit, and the activations and attention blocks that it is compared with, in Gluon."""
+"""The ATAC unit, and the activations and attention blocks it is compared with, in Gluon."""

@@ -1,4 +1,4 @@
-"""The activations that are not in a file of their own.
+"""The activations that do not have a separate file.
 
 Each maps (B, C, H, W) to the same shape. `openatac.zoo.units.ACTIVATIONS` lists them all by name, and
 `register_activation` adds one from outside the package.
@@ -16,14 +16,14 @@ from openatac.limits import check_number
 
 
 class PReLU(nn.PReLU):
-    """max(0, x) - alpha * max(0, -x) with one learned slope alpha, 0.25 at first.
+    """max(0, x) - alpha * max(0, -x) with one learned slope alpha, initially 0.25.
 
     He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, https://arxiv.org/abs/1502.01852,
     equation 1.
 
     Between layers of a hybridized network, MXNet 1.9.1 computes Gluon's own PReLU in place, and then takes
     the gradient of alpha from the output instead of the input: it is too small by the factor alpha. Written
-    as two ReLUs, the unit gets the right one, with the same parameter and values.
+    as two ReLUs, the unit gets the correct gradient, with the same parameter and values.
     """
 
     def hybrid_forward(self, F, x, alpha):

@@ -1,10 +1,10 @@
-"""The attention blocks that ATAC is compared with.
+"""The attention blocks compared with ATAC.
 
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
 the papers of SE, GE, ECA and CBAM. `openatac.zoo.units.ATTENTIONS` lists them by name, and
 `register_attention` adds one from outside the package.
 
-- Squeeze-and-excitation, gather-excite: each in its own file
+- Squeeze-and-excitation, gather-excite: in separate files
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
 - CBAM: Woo, Park, Lee, Kweon, ECCV 2018, https://arxiv.org/abs/1807.06521
 - LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
@@ -72,7 +72,7 @@ class CBAM(HybridBlock):
     Raises
     ------
     ValueError
-        If ``reduction`` leaves no bottleneck, or the kernel has no middle.
+        If ``reduction`` leaves no bottleneck, or the kernel is not odd.
     """
 
     def __init__(self, channels: int, reduction: float = 16, kernel: int = 7, **kwargs: Any) -> None:
@@ -86,8 +86,8 @@ class CBAM(HybridBlock):
     def hybrid_forward(self, F, x):
         largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
         x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
-        # On CPUs MXNet 1.9.1 averages faster over a last axis. F.max would give each of several equal values
-        # a gradient; this gives one to a single value.
+        # On CPUs MXNet 1.9.1 averages faster over the last axis. F.max would give a gradient to each of
+        # several equal maxima; this gives it to only one of them.
         mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
         largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
         return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
@@ -96,7 +96,7 @@ class CBAM(HybridBlock):
 class LocalSEBlock(ChaATAC):
     """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in place of SE.
 
-    Arguments, shapes and errors are those of `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
     weights.
     """
 
@@ -108,7 +108,7 @@ class LocalSEBlock(ChaATAC):
 class NINBlock(HybridBlock):
     """The layers of `LocalSEBlock` as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
 
-    Arguments, shapes and errors are those of `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
     weights.
     """
 

@@ -6,8 +6,8 @@ https://arxiv.org/abs/1904.09925, equations 1 to 5 and section 3.3:
     AAConv(x) = concat(conv(x), W_O . [O_1, ..., O_heads])
     O = softmax((Q K' + S_rows + S_columns) / sqrt(d)) V     S_rows[i, j] = q_i . r_(row of j - row of i)
 
-The paper leaves two things open. Here, the average pooling that downsamples also takes the stride, and no 1x1
-convolution has a bias.
+The paper leaves two details open. Here, the average pooling that downsamples also applies the stride, and the
+1x1 convolutions have no biases.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from openatac.zoo.unit_arguments import attention_widths
 class AttentionAugmentedConv2D(HybridBlock):
     """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
 
-    Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The number of distance embeddings
-    follows from the first image, and all images must have its size (MXNetError otherwise).
+    Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The first image determines the
+    number of distance embeddings, and all images must have its size (MXNetError otherwise).
 
     It has k^2 C (C_out - d_v) + C (2 d_k + d_v) + d_v^2 + (2 h + 2 w - 2) d_k / heads weights, where d_k is
     heads * max(key_depth, kappa C_out / heads) and d_v is heads * (upsilon C_out / heads), both quotients
@@ -44,16 +44,16 @@ class AttentionAugmentedConv2D(HybridBlock):
     key_depth : int, default 20
         The minimum depth of a head's keys.
     downsample : bool, default False
-        Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation: the
-        paper's way to save memory, which grows with the square of the pixels.
+        Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation. The paper
+        does this to save memory, which grows with the square of the number of pixels.
     in_channels : int, default 0
         C; 0 takes it from the first input.
 
     Raises
     ------
     ValueError
-        If the kernel has no middle, the stride is not 1 or 2, heads or key depth are below 1, or the shares
-        are out of range or leave the convolution no channels.
+        If the kernel is not odd, the stride is not 1 or 2, heads or key depth are below 1, or the shares are
+        out of range or leave the convolution no channels.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, strides: int = 1, dilation: int = 1,
@@ -100,8 +100,8 @@ class AttentionAugmentedConv2D(HybridBlock):
 class _RelativeLogits(HybridBlock):
     """q_i . r_(row - row of i) for each pixel i and row: queries (N, d, h, w) to (N, h, w, h).
 
-    The first queries determine h. The 2 h - 1 embeddings are stored as Python indexes them: r_0, r_1, ...
-    from the front and r_-1, r_-2, ... from the end.
+    The first queries determine h. The 2 h - 1 embeddings are stored in the order of Python's indices: r_0,
+    r_1, ... from the front and r_-1, r_-2, ... from the end.
     """
 
     def __init__(self, depth: int, **kwargs: Any) -> None:

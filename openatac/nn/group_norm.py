@@ -1,7 +1,8 @@
 """Group normalisation.
 
 Wu, He, "Group Normalization", ECCV 2018, https://arxiv.org/abs/1803.08494, equations 1 to 6, with one scale
-and shift per channel as in GluonCV's GroupNorm, which cannot be hybridized. (Gluon's own has one per group.)
+and shift per channel as in GluonCV's GroupNorm, which cannot be hybridized. (Gluon's GroupNorm has one per
+group.)
 """
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from openatac.zoo.unit_arguments import check_groups
 class GroupNorm(HybridBlock):
     """Normalises each image over groups of its channels; (B, C, H, W) to the same shape.
 
-    Its parameters ``gamma`` and ``beta`` are (C,). Like BatchNorm, it keeps float32 parameters and sums in a
+    The parameters ``gamma`` and ``beta`` are (C,). Like BatchNorm, it uses float32 parameters and sums in a
     float16 network.
 
     Parameters
@@ -46,14 +47,14 @@ class GroupNorm(HybridBlock):
             self.beta = self.params.get('beta', shape=(in_channels,), init=beta_initializer)
 
     def cast(self, dtype: Any) -> None:
-        """Compute in another precision; parameters stay in float32 if that is float16."""
+        """Compute in another precision; for float16, the parameters stay in float32."""
         self._dtype = dtype
         super().cast('float32' if np.dtype(dtype).name == 'float16' else dtype)
 
     def hybrid_forward(self, F, x, gamma, beta):
         if np.dtype(self._dtype).name != 'float16':
             return self._normalised(F, x, gamma, beta)
-        # The sum over a group would overflow in float16.
+        # Sums over a group would overflow in float16.
         return F.cast(self._normalised(F, F.cast(x, 'float32'), gamma, beta), 'float16')
 
     def _normalised(self, F, x, gamma, beta):

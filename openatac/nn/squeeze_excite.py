@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation, and the parts that other channel attention shares with it.
+"""Squeeze-and-excitation, and the parts it shares with other channel attention.
 
 Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, https://arxiv.org/abs/1709.01507
 """
@@ -23,7 +23,7 @@ def scale_channels(F, x, gate):
 
 
 def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.HybridSequential:
-    """Build W2 . relu(W1 . x) of each image, (B, C) or (B, C, 1, 1), or of each pixel, (B, C, H, W)."""
+    """Build W2 . relu(W1 . x) for each image, (B, C) or (B, C, 1, 1), or for each pixel, (B, C, H, W)."""
     inner = bottleneck(channels, reduction, 'reduction')
     layers = nn.HybridSequential(prefix='excite_')
     with layers.name_scope():

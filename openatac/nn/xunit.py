@@ -5,9 +5,9 @@ Image Restoration", CVPR 2018, https://arxiv.org/abs/1711.06445, section 3 and i
 
     xUnit(x) = x * exp(-d^2),    d = BN(9x9 depthwise convolution of relu(BN(x)))
 
-Order and kernel size are those of the authors' first published code too (their later code replaces the
-Gaussian by a sigmoid). Deviates from it in one respect: the convolution has no bias, which the BatchNorm
-after it would cancel.
+Order and kernel size also match the authors' first published code (their later code replaces the Gaussian
+with a sigmoid). Deviates from it in one respect: the convolution has no bias, which the BatchNorm after it
+would cancel.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from openatac.limits import check_odd
 
 
 class XUnit(HybridBlock):
-    """Gates every pixel of every channel by a factor from 0 to 1, computed from that channel's k x k window.
+    """Gates every pixel of every channel with a factor from 0 to 1, computed from its channel's k x k window.
 
     Maps (B, C, H, W) to the same shape and has k^2 C weights, 2 C gammas and 2 C betas.
 
@@ -34,7 +34,7 @@ class XUnit(HybridBlock):
     Raises
     ------
     ValueError
-        If the kernel has no middle.
+        If the kernel is not odd.
     """
 
     def __init__(self, channels: int, kernel: int = 9, **kwargs: Any) -> None:

@@ -1,10 +1,10 @@
-"""ATAC in PyTorch: the unit, its relatives and the networks as plain modules, without MXNet.
+"""ATAC in PyTorch: the unit, related units and the networks as plain modules, without MXNet.
 
     from openatac.pytorch import ATAC, get_model
     unit = ATAC(64)                                              # in place of nn.ReLU() on 64 channels
     net = get_model('cifar_resnet20_v2_atac', classes=100)
 
-Modules have the names, arguments and ``state_dict()`` keys of their twins in Gluon, and compute the same.
+Modules have the names, arguments and ``state_dict()`` keys of their Gluon twins, and the same outputs.
 """
 from openatac.runtime.libraries import require_torch
 

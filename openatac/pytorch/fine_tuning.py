@@ -10,8 +10,8 @@ from openatac.zoo.frozen import frozen_head, frozen_norms, select_frozen
 def freeze(net: nn.Module, patterns: str) -> None:
     """Exclude parameters of ``net`` from training: they become buffers.
 
-    A BatchNorm that is frozen whole normalises by its running statistics in training too, and keeps them. The
-    arguments and errors are those of `openatac.models.fine_tuning.freeze`.
+    A completely frozen BatchNorm normalises by its running statistics in training too, and does not update
+    them. For the arguments and errors, see `openatac.models.fine_tuning.freeze`.
     """
     trained = dict(net.named_parameters())
     frozen = select_frozen(net.state_dict(), trained, patterns)
@@ -28,9 +28,9 @@ def freeze(net: nn.Module, patterns: str) -> None:
 
 
 def scale_head_rate(net: nn.Module, head: str, factor: float) -> None:
-    """Note in ``net.meta['lr_mult']``, as `to_torch` does, that one linear layer has a rate of its own.
+    """Store the learning-rate factor of one linear layer in ``net.meta['lr_mult']``, as `to_torch` does.
 
-    The arguments and errors are those of `openatac.models.fine_tuning.scale_head_rate`.
+    For the arguments and errors, see `openatac.models.fine_tuning.scale_head_rate`.
     """
     rates = {name: factor for name, _ in net.named_parameters() if name.startswith(head + '.')}
     if not rates:

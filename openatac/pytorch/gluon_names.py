@@ -1,7 +1,7 @@
 """Gluon's own names of parameters, such as ``resnet20v2atac0_stage1_conv0_weight``, without MXNet.
 
 Exports and ``net.collect_params().save`` use them. Gluon numbers the blocks of each kind within a scope, and
-a block opens a scope unless its twin here is listed as one that does not.
+a block opens a scope unless its twin is listed in ``_WITHOUT_SCOPE``.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from openatac.pytorch.models.parts import Stage
 
-# Kinds whose names differ from the class here in more than letter case.
+# Kinds whose names differ from the class names here by more than letter case.
 _KINDS = {'ATAC': 'chaatac', 'Conv1d': 'conv', 'Conv2d': 'conv', 'Linear': 'dense',
           'GlobalDepthwise': '_globaldepthwise', 'RelativeLogits': '_relativelogits'}
 _WITHOUT_SCOPE = {'CIFARBasicBlockV2ATAC', 'BottleneckV1bATAC', 'ResNet50_v1bATAC'}
@@ -30,7 +30,7 @@ def gluon_names(net: nn.Module) -> dict[str, str]:
 
 
 def _names(module: nn.Module, path: str, scope: str, counts: Counter[str]) -> Iterator[tuple[str, str]]:
-    """Yield the names in a module called ``path``; ``counts`` are of the blocks so far, by scope and kind."""
+    """Yield the names in a module called ``path``; ``counts`` has the blocks so far by scope and kind."""
     for name in [*module._parameters, *module._buffers]:
         if getattr(module, name) is not None:
             yield path + name, scope + name

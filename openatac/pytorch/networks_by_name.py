@@ -14,8 +14,9 @@ from openatac.zoo.weights.pretrained import asked_weights
 def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
     """Build the network called ``name``, with the initial values of the published training.
 
-    They follow ``torch.manual_seed``; MXNet draws other numbers from the same distributions. With
-    ``classes=5, pretrained=FILE`` it is a start for fine-tuning: the last layer keeps its initial values.
+    The values follow ``torch.manual_seed``; MXNet draws other numbers from the same distributions. With
+    ``classes=5, pretrained=FILE`` the network is ready for fine-tuning: its last layer keeps its initial
+    values.
 
     Parameters
     ----------
@@ -39,9 +40,10 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
     Raises
     ------
     ValueError
-        For an unknown name, with the nearest ones, for bad arguments, or if there are no trained weights.
+        For an unknown name (the message lists the nearest ones), for bad arguments, or if there are no
+        trained weights.
     ParameterFileError
-        For a file that is damaged or of another network.
+        For a file that is damaged or from another network.
     """
     host, named = find_model(name)
     weights = asked_weights(name, pretrained)

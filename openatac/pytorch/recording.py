@@ -1,4 +1,4 @@
-"""Records which module calls which activation on what, in a forward pass of one made-up image."""
+"""Record which module calls which activation on which input, in a forward pass of one random image."""
 from __future__ import annotations
 
 import functools
@@ -16,7 +16,7 @@ from openatac.zoo.units import ACTIVATIONS
 
 ACTIVATION_CLASSES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
                       nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus)
-# Of timm and others, which have some of PyTorch's names too.
+# From timm and others, some under the same names as PyTorch's.
 FOREIGN_CLASSES = ('GELU', 'PReLU', 'Mish', 'Swish', 'HardSwish', 'HardMish', 'QuickGELU', 'GELUTanh')
 GATE_CLASSES = ('HardSigmoid',)  # timm's, which calls relu6
 FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'selu', 'gelu', 'silu', 'mish',
@@ -24,19 +24,19 @@ FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'se
 
 
 class Call(NamedTuple):
-    """A call of an activation: the module, and its input's channels; None if that is no feature map."""
+    """A call of an activation: the module, and its input's channels, or None if it is not a feature map."""
 
     activation: nn.Module
     channels: int | None
 
 
 class Recording(TorchFunctionMode):
-    """What happens in the forward passes within its context.
+    """Records the forward passes within its context.
 
     Attributes
     ----------
     forwards : dict
-        {module: [calls in its first forward, ...]} of activations, by the module whose forward calls them.
+        {module: [activation calls in its first forward, ...]}, by the calling module.
     functions : dict
         {module: names of the functional activations that its forward calls on feature maps}.
     called : set
@@ -49,10 +49,10 @@ class Recording(TorchFunctionMode):
         self.functions: dict[nn.Module, list[str]] = defaultdict(list)
         self.called: set[nn.Module] = set()
         self._running: list[nn.Module] = []
-        self._of_linear: dict[int, Tensor] = {}  # outputs (B, H, W, C), kept so that no id is used twice
+        self._of_linear: dict[int, Tensor] = {}  # outputs (B, H, W, C), kept to prevent the reuse of ids
 
     def enter(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Note that a module begins its forward: a forward pre-hook."""
+        """Record the start of a module's forward, as a forward pre-hook."""
         if not self._within_activation():
             self.called.add(module)
             if self._running and is_activation(module):
@@ -62,14 +62,14 @@ class Recording(TorchFunctionMode):
         self._running.append(module)
 
     def leave(self, *_: Any) -> None:
-        """Note that the last module ends its forward: a forward hook."""
+        """Record the end of the current module's forward, as a forward hook."""
         self._running.pop()
 
     def _within_activation(self) -> bool:
         return any(is_activation(module) or type(module).__name__ in GATE_CLASSES for module in self._running)
 
     def _channels(self, inputs: tuple[Any, ...]) -> int | None:
-        """Return the channels if the first input is a feature map of more than one pixel."""
+        """Return the channels if the first input is a feature map of more than one pixel, else None."""
         x = inputs[0] if inputs else None
         if not isinstance(x, Tensor) or x.dim() != 4 or id(x) in self._of_linear:
             return None
@@ -87,7 +87,7 @@ class Recording(TorchFunctionMode):
 
 
 def record(net: nn.Module, image_shape: Sequence[int]) -> Recording:
-    """Record the forward pass of one random image, in evaluation mode; the network stays as it was.
+    """Record the forward pass of one random image, in evaluation mode, without changing the network.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def record(net: nn.Module, image_shape: Sequence[int]) -> Recording:
     try:
         with torch.no_grad(), recording:
             net.eval()(_image(net, image_shape))
-    except Exception as error:  # of any kind, in code that is not ours
+    except Exception as error:  # of any kind, from the user's code
         raise ValueError(f'image_shape {tuple(image_shape)!r} does not fit the network: '
                          f'{last_line(error)}') from None
     finally:
@@ -113,9 +113,9 @@ def record(net: nn.Module, image_shape: Sequence[int]) -> Recording:
 
 
 def _image(net: nn.Module, shape: Sequence[int]) -> Tensor:
-    """Make an image, where the network is and in its precision."""
+    """Make an image on the network's device and in its precision."""
     floats = (tensor for tensor in net.state_dict().values() if tensor.is_floating_point())
-    generator = torch.Generator().manual_seed(0)  # leaves the state of the global one alone
+    generator = torch.Generator().manual_seed(0)  # does not change the state of the global one
     return torch.randn(1, *shape, generator=generator).to(next(floats, torch.zeros(1)))
 
 

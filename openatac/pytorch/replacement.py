@@ -1,4 +1,4 @@
-"""Swaps the activations of an existing PyTorch network."""
+"""Swap the activations of an existing PyTorch network."""
 from __future__ import annotations
 
 import contextlib
@@ -17,25 +17,25 @@ Place = tuple[nn.Module, str]  # a parent and the key of one of its children
 
 
 class Slot(NamedTuple):
-    """Where a unit can go: to a place, for one of the ``calls`` that ``caller`` makes in its forward."""
+    """A slot for a unit: a place, and one of the ``calls`` that ``caller`` makes there in its forward."""
 
     place: Place
     caller: nn.Module
     position: int
     calls: int
     name: str
-    channels: frozenset[int]  # of the feature maps that it receives
+    channels: frozenset[int]  # of its input feature maps
 
 
 class PerCall(nn.ModuleList):
-    """One activation for each call in the caller's forward, where there was one for all of them."""
+    """One activation for each call in the caller's forward, in place of one shared by all calls."""
 
     def __init__(self, activations: Sequence[nn.Module]) -> None:
         super().__init__(activations)
         self.calls = 0
 
     def restart(self, caller: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Begin with the first activation again, as the caller begins its forward: its hook."""
+        """Return to the first activation when the caller begins its forward, as a forward pre-hook."""
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,9 +49,9 @@ class PerCall(nn.ModuleList):
 
 def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, image_shape: Sequence[int],
             init: Callable[[nn.Module], Any] | None) -> list[str]:
-    """Swap activations for those that ``make(channels)`` builds, in place; return their names.
+    """Swap activations for units built by ``make(channels)``, in place; return their names.
 
-    The other parameters and the errors are those of `openatac.replacement.replace_activations`.
+    For the other parameters and the errors, see `openatac.replacement.replace_activations`.
     """
     recording = record(net, image_shape)
     names = {module: name for name, module in net.named_modules()}
@@ -72,7 +72,7 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
     return [slot.name for slot in chosen]
 
 
-# ------------------------------------------------------------------------- what can be swapped
+# --------------------------------------------------------------------- swappable activations
 
 def _name(place: Place, names: dict[nn.Module, str], *parts: str) -> str:
     """Return the structural name of a place, followed by the parts."""
@@ -87,7 +87,7 @@ def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterato
 
 
 def _called_by_several(slots: Sequence[Slot], names: dict[nn.Module, str]) -> dict[Place, tuple[str, str]]:
-    """Return {place: (name, description for an error)} of each activation that several modules call."""
+    """Return {place: (name, description for an error)} for each activation that several modules call."""
     callers: dict[Place, set[nn.Module]] = defaultdict(set)
     for slot in slots:
         callers[slot.place].add(slot.caller)
@@ -109,7 +109,7 @@ def _slots(recording: Recording, names: dict[nn.Module, str]) -> Iterator[Slot]:
 
 def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
               names: dict[nn.Module, str]) -> Iterator[Slot]:
-    """Yield the slots of an activation in the forward of a module."""
+    """Yield the slots of an activation in a module's forward."""
     forwards = [[call.channels for call in forward if call.activation is activation]
                 for forward in recording.forwards[caller]]
     calls = max(map(len, forwards))
@@ -136,7 +136,7 @@ def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> No
 
 
 def _swap(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[int]) -> None:
-    """Put in all units, or none if the network does not call each of them."""
+    """Put in all units, or none if the network does not call every one of them."""
     places: dict[Place, list[Slot]] = defaultdict(list)
     for slot in units:
         places[slot.place].append(slot)

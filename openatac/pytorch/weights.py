@@ -1,4 +1,4 @@
-"""Parameter files of networks: those that Gluon's networks read and write, by the same names."""
+"""Read and write the parameter files of Gluon's networks, under the same names."""
 from __future__ import annotations
 
 import logging
@@ -28,9 +28,9 @@ log = logging.getLogger('openatac')
 
 
 def save_parameters(net: nn.Module, path: Path) -> None:
-    """Write the network's ``state_dict()`` as a .params file, which Gluon's ``load_parameters`` reads.
+    """Write the network's ``state_dict()`` as a .params file, which Gluon's ``load_parameters`` can read.
 
-    Numbers in bfloat16, which NumPy lacks, are written as float32.
+    bfloat16 numbers are written as float32, since NumPy has no bfloat16.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     Parameters
     ----------
     net : Module
-        One of `openatac.pytorch`, alone or as a part of other modules.
+        A network of `openatac.pytorch`, alone or inside other modules.
     path : str
         A parameter file of any kind that `openatac.zoo.weights.files` reads.
 
@@ -62,10 +62,10 @@ def load_parameters(net: nn.Module, path: Path) -> None:
 
 
 def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
-    """Set the parameters of ``net`` from a file whose network may have another number of classes.
+    """Set the parameters of ``net`` from a file, possibly of a network with another number of classes.
 
-    Then the last dense layer keeps its values. One line of the log says what was loaded. The errors are those
-    of `load_parameters`.
+    In that case the last dense layer keeps its values. A log line reports what was loaded. For the errors,
+    see `load_parameters`.
     """
     path, head = pretrained
     arrays, shapes = _find(net, path), _shapes(net)
@@ -77,7 +77,7 @@ def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
 
 
 def _find(net: nn.Module, path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of the network's parameters; ParameterFileError if the file has others."""
+    """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
     arrays = find_weights(gluon_names(net), fspath(path))
     check_names(path, arrays, _shapes(net))
     return arrays

@@ -1,4 +1,4 @@
-"""The physical cores that this process may use: within its affinity and its cgroup's CPU quota."""
+"""Count the physical cores that this process may use, within its affinity and its cgroup's CPU quota."""
 from __future__ import annotations
 
 import os
@@ -14,14 +14,14 @@ def physical_cores(root: Path = '/') -> int:
     Parameters
     ----------
     root : path
-        The folder that has sys/ and proc/.
+        The folder with sys/ and proc/.
     """
     cores, quota = allowed_cores(root), cgroup_quota(root)
     return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
 
 
 def allowed_cores(root: Path = '/') -> set[object]:
-    """Return an identifier for each physical core within this process's affinity, whatever its quota."""
+    """Return an identifier for each physical core within this process's affinity, ignoring its quota."""
     topology = os.path.join(root, 'sys/devices/system/cpu/cpu{}/topology/thread_siblings_list')
     return {_read(topology.format(cpu)) or cpu for cpu in allowed_processors()}
 
@@ -37,7 +37,7 @@ def has_affinity() -> bool:
 
 
 def cgroup_quota(root: Path = '/') -> float | None:
-    """Return the CPU quota in processors (cgroup v2 and v1, the tightest of all levels), or None."""
+    """Return the CPU quota in processors (cgroup v2 or v1, the tightest of all levels), or None."""
     limits = []
     for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():
         _, controllers, group = line.split(':', 2)
@@ -52,7 +52,7 @@ def cgroup_quota(root: Path = '/') -> float | None:
 
 
 def _quota_of(folder: str) -> float | None:
-    """Return the quota that one cgroup's folder sets, in processors, or None."""
+    """Return the quota in one cgroup's folder, in processors, or None."""
     both = _read(os.path.join(folder, 'cpu.max'))  # v2: 'max 100000' or '150000 100000'
     if both is None:  # v1: a quota of -1 means no limit
         files = (os.path.join(folder, f'cpu.cfs_{name}_us') for name in ('quota', 'period'))

@@ -1,4 +1,4 @@
-"""Finds the CUDA 11 libraries that MXNet's CUDA build links to, where ``openatac[cu112]`` installs them."""
+"""Find the CUDA 11 libraries for MXNet's CUDA build, where ``openatac[cu112]`` installs them."""
 from __future__ import annotations
 
 import contextlib
@@ -6,8 +6,8 @@ import ctypes
 import os
 import sys
 
-# Ordered so that each library finds what it needs: name -> its folder within its package.
-# (PyTorch's packages have libraries of CUDA 12 and 13, some under the same names.)
+# Each after the libraries it needs: name -> its folder within its package.
+# (PyTorch's packages contain libraries for CUDA 12 and 13, some under the same names.)
 CUDA_LIBRARIES = {
     'libcudart.so.11.0': 'cuda_runtime', 'libnvrtc.so.11.2': 'cuda_nvrtc', 'libnvToolsExt.so.1': 'nvtx',
     'libcublasLt.so.11': 'cublas', 'libcublas.so.11': 'cublas', 'libcufft.so.10': 'cufft',
@@ -36,7 +36,7 @@ def find_cuda_libraries() -> dict[str, str | None]:
 
 
 def load_cuda_libraries() -> None:
-    """Load the installed CUDA 11 libraries, so that MXNet's CUDA build finds them by name."""
+    """Load the installed CUDA 11 libraries, so MXNet's CUDA build finds them by name."""
     if not has_cuda_wheel():
         return
     for path in find_cuda_libraries().values():

@@ -1,4 +1,4 @@
-"""The import hook: runs our code when MXNet and GluonCV load, wherever they are installed."""
+"""The import hook, which runs our code when MXNet and GluonCV load, wherever they are installed."""
 from __future__ import annotations
 
 import contextlib
@@ -17,15 +17,15 @@ from openatac.runtime.postponed import postponing
 
 
 def install() -> None:
-    """Put the hook before Python's own finders, replacing one left from before a reload."""
+    """Put the hook before Python's own finders, replacing any hook from before a reload."""
     sys.meta_path[:] = [finder for finder in sys.meta_path
                         if getattr(finder, '__module__', None) != __name__]
-    finder: Any = _Finder()  # Python needs only find_spec, but annotations ask for more
+    finder: Any = _Finder()  # Python needs only find_spec, but the annotations require more
     sys.meta_path.insert(0, finder)
 
 
 class _Finder:
-    """Finds ``mxnet``, its submodules and ``gluoncv`` where they are, and wraps their loaders."""
+    """Finds ``mxnet``, its submodules and ``gluoncv`` with the other finders, and wraps their loaders."""
 
     def __init__(self) -> None:
         self._builtins: dict[str, Any] | None = None
@@ -36,8 +36,8 @@ class _Finder:
             return None
         spec = self._find_elsewhere(fullname, path, target)
         if spec is None and fullname == 'mxnet':
-            # None would let Python fail with its own message; raising an error here would break code that
-            # only asks whether MXNet is installed.
+            # With None, Python would fail with its own message; raising an error here would break code that
+            # only checks whether MXNet is installed.
             missing: Any = _MissingLoader()
             return importlib.machinery.ModuleSpec(fullname, missing)
         if spec is not None and fullname == 'gluoncv':
@@ -49,7 +49,7 @@ class _Finder:
 
     def _find_elsewhere(self, fullname: str, path: Sequence[str] | None,
                         target: ModuleType | None) -> importlib.machinery.ModuleSpec | None:
-        """Return what the finders after this one find."""
+        """Return the spec from the finders after this one."""
         finders: list[Any] = sys.meta_path
         for finder in finders[finders.index(self) + 1:]:
             if hasattr(finder, 'find_spec'):  # an old six's finder, for instance, lacks it
@@ -60,7 +60,7 @@ class _Finder:
 
     @contextlib.contextmanager
     def _loading_module_of_mxnet(self, module: ModuleType) -> Iterator[None]:
-        """Give the module the old NumPy; for the first one, prepare the process too."""
+        """Give the module the old NumPy; for ``mxnet`` itself, prepare the process too."""
         if self._builtins is None:
             self._builtins = builtins_with_old_numpy()
         module.__dict__['__builtins__'] = self._builtins
@@ -82,7 +82,7 @@ def _execute_within(context: Callable[[ModuleType], AbstractContextManager[None]
 
 
 def _keep_docstrings(loader: Any) -> None:
-    """Let MXNet's modules, which are built from their docstrings, keep them under ``PYTHONOPTIMIZE=2``."""
+    """Keep docstrings under ``PYTHONOPTIMIZE=2``: MXNet's modules are built from them."""
     if sys.flags.optimize > 1:
         loader.get_code = lambda name: compile(
             loader.get_data(loader.path), loader.path, 'exec', dont_inherit=True, optimize=0)
@@ -110,7 +110,7 @@ def _loading_gluoncv(gluoncv: ModuleType) -> Iterator[None]:
     process.
     """
     with contextlib.suppress(ImportError):
-        importlib.import_module('mxnet')  # which may see PyTorch
+        importlib.import_module('mxnet')  # MXNet may see PyTorch
     torch = sys.modules.pop('torch', None)
     pillow = sys.modules.get('PIL.ImageFile')
     accepts_truncated = getattr(pillow, 'LOAD_TRUNCATED_IMAGES', False)

@@ -1,11 +1,11 @@
-"""The libraries that networks run in: whether they are installed, and what to do where one is missing."""
+"""Check whether MXNet and PyTorch are installed, and advise what to do if one is missing."""
 from __future__ import annotations
 
 import importlib.util
 import platform
 import sys
 
-# The only platform on which openatac makes MXNet work; MXNet 1.9.1 has few wheels for others.
+# The only platform that openatac supports for MXNet; MXNet 1.9.1 has few wheels for others.
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
 USE_TORCH = "use PyTorch (pip install 'openatac[torch]'), and train with --engine torch"
@@ -15,46 +15,46 @@ NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 
 
 def package_of(module: str) -> str:
-    """Return the name by which pip installs a module."""
+    """Return the pip package of a module."""
     return _PACKAGES.get(module, module)
 
 
 def has_mxnet() -> bool:
-    """Return whether MXNet is installed; loads nothing."""
+    """Return whether MXNet is installed, without loading it."""
     spec = importlib.util.find_spec('mxnet')
     return spec is not None and spec.origin is not None  # the import hook finds a missing MXNet without one
 
 
 def require_mxnet() -> None:
-    """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; loads nothing."""
+    """Raise ModuleNotFoundError, with the command to run, if MXNet is not installed; do not load it."""
     if not has_mxnet():
         raise ModuleNotFoundError(mxnet_missing(), name='mxnet')
 
 
 def has_torch() -> bool:
-    """Return whether PyTorch is installed; loads nothing."""
+    """Return whether PyTorch is installed, without loading it."""
     return importlib.util.find_spec('torch') is not None
 
 
 def require_torch() -> None:
-    """Raise ModuleNotFoundError, with the command to run, if PyTorch is not installed; loads nothing."""
+    """Raise ModuleNotFoundError, with the command to run, if PyTorch is not installed; do not load it."""
     if not has_torch():
         raise ModuleNotFoundError(NO_PYTORCH, name='torch')
 
 
 def mxnet_fits() -> bool:
-    """Return whether MXNet runs on this system, processor and version of Python."""
+    """Return whether MXNet runs on this system, processor and Python version."""
     return (sys.platform == SYSTEM and platform.machine().lower() in MACHINES
             and PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1])
 
 
 def mxnet_missing() -> str:
-    """Return what to do where MXNet is not installed, for an error message."""
+    """Return an error message for a missing MXNet, with advice."""
     version = '{}.{}'.format
     if not mxnet_fits():
         here = f'{sys.platform}, {platform.machine()}, Python {version(*sys.version_info[:2])}'
         return (f'MXNet runs only on x86-64 Linux with Python {version(*PYTHONS[0])} to '
-                f'{version(*PYTHONS[1])}, and this machine is {here}: {USE_TORCH}')
+                f'{version(*PYTHONS[1])}, but this machine is {here}: {USE_TORCH}')
     # From 3.13 on, pip finds no NumPy that MXNet's metadata allows.
     more = (', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
             if sys.version_info[:2] >= (3, 13) else '')

@@ -1,4 +1,4 @@
-"""Loads MXNet: checks the environment and sets it up first, and explains failures."""
+"""Load MXNet: check and set up the environment first, and explain failures."""
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ def loading_mxnet() -> Iterator[None]:
     Raises
     ------
     UnfitEnvironment
-        If MXNet would end the process without a message: with a bad number of threads, or too little memory.
+        If MXNet would end the process without a message, for a bad number of threads or too little memory.
     ImportError
-        If its library cannot load, with what to install.
+        If its library cannot load; the message explains what to install.
     """
     threads.set_threads()
     try:
@@ -37,7 +37,7 @@ def loading_mxnet() -> Iterator[None]:
 
 
 def _explain(error: OSError) -> str:
-    """Return what to do about the system's error on loading MXNet's library."""
+    """Return a message with advice for the system's error on loading MXNet's library."""
     if not mxnet_fits():
         return f'MXNet cannot load here ({error}): {USE_TORCH}'
     named = str(error).split(':')[0]
@@ -46,7 +46,7 @@ def _explain(error: OSError) -> str:
         return (f"MXNet cannot load here ({error}): run pip install 'openatac[cpu]', which brings that "
                 f"library, or install the system's own (Debian, Ubuntu: apt install {package})")
     if not cuda_libraries.has_cuda_wheel():
-        return f'MXNet cannot load here ({error}): install the system library that it names'
+        return f'MXNet cannot load here ({error}): install the system library named there'
     missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
     if named in missing:
         remedy = f"pip install 'openatac[cu112]' brings {', '.join(missing)}"

@@ -1,4 +1,4 @@
-"""The memory that training needs: checked before MXNet loads, and kept while it runs."""
+"""Check the available memory before MXNet loads, and keep freed memory in the process while it runs."""
 from __future__ import annotations
 
 import contextlib
@@ -18,15 +18,15 @@ except ModuleNotFoundError:  # on Windows
 # Bytes for MXNet's libraries and the smallest training, and for each thread's stack and heap.
 ADDRESS_SPACE, ADDRESS_SPACE_OF_THREAD = 5 * 2 ** 29, 2 ** 27
 
-# Of glibc's malloc: from 1 GiB on it returns the heap's top, from 32 MiB on, its maximum, it maps an array.
+# For glibc's malloc: return the heap's top from 1 GiB on, and map arrays from 32 MiB on, the maximum.
 TRIM_THRESHOLD, MMAP_THRESHOLD = 2 ** 30, 2 ** 25
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory that training frees, unless the user has configured malloc.
+    """Make glibc keep the memory that training frees, unless the user has configured malloc.
 
     MXNet and PyTorch allocate and free hundreds of megabyte-sized arrays in every step. By default glibc
-    returns them to the system at thresholds that depend on the history of the process, and each step may then
+    returns them to the system at thresholds that depend on the history of the process. Each step can then
     fault in up to a hundred thousand pages again, which costs up to a third of its time.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
@@ -53,7 +53,7 @@ def memory_shortage() -> str | None:
 
 
 def memory_in_use() -> float | None:
-    """Return the memory of this process in MB, or None where the system does not say."""
+    """Return the memory of this process in MB, or None where the system does not report it."""
     try:
         with open('/proc/self/statm') as handle:
             return int(handle.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2 ** 20
@@ -62,7 +62,7 @@ def memory_in_use() -> float | None:
 
 
 def peak_memory() -> float | None:
-    """Return the most memory that this process has had, in MB, or None where the system does not say."""
+    """Return the peak memory of this process in MB, or None where the system does not report it."""
     if resource is None:
         return None
     unit = 1 if sys.platform == 'darwin' else 2 ** 10  # bytes on macOS, elsewhere kB
@@ -70,7 +70,7 @@ def peak_memory() -> float | None:
 
 
 def may_be_memory_shortage(error: BaseException) -> bool:
-    """Return whether too little memory may have caused the error, whatever its message says."""
+    """Return whether a lack of memory could have caused the error, whatever its message."""
     if isinstance(error, ImportError):  # the loader names the library that did not fit
         return not isinstance(error, (ModuleNotFoundError, UnfitEnvironment))
     return isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM

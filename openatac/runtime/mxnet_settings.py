@@ -8,18 +8,17 @@ from collections.abc import Iterator
 FUSION_BACKEND = 'MXNET_SUBGRAPH_BACKEND'
 
 DEFAULTS = {
-    # When more OpenMP threads exist than processors, libgomp's threads sleep at each of the thousands of
-    # barriers of a step instead of waiting awake (a third of the speed of 2 cores). MXNet's engine has its
-    # team of threads, and another, permanent team is created when the program's own thread copies an array of
-    # more than 200,000 numbers in parallel. Copying them all in one thread costs nothing in comparison.
+    # With more OpenMP threads than processors, libgomp's threads sleep at each of the thousands of barriers
+    # in a step instead of spinning (a third of the speed on 2 cores). MXNet's engine has one team of threads,
+    # and a second, permanent team is created when the program's own thread copies an array of more than
+    # 200,000 numbers in parallel. Copying in one thread costs nothing in comparison.
     'MXNET_CPU_PARALLEL_SIZE': str(2 ** 31 - 1),
     # Operator tuning times each elementwise operator for a few microseconds at start, and on a busy machine
     # picks at random which ones run on a single thread.
     'MXNET_USE_OPERATOR_TUNING': '0',
-    # On CPUs, MXNet's executors (of the Module API, simple_bind) fuse operators by default, and MXNet 1.9.1
-    # has a bug in that: if a convolution's output goes into a BatchNorm and also into a sum, as in a
-    # pre-activation ResNet, the sum gets the normalised one. The output of openatac.export.forms.fused is
-    # correct and not affected.
+    # On CPUs, MXNet's executors (Module API, simple_bind) fuse operators by default, with a bug in MXNet
+    # 1.9.1: if a convolution's output goes into a BatchNorm and also into a sum, as in a pre-activation
+    # ResNet, the sum gets the normalised output. openatac.export.forms.fused is not affected.
     FUSION_BACKEND: 'NONE',
     'MXNET_SUBGRAPH_VERBOSE': '0',  # otherwise MXNet prints the backend's name at each binding
 }
@@ -33,7 +32,7 @@ def set_defaults() -> None:
 
 @contextlib.contextmanager
 def fusion_backend(backend: str | None) -> Iterator[None]:
-    """Have MXNet fuse operators with ``backend`` while open: 'NONE' for no fusion, None for its own."""
+    """Set MXNet's fusion backend within the context: 'NONE' for no fusion, None for MXNet's default."""
     before = _set_fusion_backend(backend)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The GPUs that the NVIDIA driver reports."""
+"""Query the NVIDIA driver for GPUs."""
 import ctypes
 import os
 import sys
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Gpu(NamedTuple):
-    """A GPU as the NVIDIA driver reports it, with its CUDA compute capability, ``major.minor``."""
+    """A GPU reported by the NVIDIA driver, with its CUDA compute capability, ``major.minor``."""
 
     name: str
     major: int
@@ -36,6 +36,6 @@ def _query_gpu(driver: ctypes.CDLL, index: int) -> Gpu:
 
 
 def visible_gpus() -> list[str]:
-    """Return what CUDA_VISIBLE_DEVICES calls each of `nvidia_gpus`."""
+    """Return the name of each of `nvidia_gpus` in CUDA_VISIBLE_DEVICES."""
     count, names = len(nvidia_gpus()), os.environ.get('CUDA_VISIBLE_DEVICES')
     return list(map(str, range(count))) if names is None else names.split(',')[:count]

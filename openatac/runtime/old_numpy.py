@@ -1,4 +1,4 @@
-"""NumPy as MXNet 1.9.1 expects it: with the names that NumPy dropped, and numbers printed as before."""
+"""NumPy as MXNet 1.9.1 expects it: with the names that NumPy has dropped, and the old number formatting."""
 import builtins
 import types
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _RENAMED = {
     'float_': 'float64', 'unicode_': 'str_', 'alltrue': 'all', 'sometrue': 'any', 'round_': 'round',
     'product': 'prod', 'cumproduct': 'cumprod', 'trapz': 'trapezoid',
 }
-# ... and functions that it re-exports as its own (mx.np.irr) and never calls itself.
+# ... and functions that MXNet re-exports (mx.np.irr) but never calls.
 _GONE = {'in1d', 'mirr', 'msort', 'irr', 'npv', 'pmt', 'ppmt', 'ipmt', 'fv', 'pv', 'nper', 'rate'}
 
 
@@ -48,7 +48,7 @@ def _gone_function(name: str) -> Callable[..., Any]:
 
 
 def builtins_with_old_numpy() -> dict[str, Any]:
-    """Return the builtins for MXNet's modules, with which ``import numpy`` imports the old NumPy."""
+    """Return builtins for MXNet's modules that make ``import numpy`` import the old NumPy."""
     import numpy
     old_numpy = _OldNumPy(numpy)
 
@@ -61,13 +61,13 @@ def builtins_with_old_numpy() -> dict[str, Any]:
 
 # ------------------------------------------------------------------------- printed numbers
 
-# The modules in which MXNet turns the parameters of operators, variables and iterators into text.
+# The modules in which MXNet formats the parameters of operators, variables and iterators.
 PRINTING_MODULES = frozenset(
     'mxnet.' + name for name in ('_ctypes.ndarray', '_ctypes.symbol', 'symbol.symbol', 'io.io'))
 
 
 def printer() -> Callable[[object], str]:
-    """Return what `PRINTING_MODULES` must use instead of `str`.
+    """Return the function that `PRINTING_MODULES` must use instead of `str`.
 
     Within a tuple, NumPy 2 prints a number as ``np.int64(32)``, which MXNet's library cannot read; this
     prints ``32``, as NumPy 1 does.

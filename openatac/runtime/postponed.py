@@ -1,4 +1,4 @@
-"""Postpones libraries that MXNet imports but hardly uses, and halves the time that it takes to load."""
+"""Postpone libraries that MXNet imports but hardly uses, to halve its loading time."""
 from __future__ import annotations
 
 import contextlib
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class _Library(NamedTuple):
-    """A library that a module of MXNet can do without, and its name there if it is used at all."""
+    """A library that an MXNet module can do without, and its name in that module if it is used at all."""
 
     name: str
     alias: str | None = None
@@ -30,9 +30,9 @@ _POSTPONED = {
 
 @contextlib.contextmanager
 def postponing(module: ModuleType) -> Iterator[None]:
-    """While ``module`` loads, hide a slow library from it, which is imported once it is used.
+    """Hide a slow library from ``module`` while it loads, and import it on first use.
 
-    Only the module's own imports are changed, so that other threads may import the library meanwhile.
+    Only the module's own imports are changed, so other threads can import the library meanwhile.
     """
     library = _POSTPONED.get(module.__name__)
     if library is None or library.name in sys.modules:
@@ -47,18 +47,18 @@ def postponing(module: ModuleType) -> Iterator[None]:
             raise ImportError(f'{library.name} is imported when it is used', name=library.name)
         return import_(name, globals_, locals_, members, level)
 
-    # The module's functions keep these builtins, also when it has loaded.
+    # The module's functions keep these builtins after it has loaded.
     variables['__builtins__'] = {**variables['__builtins__'], '__import__': hiding_import}
     yield
     hidden = False
     if library.alias:
-        with contextlib.suppress(ImportError):  # without the package, what MXNet does without it is right
+        with contextlib.suppress(ImportError):  # if it is missing, MXNet's own fallback is right
             importlib.import_module(library.name.split('.')[0])
             variables[library.alias] = _Postponed(library.name)
 
 
 class _Postponed:
-    """Stands for a module, which it imports when an attribute is asked for."""
+    """A placeholder for a module, imported on the first attribute access."""
 
     def __init__(self, name: str) -> None:
         self._name = name

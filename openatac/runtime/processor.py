@@ -1,11 +1,11 @@
-"""The instruction set of this processor, and what it means for the speed of INT8."""
+"""Detect this processor's instruction set, and predict the speed of INT8 on it."""
 from __future__ import annotations
 
 import os
 
 CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits oneDNN's instructions in MXNet
 
-# The weakest first: oneDNN's name, the flag in /proc/cpuinfo, and the common name.
+# Weakest first: oneDNN's name, the flag in /proc/cpuinfo, and the common name.
 LEVELS = (
     ('SSE41', 'sse4_1', 'SSE4.1'),
     ('AVX', 'avx', 'AVX'),
@@ -17,7 +17,7 @@ LEVELS = (
 
 
 def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> str | None:
-    """Return the best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows, or None if unknown."""
+    """Return the best of `LEVELS` that the processor has and DNNL_MAX_CPU_ISA allows; None if unknown."""
     flags = _flags(cpuinfo)
     names = [name for name, _, _ in LEVELS]
     cap = os.environ.get(CAP, '').upper()
@@ -26,7 +26,7 @@ def instruction_set(cpuinfo: str = '/proc/cpuinfo') -> str | None:
 
 
 def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
-    """Return one line on what the processor has, and what that means for INT8."""
+    """Return one line about the processor's instructions and their effect on INT8."""
     instructions = instruction_set(cpuinfo)
     if instructions is None:
         return 'INT8: the instructions of this processor are unknown; compare the speeds with openatac bench'

@@ -1,9 +1,9 @@
-"""Finds the system libraries that MXNet's wheel links to, in pip packages if the system lacks them.
+"""Find the system libraries that MXNet's wheel links to, in pip packages if the system lacks them.
 
 MXNet's wheel expects GCC's OpenMP and quad-precision libraries. A bare machine has neither, but other wheels
-include copies of both, under names with a hash in them: scikit-learn's has OpenMP, SciPy's quad precision.
-Such a copy is loaded under the name that MXNet asks for, from memory: nothing is written to the disk, so
-nothing needs to be cleaned up, shared between processes or kept up to date.
+include copies under names with a hash: scikit-learn's includes OpenMP, SciPy's quad precision. Such a copy is
+loaded from memory under the name that MXNet requests. Nothing is written to disk, so nothing needs to be
+cleaned up, shared between processes or kept up to date.
 """
 import contextlib
 import ctypes
@@ -11,14 +11,14 @@ import os
 import sys
 from pathlib import Path
 
-# In the order of loading: name -> its Debian and Ubuntu package.
+# In loading order: name -> its Debian and Ubuntu package.
 SYSTEM_LIBRARIES = {'libgomp.so.1': 'libgomp1', 'libquadmath.so.0': 'libquadmath0'}
 
 
 def load_system_libraries() -> None:
-    """Load each of `SYSTEM_LIBRARIES`, from the system or from a pip package, before MXNet asks for it.
+    """Load each of `SYSTEM_LIBRARIES`, from the system or from a pip package, before MXNet requests it.
 
-    If neither has one, nothing happens here, and loading MXNet fails with the library's name.
+    If neither has it, do nothing: loading MXNet then fails with the library's name.
     """
     for name in SYSTEM_LIBRARIES:
         with contextlib.suppress(OSError):
@@ -37,10 +37,10 @@ def bundled_copies(name: str) -> list[Path]:
 
 
 def _load_as(name: str, path: Path) -> None:
-    """Load the library at ``path`` as if its name were ``name``.
+    """Load the library at ``path`` under the name ``name``.
 
-    The loader goes by the soname in the file. That is the file's own, longer name, so the new soname fits in
-    its place.
+    The loader uses the soname in the file. This is the file's own, longer name, so the new soname fits in its
+    place.
     """
     soname = path.name.encode() + b'\0'
     image = path.read_bytes()

@@ -1,4 +1,4 @@
-"""How many threads MXNet uses, and how they wait for each other and for other programs."""
+"""Set how many threads MXNet uses, and how they wait for each other and for other programs."""
 from __future__ import annotations
 
 import contextlib
@@ -12,21 +12,20 @@ from openatac.runtime.cuda_libraries import has_cuda_wheel
 
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
 MOST_THREADS = 1024
-SPINS = '20000'  # of a waiting thread before it sleeps: 0.1 to 1 ms, depending on the processor
+SPINS = '20000'  # of a waiting thread before it sleeps; 0.1 to 1 ms, depending on the processor
 
 
 class ThreadCount(NamedTuple):
-    """A number of threads, and the environment variable with which the user set it, if any."""
+    """A number of threads, and the environment variable in which the user set it, if any."""
 
     threads: int
     variable: str | None
 
 
 def set_threads() -> None:
-    """Set the variables that MXNet reads when it loads to single numbers, `thread_count` by default.
+    """Set the thread variables that MXNet reads on loading to single numbers, `thread_count` by default.
 
-    OpenMP allows a list, with a number for each level of nested parallelism. MXNet, which has one level,
-    aborts on a list.
+    OpenMP allows a list with a number for each level of nested parallelism, but MXNet aborts on a list.
     """
     for count, variable in _chosen_counts() or [thread_count()]:
         os.environ[variable or 'OMP_NUM_THREADS'] = str(count)
@@ -36,8 +35,8 @@ def thread_count() -> ThreadCount:
     """Return the number of threads for MXNet.
 
     The user's own ``OMP_NUM_THREADS`` or ``MXNET_OMP_MAX_THREADS`` wins. Otherwise it is one per physical
-    core. (MXNet's own default is half of the processors that it sees, which halves the speed where there
-    are no hyper-threads.) OpenMP never exceeds ``OMP_THREAD_LIMIT``, so neither does this number.
+    core. (MXNet's own default is half of the visible processors, which halves the speed without
+    hyper-threading.) OpenMP never exceeds ``OMP_THREAD_LIMIT``, so neither does this number.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def thread_count() -> ThreadCount:
 
 
 def _chosen_counts() -> list[ThreadCount]:
-    """Return the user's settings, the first number of a list; raise as `thread_count`."""
+    """Return the user's settings, with the first number of each list; raise as `thread_count` does."""
     counts = []
     for variable in THREAD_VARIABLES:
         text = os.environ.get(variable)
@@ -61,7 +60,7 @@ def _chosen_counts() -> list[ThreadCount]:
         fields = [field.strip() for field in text.split(',')]
         allowed = len(fields) == 1 or variable == 'OMP_NUM_THREADS'
         if not allowed or not all(map(is_thread_count, fields)):
-            raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, and must be a number '
+            raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, but must be a number '
                                    f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
         counts.append(ThreadCount(int(fields[0]), variable))
     return counts
@@ -74,13 +73,13 @@ def is_thread_count(text: str) -> bool:
 
 @contextlib.contextmanager
 def openmp_for_shared_machine() -> Iterator[None]:
-    """Have libgomp load with settings for a shared machine while open; the user's own settings win.
+    """Let libgomp load with settings for a shared machine within the context; the user's settings win.
 
-    By default a thread waits at a barrier by spinning for some milliseconds, longer than the scheduler lets
-    it run at a time, and oneDNN's own barriers never sleep. Next to another busy process, the scheduler moves
-    all threads of a step onto one core, where each of the hundreds of barriers costs a time slice: two
-    trainings on two cores ran at a tenth of their speed. Threads each bound to a core keep running at the
-    same time, and shorter waits leave the rest of the time to others. Results are identical bit for bit.
+    By default a thread waits at a barrier by spinning for some milliseconds, longer than its time slice, and
+    oneDNN's own barriers never sleep. Next to another busy process, the scheduler moves all threads of a step
+    onto one core, where each of the hundreds of barriers costs a time slice: two trainings on two cores ran
+    at a tenth of their speed. Threads bound to one core each keep running simultaneously, and shorter waits
+    leave the rest of the time to other processes. Results are bit-identical.
 
     libgomp reads its variables when it loads, and binds the thread that loads it. Both are undone here:
     child processes would inherit the variables, and all later threads the single core.
@@ -103,9 +102,9 @@ def openmp_for_shared_machine() -> Iterator[None]:
 
 
 def _has_a_thread_for_each_core() -> bool:
-    """Return whether threads may be bound.
+    """Return whether it is safe to bind threads.
 
-    If processes had fewer threads than cores, all would crowd onto the first cores. So would trainings with
+    Processes with fewer threads than cores would all crowd onto the first cores. So would trainings with
     MXNet's CUDA build, which keep only a few processors busy.
     """
     count = len(cores.allowed_cores())

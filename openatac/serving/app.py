@@ -21,7 +21,7 @@ from openatac.serving.request_limits import Refusal
 
 
 def create_app(classifier: Classifier) -> FastAPI:
-    """Return the application that answers with a `Classifier`."""
+    """Return the application that answers requests with a `Classifier`."""
     app = FastAPI(title='openatac', docs_url=None, redoc_url=None)  # those pages load scripts from elsewhere
     limits, manifest = classifier.limits, classifier.predictor.manifest
     html = fill_page(__package__, model=for_html(manifest.model), classes=f'{manifest.classes:,}',
@@ -74,7 +74,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
 
 
 def _answer_errors_in_json(app: FastAPI) -> None:
-    """Answer every error by {"error": a sentence}."""
+    """Answer every error with {"error": a sentence}."""
     def on(kind: type[Exception], status: Callable[[Any], int], text: Callable[[Any], str] = str) -> None:
         async def answer(request: Request, error: Exception) -> JSONResponse:
             return JSONResponse({'error': text(error)}, status(error),

@@ -9,18 +9,17 @@ import numpy as np
 
 
 class Batcher:
-    """Runs a network in one thread, on all images that wait when the thread is free.
+    """Runs a network in one thread, each time on all images that are waiting.
 
-    So nothing waits for a batch to fill: a single image runs at once, and while it runs, the next batch
-    gathers. One thread is enough, since engines divide a batch among the cores, and MXNet's networks are not
-    safe to run in two.
+    No image waits for a batch to fill: a single image runs at once, and the next batch gathers meanwhile. One
+    thread is enough, since engines divide a batch among the cores, and MXNet's networks are not thread-safe.
 
     Parameters
     ----------
     network : callable
         Maps images, float32 (B, C, H, W), to outputs (B, classes).
     batch_size : int
-        The most images that run at a time.
+        The largest number of images to run at a time.
 
     Attributes
     ----------
@@ -34,7 +33,7 @@ class Batcher:
         self.thread = ThreadPoolExecutor(1, 'network')
 
     def submit(self, image: np.ndarray) -> Future[np.ndarray]:
-        """Return the future outputs (classes,) of an image (C, H, W); until it runs, it can be cancelled."""
+        """Return a cancellable future of the outputs (classes,) of an image (C, H, W)."""
         outputs: Future[np.ndarray] = Future()
         self._waiting.append((image, outputs))
         self.thread.submit(self._run_waiting)

@@ -17,12 +17,12 @@ from openatac.serving.request_limits import LIMITS, Limits, Refusal
 
 
 class Classifier:
-    """Answers requests: decodes images in a thread for each processor, and runs them in batches.
+    """Answers requests: decodes images in one thread per processor, and runs them in batches.
 
     Parameters
     ----------
     predictor : Predictor
-        Its ``batch_size`` is that of the batches.
+        Runs the batches, of up to its ``batch_size`` images.
     gates : callable, optional
         Maps an input to its gate maps; see `openatac.export.gate_maps.open_gates`.
     limits : Limits
@@ -35,7 +35,7 @@ class Classifier:
         self._decoders = ThreadPoolExecutor(len(allowed_processors()), 'decoder')
 
     async def classify(self, data: bytes, top: int, with_gates: bool) -> dict[str, Any]:
-        """Return the most probable classes of an image file, and its gate maps if asked for, for JSON.
+        """Return the most probable classes of an image file, and its gate maps on request, for JSON.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class Classifier:
             If the network fails.
         """
         if with_gates and not self.gates:
-            raise Refusal(422, 'there are no gate maps: they take MXNet and the symbol form of an export '
+            raise Refusal(422, 'there are no gate maps: they need MXNet and the symbol form of an export '
                                'with gates; leave out gates')
         loop = asyncio.get_running_loop()
         image = await loop.run_in_executor(self._decoders, self._to_input, data)

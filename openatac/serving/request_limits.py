@@ -1,4 +1,4 @@
-"""What a request may cost, and the answer to one that is refused."""
+"""Limits on requests, and the exception that refuses a request."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -7,18 +7,18 @@ from openatac.files.reading import MEGABYTE
 
 
 class Limits(NamedTuple):
-    """What a request may cost.
+    """Limits on requests.
 
     Attributes
     ----------
     bytes : int
-        The size of the largest file.
+        The largest size of a file.
     pixels : int
-        How many pixels the largest image has.
+        The largest number of pixels of an image.
     seconds : float
         The longest time until the answer.
     requests : int
-        How many are served at the same time.
+        The largest number of requests served at the same time.
     """
 
     bytes: int = 10 * MEGABYTE

@@ -14,7 +14,7 @@ from openatac.files.writing import reason
 
 
 def serve(app: FastAPI, host: str, port: int, seconds: float, started: Callable[[str], None]) -> None:
-    """Serve an application until SIGINT or SIGTERM, and then finish the requests that it has.
+    """Serve an application until SIGINT or SIGTERM, then finish pending requests.
 
     Parameters
     ----------
@@ -24,14 +24,14 @@ def serve(app: FastAPI, host: str, port: int, seconds: float, started: Callable[
     port : int
         0 takes a free one.
     seconds : float
-        How long it may take to finish them.
+        How long finishing them may take.
     started : function
         Called with the URL once connections are accepted.
 
     Raises
     ------
     OpenatacError
-        If the address cannot be listened on.
+        If the server cannot listen on the address.
     """
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try:

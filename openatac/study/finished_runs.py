@@ -21,19 +21,19 @@ class FinishedRun(NamedTuple):
     ----------
     folder : str
     config : Config
-        With the options on which the result depends; the others have their defaults.
+        With the options that affect the result; the others have their defaults.
     network : str
         The network's name in the zoo.
     unit : str
         The unit in that name, such as 'relu', 'se', 'atac_global' or 'relu@17-17-35-68'.
     devices : int
-        The number of processors or GPUs that it trained on.
+        The number of processors or GPUs used for training.
     summary : Summary
         The contents of summary.json.
     history : dict
         {column of metrics.csv: its value after each epoch}
     date : str
-        When it began, such as '2026-11-23'; '' if its log does not say it.
+        The start date, such as '2026-11-23'; '' if the log lacks it.
     """
 
     folder: str
@@ -62,12 +62,12 @@ class FinishedRun(NamedTuple):
 
     @property
     def data(self) -> str:
-        """A text that identifies the contents of the data sets."""
+        """A string that identifies the contents of the data sets."""
         return self.summary['settings']['data']
 
 
 def find_runs(folder: str) -> list[FinishedRun]:
-    """Find the finished runs in ``folder`` and its subfolders; OpenatacError if there are none."""
+    """Find the finished runs in ``folder`` and its subfolders; raise OpenatacError if there are none."""
     runs = runs_in(folder)
     if not runs:
         raise OpenatacError(f'{folder} holds no finished run: name a folder that does')
@@ -75,13 +75,13 @@ def find_runs(folder: str) -> list[FinishedRun]:
 
 
 def runs_in(folder: str) -> list[FinishedRun]:
-    """Read the finished runs in ``folder`` and its subfolders; OpenatacError for a damaged one."""
+    """Read the finished runs in ``folder`` and its subfolders; raise OpenatacError for a damaged one."""
     return [read_run(path) for path in sorted(
         path for path, _, files in os.walk(folder) if SUMMARY in files)]
 
 
 def read_run(folder: str) -> FinishedRun:
-    """Read the finished run in ``folder``; OpenatacError if there is none, or it is damaged."""
+    """Read the finished run in ``folder``; raise OpenatacError if there is none, or it is damaged."""
     run = RunFolder(folder)
     try:
         summary, history = run.summary(), run.history()

@@ -1,1 +1,1 @@
-"""Training: what a run is (`config`), the loop, and the files of a run."""
+"""Training: the config of a run, the training loop, and the files of a run."""

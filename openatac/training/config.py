@@ -2,7 +2,7 @@
 
 Each option is declared once (see `openatac.options`), in a section of `openatac.training.sections` or of
 `openatac.backends.compute`. Flags, settings.json, the check that a checkpoint belongs to this run, the groups
-of a comparison and the check against the published recipe all follow from it.
+of a comparison and the check against the published recipe all follow from these declarations.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dry run: a few batches of every part, their time and memory, and nothing left behind."""
+"""A dry run: measures time and memory of a few batches of every part, and leaves nothing behind."""
 from __future__ import annotations
 
 import contextlib
@@ -19,8 +19,8 @@ from openatac.training.loop import RunPlan
 class Part(NamedTuple):
     """The time and memory of one part of the dry run.
 
-    ``memory`` and ``gpu_memory`` are in use after it, in MB, by this process (None where the system does not
-    say) and on its fullest GPU.
+    ``memory`` and ``gpu_memory`` are the MB in use after it, by this process (None where the system does not
+    report it) and on its fullest GPU.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The training loop of both scripts: epochs, schedule, evaluation, checkpoints.
 
 Whatever stops a run, `run_epochs` with the same arguments continues from the newest checkpoint, and ends with
-the same parameters, metrics and history as if it had never stopped.
+the same parameters, metrics and history as an uninterrupted run.
 """
 from __future__ import annotations
 
@@ -36,36 +36,36 @@ class RunPlan(NamedTuple):
     learner : Learner
         Trains and evaluates.
     training : TrainingBatches or TrainingPhotoBatches
-        Has ``epoch(epoch, start)``, the batches from ``start`` on, ``batches(epoch)``, their number, and
-        ``ahead``, how many a thread may prepare in advance.
+        Training batches: ``epoch(epoch, start)`` yields them from ``start`` on, ``batches(epoch)`` is their
+        number, and ``ahead`` is how many a thread may prepare in advance.
     evaluation : iterable of batches
-        Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. Has
-        ``ahead`` too.
+        Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. It
+        has ``ahead`` too.
     learning_rate : function
-        From the iteration, from 0, to the learning rate.
+        Maps the iteration, counted from 0, to the learning rate.
     schedule_values : function
-        From the training section of a config to {what: function from the iteration to its value}, of
+        Maps the training section of a config to {quantity: function from the iteration to its value} for
         everything that its schedule decides, `RATE` first.
     epochs : int
-        How many to train.
+        The number of epochs to train.
     folder : str
         Where checkpoints and parameter files go.
     settings : dict
-        What the result depends on; a checkpoint with other settings is refused.
+        Everything that the result depends on; a checkpoint with other settings is refused.
     interval_line : function
-        From an `Interval` to a line of the log, or ''.
+        Maps an `Interval` to a line of the log, or ''.
     epoch_lines : function
-        From a row of the history and its seconds to lines of the log.
+        Maps a row of the history and its seconds to lines of the log.
     log_interval : int
         Batches between readings of the metrics; 0 for one reading per epoch.
     save_period : int
-        Epochs between the parameters that are kept; 0 keeps none.
+        The interval in epochs at which the parameters are kept; 0 keeps none.
     save_name : function
-        From an epoch to the name under which its parameters are kept.
+        Maps an epoch to the name under which its parameters are kept.
     save_states : bool
         Whether the optimizer's state is kept with them.
     test : function, optional
-        From a parameter file to its `Metrics` on the test set, called once, after the last epoch.
+        Maps a parameter file to its `Metrics` on the test set; called once, after the last epoch.
     """
 
     learner: Learner
@@ -86,16 +86,16 @@ class RunPlan(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The training since the epoch began: ``batch`` of ``batches`` batches, at the current rate ``lr``.
+    """Training since the epoch began: ``batch`` of ``batches`` batches, at the current rate ``lr``.
 
     Attributes
     ----------
     speed : float
         Images per second since the last report.
     score : float
-        What the learner's objective measures: accuracy or, under mixup, the RMSE.
+        The metric of the learner's objective: accuracy or, with mixup, the RMSE.
     loss : float
-        The mean over the images.
+        The mean loss over the images.
     """
 
     epoch: int
@@ -110,7 +110,7 @@ class Interval(NamedTuple):
 def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[EpochRow]:
     """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
 
-    Of several processes, rank 0 writes.
+    If there are several processes, only rank 0 writes files.
 
     Raises
     ------
@@ -215,7 +215,7 @@ class _Loop:
         return row
 
     def write(self) -> None:
-        """Write the files of an epoch, the checkpoint last: everything that it records has then been done."""
+        """Write the files of an epoch, the checkpoint last, so that it never refers to missing files."""
         arrays, numbers = self.learner.state()
         check_finite(arrays, self.checkpoints)
         with self.learner.mean_statistics(), writing_in(self.plan.folder):
@@ -243,7 +243,7 @@ class _Loop:
 
 
 class _Clock:
-    """Images per second since it was last asked."""
+    """Measures images per second since the last reading."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner

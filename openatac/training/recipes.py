@@ -1,4 +1,4 @@
-"""The published settings by name. ``--recipe NAME`` applies them all; flags override single ones.
+"""The published settings by name. ``--recipe NAME`` applies them all; flags override individual ones.
 
 cifar100_atac, cifar10_atac
     "Attention as Activation", section IV, on CIFAR: NAG with momentum 0.9, rate 0.2 divided by 10

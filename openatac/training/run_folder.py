@@ -1,7 +1,7 @@
-"""The folder of a run: reads back what its files hold.
+"""Reads the files in the folder of a run.
 
-`openatac.training.runs.session` writes them; their contents are checked against the
-types below (see `openatac.files.schema`), which accept older files without newer keys.
+`openatac.training.runs.session` writes them. Their contents are checked against the types below (see
+`openatac.files.schema`), which accept older files without newer keys.
 """
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class _Added(TypedDict, total=False):
 
 
 class Summary(_Added):
-    """summary.json, which a finished run has.
+    """The summary.json of a finished run.
 
-    ``best_accuracy`` and ``last_accuracy`` are of the test images, unless the run has ``test_accuracy``, that
-    of its best epoch: then they are of ``validation_images`` images that were held out.
+    ``best_accuracy`` and ``last_accuracy`` refer to the test images, unless the run has a ``test_accuracy``
+    (of its best epoch): then they refer to ``validation_images`` held-out images.
     """
 
     command: str
@@ -115,7 +115,7 @@ class RunFolder:
     def network(self, library: Library | None = None) -> tuple[Any, str, Config]:
         """Return (network without values, its name, the run's config); OpenatacError if there is none.
 
-        The network is of the ``library``, by default the one that is installed.
+        It is built with ``library``, by default the installed one.
         """
         return self.build(self.config(), library)
 
@@ -124,7 +124,7 @@ class RunFolder:
         from openatac.training.networks.build import build_network
         from openatac.training.networks.resolve import resolve
         try:
-            config = resolve(with_changes(config, syncbn=False))  # which is for several devices
+            config = resolve(with_changes(config, syncbn=False))  # since syncbn is for several devices
             return (*build_network(config, library), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
@@ -132,7 +132,7 @@ class RunFolder:
 
 
 def config_of_summary(summary: Summary) -> Config:
-    """Return the config in summary.json, which has the options that the result depends on, and defaults.
+    """Return the config in summary.json: the options that the result depends on, and otherwise defaults.
 
     Raises
     ------
@@ -140,12 +140,12 @@ def config_of_summary(summary: Summary) -> Config:
         If it is damaged or of an older version.
     """
     settings: dict[str, Any] = dict(summary['settings'])
-    # With a host of its own, the network's name says everything; otherwise the settings do.
+    # If a host is set, the network's name determines everything; otherwise the settings do.
     return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
 
 
 def _config(settings: dict[str, Any]) -> Config:
-    """Build the config of parsed settings; ValueError if they are not those of a run."""
+    """Build the config of parsed settings; ValueError if they do not describe a run."""
     kind: type[Config] = CifarConfig if 'blocks' in settings else ImagenetConfig
     return from_json(kind, settings)
 

@@ -1,6 +1,6 @@
 """The learning rate as a function of the iteration, equal to GluonCV's LRScheduler to the last bit.
 
-GluonCV's own needs MXNet; these also drive PyTorch on machines without it.
+GluonCV's scheduler needs MXNet; these functions also work for PyTorch on machines without it.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
     Returns
     -------
     function
-        From the iteration, counted from 0 over all epochs, to the rate.
+        Maps the iteration, counted from 0 over all epochs, to the rate.
     """
     return _Phase('step', base_lr, 0, epochs * iterations_per_epoch, 0,
                   [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
@@ -28,7 +28,7 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
 def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int,
                     warmup_epochs: int = 0, warmup_lr: float = 0.0, decay_epochs: Sequence[int] = (),
                     factor: float = 0.1) -> Callable[[int], float]:
-    """Grow linearly from ``warmup_lr`` to ``base_lr``, then fall by ``mode`` (the ImageNet recipe).
+    """Grow linearly from ``warmup_lr`` to ``base_lr``, then decay as in ``mode`` (the ImageNet recipe).
 
     Parameters
     ----------
@@ -37,23 +37,23 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
     base_lr, warmup_lr : float
         The rates after the warm-up and at its start.
     epochs, warmup_epochs : int
-        How many there are in all, and how many of them warm up.
+        The total number of epochs, and the number of them for the warm-up.
     iterations_per_epoch : int
-        As published, images // batch. Some epochs of a reader that rounds its last batch up have one more:
-        see `openatac.data.photos.batches.first_iteration`.
+        As published, images // batch. A reader that rounds its last batch up has one more in some epochs: see
+        `openatac.data.photos.batches.first_iteration`.
     decay_epochs : sequence of int
     factor : float
 
     Returns
     -------
     function
-        From the iteration, counted from 0 over all epochs, to the rate. It begins one step ahead, like
+        Maps the iteration, counted from 0 over all epochs, to the rate. It begins one step ahead, like
         MXNet's optimizers, which count an update before they ask for its rate.
 
     Raises
     ------
     OpenatacError
-        If either part has a single iteration.
+        If the warm-up or the rest has a single iteration.
     """
     warming, total = warmup_epochs * iterations_per_epoch, epochs * iterations_per_epoch
     if 1 in (warming, total - warming):

@@ -1,4 +1,4 @@
-"""Stops a run on a signal: after the current batch and a checkpoint, in all of its processes alike."""
+"""Stops a run on a signal, after the current batch and a checkpoint, in all of its processes together."""
 from __future__ import annotations
 
 import contextlib
@@ -21,14 +21,15 @@ class Stopped(StoppedBySignal):
 
 
 class StopRequest:
-    """Whether to stop, as a signal asked any of the processes that train together.
+    """Whether to stop because a signal asked any of the processes that train together.
 
     Attributes
     ----------
     received : int
-        The signal received here, or 0. Only its handler sets it: it may arrive while the processes agree.
+        The signal that this process received, or 0. Only the handler sets it, since it can arrive while the
+        processes agree.
     signal : int
-        The one that all have agreed on, or 0.
+        The signal that all processes have agreed on, or 0.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -40,7 +41,7 @@ class StopRequest:
         Parameters
         ----------
         midway : bool
-            Whether this is within an epoch, where processes that train asynchronously have no common point.
+            Whether this is within an epoch, where asynchronous processes share no common point.
         """
         if midway and self.cluster.is_asynchronous:
             return False
@@ -50,7 +51,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request(cluster: Cluster) -> Iterator[StopRequest]:
-    """Have the first signal only request a stop while open; a second SIGINT or SIGTERM stops at once."""
+    """While open, let the first signal only request a stop; a second SIGINT or SIGTERM stops at once."""
     request = StopRequest(cluster)
 
     def receive(number: int, frame: Any) -> None:

@@ -1,1 +1,1 @@
-"""What Gluon's and PyTorch's networks share: their names, arguments and parameter files."""
+"""Code shared by Gluon's and PyTorch's networks: names, arguments and parameter files."""

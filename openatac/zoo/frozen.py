@@ -1,4 +1,4 @@
-"""Which parameters of a network training leaves alone, in Gluon and PyTorch."""
+"""Select the parameters of a network to freeze in training, for Gluon and PyTorch."""
 from __future__ import annotations
 
 import difflib
@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
-    """Return those of a network's structural ``names`` that match; errors are those of ``freeze``."""
+    """Return the structural ``names`` of a network that match the patterns; raise as ``freeze`` does."""
     matched: set[str] = set()
     for pattern in map(str.strip, patterns.split(',')):
         matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
@@ -22,11 +22,11 @@ def select_frozen(names: Collection[str], trained: Collection[str], patterns: st
 
 
 def frozen_norms(frozen: Collection[str]) -> list[str]:
-    """Return the structural names of the BatchNorms that are frozen whole."""
+    """Return the structural names of the completely frozen BatchNorms."""
     blocks = [name.removesuffix('.running_mean') for name in frozen if name.endswith('.running_mean')]
     return [block for block in blocks if {f'{block}.gamma', f'{block}.beta'}.issubset(frozen)]
 
 
 def frozen_head(head: str) -> ValueError:
-    """Return the error for a frozen layer that is to have a rate of its own."""
+    """Return the error for a frozen last layer with its own learning rate."""
     return ValueError(f'the last layer, {head}, is frozen; leave one of the two out')

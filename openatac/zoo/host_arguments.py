@@ -16,11 +16,11 @@ from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
 
 SLOTS = 4
 
-# Of ResNet v1b: the channels inside the bottlenecks of each stage, and how many times as many leave them.
+# For ResNet v1b: the channels inside each stage's bottlenecks, and the factor to their output channels.
 STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
 
-# Defaults by name, which the signatures in both libraries repeat (a test holds them equal); so names can be
-# listed without either. None of a norm_layer stands for the library's BatchNorm.
+# Defaults by name, so names can be listed without loading either library. The signatures in both libraries
+# repeat them (a test keeps them equal). A norm_layer of None stands for the library's BatchNorm.
 _ATAC = {'act_type': 'ChaATAC', 'r': 2, 'useReLU': True, 'useGlobal': False}
 _PLACES = {'act_layers': 4, 'replace_act': 'relu', 'act_order': 'bac'}
 _ATTENTION = {'attention': None, 'reduction': 16}
@@ -74,16 +74,16 @@ def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final
     check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
     check_number('final_drop', final_drop, low=0, below=1)
     if self_attention is not None and SELF_ATTENTIONS.find(self_attention).stem and deep_stem:
-        raise SettingError('self_attention', f'self_attention={self_attention!r} has a stem of its own: '
+        raise SettingError('self_attention', f'self_attention={self_attention!r} has its own stem: '
                            'leave out deep_stem')
 
 
 def place_activations(library: str, act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
                       **settings: Any) -> list[Factory]:
-    """Return ``activation(channels)`` for each of the four `slots`, of the library 'gluon' or 'torch'.
+    """Return ``activation(channels)`` for each of the four `slots`, in the library 'gluon' or 'torch'.
 
-    The other parameters are those of `slots`; of the ``settings`` (r, useReLU, useGlobal), an activation
-    gets those that it takes.
+    For the other parameters, see `slots`. Each activation gets the ``settings`` (r, useReLU, useGlobal) that
+    it accepts.
     """
     return [bind(getattr(ACTIVATIONS.find(name), library), **settings)
             for name in slots(act_type, replace_act, act_layers, act_order)]

@@ -1,4 +1,4 @@
-"""Describes a host: a network that activations and attention blocks are built into."""
+"""Describe a host: a network to build activations and attention blocks into."""
 from __future__ import annotations
 
 import inspect
@@ -27,11 +27,11 @@ class Host(Factories):
         and others. Each returns a HybridBlock or a Module that maps images (B, C, H, W) to logits
         (B, classes).
     input_shape : tuple of int
-        (C, H, W) of the images that it was designed for.
+        (C, H, W) of the images it was designed for.
     data : {'cifar', 'imagenet'}
         The family of its images, which determines their augmentation and normalisation.
     title : str, optional
-        The start of its networks' names; default ``name``. '{depth}' in it is replaced by the number of
+        The start of its networks' names; default ``name``. '{depth}' in it is replaced with the number of
         layers, 2 * stages * blocks + 2.
     stages : int
         Number of stages.

@@ -2,7 +2,7 @@
 
 A name is TITLE_UNIT. Titles are ``cifar_resnet{6b+2}_v2`` for b blocks per stage, ``cifar_resnet18_v1`` and
 ``resnet50_v1b``. Units are activations (``atac`` is ChaATAC), attention blocks with ReLU as the activation,
-self-attention of ResNet-50, and combinations of these (``swish_se``). Other channels than the host's follow
+self-attention of ResNet-50, and combinations of these (``swish_se``). Channels other than the host's follow
 an @: ``cifar_resnet8_v2_relu@17-17-35-68``.
 """
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
 
 def _both(place: str) -> tuple[str, str]:
-    """Return where Gluon's and PyTorch's networks of that name are."""
+    """Return the locations of Gluon's and PyTorch's networks with that name."""
     return f'openatac.models.{place}', f'openatac.pytorch.models.{place}'
 
 
@@ -86,7 +86,7 @@ def get_model_list() -> list[str]:
 
 
 def find_model(name: str) -> tuple[Host, dict[str, Any]]:
-    """Return a network's host, and the settings that the network's name gives it.
+    """Return a network's host, and the settings in the network's name.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
 
 
 def stage_of(name: str) -> str:
-    """Return the stage number in a block's or layer's name, as hosts write it; '' outside the stages."""
+    """Return the stage number in a block's or layer's name; '' outside the stages."""
     prefixes = '|'.join(re.escape(host.stage_prefix) for host in HOSTS.values())
     match = re.search(rf'(?:{prefixes})(\d+)_', name)
     return match[1] if match else ''
@@ -148,15 +148,15 @@ def register_attention(name: str, factory: Factory | None, alias: str | None = N
                        torch_factory: Factory | None = None) -> None:
     """Add an attention block, which ends the main path of each block of a network.
 
-    The arguments are those of `register_activation`; the name is for ``attention`` and ``--attention``, and
-    the factory gets the network's ``reduction`` if it takes that.
+    For the arguments, see `register_activation`. The name is for ``attention`` and ``--attention``, and the
+    factory gets the network's ``reduction`` if it accepts one.
     """
     _check_free(name, alias)
     ATTENTIONS.register(name, Factories(name, factory, torch_factory), alias)
 
 
 def register_host(name: str, factory: Factory | None, **description: Any) -> Host:
-    """Add a host; activations, and the attention that it accepts, can then be built into it by name.
+    """Add a host; its networks, with any activation and any attention it accepts, can then be built by name.
 
     Parameters
     ----------

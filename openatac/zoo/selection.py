@@ -1,4 +1,4 @@
-"""Which activations of a network to swap, and what is wrong with a choice."""
+"""Select the activations of a network to swap, and check the selection."""
 from __future__ import annotations
 
 import fnmatch
@@ -24,14 +24,14 @@ def check_selected(where: Where, stuck: Sequence[str], chosen: Sequence[str], on
     stuck : list of str
         Descriptions of the selected activations that can't be swapped.
     chosen, on_maps : list of str
-        Names of those that are selected and can be swapped, and of all that can.
+        Names of the selected activations that can be swapped, and of all that can.
     """
     if stuck:
-        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; leave them out by "
-                         '`where`, or make each a child block of its own')
+        raise ValueError(f"these activations can't be swapped: {', '.join(stuck)}; exclude them with "
+                         '`where`, or make each a separate child block')
     if not chosen:
-        raise ValueError(f'where={where!r} selects no activation; those on feature maps that are blocks of '
-                         f'their own are: {", ".join(on_maps) or "none"}')
+        raise ValueError(f'where={where!r} selects no activation; the activations on feature maps that are '
+                         f'separate blocks are: {", ".join(on_maps) or "none"}')
 
 
 def check_called(unused: Sequence[str]) -> None:

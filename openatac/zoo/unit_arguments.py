@@ -1,4 +1,4 @@
-"""What the arguments of units mean, for MXNet and PyTorch: limits, and the widths that follow from them."""
+"""Check the arguments of units and compute widths from them, for MXNet and PyTorch."""
 from __future__ import annotations
 
 import math
@@ -13,9 +13,9 @@ MASK_LOGIT = 3e4
 
 
 def bottleneck(channels: int, ratio: float, argument: str) -> int:
-    """Return the channels of a bottleneck, ``channels // ratio``; SettingError if it has none.
+    """Return the channels of a bottleneck, ``channels // ratio``; raise SettingError if it has none.
 
-    ``argument`` is what the channel reduction ratio is called there.
+    ``argument`` is the name of the channel reduction ratio in messages.
     """
     check_whole('channels', channels, 1, MAX_CHANNELS)
     check_number(argument, ratio, 'the channel reduction ratio', above=0)
@@ -26,7 +26,7 @@ def bottleneck(channels: int, ratio: float, argument: str) -> int:
 
 
 def eca_kernel(channels: int, gamma: float, b: float) -> int:
-    """Return how many neighbours a gate of ECA sees: (log2(channels) + b) / gamma, made odd."""
+    """Return the number of neighbours for a gate of ECA: (log2(channels) + b) / gamma, made odd."""
     check_whole('channels', channels, 1, MAX_CHANNELS)
     check_number('gamma', gamma, above=0)
     check_number('b', b)
@@ -35,7 +35,7 @@ def eca_kernel(channels: int, gamma: float, b: float) -> int:
 
 
 def check_gather_excite(extent: int, variant: str) -> None:
-    """Raise SettingError unless these describe a gathering."""
+    """Raise SettingError unless these are settings of a gathering."""
     if variant not in GATHER_EXCITE_VARIANTS:
         raise SettingError('variant', f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not '
                            f'{variant!r}')
@@ -51,7 +51,7 @@ def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float
     Raises
     ------
     ValueError
-        If the arguments do not describe one.
+        If the arguments do not describe such a convolution.
     """
     check_odd('kernel_size', kernel_size)
     if strides not in (1, 2):
@@ -81,5 +81,5 @@ def check_groups(channels: int, num_groups: int) -> None:
     check_whole('channels', channels, 1, MAX_CHANNELS)
     check_whole('num_groups', num_groups, 1, MAX_CHANNELS)
     if channels % num_groups:
-        raise SettingError('num_groups', f'num_groups must divide the {channels} channels, and '
+        raise SettingError('num_groups', f'num_groups must divide the {channels} channels, but '
                            f'{num_groups!r} does not')

@@ -19,12 +19,12 @@ class SelfAttention:
     Parameters
     ----------
     spatial : Factories
-        Build the replacement of a 3x3 convolution from its ``channels``, ``strides`` and ``dilation``.
+        Build the replacement for a 3x3 convolution from its ``channels``, ``strides`` and ``dilation``.
     stages : four dicts or None
         Its other arguments in each stage; None keeps the stage's convolutions.
     stem : Factories, optional
-        Build the replacement of the 7x7 convolution from its ``channels``, without its stride; the max
-        pooling after it is then 4x4.
+        Build the replacement for the 7x7 convolution from its ``channels``, without its stride; the
+        following max pooling is then 4x4.
     multiple : int, default 1
         Image sides must be multiples of it.
     """

@@ -1,4 +1,4 @@
-"""A Gluon network on its run's devices."""
+"""The MXNet backend: a Gluon network on the devices of its run."""
 from __future__ import annotations
 
 import logging
@@ -68,7 +68,7 @@ class MxnetBackend(Backend):
 
 
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Apply `cifar_transforms.normalise` to uint8 (B, 3, H, W) on their device."""
+    """Apply `cifar_transforms.normalise` to uint8 pixels (B, 3, H, W), on their device."""
     mean, std = (mx.nd.array(values[None], pixels.context)
                  for values in (cifar_transforms.MEAN, cifar_transforms.STD))
     return (pixels.astype('float32') / 255 - mean) / std

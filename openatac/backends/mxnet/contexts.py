@@ -1,4 +1,4 @@
-"""MXNet's devices: the CPU, and the GPUs that it has code for."""
+"""MXNet's devices: the CPU, and the GPUs that it supports."""
 from typing import Any
 
 from openatac.backends.devices import choose_gpus
@@ -13,7 +13,7 @@ CAPABILITIES = range(5, 9)
 
 
 def check_capability(index: int, gpu: Gpu) -> None:
-    """Raise DeviceError if MXNet has no code for GPU ``index``, one of those that the driver reports."""
+    """Raise DeviceError if MXNet has no code for GPU ``index``, which the driver reports as ``gpu``."""
     name, major, minor = gpu
     if major not in CAPABILITIES:
         torch = f'{USE_TORCH}, ' if major >= CAPABILITIES.stop else ''
@@ -23,7 +23,7 @@ def check_capability(index: int, gpu: Gpu) -> None:
 
 
 def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], str]:
-    """Choose the devices to train on in MXNet, and say so in one line.
+    """Choose MXNet's devices to train on, and describe them in one line.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
     Raises
     ------
     DeviceError, ValueError
-        As there, and for a GPU that MXNet has no code for.
+        As in `choose_gpus`, and for a GPU that MXNet has no code for.
     """
     import mxnet as mx
     from mxnet import runtime
@@ -56,7 +56,7 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
 
 
 def context_named(device: str) -> Any:
-    """Return MXNet's context of 'cpu', 'cuda' or 'cuda:1', as PyTorch names them; None if it is not here."""
+    """Return MXNet's context for PyTorch's 'cpu', 'cuda' or 'cuda:1'; None if this machine lacks it."""
     import mxnet as mx
     if device == 'cpu':
         return mx.cpu()

@@ -2,10 +2,10 @@
 
 MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global average pooling (up to a
 hundred times more slowly than necessary), of sums and means, and of products that repeat one factor over
-images, channels or pixels, whose gradient is a sum again. Other operators compute the same values fast, among
-them matrix products with ones, which sum or repeat. The network itself, which is evaluated and exported,
-stays as it is (ATAC's graph is part of what was published); only training steps run through a copy of its
-graph with those operators replaced, on the same parameters.
+images, channels or pixels, whose gradient is also a sum. Other operators compute the same values fast, among
+them matrix products with ones, which sum or repeat. The network itself, which is evaluated and exported, does
+not change (ATAC's graph is part of what was published). Only training steps run through a copy of its graph
+that replaces the slow operators and shares the parameters.
 """
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape
 
 
 def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBlock:
-    """Return a block that computes what ``net`` does for images (B, *image_shape), on its parameters.
+    """Return a faster equivalent of ``net`` for images (B, *image_shape), sharing its parameters.
 
     Parameters
     ----------
     net : HybridBlock
-        Initialised; returned itself if it has no slow operators.
+        An initialised network; returned unchanged if it contains no slow operators.
     image_shape : (C, H, W)
     """
     data = mx.sym.var(INPUT, dtype='float32')
@@ -31,7 +31,7 @@ def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBl
 
 
 def faster_symbol(symbol: mx.sym.Symbol, image_shape: Shape) -> mx.sym.Symbol:
-    """Return ``symbol`` with its slow operators replaced; itself if it has none."""
+    """Return ``symbol`` with its slow operators replaced; ``symbol`` itself if it contains none."""
     graph = Graph.of(symbol)
     graph.infer_shapes(**{INPUT: (2, *image_shape)})
     replacements = [(node, faster) for node in graph.nodes() if (faster := _replacement(node)) is not None]
@@ -42,7 +42,7 @@ def faster_symbol(symbol: mx.sym.Symbol, image_shape: Shape) -> mx.sym.Symbol:
 
 
 def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
-    """Return (a symbol of the variables ``0``, ``1``..., what they are) in place of the node, or None."""
+    """Return the replacement for a node, (a symbol of variables ``0``, ``1``..., their values), or None."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
         pooling = _POOLINGS.get(node.get('pool_type', 'max'))
@@ -80,20 +80,20 @@ def _scale_images(x: mx.sym.Symbol, factor: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _mean_of_channels(x: mx.sym.Symbol, channels: int) -> mx.sym.Symbol:
-    """(B, C, H, W) to (B, H, W)."""
+    """Average over channels: (B, C, H, W) to (B, H, W)."""
     planes = _planes(x)
     mean = mx.sym.batch_dot(_channels(planes), planes, transpose_a=True) / channels
     return mx.sym.reshape_like(mean, x, lhs_begin=1, lhs_end=3, rhs_begin=2, rhs_end=4)
 
 
 def _sum_of_pixels(x: mx.sym.Symbol) -> mx.sym.Symbol:
-    """(B, C, H, W) to (B, C, 1, 1)."""
+    """Sum over pixels: (B, C, H, W) to (B, C, 1, 1)."""
     planes = _planes(x)
     return mx.sym.expand_dims(mx.sym.dot(planes, _pixels(planes)), axis=3)
 
 
 def _largest_pixel(x: mx.sym.Symbol) -> mx.sym.Symbol:
-    """(B, C, H, W) to (B, C, 1, 1)."""
+    """Take the maximum over pixels: (B, C, H, W) to (B, C, 1, 1)."""
     for axis in (3, 2):
         x = mx.sym.pick(x, mx.sym.argmax(x, axis=axis), axis=axis)
     return mx.sym.reshape(x, (0, 0, 1, 1))
@@ -108,11 +108,11 @@ def _planes(x: mx.sym.Symbol) -> mx.sym.Symbol:
 
 
 def _pixels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Return a one for each pixel, (n, 1), of planes (B, C, n)."""
+    """Return ones (n, 1), one per pixel of planes (B, C, n)."""
     one = mx.sym.slice_axis(mx.sym.slice_axis(planes, axis=0, begin=0, end=1), axis=1, begin=0, end=1)
     return mx.sym.ones_like(mx.sym.reshape(one, (-1, 1)))
 
 
 def _channels(planes: mx.sym.Symbol) -> mx.sym.Symbol:
-    """Return a one for each channel, (B, C, 1), of planes (B, C, n)."""
+    """Return ones (B, C, 1), one per channel of planes (B, C, n)."""
     return mx.sym.ones_like(mx.sym.slice_axis(planes, axis=2, begin=0, end=1))

@@ -26,32 +26,32 @@ from openatac.models.weights import save_parameters
 
 
 class MxnetLearner(Learner):
-    """Trains and evaluates a Gluon network by synchronous data parallelism.
+    """Trains and evaluates a Gluon network with synchronous data parallelism.
 
     Parameters
     ----------
     net : HybridBlock
         Initialised on ``contexts``; deferred initial values are drawn here.
     contexts : list of Context
-        The devices that a batch is split over.
+        The devices that share a batch.
     optimizer_params : dict
         NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer.
     image_shape : (C, H, W)
     dtype : str
         'float32', or 'float16' with float32 master weights.
     hybrid : bool
-        Whether the network runs as a graph with memory planned once.
+        Whether to run the network as a graph whose memory is planned once.
     seed : int
     objective : MxnetObjective, optional
-        By default plain classification.
+        Default: plain classification.
     loss_scale : LossScale, optional
         For float16.
     top5 : bool
-        Whether evaluation counts the five best classes too.
+        Whether evaluation also counts top-5 hits.
     cluster : MxnetCluster, optional
-        The processes that train together; by default this one alone.
+        The processes that train together. Default: only this one.
     normalise : callable, optional
-        Maps pixels, if batches have uint8 (B, C, H, W), to the network's inputs, on the pixels' device.
+        Maps uint8 pixels (B, C, H, W) to the network's inputs, on their device; for batches of uint8.
     """
 
     cluster: MxnetCluster
@@ -66,14 +66,14 @@ class MxnetLearner(Learner):
         self.top5, self.cluster, self.normalise = top5, cluster or SingleProcess(), normalise
         net.cast(dtype)
         if hybrid:
-            # On CPUs no static_shape: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead
-            # of 1.1 for a ResNet-20 with ATAC at batch 128. GPUs keep what MXNet has by default: cuDNN's
-            # fastest algorithm for each shape, and pointwise operators fused.
+            # No static_shape on CPUs: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
+            # 1.1 for a ResNet-20 with ATAC at batch 128. GPUs keep MXNet's defaults: cuDNN's fastest
+            # algorithm for each shape, and fused pointwise operators.
             net.hybridize(static_alloc=True, static_shape=contexts[0].device_type == 'gpu')
         self.parameters = net._collect_params_with_prefix()
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
-        # The same on all devices, unlike running statistics: those that are trained or frozen.
+        # Trained or frozen parameters: the same on all devices, unlike running statistics.
         self._weights = {name: parameter for name, parameter in self.parameters.items()
                          if parameter._differentiable}
         self._draw_initial_values(image_shape)
@@ -88,15 +88,15 @@ class MxnetLearner(Learner):
         self.reset_metrics()
 
     def _draw_initial_values(self, image_shape: tuple[int, ...]) -> None:
-        """Draw those that are deferred from the caller's random state, which the first step seeds again."""
+        """Draw deferred initial values from the caller's random state; the first step reseeds it."""
         for ctx in self.contexts:  # in evaluation mode, so that no statistics change
             self.net(mx.nd.zeros((1, *image_shape), ctx, self.dtype))
         self._restore_layouts()
 
     def _make_trainer(self, optimizer_params: dict[str, float]) -> gluon.Trainer:
         # In structural order: the default, the order of names, depends on how many networks the process has
-        # made. We save the optimizer states, so no kvstore may hold them, except that of asynchronous
-        # training, which needs to.
+        # built. We save the optimizer states, so no kvstore may hold them, except in asynchronous training,
+        # which needs it.
         return gluon.Trainer(
             list(self.parameters.values()), 'nag',
             {**optimizer_params, 'multi_precision': self.dtype == 'float16'}, kvstore=self.cluster.kvstore,
@@ -119,7 +119,7 @@ class MxnetLearner(Learner):
             self.cluster.prepare(self.trainer, len(labels) * self.cluster.size)
             self._prepared = True
         if self.cluster.is_asynchronous:
-            self.cluster.set_learning_rate(rate)  # there the servers update
+            self.cluster.set_learning_rate(rate)  # here the servers update
         lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
         scale = self.loss_scale.scale if self.loss_scale else None
@@ -162,7 +162,7 @@ class MxnetLearner(Learner):
     def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
         # Evaluates the network that would be saved now: see `mean_statistics`.
         sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
-        mx.nd.waitall()  # MXNet does not wait by itself for a pending write of running statistics
+        mx.nd.waitall()  # MXNet itself does not wait for a pending write of running statistics
         with self.mean_statistics():
             for x_all, y_all in batches:
                 outputs = []
@@ -207,12 +207,12 @@ class MxnetLearner(Learner):
 
     def _local_values(self) -> np.ndarray:
         """Return float32 (devices of this process, N)."""
-        mx.nd.waitall()  # a pending write of running statistics is not always waited for
+        mx.nd.waitall()  # MXNet does not always wait for a pending write of running statistics
         return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._local()])
                          for device in range(len(self.contexts))])
 
     def _gathered_values(self) -> np.ndarray:
-        """Return float32 (devices of all processes, N); each process must call it."""
+        """Return float32 (devices of all processes, N); each process must call this."""
         own = self._local_values()
         if self.cluster.size == 1:
             return own
@@ -228,7 +228,7 @@ class MxnetLearner(Learner):
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next training pass
-        # restores their order, whenever each happens to. MXNet's NAG rounds differently for a reordered
+        # restores their order, both at unpredictable times. MXNet's NAG rounds differently for a reordered
         # weight: it then takes the momentum's weight decay from the old weight, not from the new one.
         # Starting from the plain layout, training computes the same bits whether or not anything was
         # evaluated before.
@@ -237,7 +237,7 @@ class MxnetLearner(Learner):
             if data.ndim == 4 and data.context.device_type == 'cpu':  # only convolutions reorder
                 # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.runtime.mxnet_settings.
                 plain = data * 1
-                data[:] = 0  # drops the layout, which a copy alone would keep
+                data[:] = 0  # drops the layout, which a plain copy would keep
                 data[:] = plain
 
     def _split(self, images: np.ndarray, labels: np.ndarray) -> list[tuple[NDArray, NDArray]]:
@@ -275,7 +275,7 @@ class MxnetLearner(Learner):
             for data in parameter.list_data():
                 data[:] = arrays[indexed(state_names.parameter(name))]
         if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
-            # else the first step would copy the first device's values to all others
+            # otherwise the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()
         for name, own in self._local():
@@ -293,7 +293,7 @@ class MxnetLearner(Learner):
         try:
             save_parameters(self.net, path)
         except mx.MXNetError:
-            raise OSError(errno.EIO, 'MXNet could not write it, is the disk full?', path) from None
+            raise OSError(errno.EIO, 'MXNet could not write it: is the disk full?', path) from None
 
     def optimizer_states(self) -> Arrays:
         return {indexed(name, index): array.asnumpy() for name, states in self._optimizer_states()

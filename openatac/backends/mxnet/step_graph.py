@@ -1,11 +1,11 @@
 """A training step as one graph: the logits of a batch, and the gradients of all parameters.
 
-MXNet derives gradients itself, but does not let us choose how to compute that of one operator. For networks
-that gate their feature maps, x * sigmoid(h), this costs a sixth of the step on a CPU: MXNet 1.9.1 multiplies
-outside oneDNN's array layout, so every map is converted out of it and back. oneDNN has the product under
-another name, though: with the gradient x at its output, softplus(h) = log(1 + exp(h)) has the gradient x *
-sigmoid(h) at its input. So the gradients are written out here as MXNet would write them, except that the
-gates use oneDNN's operators, with the same values.
+MXNet derives gradients automatically, but does not let us choose how to compute the gradient of one operator.
+For networks that gate their feature maps, x * sigmoid(h), this costs a sixth of the step on a CPU: MXNet
+1.9.1 multiplies outside oneDNN's array layout, so every map is converted out of it and back. oneDNN does
+offer the product under another name, though: given the gradient x at its output, softplus(h) = log(1 +
+exp(h)) has the gradient x * sigmoid(h) at its input. So this module writes out the gradients as MXNet would,
+except that gates use oneDNN's operators, which compute the same values.
 """
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
                trained: set[str], updates_statistics: bool = True) -> tuple[mx.sym.Symbol, list[str]] | None:
     """Return the graph of a training step, and the names of the parameters whose gradients it computes.
 
-    Its inputs are the network's, and ``target``, float32 (B, classes): what the softmax of the logits should
-    be. The loss is the cross entropy with it, summed over the batch.
+    Its inputs are the network's and ``target``, float32 (B, classes), the desired softmax of the logits. The
+    loss is the cross entropy against ``target``, summed over the batch.
 
     Parameters
     ----------
@@ -53,8 +53,9 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     Returns
     -------
     (Symbol, list of str) or None
-        The outputs are the logits, the gradients of these parameters and, if a BatchNorm updates its
-        statistics, that of the images. None for a network without gates or with operators other than ATAC's.
+        The graph, which outputs the logits, the gradients of these parameters and, if a BatchNorm updates its
+        statistics, the gradient of the images. None if the network has no gates, or operators that ATAC's
+        networks do not use.
     """
     graph = Graph.of(symbol)
     graph.infer_shapes(**{INPUT: (2, *image_shape)})
@@ -74,7 +75,7 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
     by_name = {node.name: gradient for node in forward if (gradient := gradients.find(node))}
     names = [name for name in by_name if name in trained]
     # A BatchNorm on the images needs their gradient: it updates its running statistics in its backward pass,
-    # which MXNet would otherwise leave out.
+    # which MXNet would otherwise skip.
     images = [INPUT] if updates_statistics else []
     return Graph([logits, *(by_name[name] for name in (*names, *images))]).symbol(), names
 
@@ -82,7 +83,7 @@ def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
 # --------------------------------------------------------------------------------------- gates
 
 def _replace_gates(graph: Graph) -> bool:
-    """Replace each x * sigmoid(h) of one shape by oneDNN's operator; return whether there is one."""
+    """Replace each x * sigmoid(h) of equal shapes with oneDNN's operator; return whether there are any."""
     gates = [gate for gate in find_gates(graph)
              if _kind(gate.factor.node) == 'sigmoid' and gate.x.shape == gate.factor.shape]
     for x, factor, product in gates:
@@ -93,7 +94,7 @@ def _replace_gates(graph: Graph) -> bool:
 
 
 def _without_scale(output: Output) -> Output:
-    """Return the output that ``output`` multiplies by 1, as Swish does: x * sigmoid(1 * x)."""
+    """Skip a multiplication by 1, as in Swish: x * sigmoid(1 * x)."""
     node = output.node
     return node.inputs[0] if node.operator == '_mul_scalar' and node.get('scalar') == 1 else output
 
@@ -109,7 +110,7 @@ def _gate(gradients: _Gradients, node: Node) -> None:
 # ----------------------------------------------------------------------------------- gradients
 
 def _kind(node: Node) -> str:
-    """Return the operator's name, or its function's if the operator computes one of several."""
+    """Return the operator's name, or its function's name if the operator offers several."""
     if node.operator == 'Activation':
         return node.get('act_type')
     return f"{node.get('pool_type')} pooling" if node.operator == 'Pooling' else node.operator
@@ -125,7 +126,7 @@ def _operator(gradients: _Gradients, node: Node) -> None:
     outputs = [Output(node, index) for index in range(3)]
     gradient = gradients.operator(operator, [gradients.gradient_of(node), *takes(node.inputs, outputs)],
                                   node.attributes, node)
-    for index, source in enumerate(node.inputs[:3]):  # a BatchNorm's running statistics have none
+    for index, source in enumerate(node.inputs[:3]):  # a BatchNorm's running statistics have no gradient
         gradients.add(source, Output(gradient.node, index))
 
 

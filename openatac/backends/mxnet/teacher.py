@@ -15,9 +15,9 @@ from openatac.zoo.weights.pretrained import pretrained_names, weights_of
 
 def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
                  dtype: str) -> HybridBlock:
-    """Load a trained network from our zoo or GluonCV's, on ``contexts``.
+    """Load a trained network from our zoo or GluonCV's, onto ``contexts``.
 
-    Its parameters are those in ``teacher.params``, or else those that openatac has or GluonCV downloads.
+    Its parameters come from ``teacher.params`` if given, otherwise from openatac or from GluonCV's download.
 
     Raises
     ------
@@ -46,19 +46,19 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
 
 
 def _build(teacher: Teacher) -> HybridBlock:
-    """Build the teacher's network: ours, or else GluonCV's of that name."""
+    """Build the teacher's network: ours, or else GluonCV's network of the same name."""
     try:
         host, settings = find_model(teacher.network)
     except ValueError:
         return _build_gluoncvs(teacher)
     if not teacher.params:
-        raise OpenatacError(f'--teacher {teacher.network}: no trained weights of it come with openatac; '
+        raise OpenatacError(f'--teacher {teacher.network}: openatac has no trained weights for it; '
                             'give a file with --teacher-params')
     return host.gluon(classes=teacher.classes, **settings)
 
 
 def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
-    """Build a network from GluonCV's zoo, with its own parameters if none are named."""
+    """Build a network from GluonCV's zoo, pretrained unless ``teacher.params`` names a file."""
     from gluoncv import model_zoo
     known = model_zoo.get_model_list()
     if teacher.network.lower() not in known:
@@ -70,7 +70,7 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
         settings = {'pretrained': False, 'classes': teacher.classes}
     try:
         return model_zoo.get_model(teacher.network, **settings)
-    except Exception as error:  # of any kind: GluonCV builds, downloads, unpacks and reads in many ways
+    except Exception as error:  # any kind: GluonCV can fail while building, downloading, unpacking or reading
         raise OpenatacError(f'GluonCV cannot build the teacher {teacher.network} '
                             f'({first_line(error)[:120]}): choose a classifier, with its .params file in '
                             '--teacher-params if it cannot be downloaded') from None

@@ -21,9 +21,10 @@ Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, 
 
 def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tuple[int, ...],
                   objective: MxnetObjective, dtype: str, hybrid: bool) -> CpuStep | RecordedStep:
-    """Return the fastest step of ``net``, which has values on ``contexts``, for images (B, *image_shape).
+    """Return the fastest step of ``net``, initialised on ``contexts``, for images (B, *image_shape).
 
-    On the CPU a hybridized network runs as `CpuStep`, or else by the operators of `cpu_graph`.
+    On the CPU a hybridized network runs as a `CpuStep` if possible, otherwise with the operators of
+    `cpu_graph`.
     """
     updates_statistics = not keeps_statistics(net)
     if hybrid and contexts[0].device_type == 'cpu':
@@ -41,10 +42,10 @@ class RecordedStep:
     Parameters
     ----------
     net : HybridBlock
-        A network with values.
+        An initialised network.
     objective : MxnetObjective
     dtype : str
-        The type of the network's inputs.
+        The data type of the network's inputs.
     updates_statistics : bool
         Whether a BatchNorm has running statistics to update.
     """
@@ -59,27 +60,27 @@ class RecordedStep:
         x = self.objective.inputs(x, lam).astype(self.dtype, copy=False)
         targets, soft_targets = self.objective.targets(y, lam), self.objective.soft_targets(x)
         if x.context.device_type == 'cpu' and self.updates_statistics:
-            # MXNet's CPU BatchNorm updates its running statistics in its backward pass, which the first one,
-            # on the image, runs only if the image requires a gradient. On a GPU, where the paper's networks
-            # were trained, they are updated in the forward pass.
+            # On the CPU, MXNet's BatchNorm updates its running statistics in its backward pass, and the first
+            # BatchNorm, on the image, runs one only if the image requires a gradient. On a GPU, where the
+            # paper's networks were trained, the forward pass updates them.
             x.attach_grad()
         with autograd.record():
             output = self.net(x).astype('float32', copy=False)
             return output, targets, self.objective.loss(output, targets, soft_targets)
 
     def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
-        """Leave the gradients of all devices' losses, times ``scale`` if given, in the parameters."""
+        """Store the gradients of all devices' losses, times ``scale`` if given, in the parameters."""
         autograd.backward(losses, None if scale is None else [
             mx.nd.full(loss.shape, scale, loss.context) for loss in losses])
 
 
 class CpuStep:
-    """A gated network's step as one graph, with oneDNN's operators only.
+    """A gated network's step as one graph of oneDNN's operators.
 
     Parameters
     ----------
     net : HybridBlock
-        A network with values, in float32.
+        An initialised network, in float32.
     graph, names
         As `step_graph` returns them.
     classes : int
@@ -88,7 +89,7 @@ class CpuStep:
 
     @classmethod
     def of(cls, net: HybridBlock, image_shape: tuple[int, ...], objective: MxnetObjective) -> CpuStep | None:
-        """Return the step of ``net`` for images (B, *image_shape); None without a graph or oneDNN."""
+        """Return the step of ``net`` for images (B, *image_shape); None if there is no graph or no oneDNN."""
         if not _has_onednn():
             return None
         symbol = faster_symbol(net(mx.sym.var(INPUT, dtype='float32')), image_shape)
@@ -106,22 +107,23 @@ class CpuStep:
         self._bound: dict[Any, Any] = {}
 
     def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
-        """Like `RecordedStep.forward`; leaves the gradients in the parameters at once."""
+        """Like `RecordedStep.forward`, but also stores the gradients in the parameters."""
         targets = self.objective.targets(y, lam)
         output = self(self.objective.inputs(x, lam), targets)
         return output, targets, self.objective.loss(output, targets)
 
     def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
-        """Do nothing: `forward` has already left the gradients."""
+        """Do nothing: `forward` has already stored the gradients."""
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Return the logits (B, classes), in an array that the next step reuses; leave the gradients.
+        """Return the logits (B, classes), in an array that the next step reuses; store the gradients.
 
         Parameters
         ----------
         images : float32 NDArray (B, C, H, W)
         targets : NDArray
-            Labels (B,) or distributions (B, classes); the loss is the sum of the cross entropies with them.
+            Labels (B,) or distributions (B, classes); the loss is the sum of the cross entropies against
+            them.
         """
         if targets.ndim == 1:
             targets = targets.one_hot(self.classes)
@@ -133,7 +135,7 @@ class CpuStep:
             is_train=True, **{INPUT: images, 'target': targets})[:len(out) + 1]
         mx.nd.amp_multicast(*gradients, num_outputs=len(out), out=out)  # copies all in one call
         for values in trained:
-            values._fresh_grad = True  # gluon.Trainer asks for that
+            values._fresh_grad = True  # gluon.Trainer checks this flag
         return logits
 
     def _bind(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> Any:
@@ -142,8 +144,8 @@ class CpuStep:
         arrays = {INPUT: images.copy(), 'target': targets.copy()}
         for name, parameter in self.parameters.items():
             arrays[name] = parameter.data(context)
-        # MXNet treats a graph without gradients of its own as inference and would fuse its operators. With
-        # fusion off, it prints a line about that at each binding.
+        # MXNet treats a graph bound without gradients as inference and would fuse its operators. With fusion
+        # off, it prints a line about that at each binding.
         with fusion_backend('NONE'), silenced_stderr():
             executor = self.graph.bind(
                 context, {name: arrays[name] for name in self.graph.list_arguments()}, grad_req='null',

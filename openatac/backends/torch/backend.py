@@ -1,4 +1,4 @@
-"""A network in PyTorch, on its run's device."""
+"""The PyTorch backend: a network on the device of its run."""
 from __future__ import annotations
 
 import copy
@@ -30,10 +30,10 @@ log = logging.getLogger('openatac')
 
 
 class TorchBackend(Backend):
-    """PyTorch on the CPU or one GPU of each process; see `openatac.backends.base.open_backend`.
+    """PyTorch on the CPU or on one GPU per process; see `openatac.backends.base.open_backend`.
 
-    The network is a plain module, which has its initial values already, a Gluon network or the path of a
-    symbol file; the last two become graphs of MXNet's operators. Gluon's alone needs MXNet.
+    The network is a plain module that already has its initial values, a Gluon network, or the path of a
+    symbol file. The last two become graphs of MXNet's operators; only a Gluon network needs MXNet.
     """
 
     cluster: TorchCluster = SingleProcess()
@@ -94,7 +94,7 @@ class TorchBackend(Backend):
         self.module = to_torch(self.net)
 
     def load_teacher(self, teacher: Teacher) -> Any:
-        """Return the teacher's network: with MXNet any that `MxnetBackend` loads, else one of our zoo."""
+        """Load the teacher's network: any that `MxnetBackend` can load, or without MXNet one from our zoo."""
         if has_mxnet():
             import mxnet as mx
 
@@ -122,12 +122,12 @@ class TorchBackend(Backend):
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
-    """Return (device, a line that names it); DeviceError for a missing GPU, unless the CPU takes over.
+    """Return (device, a line that names it); DeviceError if a GPU is missing and the CPU is no fallback.
 
-    Each process that torchrun starts has one of the GPUs. They need not be named.
+    Each process that torchrun starts gets one of the GPUs, even if the flags name none.
     """
     set_threads()
-    torch.set_num_threads(thread_count().threads)  # it read the variable when it was imported
+    torch.set_num_threads(thread_count().threads)  # PyTorch read the variable when it was imported
     processes, index = (int(os.environ.get(name, default)) for name, default in (
         ('LOCAL_WORLD_SIZE', 1), ('LOCAL_RANK', 0)))
     if not gpus and 'LOCAL_RANK' in os.environ and torch.cuda.is_available():
@@ -137,7 +137,7 @@ def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
         keep_freed_memory()
         return 'cpu', line
     if len(wanted) < processes:
-        raise DeviceError(f'{processes} processes of this machine need a GPU each, and the flags name only '
+        raise DeviceError(f'{processes} processes of this machine need a GPU each, but the flags name only '
                           f'GPU {gpus}: name more, or start fewer')
     gpu = wanted[index]
     torch.cuda.set_device(gpu)

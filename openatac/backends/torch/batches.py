@@ -1,7 +1,7 @@
 """Batches made on the device: the whole data set stays in a GPU's memory, and training copies nothing.
 
-CIFAR's 50,000 padded images take 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, the crops and the flips are
-those of `openatac.data.small.batches`, and the values equal its values bit for bit on every device.
+CIFAR's 50,000 padded images take 50,000 x 3 x 40 x 40 bytes, 240 MB. The order, crops and flips match
+`openatac.data.small.batches`, and the values equal its values bit for bit on every device.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DeviceTrainingBatches(TrainingBatches):
     """`TrainingBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
 
     Preparing batches ahead gains nothing (``ahead`` is 0): a batch is a handful of kernels, which the device
-    queues like the steps that use them. Nor may a thread prepare them: a kernel that another thread
-    launches while a CUDA graph is captured breaks the capture.
+    queues like the steps that use them. Nor may another thread prepare them, because a kernel launched from
+    another thread breaks the capture of a CUDA graph.
 
     Parameters
     ----------
@@ -50,15 +50,15 @@ class DeviceTrainingBatches(TrainingBatches):
         order, rows, columns, labels = self._plan(epoch)
         for batch in range(start, self.batches()):
             part = self._part(batch)
-            # Crops and flips are index arithmetic, so that one kernel fetches the pixels of all images,
-            # (B, H, W, 3), however many there are: the indices are broadcast, not written out.
+            # Crops and flips are index arithmetic, so one kernel fetches the pixels of all images, (B, H, W,
+            # 3), however many there are. The indices are broadcast, not written out.
             pixels = self._padded[order[part, None, None], rows[part, :, None], columns[part, None, :]]
             yield self._normalise(pixels), labels[part]
 
     def _plan(self, epoch: int) -> tuple[torch.Tensor, ...]:
         """Return the epoch's images (N,), their rows (N, H) and columns (N, W) when padded, and labels (N,).
 
-        In training order; int64 on the device, which gets a whole epoch's choices at once.
+        All are in training order, int64 on the device, which receives a whole epoch's choices at once.
         """
         choices = cifar_transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         of_image = np.stack([np.arange(len(self.images)), choices.top, choices.left, choices.mirrored])
@@ -89,9 +89,9 @@ class DeviceEvaluationBatches(EvaluationBatches):
 class _Normalise:
     """`cifar_transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
 
-    Looks values up in a table that NumPy computed for the 256 levels of each channel. So they are NumPy's on
-    every device, whereas PyTorch on a GPU may multiply by the reciprocal instead of dividing; and one kernel
-    replaces three.
+    Looks values up in a table that NumPy computed for the 256 levels of each channel. The values therefore
+    equal NumPy's on every device, whereas PyTorch on a GPU may multiply by the reciprocal instead of
+    dividing. Also, one kernel replaces three.
     """
 
     def __init__(self, device: str, channels_last: bool) -> None:

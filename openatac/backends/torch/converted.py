@@ -10,7 +10,7 @@ from torch.fx.node import map_aggregate, map_arg
 
 @dataclass
 class _Input:
-    """Stands for a node among the arguments of another."""
+    """A placeholder for a node among another node's arguments."""
 
     name: str
 
@@ -18,8 +18,8 @@ class _Input:
 class ConvertedNetwork(torch.fx.GraphModule):
     """A graph of MXNet's operators.
 
-    PyTorch would store the code of a GraphModule and trace it when loading, which it can't do with control
-    flow that depends on shapes; this stores the nodes.
+    PyTorch would store the code of a GraphModule and trace it when loading, which fails for control flow that
+    depends on shapes. This class stores the nodes instead.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -27,32 +27,31 @@ from openatac.zoo.weights.params_file import PARAMS_SUFFIX, write_params
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     """Convert a network to a torch.fx.GraphModule that maps (B, C, H, W) to the network's outputs.
 
-    The keys of the module's state_dict() are those of the .params file: structural names
-    (``features.0.gamma``) become modules within modules, names of symbols (``resnet0_conv0_weight``) stay
-    whole, without MXNet's ``arg:`` and ``aux:``. Parameters are what Gluon trains; running statistics, fixed
-    gammas and everything else with grad_req 'null' are buffers. (Symbol files other than those of
-    `openatac.graph.named_graph.export_graph` do not say that a beta or weight is fixed, so it is trained.)
+    The keys of the module's state_dict() match those of the .params file: structural names
+    (``features.0.gamma``) become nested modules, and symbol names (``resnet0_conv0_weight``) are kept whole,
+    without MXNet's ``arg:`` and ``aux:``. Everything that Gluon trains becomes a parameter; running
+    statistics, fixed gammas and anything else with grad_req 'null' become buffers. (Only symbol files from
+    `openatac.graph.named_graph.export_graph` record that a beta or weight is fixed; in others it is trained.)
 
     Like any new module, it starts in training mode; eval() and train() switch BatchNorm and Dropout.
-    torch.save takes its state_dict() or all of it; `to_gluon` writes a .params file.
+    torch.save takes its state_dict() or the whole module; `to_gluon` writes a .params file.
 
     Parameters
     ----------
     network : HybridBlock, mxnet.Symbol or path
-        A network; or a symbol with the input ``data`` or its file, ``PREFIX-symbol.json``.
+        A network, a symbol with the input ``data``, or a symbol file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A parameter file (see `openatac.zoo.weights.files`) with the graph's names, or its arrays (of
-        NumPy or MXNet). Default: a network's own values, or the file ``PREFIX-0000.params`` next to a symbol
-        file.
+        A parameter file (see `openatac.zoo.weights.files`) with the graph's names, or its arrays (NumPy or
+        MXNet). Default: the network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
 
     Raises
     ------
     OpenatacError
         For an operator that has no counterpart in PyTorch, or a network without values.
     ParameterFileError
-        For another network's arrays.
+        If the arrays belong to another network.
     ValueError
-        For anything but a network.
+        If ``network`` is none of these.
     """
     graph, arrays = _load(network, params)
     nodes = graph.nodes()
@@ -69,10 +68,10 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
 def to_gluon(module: torch.nn.Module, path: str) -> None:
     """Write the weights of a module from `to_torch` to ``path``, a .params file.
 
-    A Gluon network reads it by ``load_parameters``; the weights of a symbol file are read by the symbol's
-    ``SymbolBlock.imports`` and by ``mx.model.load_checkpoint``.
+    A Gluon network reads the file with ``load_parameters``. If the module came from a symbol file,
+    ``SymbolBlock.imports`` and ``mx.model.load_checkpoint`` read it for that symbol.
 
-    Numbers in bfloat16, which NumPy lacks, are written as float32.
+    NumPy lacks bfloat16, so bfloat16 numbers are written as float32.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A module of PyTorch in training, on the CPU or one GPU of each process, without MXNet."""
+"""A PyTorch module in training, on the CPU or on one GPU per process, without MXNet."""
 from __future__ import annotations
 
 import collections
@@ -35,14 +35,14 @@ def enough_memory() -> Iterator[None]:
 
 
 class TorchLearner(Learner):
-    """Trains and evaluates a network by MXNet's NAG, with the steps and the state of `MxnetLearner`.
+    """Trains and evaluates a network with MXNet's NAG, step by step like `MxnetLearner`, with the same state.
 
-    Results repeat bit for bit on the CPU, and up to rounding on a GPU, whose kernels add in any order.
+    Results repeat bit for bit on the CPU, and up to rounding on a GPU, whose kernels add in arbitrary order.
 
     Parameters
     ----------
     module : Module
-        In float32, whose BatchNorms keep biased variances; it is moved to ``device``.
+        A module in float32 whose BatchNorms keep biased variances; it is moved to ``device``.
     device : str
         'cpu', or a GPU such as 'cuda:0'.
     optimizer_params : dict
@@ -52,11 +52,11 @@ class TorchLearner(Learner):
         updates, the statistics and the loss stay in float32.
     seed : int
     objective : TorchObjective, optional
-        By default plain classification.
+        Default: plain classification.
     loss_scale : LossScale, optional
         For float16.
     top5 : bool
-        Whether evaluation counts the five best classes too.
+        Whether evaluation also counts top-5 hits.
     wd_mult, lr_mult : dict, optional
         {structural name: factor} of the weight decay and of the learning rate, if not 1.
     tf32 : bool
@@ -64,14 +64,14 @@ class TorchLearner(Learner):
     compiled : bool
         Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
     cluster : TorchCluster, optional
-        The processes that train together; by default this one alone.
+        The processes that train together. Default: only this one.
     syncbn : bool
         Whether BatchNorm normalises over the images of all processes.
 
     Raises
     ------
     DeviceError
-        Here or in any step, if the device's memory is too small or there is no compiler.
+        On creation or in any step, if the device runs out of memory or there is no compiler.
     """
 
     cluster: TorchCluster
@@ -95,7 +95,7 @@ class TorchLearner(Learner):
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
         self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
-        self._forward_is_ready = self.cluster.size == 1  # otherwise the first step has it average gradients
+        self._forward_is_ready = self.cluster.size == 1  # otherwise the first step makes it average gradients
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
@@ -259,14 +259,14 @@ class TorchLearner(Learner):
         return {**statistics, state_names.METRICS: self._sums}
 
     def _shared(self) -> dict[str, torch.Tensor]:
-        """Return the others, which are the same in all processes, by their names in a checkpoint."""
+        """Return {name in a checkpoint: tensor} of the rest, which is the same in all processes."""
         return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         return {state_names.parameter(name): array for name, array in self.module.state_dict().items()}
 
     def _gathered_values(self) -> torch.Tensor:
-        """Return float64 (processes, N), in which all types of numbers are exact; all must call it."""
+        """Return float64 (processes, N), which holds every dtype exactly; each process must call this."""
         own = torch.cat([tensor.flatten().double() for tensor in self._local().values()])
         if self.cluster.size == 1:
             return own[None]
@@ -315,12 +315,12 @@ class TorchLearner(Learner):
         return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore what `optimizer_states` of either backend's learner returned.
+        """Restore arrays from `optimizer_states` of either backend's learner.
 
         Raises
         ------
         KeyError, ValueError
-            If it belongs to other parameters.
+            If they belong to other parameters.
         """
         tensors = self._optimizer_tensors()
         for name, tensor in tensors.items():
@@ -352,8 +352,8 @@ def _compiled(function: Callable, device: torch.device) -> Callable:
 
     # Otherwise the graph is cut where DistributedDataParallel groups gradients, to send them earlier.
     torch._dynamo.config.optimize_ddp = False
-    # CUDA graphs: a small network's kernels finish before Python has launched the next ones. Not dynamic, as
-    # all batches have one size, and a graph for any size would be slower.
+    # CUDA graphs, because a small network's kernels finish before Python has launched the next ones. Not
+    # dynamic, because all batches have the same size and a graph for any size would be slower.
     fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',
                           dynamic=False)
 

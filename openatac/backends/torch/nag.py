@@ -9,30 +9,30 @@ import torch
 class NAG(torch.optim.Optimizer):
     """The optimizer that Gluon's Trainer calls 'nag', on all parameters of a group at once.
 
-    With the gradient g of a loss that is summed over the batch, the weight w and the momentum m::
+    With the gradient g of a loss summed over the batch, the weight w and the momentum m::
 
         m <- momentum * m
         w <- w - m + (1 + momentum) * (m - rate * (rescale * g + decay * w))
         m <- m - rate * (rescale * g + decay * w)        with the new w
 
     torch.optim.SGD's Nesterov step differs in two ways: it multiplies the momentum by the current rate, while
-    this m keeps the rates of the steps that it sums; and its momentum uses the old weight's decay.
+    m here keeps the rate of each step that it sums, and its momentum uses the decay of the old weight.
 
     Parameters
     ----------
     params : iterable
         Parameters, or PyTorch's groups of them, each with its own lr_mult and wd_mult.
     lr, momentum, weight_decay : float
-        As of mxnet.optimizer.NAG.
+        As in mxnet.optimizer.NAG.
     lr_mult, wd_mult : float
-        Factors of the rate and of the weight decay, as of gluon.Parameter.
+        Factors on the rate and on the weight decay, as in gluon.Parameter.
 
     Attributes
     ----------
     rate : 0-dim tensor
-        On the parameters' device; a new rate is filled in, and a step reads nothing back.
+        On the parameters' device. Change the rate by filling it in; a step reads nothing back.
     rescale : float
-        A factor of the gradients, 1 / batch size, like MXNet's rescale_grad.
+        A factor on the gradients, 1 / batch size, like MXNet's rescale_grad.
     state : dict
         {parameter: {'momentum': tensor}}, the same numbers as MXNet's.
     """

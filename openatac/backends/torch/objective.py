@@ -14,7 +14,7 @@ F = torch.nn.functional
 class TorchObjective(Objective):
     """`Objective` on tensors; its teacher is a Module, which is switched to evaluation mode permanently.
 
-    Nothing in it waits for a GPU. Logits may have any precision; losses and targets have float32.
+    None of its methods waits for a GPU. Logits can have any precision; losses and targets are float32.
     """
 
     def __post_init__(self) -> None:

@@ -1,15 +1,15 @@
 """MXNet's operators in PyTorch, with MXNet's attributes and defaults.
 
-An entry of OPERATORS is a function of the operator's inputs, whose keyword arguments have the names of
-MXNet's attributes; or a function that takes attributes by position after the inputs, and MXNet's defaults of
-them. To add one, add one line. Known deviations, all deliberate:
+An entry of OPERATORS is either a function of the operator's inputs whose keyword arguments are named after
+MXNet's attributes, or a pair: a function that takes attributes by position after the inputs, and MXNet's
+defaults for them. To support another operator, add one line. Known deviations, all deliberate:
 
-- SELU's gradient below zero is the right one; MXNet 1.9.1's is off by up to 0.09.
-- So is an average pooling's where a window of the convention 'full' hangs over the edge and counts its
-  padding; MXNet's oneDNN divides by the whole window.
+- SELU's gradient below zero is correct; MXNet 1.9.1's is off by up to 0.09.
+- So is average pooling's where a window of the convention 'full' overhangs the edge and counts its padding;
+  MXNet's oneDNN divides by the whole window.
 - argmax returns integers; MXNet returns floats.
 - A BatchNorm's running statistics are updated in the forward pass, as MXNet's are on a GPU; on the CPU MXNet
-  does it in the backward pass, and for a BatchNorm on the image only if the image requires a gradient.
+  updates them in the backward pass, and for a BatchNorm on the image only if the image requires a gradient.
 """
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _fully_connected(x: Tensor, weight: Tensor, bias: Tensor | None = None, flat
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, moving_mean: Tensor, moving_var: Tensor,
                training: bool, eps: float = 1e-3, momentum: float = 0.9, fix_gamma: bool = True,
                use_global_stats: bool = False, axis: int = 1) -> Tensor:
-    """Normalise; in training as `normalise_as_mxnet` does."""
+    """Normalise; in training, with `normalise_as_mxnet`."""
     x = x.movedim(axis, 1)
     scale = None if fix_gamma else gamma
     if training and not use_global_stats:
@@ -86,7 +86,7 @@ def _sum_pool(x: Tensor, kernel: Sizes = (), stride: Sizes = (), pad: Sizes = ()
               pooling_convention: str = 'valid') -> Tensor:
     if global_pool:
         return x.sum(tuple(range(2, x.dim())), keepdim=True)
-    if x.dim() == 3:  # PyTorch has a divisor from two dimensions on
+    if x.dim() == 3:  # PyTorch supports divisor_override from two dimensions on
         wide = _sum_pool(x[:, :, None], (1, *kernel), (1, *(stride or (1,))), (0, *(pad or (0,))), False,
                          pooling_convention)
         return wide[:, :, 0]
@@ -278,7 +278,7 @@ KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
          'Pooling': ('pool_type', 'max'), 'UpSampling': ('sample_type', None),
          '_contrib_BilinearResize2D': ('mode', 'size')}
 
-# Attributes that repeat what the arrays' shapes say (a convolution's kernel), or tell MXNet how to compute.
+# Attributes that the arrays' shapes imply (a convolution's kernel), or that only tune MXNet.
 IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
            'cudnn_off', 'is_int'}
 
@@ -296,12 +296,12 @@ COVERED = {
 
 
 def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]]:
-    """Find what a node computes: (function, operands after its inputs, keyword arguments).
+    """Return a node's computation: (function, operands after its inputs, keyword arguments).
 
     Raises
     ------
     OpenatacError
-        If the table does not cover the operator, which is named, or its attributes.
+        If the table does not cover the operator or its attributes; the message names it.
     """
     operator, attributes = node.operator, node.settings()
     key = operator

@@ -1,6 +1,6 @@
-"""A network in several processes: gradients, and by choice the statistics of BatchNorm, over all of them.
+"""Data parallelism: averages gradients, and optionally BatchNorm statistics, over several processes.
 
-torch.distributed exchanges the arrays, by NCCL for GPUs and by gloo for CPUs.
+torch.distributed exchanges the arrays, with NCCL on GPUs and gloo on CPUs.
 """
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 def average_gradients(module: torch.nn.Module, forward: Callable[..., tuple[Tensor, Tensor]],
                       arrays: tuple[Any, ...]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return ``forward``, after whose backward passes the gradients are means over all processes.
+    """Wrap ``forward`` so that backward passes average the gradients over all processes.
 
     Parameters
     ----------
     module : Module
-        What ``forward`` runs, with the same values in all processes.
+        The module that ``forward`` runs, with the same values in all processes.
     forward : function
         A function of ``arrays`` that returns a loss first.
     arrays : tuple
@@ -26,9 +26,9 @@ def average_gradients(module: torch.nn.Module, forward: Callable[..., tuple[Tens
     """
     parallel = DistributedDataParallel(_Forward(module, forward), init_sync=False,
                                        gradient_as_bucket_view=True)
-    # After its first backward pass, it groups the gradients in the order in which they came. Of three numbers
-    # or more, the grouping decides how a sum is rounded. So that a run which resumes computes the same bits
-    # as one that does not, that pass is not a step.
+    # After its first backward pass, DistributedDataParallel regroups the gradients in the order in which they
+    # arrived. With three or more processes, the grouping affects how sums are rounded. This first pass is
+    # therefore not a step, so a resumed run computes the same bits as an uninterrupted one.
     before = [buffer.clone() for buffer in module.buffers()]
     parallel(*arrays)[0].backward()
     module.zero_grad()
@@ -41,7 +41,7 @@ def average_gradients(module: torch.nn.Module, forward: Callable[..., tuple[Tens
 class _Forward(torch.nn.Module):
     """A forward pass in the form that DistributedDataParallel takes.
 
-    It has the parameters of a module, but not its buffers, which are each process's own.
+    It holds the parameters of a module, but not its buffers, which are local to each process.
     """
 
     def __init__(self, module: torch.nn.Module, forward: Callable[..., Any]) -> None:
@@ -62,9 +62,9 @@ def gather(array: Tensor, count: int) -> Tensor:
 # ----------------------------------------------------------------------------------- BatchNorm
 
 class SharedStatistics(torch.overrides.TorchFunctionMode):
-    """While it is open, networks in training normalise by the statistics of the images of all processes.
+    """While open, normalises networks in training with the statistics of all processes' images.
 
-    That is what torch.nn.SyncBatchNorm does on GPUs. It replaces ``torch.native_batch_norm``.
+    This does what torch.nn.SyncBatchNorm does on GPUs, by replacing ``torch.native_batch_norm``.
     """
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
@@ -77,7 +77,7 @@ class SharedStatistics(torch.overrides.TorchFunctionMode):
 def _normalise(x: Tensor, gamma: Tensor | None, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return x normalised, the mean, and the inverse of the deviation, as torch.native_batch_norm does.
 
-    All processes have equally many images.
+    All processes must have the same number of images.
     """
     axes, shape = [0, *range(2, x.dim())], (-1, *[1] * (x.dim() - 2))
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -89,7 +89,7 @@ def _normalise(x: Tensor, gamma: Tensor | None, beta: Tensor, eps: float) -> tup
 
 
 class _Mean(torch.autograd.Function):
-    """The mean over all processes; the gradient is that of the sum of their losses."""
+    """The mean over all processes; its gradient is for the sum of their losses."""
 
     @staticmethod
     def forward(context: Any, array: Tensor) -> Tensor:

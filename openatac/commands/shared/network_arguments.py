@@ -1,4 +1,4 @@
-"""What the commands that run trained networks (predict, evaluate, serve) ask for in the same words."""
+"""Arguments shared by the commands that run trained networks (predict, evaluate, serve)."""
 from __future__ import annotations
 
 import argparse
@@ -9,14 +9,14 @@ from openatac.export.runtimes.base import RUNTIMES
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add --model, which takes the place of EXPORT."""
+    """Add --model, which replaces EXPORT."""
     parser.add_argument('--model', metavar='NAME|RUN|FILE',
                         help='instead of EXPORT, a network by its name in openatac models, the folder of a '
                              'run, or a parameter file in it')
 
 
 def add_engine(parser: argparse.ArgumentParser, default: str = 'static, or that of the file') -> None:
-    """Add --engine, whose value is '' for the ``default`` that the help describes."""
+    """Add --engine; its value '' stands for the ``default`` that the help describes."""
     parser.add_argument('--engine', choices=list(RUNTIMES), metavar='NAME', default='',
                         help=f'the engine: {", ".join(RUNTIMES)} (default: {default})')
 
@@ -29,7 +29,7 @@ def add_labels(parser: Any, default: str = 'those in the export') -> None:
 
 
 def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: Manifest) -> Manifest:
-    """Return the manifest with the class names of --labels; errors are those of a wrong command line."""
+    """Return the manifest with the class names of --labels; exit with a usage error if they are wrong."""
     from openatac.export.labels import read_labels
     try:
         return manifest._replace(labels=read_labels(labels, manifest))

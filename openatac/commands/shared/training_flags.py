@@ -20,7 +20,8 @@ from openatac.zoo.weights.pretrained import weights_file
 
 def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
     """Return the parser of all flags of a config, for a command or the script ``prog``."""
-    # --recipe is matched by its full name. With the usage of all flags, an error would fill the screen.
+    # Flags must be written in full, since parse() finds --recipe by its full name. A usage line with all
+    # flags would make an error fill the screen.
     parser = command_parser(command, description, prog=prog, usage='%(prog)s [flags]', allow_abbrev=False)
     for section in sections(config).values():
         add_section(parser, section)
@@ -29,7 +30,7 @@ def parser_of(config: type, command: str, description: str | None, prog: str) ->
 
 def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
           argv: list[str]) -> ParsedFlags:
-    """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, in the help as well."""
+    """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, also in the help."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
     early.add_argument('--model', default='atac')
@@ -49,9 +50,9 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 # -------------------------------------------------------------------------------------- checks
 
 def check(config: Config) -> None:
-    """Raise ValueError, with a sentence, for options that do not go together."""
+    """Raise ValueError, with a one-sentence message, for options that cannot be combined."""
     training = config.training
-    parse_gpus(training.gpus)  # ValueError for what names no GPUs
+    parse_gpus(training.gpus)  # ValueError if these are no GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)

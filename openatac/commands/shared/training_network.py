@@ -1,4 +1,4 @@
-"""The network of a training run, from options, from files, or described by what lies beside parameters."""
+"""Finds the network of a training run: from options, from files, or from a description next to parameters."""
 from __future__ import annotations
 
 from typing import Any
@@ -15,7 +15,7 @@ def only_makes_network(config: Config) -> bool:
 
 
 def check_libraries(config: Config) -> None:
-    """Raise ModuleNotFoundError, in a sentence, if the config needs MXNet or PyTorch and it is missing."""
+    """Raise ModuleNotFoundError, with a message, if the config needs MXNet or PyTorch and it is missing."""
     if config.compute.engine != 'torch':
         require_mxnet()
     for flag, value in (('--export', config.output.export), ('--write-initial', config.start.write_initial)):
@@ -27,12 +27,12 @@ def check_libraries(config: Config) -> None:
 
 
 def _builds_in_torch(config: Config) -> bool:
-    """Return whether PyTorch is to build the network; MXNet, if it is there, prints and writes it."""
+    """Return whether PyTorch builds the network; where MXNet is installed, MXNet prints and writes it."""
     return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
 def with_described_network(given: ParsedFlags) -> ParsedFlags:
-    """Complete the config by the network of --evaluate or --pretrained, if a file beside it describes it.
+    """Complete the config with the network of --evaluate or --pretrained, if a file next to it describes it.
 
     Raises ValueError if the command line contradicts it.
     """
@@ -48,9 +48,9 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
 def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
     """Return (network, its name, the completed config), from the options or the files of --initial.
 
-    The network is what `openatac.backends.base.open_backend` takes. Raises ValueError for options that
-    do not make a network or contradict the files, OpenatacError if the files cannot be read, and
-    ModuleNotFoundError if the network needs PyTorch, which is missing.
+    The network is in the form that `openatac.backends.base.open_backend` takes. Raises ValueError for options
+    that do not describe a network or contradict the files, OpenatacError if the files cannot be read, and
+    ModuleNotFoundError if the network needs PyTorch and it is missing.
     """
     config: Config = given.config
     if config.start.initial:
@@ -75,7 +75,7 @@ def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
 
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
-    """Do what --summary or --write-initial asks for."""
+    """Print the network for --summary, or write it for --write-initial."""
     from openatac.training.networks.initial_files import write_initial_network
     from openatac.training.networks.library import library_of
     from openatac.training.networks.resolve import image_shape

@@ -1,4 +1,4 @@
-"""The processes of a training run: one for each GPU, or those of a cluster."""
+"""The processes of a training run: one for each GPU, or the processes of a cluster."""
 from __future__ import annotations
 
 import argparse
@@ -12,9 +12,10 @@ from openatac.training.config import Config
 
 
 def train_in_processes(config: Config, program: str) -> int | None:
-    """Train with PyTorch in a process for each GPU of the config, if these are several; return the exit code.
+    """Train with PyTorch in one process per GPU, if the config names several; return the exit code.
 
-    Returns None if there is nothing to start: this process, perhaps one of those, is to train itself.
+    Returns None if there is nothing to start and this process, which may be one of several, must train
+    itself.
     """
     gpus = parse_gpus(config.training.gpus)
     if config.compute.engine != 'torch' or len(gpus) < 2 or _needs_one_process(config):
@@ -32,7 +33,7 @@ def train_in_processes(config: Config, program: str) -> int | None:
 
 
 def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
-    """Join the processes that train together, of which this is one; it may be the only one."""
+    """Join the processes that train together; this may be the only one."""
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
     if config.compute.engine != 'torch':

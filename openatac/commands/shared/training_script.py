@@ -1,4 +1,4 @@
-"""What train-cifar and train-imagenet do alike, from the command line to the end of the run."""
+"""The steps shared by train-cifar and train-imagenet, from the command line to the end of the run."""
 from __future__ import annotations
 
 import abc
@@ -19,14 +19,14 @@ AnyConfig = TypeVar('AnyConfig', bound=Config)
 
 
 class TrainingScript(abc.ABC, Generic[AnyConfig]):
-    """A command that trains, evaluates or only makes a network, and is also a script.
+    """A command, also run as a script, that trains, evaluates or only builds a network.
 
     The docstring of a subclass's module is the description in the help.
 
     Attributes
     ----------
     name : str
-        Of the command.
+        The command's name.
     config : type
     recipes : dict
         {name: {option: value}}.
@@ -45,12 +45,12 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         return training_flags.parser_of(self.config, self.name, description, self.prog)
 
     def check(self, config: AnyConfig) -> None:
-        """Raise ValueError, with a sentence, for options that do not go together."""
+        """Raise ValueError, with a one-sentence message, for options that cannot be combined."""
         training_flags.check(config)
 
     @abc.abstractmethod
     def complete(self, given: ParsedFlags) -> ParsedFlags:
-        """Complete the config by what is known of the images, and perhaps begin to read them."""
+        """Complete the config with what is known about the images; a subclass can begin to read them here."""
 
     @abc.abstractmethod
     def evaluate(self, net: Any, config: AnyConfig, command: str) -> int:
@@ -86,9 +86,9 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         return None
 
     def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags:
-        """Return the config of a command line, once `check` accepts it, and start the log.
+        """Parse and check a command line, start the log, and return the config.
 
-        For --print-config, this ends the process.
+        With --print-config, print the config and end the process.
         """
         from openatac.training.tracking.log import log_to
         given = training_flags.parse(parser, self.config, self.recipes, argv)
@@ -113,5 +113,5 @@ def _export_if_asked(config: Config) -> None:
 
 
 def run_and_exit(main: Callable[[list[str]], int | None]) -> None:
-    """Run a script's ``main``, and end this process and those of its cluster; a failure prints one line."""
+    """Run a script's ``main``, then end this process and its cluster; a failure prints one line."""
     sys.exit(program.run_command(lambda: main(sys.argv[1:]), end_run))

@@ -1,4 +1,4 @@
-"""Images in an archive that has a folder for each class, read where they are."""
+"""Images in an archive with one folder per class, read without unpacking it."""
 from __future__ import annotations
 
 import os
@@ -17,7 +17,7 @@ from openatac.errors import DataError
 class ArchivedFolder(ImageFiles):
     """The images of ``folder/CLASS/NAME`` and ``folder/CLASS/FOLDER/NAME`` in an archive.
 
-    They come in the order of an `ImageFolder`, and must be read in that of the archive, since any other is
+    They are numbered as in an `ImageFolder`, but must be read in archive order, since any other order is
     slow.
 
     Parameters
@@ -26,12 +26,12 @@ class ArchivedFolder(ImageFiles):
         {path in the archive: File}, from `openatac.data.archives.open_files`.
     folder : str
     class_names : sequence of str, optional
-        The classes 0, 1, ...; by default all subfolders, sorted, as numbers if all are.
+        The classes 0, 1, ...; by default all subfolders, sorted (numerically if all names are numbers).
 
     Raises
     ------
     DataError
-        If the folder has no images or other classes.
+        If the folder has no images, or its classes are not ``class_names``.
     """
 
     def __init__(self, files: Mapping[str, File], folder: str,

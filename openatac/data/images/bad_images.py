@@ -1,11 +1,11 @@
-"""Images that cannot be read: a few in a large data set are left out, too many are an error."""
+"""Handle unreadable images: leave out a few in a large data set, raise an error if there are too many."""
 import logging
 
 from openatac.data.images.source import ImageSource
 from openatac.errors import DataError
 
 MAX_BAD_SHARE = 0.01
-NAMED = 20  # bad images that the log names; the rest are only counted
+NAMED = 20  # bad images named in the log; the rest are only counted
 
 Unreadable = list[tuple[int, str]]  # index and reason of each image that could not be read
 
@@ -13,21 +13,21 @@ log = logging.getLogger('openatac')
 
 
 class BadImages:
-    """The images that could not be read so far, each counted once and named in the log.
+    """A record of the unreadable images so far, each counted once and named in the log.
 
     Parameters
     ----------
     source : ImageSource
     max_share : float
-        A larger share of bad images is an error.
+        The largest tolerated share of bad images.
     named : int
-        How many the log names.
+        How many images to name in the log.
 
     Attributes
     ----------
     allowed : int
-        The largest number that is not an error: ``max_share`` of all images, but at least one of several,
-        unless that share is 0.
+        The largest tolerated number: ``max_share`` of all images, but at least one unless that share is 0,
+        and never all of them.
     """
 
     def __init__(self, source: ImageSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
@@ -44,7 +44,7 @@ class BadImages:
         return index in self._known
 
     def add(self, bad: Unreadable) -> None:
-        """Record images; raise DataError if there are too many now."""
+        """Record unreadable images; raise DataError if there are now more than ``allowed``."""
         for index, reason in bad:
             if index in self._known:
                 continue

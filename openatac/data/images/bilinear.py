@@ -1,4 +1,4 @@
-"""OpenCV's bilinear resizing in NumPy, for machines without OpenCV: the same pixels, but more slowly.
+"""OpenCV's bilinear resizing in NumPy, for machines without OpenCV: the same pixels, but slower.
 
 OpenCV resizes bytes in integers: along rows with weights of 11 bits, then along columns, dropping bits in
 between. Tests check that the pixels are equal.
@@ -15,7 +15,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image.copy()
     columns, shares = _positions(image.shape[1], width)
-    shares[(columns < 0) | (columns >= image.shape[1] - 1)] = 0  # which OpenCV does not do for rows
+    shares[(columns < 0) | (columns >= image.shape[1] - 1)] = 0  # OpenCV does this only for columns
     left, right = _neighbours(image.astype('int32'), columns, shares[:, None], axis=1)
     rows, shares = _positions(image.shape[0], height)
     upper, lower = _neighbours((left + right) >> 4, rows, shares[:, None, None], axis=0)
@@ -23,7 +23,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _positions(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each of ``new`` pixels, the old pixel before its centre, and the share of the next one."""
+    """Return, for each of ``new`` pixels, the old pixel before its centre, and the weight of the next one."""
     centres = ((np.arange(new) + 0.5) * (1 / (new / old)) - 0.5).astype('float32')  # OpenCV's precision
     before = np.floor(centres)
     return before.astype(int), centres - before

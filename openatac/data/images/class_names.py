@@ -1,4 +1,4 @@
-"""The names of classes and their order, which decides what each label means."""
+"""Class names and their order, which determines the meaning of each label."""
 from __future__ import annotations
 
 import logging
@@ -11,7 +11,7 @@ log = logging.getLogger('openatac')
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names sorted: as text, or as numbers if all of them are."""
+    """Return the names sorted, numerically if all of them are numbers, otherwise as text."""
     names = sorted(names)
     if names and all(name.isascii() and name.isdecimal() for name in names):
         names.sort(key=int)
@@ -19,21 +19,21 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
-    """Warn of classes that are numbers and sorted as text, where class folders are sorted as numbers."""
+    """Warn if numeric class names are sorted as text, since class folders are sorted as numbers."""
     if tuple(names) == tuple(sorted(names)) != in_order(names):
-        log.warning('%s has the classes sorted as text (%s, ...), where class folders are sorted as numbers '
-                    '(%s, ...): its order is used', where, ', '.join(names[:3]),
+        log.warning('%s sorts the classes as text (%s, ...), but class folders are sorted as numbers '
+                    '(%s, ...): using the order as text', where, ', '.join(names[:3]),
                     ', '.join(in_order(names)[:3]))
 
 
 def read_lines(path: str, what: str) -> list[str]:
-    """Return the lines of a text file that people edit: no byte-order mark, trailing blanks or empty lines.
+    """Return the lines of a hand-edited text file, without byte-order mark, trailing blanks and empty lines.
 
     Parameters
     ----------
     path : str
     what : str
-        What messages call the file, such as 'the class list'.
+        The file's description in messages, such as 'the class list'.
 
     Raises
     ------
@@ -46,19 +46,19 @@ def read_lines(path: str, what: str) -> list[str]:
 
 
 def read_class_list(path: str) -> tuple[str, ...]:
-    """Return the class names that a file lists, one on each line; DataError if one is there twice."""
+    """Return the class names listed in a file, one per line; raise DataError for a duplicate."""
     names = read_lines(path, 'the class list')
     if len(set(names)) < len(names):
         twice = next(name for index, name in enumerate(names) if name in names[:index])
-        raise DataError(f'{path} lists the class {twice!r} twice: give each class a name of its own')
+        raise DataError(f'{path} lists the class {twice!r} twice: give each class a unique name')
     warn_if_sorted_as_text(names, path)
     return tuple(names)
 
 
 def check_case(names: Collection[str], others: Collection[str], where: str, elsewhere: str) -> None:
-    """Raise DataError if a name is among the ``others`` in another case only."""
+    """Raise DataError if a name differs from one of the ``others`` only in case."""
     by_case = {other.casefold(): other for other in others}
     for name in names:
         if name not in others and name.casefold() in by_case:
             raise DataError(f'the class {name!r} of {where} is {by_case[name.casefold()]!r} in {elsewhere}: '
-                            'make the two the same')
+                            'spell both the same way')

@@ -1,4 +1,4 @@
-"""The one decoder of image files: the same bytes give the same pixels in training, evaluation and prediction.
+"""Decode image files: the same bytes give the same pixels in training, evaluation and prediction.
 
 OpenCV decodes JPEG files, and Pillow all others. Where OpenCV is missing, Pillow decodes JPEG files too, and
 NumPy resizes: the pixels are the same, but resizing takes forty times as long. GluonCV requires the package
@@ -23,14 +23,14 @@ from openatac.data.images.source import BadImage
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # looked for in folders
-_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # of Pillow, for the same
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # of images in folders
+_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names for them
 log = logging.getLogger('openatac')
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
 _START_OF_SCAN, _PROGRESSIVE = b'\xff\xda', b'\xff\xc2'
-_FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with ones; a decoder adds zeros
+_FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with 1 bits, since decoders pad with zeros
 _TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 
@@ -38,19 +38,19 @@ def decode(data: bytes) -> np.ndarray:
     """Decode the image file ``data`` to uint8 (H, W, 3), RGB.
 
     Grey, palette, CMYK and 16-bit pixels become 8-bit RGB (the upper 8 of 16 bits), transparent pixels get a
-    white background, a photograph is turned as its EXIF data says, and the first frame of an animation is
-    taken.
+    white background, photographs are rotated according to their EXIF data, and only the first frame of an
+    animation is used.
 
     Raises
     ------
     BadImage
-        If it is damaged, or not an image.
+        If ``data`` is damaged or not an image.
     """
     if not data:
         raise BadImage('the image is empty')
     if not data.startswith(_JPEG):
         return _decode_by_pillow(data)
-    ends = data.rfind(_END) > data.rfind(_START_OF_SCAN)  # at most other data follows the image
+    ends = data.rfind(_END) > data.rfind(_START_OF_SCAN)  # only other data can follow the image
     if not ends:
         data += _END
     image = _decode_jpeg(data)
@@ -67,7 +67,7 @@ def read_size(data: bytes) -> tuple[int, int]:
     Raises
     ------
     BadImage
-        If it is not an image in one of the formats of `EXTENSIONS`.
+        If ``data`` is not an image in one of the formats in `EXTENSIONS`.
     """
     from PIL import Image
     try:
@@ -77,12 +77,12 @@ def read_size(data: bytes) -> tuple[int, int]:
                 return image.size
     except Image.DecompressionBombError as error:
         raise BadImage(f'it is too large ({error})') from None
-    except Exception:  # Pillow has a dozen kinds for damaged files
+    except Exception:  # Pillow raises a dozen kinds for damaged files
         raise BadImage(NOT_AN_IMAGE) from None
 
 
 def to_pixels(image: PillowImage) -> np.ndarray:
-    """Return uint8 (H, W, 3) of an image of Pillow, as `decode` does; BadImage if it has no such pixels."""
+    """Convert a Pillow image to uint8 (H, W, 3), like `decode`; raise BadImage if it cannot be converted."""
     try:
         return np.asarray(_to_rgb(image))
     except OSError as error:  # its file is damaged
@@ -90,7 +90,7 @@ def to_pixels(image: PillowImage) -> np.ndarray:
 
 
 def is_image_name(name: str) -> bool:
-    """Return whether a file's name is that of an image; hidden files do not count."""
+    """Return whether a file name has an image's extension; hidden files do not count."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith('.')
 
 
@@ -103,17 +103,17 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def squeeze(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Bring a uint8 (H, W, 3) image to (height, width, 3), whatever its shape.
+    """Resize a uint8 (H, W, 3) image to (height, width, 3), ignoring its aspect ratio.
 
-    Each new pixel is a mean over the area that it covers (Pillow's BILINEAR), which leaves an image of that
-    size unchanged.
+    Each new pixel averages the area it covers (Pillow's BILINEAR). An image that already has the right size
+    is unchanged.
     """
     from PIL import Image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def import_opencv() -> types.ModuleType:
-    """Import ``cv2``; raise ImportError, with the remedy, if it is missing or cannot load."""
+    """Import ``cv2``; if it is missing or cannot load, raise ImportError with a fix."""
     try:
         import cv2
     except ImportError as error:
@@ -132,7 +132,7 @@ def find_opencv() -> types.ModuleType | None:
 
 
 def warn_without_opencv() -> None:
-    """Log the remedy if OpenCV is missing."""
+    """If OpenCV is missing, log a warning with a fix."""
     try:
         import_opencv()
     except ImportError as error:
@@ -154,36 +154,36 @@ def _decode_jpeg(data: bytes) -> np.ndarray | None:
 
 
 def _decode_jpeg_by_pillow(data: bytes) -> np.ndarray | None:
-    """Return what OpenCV returns; both have libjpeg-turbo."""
+    """Decode like OpenCV: both use libjpeg-turbo."""
     from PIL import Image, ImageOps
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            warnings.simplefilter('ignore')  # about large images and odd metadata
             with Image.open(io.BytesIO(data), formats=['JPEG']) as file:
                 image = ImageOps.exif_transpose(file)
                 return (_cmyk_to_rgb(np.asarray(image)) if image.mode == 'CMYK' else
                         np.asarray(image.convert('RGB')))
-    except Exception:  # Pillow has a dozen kinds for damaged files
+    except Exception:  # Pillow raises a dozen kinds for damaged files
         return None
 
 
 def _cmyk_to_rgb(ink: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W, 3) of Pillow's CMYK, rounded like OpenCV."""
+    """Convert Pillow's CMYK to uint8 (H, W, 3), RGB, rounded like OpenCV."""
     black = 255 - ink[..., 3:].astype('int32')
     return (black - (ink[..., :3] * black >> 8)).astype('uint8')
 
 
 def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
-    """Return whether ``image`` lacks pixels: that of a JPEG file that was given its end marker.
+    """Return whether ``image`` lacks pixels; ``data`` is its JPEG file with an end marker added.
 
-    If none are missing, more bytes before that marker have no effect on the pixels. The scans of a
-    progressive file cannot be counted, so it needs an end marker of its own.
+    If none are missing, extra bytes before that marker do not change the pixels. The scans of a progressive
+    file cannot be counted, so without its own end marker it counts as cut off.
     """
     if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)]:
         return True
     start = data[:-len(_END)]
     if start.endswith(b'\xff'):
-        start += b'\0'  # as in the middle of a scan, where a marker would begin otherwise
+        start += b'\0'  # escape the byte, which would otherwise begin a marker
     others = (_decode_jpeg(start + filler + _END) for filler in _FILLERS)
     return any(other is None or not np.array_equal(image, other) for other in others)
 
@@ -194,19 +194,19 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
     from PIL import Image
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow about large images and odd metadata
+            warnings.simplefilter('ignore')  # about large images and odd metadata
             with Image.open(io.BytesIO(data), formats=_safe_formats()) as image:
                 return np.asarray(_to_rgb(image))
     except BadImage:
         raise
     except Image.UnidentifiedImageError:
         raise BadImage(NOT_AN_IMAGE) from None
-    except Exception as error:  # Pillow has a dozen kinds for damaged files
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
         raise BadImage(f'it cannot be decoded ({error})') from None
 
 
 def _safe_formats() -> list[str]:
-    """Return Pillow's formats except EPS, which is a program that Pillow passes to Ghostscript."""
+    """Return Pillow's formats except EPS: such files are programs, which Pillow runs in Ghostscript."""
     from PIL import Image
     Image.init()
     return [name for name in Image.ID if name != 'EPS']
@@ -227,7 +227,7 @@ def _to_rgb(image: PillowImage) -> PillowImage:
 
 
 def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
-    """Return uint8 of 16-bit grey levels, which Pillow may hold in 32 bits."""
+    """Convert 16-bit grey levels to uint8; Pillow sometimes stores them in 32 bits."""
     if grey.min() < 0 or grey.max() >= 2 ** 16:
         raise BadImage('its pixels have 32 bits: save it with 8 or 16')
     return (grey >> 8).astype('uint8')

@@ -1,4 +1,4 @@
-"""The classes of ImageNet's development kit, which has MATLAB's file format."""
+"""Read the classes from ImageNet's development kit, a MATLAB file."""
 from __future__ import annotations
 
 import io
@@ -10,17 +10,17 @@ DEVKIT_CLASSES = 'meta.mat'
 
 
 def read_devkit_classes(path: str) -> tuple[str, ...]:
-    """Return the synsets (WNIDs) of ``meta.mat`` by their ILSVRC2012_ID, from 1; not those of inner nodes.
+    """Return the leaf synsets (WNIDs) in ``meta.mat``, in the order of ILSVRC2012_ID, which begins at 1.
 
     Raises
     ------
     DataError
-        If the file is damaged or another one, or SciPy is missing.
+        If the file is damaged or not the devkit's, or SciPy is missing.
     """
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise DataError(f'{path} is read by SciPy, which cannot be imported ({error}): run pip install scipy'
+        raise DataError(f'{path} needs SciPy, which cannot be imported ({error}): run pip install scipy'
                         ) from error
     with opening(f'the classes {path}'):
         data = read_input(path, TEXT_LIMIT)
@@ -29,6 +29,6 @@ def read_devkit_classes(path: str) -> tuple[str, ...]:
         leaves = {int(synset['ILSVRC2012_ID']): str(synset['WNID']) for synset in synsets
                   if synset['num_children'] == 0}
         return tuple(leaves[number] for number in range(1, len(leaves) + 1))
-    except Exception as error:  # SciPy has many kinds for damaged files
+    except Exception as error:  # SciPy raises many kinds for damaged files
         raise DataError(f"{path} is not the devkit's list of synsets, or is damaged ({error}): download it "
                         'again, or remove it and list the classes in a file for --class-list') from error

@@ -1,4 +1,4 @@
-"""Images in a folder that has a subfolder for each class, as ImageNet is unpacked."""
+"""Images in a folder with one subfolder per class, like unpacked ImageNet."""
 from __future__ import annotations
 
 import errno
@@ -26,14 +26,14 @@ class ImageFolder(ImageFiles):
     ----------
     root : str
     classes : int, optional
-        How many classes there must be.
+        The required number of classes.
     class_names : sequence of str, optional
-        The classes 0, 1, ...; by default all subfolders, sorted, as numbers if all are.
+        The classes 0, 1, ...; by default all subfolders, sorted (numerically if all names are numbers).
 
     Raises
     ------
     DataError
-        If the folder is missing, has no images, a class without images, or other classes.
+        If the folder is missing or has no images, a class is empty, or the classes are not the required ones.
     """
 
     def __init__(self, root: str, classes: int | None = None,
@@ -60,7 +60,7 @@ class ImageFolder(ImageFiles):
                 raise DataError(f'the class {name!r} of {root} has no images: add some, or remove its folder')
         if skipped:
             _report_skipped(root, skipped)
-        # Without the folders of the classes: checkpoints know a data set by the fingerprint of these.
+        # Names without class folders: checkpoints identify a data set by the fingerprint of these names.
         below = np.array([name for of_class in images for name in of_class])
         labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(of_class) for of_class in images])
         super().__init__(root, below, labels, names)
@@ -76,26 +76,26 @@ def _report_skipped(root: str, count: int) -> None:
 
 
 def check_same_classes(names: Collection[str], present: Collection[str], root: str) -> None:
-    """Raise DataError unless the folder ``root`` has the classes of a list."""
+    """Raise DataError unless the classes ``present`` in the folder ``root`` are the listed ``names``."""
     if set(names) != set(present):
         check_case(present, names, root, 'the class list')
         name = min(set(names) ^ set(present))
         places = 'the class list or the other split', root
         here, there = places if name in names else places[::-1]
-        raise DataError(f'the class {name!r} is in {here}, and not in {there}: make them the same')
+        raise DataError(f'the class {name!r} is in {here} but not in {there}: make the two match')
 
 
 def check_class_count(root: str, names: Sequence[str], classes: int) -> None:
     """Raise DataError unless the folder ``root`` has as many classes as the network."""
     if len(names) != classes:
-        raise DataError(f'{root} has {len(names)} classes (subfolders), and the network has {classes}: '
+        raise DataError(f'{root} has {len(names)} classes (subfolders), but the network has {classes}: '
                         'make them equal, for ImageNet networks with --num-classes')
 
 
 def class_folders(root: str, warn: bool = False) -> tuple[str, ...]:
-    """Return the names of the subfolders, in the order of the classes.
+    """Return the names of the subfolders, in class order.
 
-    Hidden ones are left out, and so are symbolic links that form a circle, of which the log can ``warn``.
+    Hidden folders and circular symbolic links are left out; with ``warn``, the links are logged.
     """
     with opening(f'the image folder {root}'), os.scandir(root) as entries:
         return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry, warn))
@@ -108,7 +108,7 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
         if entry.is_symlink():
             target, root = (os.path.realpath(path) for path in (entry.path, os.path.dirname(entry.path)))
             if Path(root).is_relative_to(target):
-                raise OSError(errno.ELOOP, 'it leads to the folder that it is in')
+                raise OSError(errno.ELOOP, 'it links to a folder that contains it')
         return True
     except OSError as error:
         if warn:
@@ -122,15 +122,15 @@ def image_files(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
     Returns
     -------
     images : list of bytes
-        Relative to the folder, sorted.
+        Paths relative to the folder, sorted.
     others : int
-        How many other files there are; hidden ones are ignored.
+        The number of other files; hidden ones are ignored.
     """
     with opening(f'the image folder {folder}'):
         names = [name for name in os.listdir(folder) if not name.startswith('.')]
     images, others = [], 0
     for name in names:
-        if is_image_name(name):  # first, as a system call for each image would take long
+        if is_image_name(name):  # first, since a system call for each image would be slow
             images.append(os.fsencode(name))
         elif not os.path.isdir(os.path.join(folder, name)):
             others += 1

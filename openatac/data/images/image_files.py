@@ -1,4 +1,4 @@
-"""Labelled image files below a folder: what folders, lists and archives of images are to their readers."""
+"""Labelled image files below a folder: the base of image folders, lists and archives."""
 from __future__ import annotations
 
 import os
@@ -19,8 +19,8 @@ class ImageFiles:
     ----------
     root : str
     names : numpy.ndarray
-        Their paths relative to the root, as bytes; an array takes a quarter of the memory of a list, in each
-        worker process too.
+        Paths relative to the root, as bytes. An array uses a quarter of a list's memory, in every worker
+        process too.
     labels : numpy.ndarray
         int32 (N,).
     class_names : tuple of str
@@ -47,7 +47,7 @@ class ImageFiles:
         return len(self._names)
 
     def fingerprint(self) -> str:
-        """Return a text that identifies this data set, computed from the names of its files."""
+        """Return a string that identifies this data set, computed from its file names and labels."""
         return f'{len(self)}:{zlib.crc32(self._names.data, zlib.crc32(self._labels.data)):08x}'
 
     def name(self, index: int) -> str:

@@ -1,4 +1,4 @@
-"""Images whose labels are in a list, such as a flat folder of validation images."""
+"""Images with their labels in a list, such as a flat folder of validation images."""
 from __future__ import annotations
 
 import csv
@@ -18,31 +18,31 @@ from openatac.errors import DataError
 
 log = logging.getLogger('openatac')
 
-TINY_IMAGENET = 'val_annotations.txt'  # the list that needs no --val-labels
-_BOXES = 'predictionstring'  # heads a column of classes, each followed by a box
+TINY_IMAGENET = 'val_annotations.txt'  # found without --val-labels
+_BOXES = 'predictionstring'  # the header of a column of classes, each followed by a box
 _HEADERS = 'label', 'class', 'class_name', _BOXES
-_ENDINGS = '', '.JPEG', '.jpg', '.png'  # which a list may leave out
+_ENDINGS = '', '.JPEG', '.jpg', '.png'  # that a list can omit
 _FOLDERS = '', 'images'
 
 
 class _Entry(NamedTuple):
-    """A line of a list: a file and its label, the name or the number of a class."""
+    """A line of a list: a file and its label, a class name or number."""
 
     file: str
     label: str
 
 
 class ImageList(ImageFiles):
-    """Image files that a list names, with their labels.
+    """The image files in a list, with their labels.
 
-    Each line has a file and a label, separated by a comma (``.csv``, where a header may come first), a tab or
-    blanks; what follows is ignored, so that Tiny ImageNet's ``val_annotations.txt`` and the common ``.csv``
-    and ``val.txt`` files for ImageNet can be used as they are. A ``.lst`` file is one of MXNet's im2rec:
-    number, label and file, separated by tabs. Files are looked for in ``root`` and its subfolder ``images``.
+    Each line has a file and a label, separated by a comma (``.csv``, with an optional header), a tab or
+    blanks. The rest of the line is ignored, so Tiny ImageNet's ``val_annotations.txt`` and the common
+    ``.csv`` and ``val.txt`` files for ImageNet work unchanged. A ``.lst`` file has the format of MXNet's
+    im2rec: number, label and file, separated by tabs. Files can be in ``root`` or its subfolder ``images``.
 
-    A list may also have a number on each line and no file, such as ILSVRC's
-    ``ILSVRC2012_validation_ground_truth.txt``: the n-th line is for the n-th image, sorted by name. The
-    devkit's ``meta.mat``, next to the list, or ``numbered`` maps the numbers to classes.
+    A list can also have only a number on each line, like ILSVRC's
+    ``ILSVRC2012_validation_ground_truth.txt``: line n labels the n-th image, sorted by name. The devkit's
+    ``meta.mat`` next to the list, or else ``numbered``, maps the numbers to classes.
 
     Parameters
     ----------
@@ -50,16 +50,16 @@ class ImageList(ImageFiles):
     path : str
         The list.
     classes : int, optional
-        How many classes there must be.
+        The required number of classes.
     class_names : sequence of str, optional
         The classes 0, 1, ...; by default the names in the list, sorted, or none if its labels are numbers.
     numbered : sequence of str, optional
-        The classes that the numbers of a list without files mean: 1, 2, ..., or 0, 1, ... if it has a 0.
+        The classes for the numbers in a list without files: 1, 2, ..., or 0, 1, ... if the list has a 0.
 
     Raises
     ------
     DataError
-        If the list cannot be read, or names no file that is there, or a label that is not a class.
+        If the list cannot be read, none of its files exist, or a label is not a class.
     """
 
     def __init__(self, root: str, path: str, classes: int | None = None,
@@ -70,12 +70,12 @@ class ImageList(ImageFiles):
         paths = list(_find([entry.file for entry in entries], root))
         if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
-                            'name the folder that they are in')
+                            'name the folder that contains them')
         _check_repeated(entries, path)
         indices, names = _classes([entry.label for entry in entries], class_names, path)
         count = len(names) if names else max(indices) + 1
         if classes is not None and (count > classes or (names and count != classes)):
-            raise DataError(f'{path} has {count} classes, and the network has {classes}: make them equal')
+            raise DataError(f'{path} has {count} classes, but the network has {classes}: make them equal')
         if names_files:
             _report_unlisted(len(image_files(root)[0]) - len(set(filter(None, paths))), root, path)
         files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
@@ -83,7 +83,7 @@ class ImageList(ImageFiles):
 
 
 def list_in(folder: str) -> str | None:
-    """Return the list in a folder of images that needs no flag, Tiny ImageNet's; None if there is none."""
+    """Return the path of Tiny ImageNet's list, which needs no flag, in an image folder, or None."""
     path = os.path.join(folder, TINY_IMAGENET)
     return path if os.path.isfile(path) else None
 
@@ -94,7 +94,7 @@ def _report_unlisted(count: int, root: str, path: str) -> None:
 
 
 def _check_repeated(entries: Sequence[_Entry], path: str) -> None:
-    """Raise DataError for a file that is listed with two labels."""
+    """Raise DataError if a file is listed with two different labels."""
     labels: dict[str, str] = {}
     for file, label in entries:
         if labels.setdefault(file, label) != label:
@@ -125,27 +125,27 @@ def _read(path: str, lines: list[str]) -> list[_Entry]:
 
 def _read_ground_truth(root: str, path: str, lines: Sequence[str], numbered: Sequence[str] | None
                        ) -> list[_Entry]:
-    """Pair a list of numbers with the images, sorted by name, and with the classes that the numbers mean."""
+    """Pair a list of numbers with the images, sorted by name, and replace the numbers with class names."""
     images, _ = image_files(root)
     if len(images) != len(lines):
-        raise DataError(f'{path} has {len(lines)} numbers, and {root} {len(images)} images: a list without '
-                        'file names needs a number for each image, sorted by name')
+        raise DataError(f'{path} has {len(lines)} numbers, but {root} has {len(images)} images: a list '
+                        'without file names needs a number for each image, sorted by name')
     meaning = os.path.join(os.path.dirname(path), DEVKIT_CLASSES)
     names = read_devkit_classes(meaning) if os.path.exists(meaning) else numbered
     if names is None:
-        raise DataError(f'{path} has numbers and no file names, and nothing says which class a number means: '
+        raise DataError(f'{path} has numbers and no file names, and nothing maps the numbers to classes: '
                         f"put the devkit's {DEVKIT_CLASSES} beside it, or list the classes in the order of "
-                        'their numbers in a file for --class-list (ILSVRC has an order of its own)')
+                        'their numbers in a file for --class-list (ILSVRC uses its own order)')
     numbers = [int(float(line)) for line in lines]
     first = min(1, *numbers)
     if max(numbers) - first >= len(names):
-        raise DataError(f'{path} has the number {max(numbers)}, and there are only {len(names)} classes: '
-                        'name the list of its classes by --class-list')
+        raise DataError(f'{path} has the number {max(numbers)}, but there are only {len(names)} classes: '
+                        'give its class list with --class-list')
     return [_Entry(os.fsdecode(image), names[number - first]) for image, number in zip(images, numbers)]
 
 
 def _fields(line: str, ending: str) -> list[str]:
-    """Return the file, the label and what follows in a line of a list whose name has that ending."""
+    """Split a line of a list with that file extension into the file, the label and the rest."""
     if ending == '.csv':
         fields = next(csv.reader([line]))
     elif ending == '.lst':  # number, labels, file
@@ -158,7 +158,7 @@ def _fields(line: str, ending: str) -> list[str]:
 
 def _classes(labels: Sequence[str], class_names: Sequence[str] | None, path: str
              ) -> tuple[list[int], tuple[str, ...]]:
-    """Return (the index of each label's class, the names of the classes, or none if they are unknown)."""
+    """Return (the class index of each label, the class names, empty if they are unknown)."""
     distinct = set(labels)
     negative = min((label for label in distinct if re.fullmatch(r'-\d+(\.0*)?', label)), default=None)
     if negative is not None:
@@ -178,12 +178,12 @@ def _classes(labels: Sequence[str], class_names: Sequence[str] | None, path: str
 
 
 def _is_number(label: str) -> bool:
-    """Return whether it is a whole number of at least 0, which im2rec writes as 3.000000."""
+    """Return whether a label is a whole number, not negative; im2rec writes 3.000000."""
     return re.fullmatch(r'\d{1,9}(\.0*)?', label) is not None
 
 
 def _find(files: Sequence[str], root: str) -> Iterator[str | None]:
-    """Yield the path of each file of a list, relative to ``root``, or None if it is not there."""
+    """Yield the path of each file of a list, relative to ``root``, or None if it does not exist."""
     variants = [(folder, ending) for folder in _FOLDERS for ending in _ENDINGS]
     for file in files:
         paths = [os.path.join(folder, file + ending) for folder, ending in variants]

@@ -1,4 +1,4 @@
-"""What a set of images in files is to those that read it."""
+"""Interfaces for reading sets of image files."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class BadImage(Exception):
-    """One image cannot be used; the others can. The message says why."""
+    """One image cannot be used, for the reason in the message; the others can."""
 
 
 class ImageSource(Protocol):
@@ -14,7 +14,7 @@ class ImageSource(Protocol):
 
     @property
     def reading_order(self) -> Sequence[int] | None:
-        """The order in which one thread must read the images; None if threads may read any of them."""
+        """The order in which one thread must read the images; None if threads can read them in any order."""
         ...
 
     def __len__(self) -> int: ...
@@ -33,9 +33,9 @@ class ImageCollection(ImageSource, Protocol):
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of the classes, by label; None if they are not known."""
+        """The class names, by label; None if they are unknown."""
         ...
 
     def fingerprint(self) -> str:
-        """Return a text that identifies the data set."""
+        """Return a string that identifies the data set."""
         ...

@@ -1,11 +1,11 @@
-"""Some of the images of a data set."""
+"""A subset of a data set's images."""
 import numpy as np
 
 from openatac.data.images.source import ImageSource
 
 
 class ImageSubset:
-    """The images of ``source`` at ``indices``, such as its part for training.
+    """The images of ``source`` at ``indices``, such as a training split.
 
     Parameters
     ----------
@@ -14,7 +14,7 @@ class ImageSubset:
         int (N,).
     """
 
-    reading_order = None  # a part is read from a folder or a record file, never from an archive
+    reading_order = None  # subsets are taken from folders and record files, never from archives
 
     def __init__(self, source: ImageSource, indices: np.ndarray) -> None:
         self._source, self._indices = source, indices

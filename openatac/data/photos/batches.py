@@ -1,7 +1,7 @@
 """Batches of photographs for training and evaluation, prepared by worker processes.
 
-The content of a batch depends on the seed and its number alone, whatever the number of workers. For training
-in parts (one for each machine) it also depends on the number of parts.
+The content of a batch depends only on the seed and its number, not on the number of workers. When training is
+split into parts (one per machine), it also depends on the number of parts.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from openatac.image_size import Size
 
 
 def first_iteration(epoch: int, images: int, batch_size: int) -> int:
-    """Return the batch, counted over all epochs, at which ``epoch`` begins, as in MXNet's ImageRecordIter.
+    """Return the first batch of ``epoch``, counted over all epochs, as in MXNet's ImageRecordIter.
 
     ImageRecordIter rounds an epoch's last batch up and begins the next epoch where that batch ended, so some
     epochs have one batch more than others.
@@ -31,8 +31,8 @@ def first_iteration(epoch: int, images: int, batch_size: int) -> int:
 class TrainingPhotoBatches:
     """Endless shuffled, augmented batches, in which every image appears once before any appears again.
 
-    Epochs follow each other as in ImageRecordIter (see `first_iteration`), and can start at any of their
-    batches. An image that cannot be read is replaced by the next one in the data set that can.
+    Epochs begin and end as in ImageRecordIter (see `first_iteration`), and can be resumed at any batch. An
+    unreadable image is replaced by the next readable one in the data set.
 
     Parameters
     ----------
@@ -40,27 +40,27 @@ class TrainingPhotoBatches:
     size : Size
         The size of the network's input.
     batch_size : int
-        Over all parts.
+        Images per batch, over all parts.
     seed : int
     workers : int
-        Processes that prepare the batches, 0 for none.
+        Processes that prepare the batches; with 0, this process does.
     num_parts, part_index : int
-        This is part ``part_index`` of ``num_parts``, each of which gets an equal share of every batch.
+        Yield part ``part_index`` of ``num_parts``; each part gets an equal share of every batch.
     jitter : Jitter
-        How far colours are changed.
+        The range of colour changes.
     max_bad_share : float
-        A larger share of unreadable images is an error.
+        The largest tolerated share of unreadable images.
 
     Attributes
     ----------
     ahead : int
-        How many batches are worth preparing in advance by `prefetch`.
+        How many batches `prefetch` should prepare in advance.
 
     Raises
     ------
     DataError
-        Here for a batch that is not a multiple of the parts, or is larger than the data set. While iterating
-        for too many bad images, a label out of range and a worker process that dies.
+        On construction, if ``batch_size`` is not a multiple of ``num_parts`` or exceeds the data set. While
+        iterating, for too many bad images, a label out of range, or a worker process that dies.
     """
 
     ahead = AHEAD
@@ -91,24 +91,24 @@ class TrainingPhotoBatches:
             yield images, labels
 
     def _iterations(self, epoch: int) -> range:
-        """Return the batches of an epoch, counted over all epochs."""
+        """Return the batch numbers of an epoch, counted over all epochs."""
         return range(first_iteration(epoch, self.images, self.batch_size),
                      first_iteration(epoch + 1, self.images, self.batch_size))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
-        """Return [(epoch, index in the data set)] of this part's images in a batch."""
+        """Return [(epoch, index in the data set)] for this part's images in a batch."""
         start = iteration * self.batch_size + self._first
         positions = (divmod(position, self.images) for position in range(start, start + self._share))
         return [(epoch, int(self._order(epoch)[position])) for epoch, position in positions]
 
 
 class EvaluationPhotoBatches:
-    """All images in order, once over all parts; the last batch may be short, and bad images are left out.
+    """All images in order, each in one part; the last batch can be short, and bad images are left out.
 
     Parameters
     ----------
     crop_ratio : float
-        An image is resized to cover size / crop_ratio, and its centre cut out.
+        Images are resized to cover size / crop_ratio, then the centre is cut out.
     source, size, batch_size, workers, num_parts, part_index, max_bad_share
         As in `TrainingPhotoBatches`; a part is a contiguous range of the images.
     """
@@ -128,7 +128,7 @@ class EvaluationPhotoBatches:
         return -(-len(self._part) // self._share)
 
     def names(self) -> list[str]:
-        """Return the names of the images that an iteration over all batches has yielded, in order."""
+        """Return the names of the images that a complete iteration has yielded, in order."""
         return [self._source.name(index) for index in self._part if index not in self.bad]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,7 +136,7 @@ class EvaluationPhotoBatches:
         shares = (self._part[first:first + self._share] for first in range(0, len(self._part), self._share))
         for images, labels, bad in self._workers.prepare(map(list, shares)):
             self.bad.add(bad)
-            if bad:  # whose labels are NaN
+            if bad:  # their labels are NaN
                 readable = ~np.isnan(labels)
                 images, labels = images[readable], labels[readable]
             if len(labels):
@@ -147,11 +147,11 @@ def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.RandomState([seed, epoch]).permutation(images)
 
 
-# --------------------------------------------------- what `PhotoWorkers` calls in its processes
+# ------------------------------------------------ called by `PhotoWorkers`, in its processes
 
 def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed: int, key: tuple[int, int],
                       out: np.ndarray) -> tuple[float, Unreadable]:
-    """Prepare the training input of an (epoch, index), or of the next readable image in the data set."""
+    """Prepare the training input for an (epoch, index), or for the next readable image in the data set."""
     epoch, first = key
     bad = []
     for index in range(first, first + allowed + 1):
@@ -163,12 +163,12 @@ def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed
             bad.append((index, str(error)))
         else:
             return label, bad
-    return np.nan, bad  # more than are allowed, which ends the run
+    return np.nan, bad  # more than allowed: the run ends
 
 
 def _prepare_evaluation(source: ImageSource, transform: EvaluationTransform, index: int,
                         out: np.ndarray) -> tuple[float, Unreadable]:
-    """Prepare the evaluation input of an index."""
+    """Prepare the evaluation input for the image at an index."""
     try:
         data, label = source.read(index)
         transform(decode(data), out)

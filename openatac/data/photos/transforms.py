@@ -1,13 +1,13 @@
-"""The published ImageNet transforms of one image: those of MXNet's ImageRecordIter.
+"""The published ImageNet transforms for one image, as in MXNet's ImageRecordIter.
 
 Training: a random part of the image (area, aspect ratio) resized to the network's input, mirrored or not;
 brightness, contrast and saturation changed in random order; noise along the principal components of
 ImageNet's colours (Krizhevsky et al., 2012, section 4.1). Evaluation: the short side resized, the centre cut
 out. Both are then normalised by channel.
 
-The values are those of MXNet's image_aug_default.cc except for rounding: it rounds to whole grey levels after
-each change of the colours; this code never rounds. One thing there looks wrong but is part of the published
-recipe: its grey swaps the weights of red and blue.
+The values match MXNet's image_aug_default.cc except for rounding: MXNet rounds to whole grey levels after
+each colour change, and this code never rounds. One detail looks wrong but is part of the published recipe:
+MXNet's grey swaps the weights of red and blue.
 """
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from openatac.data.images.codec import resize
 from openatac.image_size import Size, sides
 from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 
-# Of the channels, in grey levels from 0 to 255.
+# Per channel, in grey levels from 0 to 255.
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
 STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
 ASPECT = 3 / 4, 4 / 3
-TRIES = 10  # to find a part that fits into the image
+TRIES = 10  # attempts to find a part that fits into the image
 GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
-# Eigenvectors of the colours, one in each column, times their eigenvalues.
+# Eigenvectors of the colours, one per column, times their eigenvalues.
 COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
                     [-0.5808, -0.0045, -0.8140],
                     [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
 
 
 class Jitter(NamedTuple):
-    """How far colours may change: factors from 1 - x to 1 + x, and the standard deviation of the noise."""
+    """Ranges of the colour changes: factors from 1 - x to 1 + x, and the standard deviation of the noise."""
 
     brightness: float = 0.4
     contrast: float = 0.4
@@ -52,7 +52,7 @@ class Augmentation(NamedTuple):
     Attributes
     ----------
     part : (left, top, width, height) or None
-        The part of the image that is used; None for its centre, if no part was found that fits.
+        The part of the image to use; None for its centre, if no fitting part was found.
     mirrored : bool
     factors : (3,)
         The factors of brightness, contrast and saturation.
@@ -70,15 +70,15 @@ class Augmentation(NamedTuple):
 
 
 class TrainingTransform:
-    """Turns images into training inputs, by choices that depend on (seed, epoch, index) alone."""
+    """Turns images into training inputs, with choices that depend only on (seed, epoch, index)."""
 
     def __init__(self, size: Size, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
         self.height, self.width = sides(size)
         self.seed, self.jitter = seed, jitter
-        self._rng = np.random.RandomState()  # takes ten times as long to create as to seed
+        self._rng = np.random.RandomState()  # creating it takes ten times as long as seeding it
 
     def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
-        """Draw the choices in ``epoch`` for image ``index`` of the data set, which is height x width."""
+        """Draw the choices for image ``index`` of the data set, height x width pixels, in ``epoch``."""
         self._rng.seed([self.seed, epoch, index])
         part = _draw_part(self._rng, height, width)
         mirrored = self._rng.random_sample() < 0.5
@@ -103,7 +103,7 @@ class TrainingTransform:
 
 
 class EvaluationTransform:
-    """Turns images into evaluation inputs, by `crop_centre` and `normalise_in_place`."""
+    """Turns images into evaluation inputs, with `crop_centre` and `normalise_in_place`."""
 
     def __init__(self, size: Size, crop_ratio: float) -> None:
         self.height, self.width = sides(size)
@@ -119,7 +119,7 @@ class EvaluationTransform:
 
 
 def _draw_part(rng: np.random.RandomState, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """Return (left, top, width, height) of a random part, or None if none fits in TRIES tries."""
+    """Return (left, top, width, height) of a random part, or None if none fits in `TRIES` attempts."""
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
         aspect = ASPECT[0] + aspect * (ASPECT[1] - ASPECT[0])
@@ -142,9 +142,9 @@ def crop_centre(image: np.ndarray, height: int, width: int, crop_ratio: float) -
 
 
 def centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cut out the central (height, width) pixels of (H, W, 3), enlarged first if it has fewer."""
+    """Cut out the central (height, width) pixels of an (H, W, 3) image, enlarged first if it is smaller."""
     tall, wide = image.shape[:2]
-    if tall < height:  # in the precision of the published pipeline, which decides how it rounds
+    if tall < height:  # in the published pipeline's precision, to round the same way
         wide, tall = int(np.float32(height) / np.float32(tall) * np.float32(wide)), height
         image = resize(image, wide, tall)
     if wide < width:
@@ -161,7 +161,7 @@ def normalise_in_place(planes: np.ndarray) -> None:
 
 
 # ---------------------------------------------------------------------------------- colours
-# Changed in place, and without matrix products, whose last bits depend on the machine.
+# Changed in place and without matrix products, since their last bits depend on the machine.
 
 def change_colours(planes: np.ndarray, chosen: Augmentation) -> None:
     """Apply an `Augmentation`'s factors and noise to float32 (3, H, W) of 0 to 255, in place."""

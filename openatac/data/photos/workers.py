@@ -1,8 +1,8 @@
-"""Processes that prepare batches of images ahead of time, in memory shared with this one.
+"""Worker processes that prepare batches of images in advance, in memory shared with this process.
 
-Each process prepares its share of every batch. They are child processes with a pipe each: if one dies, its
-pipe closes and the reader raises an error; if the reader dies for any reason, the pipes close and the
-workers end. The shared memory is a file without a name, which leaves nothing behind.
+Each worker is a child process with its own pipe, and prepares its share of every batch. If a worker dies, its
+pipe closes and the reader raises an error. If the reader dies for any reason, the pipes close and the workers
+exit. The shared memory is an unnamed file, so nothing is left behind.
 """
 from __future__ import annotations
 
@@ -31,42 +31,42 @@ from openatac.image_size import Size, sides
 from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')
-IN_WORK = 2  # batches being prepared, besides those that the reader has
+IN_WORK = 2  # batches in preparation, not counting those the reader holds
 
-# One thread in each, as they share the processors.
+# One thread per worker, since they share the processors.
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1'}
 
-# They keep the memory that they free, unless the user has configured malloc: by default glibc may return each
-# of an image's temporary arrays, and fault it in again page by page (see openatac.runtime.memory).
+# Workers keep freed memory, unless the user has configured malloc: by default glibc can return each of an
+# image's temporary arrays to the system and fault it in again page by page (see openatac.runtime.memory).
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD)}
 
 PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
-Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, and what it lacks
+Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, unreadable images
 Failure = tuple[type[Exception], str]
 
 _WORK = 'from openatac.data.photos.workers import work; work(int(sys.argv[1]), int(sys.argv[2]))'
 
 
 class PhotoWorkers:
-    """Batches whose images a function prepares in worker processes.
+    """Batches of images that a function prepares in worker processes.
 
     Parameters
     ----------
     prepare_image : callable that can be pickled
-        ``prepare_image(key, out)`` fills ``out``, float32 (3, H, W), and returns (label, bad): NaN as
-        the label if there is no image for that key, and (index, reason) of each image that it could not read.
+        ``prepare_image(key, out)`` fills ``out``, float32 (3, H, W), and returns (label, bad). The label is
+        NaN if the key yields no image, and bad lists (index, reason) for each image it could not read.
     batch_size : int
         The largest batch.
     size : Size
         (H, W) of an image.
     workers : int
-        How many processes, 0 for none: batches are then prepared on demand.
+        The number of processes; with 0, this process prepares batches on demand.
     """
 
     def __init__(self, prepare_image: PrepareImage, batch_size: int, size: Size, workers: int) -> None:
         self._prepare_image, self._workers = prepare_image, min(workers, batch_size)
-        if os.name == 'nt' and workers:  # a child process there inherits no descriptors
-            log.warning('on Windows this process reads the photographs itself, whatever -j is')
+        if os.name == 'nt' and workers:  # child processes inherit no descriptors there
+            log.warning('on Windows this process reads the photographs itself and ignores -j')
             self._workers = 0
         self._shape = (batch_size, 3, *sides(size))
         self._pipes: list[multiprocessing.connection.Connection] = []
@@ -76,12 +76,12 @@ class PhotoWorkers:
         self._turn = 0
 
     def prepare(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
-        """Prepare a batch for each list of keys, in order; a call ends the batches of those before it.
+        """Prepare a batch for each list of keys, in order; each call ends the batches of earlier calls.
 
         Returns
         -------
         iterator of (images, labels, unreadable)
-            float32 (B, 3, H, W) and (B,), which belong to the caller, and the unreadable images.
+            float32 (B, 3, H, W) and (B,), owned by the caller, and the unreadable images.
 
         Raises
         ------
@@ -146,7 +146,7 @@ class PhotoWorkers:
     def _start_one(self, file: int) -> None:
         ours, theirs = multiprocessing.connection.Pipe()
         with theirs:
-            # In a session of its own, out of reach of Ctrl-C: it ends when the reader does.
+            # In its own session, out of reach of Ctrl-C: it exits when the reader does.
             self._processes.append(subprocess.Popen(
                 python_command(_WORK, theirs.fileno(), file),
                 env={**MALLOC, **os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
@@ -164,7 +164,7 @@ class PhotoWorkers:
         self._replies_due += 1
 
     def _receive(self) -> tuple[Unreadable, list[Failure]]:
-        """Wait for the oldest pending batch; return the bad images in it, and failures."""
+        """Wait for the oldest pending batch; return its bad images and failures."""
         bad: Unreadable = []
         failures: list[Failure] = []
         for k, pipe in enumerate(self._pipes):
@@ -191,7 +191,7 @@ class PhotoWorkers:
                    else f'ended unexpectedly, with exit code {code}')
             raise DataError(
                 f'a worker process that reads images (process {process.pid}) {how}: start again, with '
-                f'fewer than {self._workers} of them (-j) if memory is short') from None
+                f'fewer than {self._workers} workers (-j) if memory is short') from None
 
 
 def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
@@ -203,7 +203,7 @@ def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def _memory_folder(size: int) -> str | None:
-    """Return the system's folder for shared memory if it has room, or None for that of temporary files."""
+    """Return the system's shared-memory folder if it has room, or None for the temporary folder."""
     with contextlib.suppress(OSError):
         state = os.statvfs('/dev/shm')
         if state.f_bavail * state.f_frsize >= size and os.access('/dev/shm', os.W_OK):
@@ -221,7 +221,7 @@ def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.nda
 # ---------------------------------------------------------------------- in a worker process
 
 def work(descriptor: int, file: int) -> None:
-    """Prepare shares of batches until the pipe closes; a worker process does nothing else."""
+    """Run a worker process: prepare shares of batches until the pipe closes."""
     with contextlib.suppress(EOFError, OSError), \
             multiprocessing.connection.Connection(descriptor) as pipe:
         prepare_image, slots, shape = pipe.recv()
@@ -245,7 +245,7 @@ def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
 
 def _fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
           labels: np.ndarray) -> Unreadable:
-    """Prepare the images of ``keys``; return those that could not be read."""
+    """Prepare the images for ``keys``; return the unreadable ones."""
     bad: Unreadable = []
     for position, key in enumerate(keys):
         labels[position], more = prepare_image(key, images[position])

@@ -15,7 +15,7 @@ from openatac.errors import DataError
 
 
 class Checked(NamedTuple):
-    """The result of a check: records, labels in use, the expected classes, and bad records."""
+    """The result of a check: the numbers of records, labels in use, expected classes and bad records."""
 
     records: int
     labels: int
@@ -24,7 +24,7 @@ class Checked(NamedTuple):
 
 
 def check_records(rec: str, idx: str | None = None, workers: int = 1) -> Checked:
-    """Read and decode all records of a file, and print a line for each that is bad.
+    """Read and decode all records of a file, and print a line for each bad one.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def check_records(rec: str, idx: str | None = None, workers: int = 1) -> Checked
     idx : str, optional
         Its index; by default the one next to the file, if there is one.
     workers : int
-        How many records are checked at a time.
+        How many records to check at a time.
 
     Raises
     ------
     DataError
-        If it is not a record file, or the index belongs to another file.
+        If ``rec`` is not a record file, or the index belongs to another file.
     """
     from tqdm import tqdm
     if os.path.isdir(rec):
@@ -56,7 +56,7 @@ def check_records(rec: str, idx: str | None = None, workers: int = 1) -> Checked
 
 
 def _check_record(records: RecordFile, index: int) -> tuple[int | None, str]:
-    """Return (the label of a record, or None if it has none, what is wrong with it or '')."""
+    """Return (a record's label or None, its problem or '')."""
     label = None
     try:
         data, label = records.read(index)

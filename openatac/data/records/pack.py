@@ -1,9 +1,9 @@
 """Pack labelled images into a record file.
 
-An interrupted packing resumes when it is started again: it writes OUT.rec.part and, next to it,
-OUT.rec.part.json, which describes what is being packed. Each record's id is its image's position in the
-order, so the next run knows where to continue. Files get their names without .part once everything is
-written, the record file last.
+An interrupted run resumes when it is started again: it writes OUT.rec.part and, next to it,
+OUT.rec.part.json, which describes the input. Each record's id is its image's position in the order, so the
+next run knows where to continue. Files get their final names once everything is written, the record file
+last.
 """
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from openatac.files.locks import locked
 from openatac.files.reading import read_text
 from openatac.files.writing import flush, replace_file, write_text
 
-QUALITY = 95  # of images that must be recompressed, as in MXNet's im2rec
+QUALITY = 95  # of recompressed images, as in MXNet's im2rec
 KEPT = b'\xff\xd8', b'\x89PNG'  # the first bytes of files that ImageRecordIter reads unchanged
 
 
@@ -43,11 +43,11 @@ class PackSettings(NamedTuple):
     Attributes
     ----------
     resize : int, optional
-        Pixels of the short side, if it is longer.
+        The short side of larger images after resizing, in pixels.
     quality : int, optional
-        JPEG quality, 1 to 100, at which all images are recompressed.
+        JPEG quality, 1 to 100, for recompressing all images.
     shuffle : int, optional
-        Seed of the order; without it images are sorted by class.
+        Seed for a random order; by default images are sorted by class.
     """
 
     resize: int | None = None
@@ -59,7 +59,7 @@ UNCHANGED = PackSettings()  # unchanged images, sorted by class
 
 
 class Packed(NamedTuple):
-    """The result of a packing: images, their classes, and how many bad images it left out."""
+    """The result of packing: the numbers of images, classes, and bad images left out."""
 
     images: int
     classes: int
@@ -78,9 +78,9 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
         The name of the files, without the extension.
     settings : PackSettings
     workers : int
-        How many images are processed at a time.
+        How many images to process at a time.
     max_bad_share : float
-        A larger share of images that cannot be read is an error.
+        The largest tolerated share of unreadable images.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
         return None
     for name in images.class_names:
         if '\n' in name or '\r' in name:  # the class list has one name on each line
-            raise DataError(f'the name of the class folder {name!r} has a line break in it: rename it')
+            raise DataError(f'the name of the class folder {name!r} contains a line break: rename it')
     order = np.arange(len(images))
     if settings.shuffle is not None:
         order = np.random.RandomState(settings.shuffle).permutation(len(images))
@@ -114,13 +114,13 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
     except BlockingIOError:
         raise DataError(f'another run is writing {rec}.part: wait for it, or choose another name') from None
     except OSError as error:
-        raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and give the '
-                        'same command again, which resumes from here') from error
+        raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and repeat the '
+                        'same command, which resumes from here') from error
     return Packed(len(images) - bad.count, len(images.class_names), bad.count)
 
 
 def _finish(rec: str, part: BinaryIO, class_names: Sequence[str], checksums: Iterable[int]) -> None:
-    """Write the other files, and give the record file its name."""
+    """Write the other files, then rename the record file."""
     records = RecordFile(part.name)
     keys = [records.image_id(index) for index in range(len(records))]
     write_text(beside(rec, INDEX), ''.join(
@@ -137,7 +137,7 @@ def _finish(rec: str, part: BinaryIO, class_names: Sequence[str], checksums: Ite
 
 
 class _Packing:
-    """A record file that is being written; the first ``position`` images of the order are done."""
+    """A record file in progress; the first ``position`` images of the order are done."""
 
     def __init__(self, images: ImageFiles, order: np.ndarray, settings: PackSettings,
                  part: BinaryIO) -> None:
@@ -145,7 +145,7 @@ class _Packing:
         self.position, self.checksums = 0, array.array('I')
 
     def resume_or_begin(self, journal: str, bad: BadImages) -> None:
-        """Continue an earlier run's file if it packed the same, or else begin with an empty file."""
+        """Continue the file of an earlier run with the same input, or else begin with an empty file."""
         description = self._description()
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if read_text(journal) == description and self._resume(bad):
@@ -156,7 +156,7 @@ class _Packing:
         write_text(journal, description)
 
     def _description(self) -> str:
-        """Return a fingerprint, as JSON; a run continues the file of another only if theirs are equal."""
+        """Return a fingerprint of the input, as JSON; a run resumes another only if the two are equal."""
         import PIL
         images = hashlib.sha256()
         for index in self.order.tolist():
@@ -165,7 +165,7 @@ class _Packing:
                            'images': images.hexdigest(), 'pillow': PIL.__version__}, indent=1)
 
     def _resume(self, bad: BadImages) -> bool:
-        """Continue after the last whole record; return False if an image left out then can be read now."""
+        """Continue after the last whole record; return False if an image left out earlier is now readable."""
         positions, end, self.checksums = self._written()
         self.part.truncate(end)
         self.position = positions[-1] + 1 if positions else 0
@@ -187,7 +187,7 @@ class _Packing:
                 whole -= 1
             return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
                     array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
-        except DataError:  # not even one
+        except DataError:  # not even one whole record
             return [], 0, array.array('I')
 
     def write(self, workers: int, bad: BadImages) -> None:
@@ -205,7 +205,7 @@ class _Packing:
         self.part.flush()
 
     def _record(self, position: int) -> tuple[bytes | None, str]:
-        """Return (the record of the image at a position in the order, ''), or (None, why there is none)."""
+        """Return (the record of the image at a position in the order, ''), or (None, the reason)."""
         try:
             data, label = self.images.read(int(self.order[position]))
             image = decode(data)
@@ -216,7 +216,7 @@ class _Packing:
 
 
 def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
-    """Return the file to pack for the image file ``data``, which decodes to ``image`` (H, W, 3)."""
+    """Return the file to pack for the image file ``data``, whose pixels are ``image`` (H, W, 3)."""
     side = min(image.shape[:2])
     resize = settings.resize is not None and side > settings.resize
     if data.startswith(KEPT) and settings.quality is None and not resize:

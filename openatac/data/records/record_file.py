@@ -1,6 +1,6 @@
-"""The images of a record file (``.rec``), as MXNet's im2rec and ``openatac pack`` write it.
+"""Read images from a record file (``.rec``), as written by MXNet's im2rec and ``openatac pack``.
 
-At a damaged record ImageRecordIter ends the process, or skips it silently; here it raises a `BadImage`.
+ImageRecordIter ends the process at a damaged record, or skips it silently; this code raises `BadImage`.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from openatac.data.records.sidecar_files import read_checksums, read_class_names
 from openatac.errors import DataError
 from openatac.files.reading import open_descriptor, opening, read_at
 
-_SAMPLES = 16  # records that are checked to see whether an index belongs to a file
+_SAMPLES = 16  # records checked to decide whether an index belongs to a file
 
 
 class RecordFile:
@@ -37,11 +37,11 @@ class RecordFile:
     ----------
     rec : str
     idx : str, optional
-        Its index, lines of key and offset. Without it the file is scanned from record to record, which takes
+        Its index, with lines of key and offset. Without it, the file is scanned record by record, which takes
         a few seconds per million images.
     classes : int, optional
         The number of classes; labels must be below it. A list of class names (``.classes``) next to the file
-        must have as many, and gives the number if it is not set here.
+        must have the same length, which is also the default.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class RecordFile:
         if size == 0:
             raise DataError(f'{rec} is empty: download it again')
         if size < RECORD_HEADER.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
-            raise DataError(f'{rec} does not begin as a RecordIO file does: name a file that openatac pack '
-                            "or MXNet's im2rec has written")
+            raise DataError(f'{rec} does not begin like a RecordIO file: name a file written by openatac '
+                            "pack or MXNet's im2rec")
         offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
         self._bounds = np.append(offsets, size)
         if idx is not None:
@@ -79,11 +79,11 @@ class RecordFile:
 
     @property
     def bounds(self) -> list[int]:
-        """The offset of each record, and that of the end of the last one."""
+        """The offset of each record, and the end of the last one."""
         return self._bounds.tolist()
 
     def fingerprint(self) -> str:
-        """Return a text that identifies this data set, computed from the offsets of its records."""
+        """Return a string that identifies this data set, computed from the offsets of its records."""
         return f'{len(self)}:{zlib.crc32(self._bounds.astype("int64").data):08x}'
 
     def name(self, index: int) -> str:
@@ -113,7 +113,7 @@ class RecordFile:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, int32 (N,), read now but without the images; -1 for a record that is damaged."""
+        """The labels, int32 (N,), read on each access without the images; -1 for a damaged record."""
         return np.array([self._label(index) for index in range(len(self))], np.int32)
 
     def _label(self, index: int) -> int:
@@ -166,7 +166,7 @@ class RecordFile:
                         'the number of classes, or pack the file again')
 
     def _check_index(self, idx: str) -> None:
-        """Raise DataError if the file has no records at the index's offsets, judging by a sample of them."""
+        """Raise DataError if the file has no records at the index's offsets, judged by a sample."""
         count, bounds = len(self), self.bounds
         sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
         right = sum(record_end(self._file, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
@@ -175,10 +175,10 @@ class RecordFile:
                             'name the index that was written together with it, or none')
         end = record_end(self._file, bounds[-2], bounds[-1])
         if end is not None and end < bounds[-1]:
-            raise DataError(f'{idx} ends before {self.path} does: it is truncated or of another file; name '
-                            'the index that was written together with it, or none')
+            raise DataError(f'{idx} ends before {self.path} does: it is truncated or belongs to another '
+                            'file; name the index that was written together with it, or none')
 
-    # An open file cannot be sent to another process, which opens it again.
+    # An open file cannot be sent to another process, so that process reopens it.
 
     def _open(self) -> None:
         with opening(f'the record file {self.path}'):

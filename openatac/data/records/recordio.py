@@ -18,13 +18,13 @@ from openatac.files.reading import read_at
 MAGIC = b'\x0a\x23\xd7\xce'
 RECORD_HEADER = struct.Struct('<4sI')     # magic, kind << 29 | length
 IMAGE = struct.Struct('<IfQQ')   # number of labels before the image or 0, label, id, second id
-LONGEST = 2 ** 29                # a part is shorter; no image is nearly as long
+LONGEST = 2 ** 29                # parts are shorter; no image comes close
 
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 
 def pack_record(payload: bytes) -> bytes:
-    """Return the bytes of a record with that payload."""
+    """Return a record with the given payload, as bytes."""
     parts, start, at = [], 0, payload.find(MAGIC)
     while at >= 0:
         if at % 4 == 0:
@@ -38,7 +38,7 @@ def pack_record(payload: bytes) -> bytes:
 
 
 def unpack_record(data: bytes) -> bytes:
-    """Return the payload of the one record that ``data`` should be; raise BadImage if it is not one."""
+    """Return the payload of the record ``data``; raise BadImage unless it is exactly one whole record."""
     parts, at = [], 0
     expected: tuple[int, ...] = (_WHOLE, _FIRST)
     while expected:
@@ -58,7 +58,7 @@ def unpack_record(data: bytes) -> bytes:
 
 
 def record_end(file: int, offset: int, size: int) -> int | None:
-    """Return where the record at ``offset`` of an open file ends, possibly beyond its ``size`` in bytes.
+    """Return the end of the record at ``offset`` in an open file of ``size`` bytes, possibly beyond it.
 
     Returns None if no record begins there.
     """
@@ -87,7 +87,7 @@ def _part_at(file: int, offset: int) -> tuple[int, int] | None:
 def scan(file: int, size: int, path: str) -> np.ndarray:
     """Return the offsets of all records, int64 (N,), found by following their heads.
 
-    The last record may be cut short. Raises DataError where a record should begin and none does.
+    The last record can be cut short. Raises DataError if no record begins where one should.
     """
     offsets, at = [], 0
     while at < size:

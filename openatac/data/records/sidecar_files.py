@@ -16,20 +16,20 @@ INDEX, CHECKSUMS, CLASSES = '.idx', '.crc32', '.classes'
 
 
 def beside(rec: str, ending: str) -> str:
-    """Return the path of the file next to a record file that has the ``ending``."""
+    """Return the path of the file with this ``ending`` next to a record file."""
     return os.path.splitext(rec)[0] + ending
 
 
 def index_beside(rec: str) -> str | None:
-    """Return the path of the index next to a record file, or None if there is none."""
+    """Return the path of the index next to a record file, or None."""
     path = beside(rec, INDEX)
     return path if os.path.lexists(path) else None
 
 
 def read_index(idx: str, rec: str, size: int) -> np.ndarray:
-    """Return the offsets, int64 (N,), sorted, that an index lists for ``rec``, which has ``size`` bytes.
+    """Return the sorted offsets, int64 (N,), in an index of ``rec``, which has ``size`` bytes.
 
-    Raises DataError if it is not an index, or lists what cannot be records of that file.
+    Raises DataError if ``idx`` is not an index, or its offsets do not fit the record file.
     """
     with opening(f'the index {idx}'):
         text = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
@@ -55,7 +55,7 @@ def read_index(idx: str, rec: str, size: int) -> np.ndarray:
 def read_checksums(rec: str, count: int) -> np.ndarray | None:
     """Return the CRC-32 of each of ``count`` records, int64 (N,); None if no list is next to the file.
 
-    Raises DataError for a damaged list, or one of another number of records.
+    Raises DataError for a damaged list, or one with a different number of records.
     """
     path = beside(rec, CHECKSUMS)
     if not os.path.lexists(path):
@@ -69,8 +69,8 @@ def read_checksums(rec: str, count: int) -> np.ndarray | None:
     except (ValueError, OverflowError):
         raise DataError(f'{path} is not a list of checksums: pack the file again, or remove it') from None
     if len(checksums) != count:
-        raise DataError(f'{path} has checksums of {len(checksums)} records, and {rec} has {count}: one of '
-                        'them is truncated, or of another file')
+        raise DataError(f'{path} has checksums of {len(checksums)} records, but {rec} has {count}: one of '
+                        'them is truncated, or belongs to another file')
     return checksums
 
 
@@ -83,6 +83,6 @@ def read_class_names(rec: str, classes: int | None) -> tuple[str, ...] | None:
         text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
     names = tuple(line.removesuffix('\r') for line in text.removesuffix('\n').split('\n')) if text else ()
     if classes is not None and len(names) != classes:
-        raise DataError(f'{rec} has {len(names)} classes by its class list {path}, and the network has '
+        raise DataError(f'{rec} has {len(names)} classes in its class list {path}, but the network has '
                         f'{classes}: make them equal')
     return names

@@ -1,1 +1,1 @@
-"""Small images that fit into memory: CIFAR in all its forms, and folders of your own."""
+"""Small images that fit into memory: CIFAR in all its forms, and your own folders."""

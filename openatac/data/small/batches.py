@@ -14,29 +14,29 @@ from openatac.errors import DataError
 class TrainingBatches:
     """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
 
-    The images of a batch, and the crop and mirroring of each, depend on the seed, the epoch and the batch's
-    index alone: a run can resume at any batch of any epoch.
+    The images of a batch, and how each is cropped and mirrored, depend only on the seed, the epoch and the
+    batch's index: a run can resume at any batch of any epoch.
 
     Parameters
     ----------
     images : ImageSet
     batch_size : int
-        Over all parts.
+        Images per batch, over all parts.
     seed : int
     raw : bool
-        Whether pixels stay uint8, to be normalised where they are used.
+        Yield uint8 pixels, which the caller normalises.
     num_parts, part_index : int
-        This is part ``part_index`` of ``num_parts``, each of which gets an equal share of every batch.
+        Yield part ``part_index`` of ``num_parts``; each part gets an equal share of every batch.
 
     Attributes
     ----------
     ahead : int
-        How many batches are worth preparing in advance by `prefetch`.
+        How many batches `prefetch` should prepare in advance.
 
     Raises
     ------
     DataError
-        If there are fewer images than one batch, or the batch is not a multiple of the parts.
+        If there are fewer images than one batch, or ``batch_size`` is not a multiple of ``num_parts``.
     """
 
     ahead = AHEAD
@@ -49,7 +49,7 @@ class TrainingBatches:
         self._first = part_index * self._share
 
     def batches(self, epoch: int = 0) -> int:
-        """Return the number of batches in an epoch, the same in each."""
+        """Return the number of batches in an epoch, which is the same for all."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -62,13 +62,13 @@ class TrainingBatches:
             yield images if self.raw else normalise(images), self.images.labels[chosen]
 
     def _part(self, batch: int) -> slice:
-        """Return where this part's images of a batch are in the order of the epoch."""
+        """Return the slice of the epoch's order with this part's images of a batch."""
         start = batch * self.batch_size + self._first
         return slice(start, start + self._share)
 
 
 class EvaluationBatches:
-    """All images of an `ImageSet` in order, not augmented; the last batch may be short.
+    """All images of an `ImageSet` in order, not augmented; the last batch can be short.
 
     ``raw``, ``ahead`` and the parts are as in `TrainingBatches`, but a part is a contiguous range of the
     images. Raises DataError if there are no images.

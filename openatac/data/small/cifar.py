@@ -1,9 +1,9 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
 
 Both are published in two forms, binary records and Python pickles, each in an archive. Archives and
-unpacked folders of both forms, and the copies of `openatac.data.small.cifar_copies`, are read where they
-are, and missing data is downloaded. A binary record has the label bytes (CIFAR-10 has one, CIFAR-100 the
-superclass and then the class) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 rows of
+unpacked folders of both forms, and the copies described in `openatac.data.small.cifar_copies`, are read in
+place, and missing data is downloaded. A binary record has the label bytes (one for CIFAR-10; the superclass,
+then the class for CIFAR-100) and 3,072 bytes of pixels: the red, the green and the blue plane, 32 rows of
 32 each.
 """
 from __future__ import annotations
@@ -56,17 +56,17 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
     name : str
         'cifar10' or 'cifar100'.
     folder : str, optional
-        Where the data is: a folder that has the .bin files or the Python files, the published folders, a copy
-        (see `openatac.data.small.cifar_copies`) or archives; or the path of an archive. A binary folder is
-        preferred to a Python one, that to a copy, and a folder to an archive. By default Gluon's own folder
-        (see `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
+        A folder with the .bin files, the Python files, the published folders, a copy (see
+        `openatac.data.small.cifar_copies`) or archives; or the path of an archive. Binary folders are
+        preferred, then Python folders, copies and archives. The default is Gluon's folder (see
+        `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
     train : bool
-        Whether to return the training images (50,000 in the published files) or the test images (10,000).
+        Return the 50,000 training images of the published files if true, the 10,000 test images if false.
     labels : str
         'fine', or for CIFAR-100 also 'coarse', the 20 superclasses.
     url : str, optional
-        The web folder that holds the archive; by default ``$OPENATAC_DATA_URL`` or else the
-        data set's home.
+        The web folder of the archive; by default ``$OPENATAC_DATA_URL`` or else the data set's
+        home.
     progress : bool
         Show a bar while downloading.
 
@@ -103,11 +103,11 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
     return images
 
 
-# ------------------------------------- what files hold: uint8 (N, 3, 32, 32) and int32 (N,)
+# ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
 def _read(dataset: DataSet, form: Form, files: dict[str, File], path: str, train: bool,
           kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images and their labels of one kind."""
+    """Return the images, and their labels of one kind."""
     names = form.train if train else form.test
     for name in names:
         if name not in files:
@@ -144,7 +144,7 @@ def _count_records(file: File, record: int) -> int:
         raise DataError(f'{file.label} is empty')
     if extra:
         raise DataError(f'{file.label} is not a whole number of records of {record} bytes ({extra} bytes are '
-                        'left); is it truncated, or of another data set?')
+                        'left over); is it truncated, or from another data set?')
     return count
 
 
@@ -172,7 +172,7 @@ def _read_batch(file: File, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _as_array(labels: Any) -> np.ndarray:
-    """Return the labels of a Python file, published as a list of integers, or nothing for anything else."""
+    """Return the labels of a Python file, published as a list of integers; empty for anything else."""
     if isinstance(labels, list) and all(type(label) is int for label in labels):
         return np.array(labels)
     return labels if isinstance(labels, np.ndarray) else np.empty(0)
@@ -183,7 +183,7 @@ def _check_labels(values: np.ndarray, labels: Labels, file: File) -> None:
     wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
     if len(wrong):
         raise DataError(f'record {wrong[0]} of {file.label} has the label {values[wrong[0]]}, but classes go '
-                        f'from 0 to {len(labels.names) - 1}; is the file of another data set?')
+                        f'from 0 to {len(labels.names) - 1}; is the file from another data set?')
 
 
 def _class_names(files: dict[str, File], labels: Labels) -> tuple[str, ...]:

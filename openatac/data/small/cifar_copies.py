@@ -1,8 +1,7 @@
-"""CIFAR as it is passed around today: folders of images, train/CLASS/*.png, and parquet files.
+"""Copies of CIFAR in today's usual forms: folders of images, train/CLASS/*.png, and parquet files.
 
-The classes of CIFAR-100 may also lie in folders of the superclasses, train/SUPERCLASS/CLASS/*.png. A parquet
-file has a column of image files and columns of labels; those of training and test images have train and test
-in their names.
+CIFAR-100 can also have superclass folders, train/SUPERCLASS/CLASS/*.png. A parquet file has a column of image
+files and columns of labels, and a name that contains train or test.
 """
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ Names = Mapping[str, Sequence[str]]  # {kind of label, 'coarse' or 'fine': names
 
 
 def has_copy(path: str, names: Names) -> bool:
-    """Return whether a folder holds parquet files, or a folder train with folders of these classes."""
+    """Return whether a folder contains parquet files, or a train folder with folders of these classes."""
     with contextlib.suppress(OSError):
         content = os.listdir(path)
         if any(name.endswith(PARQUET) for name in content):
@@ -41,13 +40,13 @@ def has_copy(path: str, names: Names) -> bool:
 
 
 def archive_has_copy(paths: Collection[str]) -> bool:
-    """Return whether an archive of these files holds parquet files, or a folder train or test."""
+    """Return whether an archive with these files contains parquet files, or a train or test folder."""
     return any(name.endswith(PARQUET) for name in paths) or any(
         split_in_archive(paths, train) is not None for train in SPLITS)
 
 
 def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, train: bool) -> ImageSet:
-    """Return the training or test images of such a folder, or of an archive of one.
+    """Return the training or test images of a copy, in a folder or an archive.
 
     Parameters
     ----------
@@ -63,7 +62,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     Raises
     ------
     DataError
-        If it is no copy of that data set, or damaged.
+        If the path is not a copy of the data set, or is damaged.
     """
     tables = [name for name in sorted(files) if name.endswith(PARQUET)]
     source: ImageSource
@@ -81,7 +80,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
 
 
 class _Relabelled:
-    """An `ImageSource` with other labels."""
+    """An `ImageSource` with its labels replaced."""
 
     def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
         self._source, self._labels, self.reading_order = source, labels, source.reading_order
@@ -97,7 +96,7 @@ class _Relabelled:
 
 
 def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
-    """Return each image's label: of the nearest folder around it that has the name of a class."""
+    """Return each image's label, from the nearest enclosing folder with the name of a class."""
     index, labels = {name: label for label, name in enumerate(names)}, []
     for number in range(len(images)):
         *folders, _ = PurePath(images.name(number)).parts
@@ -105,14 +104,14 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
         if label is None:
             check_case(folders, names, path, 'CIFAR')
             place = os.path.join(images.root or path, images.name(number))
-            raise DataError(f'{place} is in no folder of a class, such as {names[0]} or {names[-1]}: choose '
+            raise DataError(f'{place} is not in a class folder, such as {names[0]} or {names[-1]}: choose '
                             'other labels (--cifar100-labels) or another folder')
         labels.append(label)
     return labels
 
 
 class _Table:
-    """An `ImageSource` of the rows of parquet files."""
+    """An `ImageSource` for the rows of parquet files."""
 
     reading_order = None
 
@@ -124,7 +123,7 @@ class _Table:
             images, labels = _read_columns(file, f'{kind}_label' if len(names) > 1 else 'label')
             if not all(type(label) is int and 0 <= label < len(names[kind]) for label in labels):
                 raise DataError(f'{file.label} has labels that are not whole numbers from 0 to '
-                                f'{len(names[kind]) - 1}; is the file of another data set?')
+                                f'{len(names[kind]) - 1}; is the file from another data set?')
             self._images += images
             self._names += [f'row {row} of {file.label}' for row in range(len(images))]
             self._labels += labels
@@ -146,7 +145,7 @@ class _Table:
 
 
 def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
-    """Return the columns of images and of labels in a parquet file."""
+    """Return the image and label columns of a parquet file."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -161,6 +160,6 @@ def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
                         ) from error
     image = next((column for column in _IMAGE_COLUMNS if column in table.column_names), None)
     if image is None or label not in table.column_names:
-        raise DataError(f'{file.label} has the columns {", ".join(table.column_names)}, and needs '
-                        f'{" or ".join(_IMAGE_COLUMNS)}, and {label}; is the file of another data set?')
+        raise DataError(f'{file.label} has the columns {", ".join(table.column_names)}, but needs '
+                        f'{" or ".join(_IMAGE_COLUMNS)}, and {label}; is the file from another data set?')
     return table.column(image).to_pylist(), table.column(label).to_pylist()

@@ -1,4 +1,4 @@
-"""The files of CIFAR-10 and CIFAR-100: their names and classes, where they are, and their download."""
+"""The files of CIFAR-10 and CIFAR-100: names, classes, location and download."""
 from __future__ import annotations
 
 import os
@@ -99,7 +99,7 @@ DATASETS = {
 # ------------------------------------------------------------------------------- on this machine
 
 def find_cifar(name: str, folder: str | None = None) -> str | None:
-    """Return the folder or archive that `load_cifar` would read; None if there is none, so far."""
+    """Return the folder or archive that `load_cifar` would read; None if the data is not there yet."""
     dataset, folder = DATASETS[name], _folder(name, folder)
     if not os.path.isdir(folder):
         return folder if os.path.isfile(folder) else None
@@ -108,7 +108,7 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
         for path in (folder, os.path.join(folder, form.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
                 return path
-    below = sorted(content, key=lambda path: name not in path)  # those of this name first
+    below = sorted(content, key=lambda path: name not in path)  # folders of this name first
     for path in (folder, *(os.path.join(folder, path) for path in below)):
         if os.path.isdir(path) and has_copy(path, dataset.names):
             return path
@@ -162,18 +162,18 @@ def _check_free_for_download(name: str, folder: str) -> None:
 
 
 def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
-    """Return the error that a folder or archive holds other files than those of a data set."""
+    """Return the error for a folder or archive that contains other files instead of the data set."""
     binary, python = DATASETS[name].binary, DATASETS[name].python
     return DataError(
         f'{path} holds no {name}, but {list_briefly(found)}: it needs the files of {binary.folder} or '
         f'{python.folder} ({binary.test[0]} and others), images of its classes in train/CLASS/ and '
         'test/CLASS/, train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); '
-        'name an empty folder to download it, or train on images of your own by --dataset folder')
+        'name an empty folder to download it, or train on your own images with --dataset folder')
 
 
 def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:
-    """Write the wanted files to a new folder, which gets its name when it is complete."""
-    folder = f'{target}.{uuid.uuid4().hex}'  # ours alone: others may be unpacking too
+    """Write the wanted files to a new folder, and rename it when it is complete."""
+    folder = f'{target}.{uuid.uuid4().hex}'  # unique, since other processes may be unpacking too
     try:
         os.mkdir(folder)
         for name in files:

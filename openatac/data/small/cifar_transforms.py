@@ -1,7 +1,7 @@
 """The published CIFAR transforms, on whole uint8 batches.
 
 Training images: zero-pad 4 pixels on each side, random 32x32 crop, random mirror. All images: divide by 255
-and normalise by channel. The values equal, bit for bit, those of the published per-image transforms
+and normalise by channel. The values are bit-identical to those of the published per-image transforms
 (GluonCV's RandomCrop, Gluon's RandomFlipLeftRight, ToTensor, Normalize).
 """
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 PAD = 4
-# Of the channels, in pixels from 0 to 1.
+# Per channel, for pixels from 0 to 1.
 MEAN = np.array([0.4914, 0.4822, 0.4465], 'float32').reshape(3, 1, 1)
 STD = np.array([0.2023, 0.1994, 0.2010], 'float32').reshape(3, 1, 1)
 
@@ -33,7 +33,7 @@ class Choices(NamedTuple):
 
 
 def draw_choices(count: int, seed: int, epoch: int, mirror: bool = True) -> Choices:
-    """Draw the choices of one epoch over ``count`` images, which depend on (seed, epoch) alone.
+    """Draw the choices of one epoch over ``count`` images, which depend only on (seed, epoch).
 
     RandomState, unlike Generator, promises the same stream in every version of NumPy.
     """
@@ -45,7 +45,7 @@ def draw_choices(count: int, seed: int, epoch: int, mirror: bool = True) -> Choi
 
 
 def crop(images: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Pad (B, 3, H, W) uint8 images by PAD zeros and crop them to H x W at (top, left), each (B,)."""
+    """Pad (B, 3, H, W) uint8 images with PAD zeros and crop them to H x W at (top, left), each (B,)."""
     batch, channels, height, width = images.shape
     padded = np.zeros((batch, channels, height + 2 * PAD, width + 2 * PAD), images.dtype)
     padded[:, :, PAD:-PAD, PAD:-PAD] = images
@@ -55,13 +55,13 @@ def crop(images: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
 
 
 def mirror(images: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Flip in place, left to right, those of the (B, 3, H, W) images for which ``mirrored`` (B,) is true."""
+    """Flip left to right, in place, the images in (B, 3, H, W) where ``mirrored`` (B,) is true."""
     images[mirrored] = images[mirrored][..., ::-1]
     return images
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Return (x / 255 - `MEAN`) / `STD` of uint8 (B, 3, H, W), as float32, rounded in the published order."""
+    """Return (x / 255 - `MEAN`) / `STD` as float32 for uint8 (B, 3, H, W), rounded in the published order."""
     values = np.divide(images, np.float32(255), dtype='float32')
     values -= MEAN
     values /= STD

@@ -1,4 +1,4 @@
-"""Download a file: resumed where it was interrupted, checked, and renamed when it is complete."""
+"""Download a file: resume after an interruption, check it, and rename it when it is complete."""
 import contextlib
 import http.client
 import logging
@@ -42,10 +42,10 @@ def fetch(url: str, path: str, md5: str, progress: bool = False) -> str:
     Raises
     ------
     DataError
-        If the server cannot be reached or refuses, or the checksum is wrong, in which case the download is
+        If the server cannot be reached or refuses, or the checksum is wrong; the wrong download is then
         deleted.
     """
-    real = os.path.realpath(path)  # a symbolic link stays one
+    real = os.path.realpath(path)  # to preserve a symbolic link
     folder = os.path.dirname(real)
     is_new = not os.path.isdir(folder)
     try:
@@ -59,7 +59,7 @@ def fetch(url: str, path: str, md5: str, progress: bool = False) -> str:
                         f'get it in another way and save it as {path}') from error
     finally:
         if is_new:
-            with contextlib.suppress(OSError):  # it is missing, or holds something
+            with contextlib.suppress(OSError):  # the folder is missing or not empty
                 os.rmdir(folder)
     return path
 
@@ -69,7 +69,7 @@ def _is_right(path: str, md5: str) -> bool:
 
 
 def _fetch_part(url: str, part: str, md5: str, progress: bool) -> None:
-    """Complete the part and check it; a wrong one is deleted."""
+    """Complete the partial file and check it; delete a wrong one."""
     if _is_right(part, md5):  # a process was killed just before it renamed the file
         return
     log.info('downloading %s', url)
@@ -77,12 +77,12 @@ def _fetch_part(url: str, part: str, md5: str, progress: bool) -> None:
     actual = file_md5(part)
     if actual != md5:
         os.remove(part)
-        raise DataError(f'{url} has MD5 {actual} instead of {md5}, so what arrived was deleted; try again, '
-                        'or from another mirror')
+        raise DataError(f'{url} has MD5 {actual} instead of {md5}, so the download was deleted; try again, '
+                        'or use another mirror')
 
 
 def _download(url: str, part: str, progress: bool) -> None:
-    """Download the rest of the part, and try again after a failure that may be temporary."""
+    """Download the rest of the partial file, and retry after a failure that may be temporary."""
     for tries_left in range(RETRIES, -1, -1):
         try:
             return _resume(url, part, progress)
@@ -94,14 +94,14 @@ def _download(url: str, part: str, progress: bool) -> None:
 
 
 def _resume(url: str, part: str, progress: bool) -> None:
-    """Append the rest to the part, or write it again if the server sends the whole file."""
+    """Append the rest to the partial file, or rewrite it if the server sends the whole file."""
     from tqdm import tqdm
     with _open(url, part) as response:
         start = 0
         if response.status == http.client.PARTIAL_CONTENT:  # a server may ignore the requested range
             start = os.path.getsize(part)
             if not response.headers.get('Content-Range', '').startswith(f'bytes {start}-'):
-                raise http.client.HTTPException('the server sent another range than the requested one')
+                raise http.client.HTTPException('the server did not send the requested range')
         length = response.headers['Content-Length']
         whole = start + int(length) if length else None
         with open(part, 'ab' if start else 'wb') as file, \
@@ -116,7 +116,7 @@ def _resume(url: str, part: str, progress: bool) -> None:
 
 
 def _open(url: str, part: str) -> Any:
-    """Request the rest of the part."""
+    """Request the rest of the partial file."""
     size = os.path.getsize(part) if os.path.exists(part) else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={size}-'} if size else {})
     try:
@@ -124,5 +124,5 @@ def _open(url: str, part: str) -> Any:
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not size:
             raise
-    os.remove(part)  # as long as the file or longer, but not complete: it is part of another file
+    os.remove(part)  # at least as long as the file, but not complete: it is part of another file
     return _open(url, part)

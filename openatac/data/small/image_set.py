@@ -19,11 +19,11 @@ class ImageSet:
     class_names : tuple of str
         One for each class, in the order of the indices.
     mirror : bool
-        Whether an image that is flipped left to right keeps its label.
+        Whether an image keeps its label when it is flipped left to right.
     names : tuple of str, optional
-        What each image is called; by default its number.
+        The name of each image; by default its number.
     left_out : int
-        How many more there were that could not be read.
+        The number of unreadable images that were left out.
     """
 
     images: np.ndarray
@@ -37,7 +37,7 @@ class ImageSet:
         return len(self.labels)
 
     def name(self, index: int) -> str:
-        """Return what messages call image ``index``."""
+        """Return the name of image ``index`` in messages."""
         return self.names[index] if self.names else str(index)
 
     def select(self, indices: np.ndarray) -> ImageSet:

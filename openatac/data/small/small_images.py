@@ -1,4 +1,4 @@
-"""Images of any size in a folder for each class, read into memory at one size."""
+"""Read images of any size from class folders into memory, all at one size."""
 from __future__ import annotations
 
 import contextlib
@@ -32,12 +32,12 @@ def open_split(path: str, train: bool, class_names: Sequence[str] | None = None)
         A folder, or an archive of one.
     train : bool
     class_names : sequence of str, optional
-        The classes 0, 1, ...; by default all class folders, sorted, as numbers if all are.
+        The classes 0, 1, ...; by default all class folders, sorted (numerically if all names are numbers).
 
     Raises
     ------
     DataError
-        If there are no such images, or other classes.
+        If there are no such images, or the classes are not ``class_names``.
     """
     if os.path.isdir(path):
         yield find_split(path, {}, train, class_names)
@@ -48,7 +48,7 @@ def open_split(path: str, train: bool, class_names: Sequence[str] | None = None)
 
 def find_split(path: str, files: Mapping[str, File], train: bool, class_names: Sequence[str] | None = None
                ) -> ImageFiles:
-    """Return the images of `open_split`; an archive's ``files`` are open."""
+    """Return the images of `open_split`; ``files`` are the open files of an archive."""
     if not os.path.isdir(path):
         inside = split_in_archive(files, train)
         if inside is None:
@@ -71,7 +71,7 @@ def split_in_archive(paths: Iterable[str], train: bool) -> str | None:
 def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
     return DataError(
         f'{path} has no folder {" or ".join(SPLITS[train])}, but {list_briefly(found)}: it needs train/CLASS/'
-        f' and test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or is an archive '
+        f' and test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or an archive '
         '(tar, tar.gz, zip) of these')
 
 
@@ -86,7 +86,7 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
                 max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
     """Read and decode all images of a source, and squeeze them to (side, side).
 
-    Images that cannot be read are named in the log and left out; DataError if there are too many.
+    Unreadable images are named in the log and left out. Raises DataError if there are too many.
     """
     bad, order = BadImages(source, max_bad_share), source.reading_order
     pixels = np.empty((len(source), 3, side, side), np.uint8)

@@ -1,8 +1,8 @@
 """The base class of the forms of an export, and their registry.
 
 An export is a set of files whose names begin with one PREFIX: the manifest PREFIX.json and the files of each
-form. A `Form` defines which files it has, how they are written and how closely they must agree with the
-network; the runtimes that load them are in `openatac.export.runtimes`.
+form. A `Form` defines its files, how they are written and how closely they must agree with the network. The
+runtimes that load them are in `openatac.export.runtimes`.
 """
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Load = Callable[[Manifest], 'Function']
 
 
 class TracedNetwork(NamedTuple):
-    """A network from which a form is written.
+    """A network to write as a form.
 
     Attributes
     ----------
     net : HybridBlock or torch.nn.Module
         The network, in float32.
     function : callable
-        What it computes, from images, float32 (B, C, H, W), to outputs, both NumPy arrays.
+        Maps images, float32 (B, C, H, W), to outputs, both NumPy arrays.
     symbol : mxnet.Symbol or None
         None for a module.
     arrays : dict
@@ -41,9 +41,9 @@ class TracedNetwork(NamedTuple):
     calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
     calibration_method : str
-        How the INT8 form calibrates, one of `openatac.export.int8.METHODS`.
+        How the INT8 form is calibrated, one of `openatac.export.int8.METHODS`.
     dynamic_size : bool
-        Whether ONNX files take images of any size.
+        Whether ONNX files accept images of any size.
     """
 
     net: Any
@@ -57,26 +57,26 @@ class TracedNetwork(NamedTuple):
 
 
 class Form(abc.ABC):
-    """A file format to which a network is exported.
+    """A file format for exporting networks.
 
     Attributes
     ----------
     name : str
         Its name in the manifest's reports and in tables.
     suffixes : tuple of str
-        The ends of its files' names, after PREFIX.
+        The endings of its file names, after PREFIX.
     runtime : str
-        The name of the runtime that loads it back for the parity check, and later by default.
+        The name of the runtime that loads it for the parity check, and later by default.
     flags : tuple of str
         The flags of ``openatac export`` that together select it; () for a form that is always written.
     help : str
-        The help of its flag.
+        The help text of its flag.
     precisions : tuple of str
         The manifest precisions in which it can be exported.
     is_quantized : bool
-        Whether it is calibrated on images, may differ from the network, and has its accuracy measured.
+        Whether it is calibrated on images, can differ from the network, and gets its accuracy measured.
     needs_mxnet : bool
-        Whether only networks of Gluon can be written in it, and not modules of PyTorch.
+        Whether it supports only Gluon networks, not PyTorch modules.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Form(abc.ABC):
         return [prefix + suffix for suffix in self.suffixes]
 
     def missing(self, prefix: str) -> str | None:
-        """Return the first of its files that is missing, or None."""
+        """Return its first missing file, or None."""
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
     @abc.abstractmethod
@@ -106,9 +106,9 @@ class Form(abc.ABC):
         return None if self.is_quantized else REORDERED_TOLERANCE
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
-        """Return its report's entries besides the figures of the parity check; 'note' is printed.
+        """Return further entries for its report, besides the parity check's figures; 'note' is printed.
 
-        ``load(manifest)`` returns what the written files compute, with another manifest than the network's.
+        ``load(manifest)`` returns the function that the written files compute, with the given manifest.
         """
         return {}
 
@@ -123,12 +123,12 @@ FORMS: Registry[Form] = Registry('form', hyphens=True)
 
 
 def register_form(form: Form) -> None:
-    """Add a form that ``openatac export`` writes if its flags are given.
+    """Add a form, which ``openatac export`` writes if its flags are given.
 
     Parameters
     ----------
     form : Form
-        Register its runtime with `openatac.register_runtime`.
+        Its runtime must be registered with `openatac.register_runtime`.
 
     Raises
     ------
@@ -143,22 +143,22 @@ def register_form(form: Form) -> None:
 
 
 def form_of(path: str) -> Form | None:
-    """Return the form to which the file ``path`` belongs; None for a PREFIX or a manifest."""
+    """Return the form that the file ``path`` belongs to; None for a PREFIX or a manifest."""
     return _find(path)[0]
 
 
 def prefix_of(path: str) -> str:
-    """Return the PREFIX of the export that ``path`` names: PREFIX itself or any of its files."""
+    """Return the PREFIX of the export at ``path``, which is PREFIX itself or any of its files."""
     return path.removesuffix(_find(path)[1] or '.json')
 
 
 def check_export_name(prefix: str) -> None:
-    """Raise ValueError if a file of the export ``prefix`` would belong to that of another prefix."""
+    """Raise ValueError if a file of the export ``prefix`` would belong to the export of another prefix."""
     for path in [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]:
         other = prefix_of(path)
         if other != prefix:
-            raise ValueError(f'{prefix!r} cannot be the name of an export, as {path} belongs to one called '
-                             f'{other!r}: choose another')
+            raise ValueError(f'{prefix!r} cannot be the name of an export, because {path} belongs to one '
+                             f'called {other!r}: choose another')
 
 
 def _find(path: str) -> tuple[Form | None, str]:

@@ -25,7 +25,7 @@ class FusedForm(Form):
         write_symbol_files(prefix + '-fused', fuse(network.symbol), network.arrays)
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
-        """Return the numbers of operators and of BatchNorms, before and after."""
+        """Return the numbers of operators and BatchNorms, before and after fusion."""
         from openatac.graph.fusion import count_operators
         from openatac.graph.symbol import load_symbol_file
         before, after = map(count_operators, (network.symbol, load_symbol_file(self.files(prefix)[0])))

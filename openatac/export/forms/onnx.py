@@ -35,7 +35,7 @@ class OnnxForm(Form):
                        network.dynamic_size)
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
-        """Compare the file with the network on images of another size too, if it takes any size."""
+        """Compare the file with the network on another image size too, if it accepts any size."""
         if not network.dynamic_size:
             return {}
         from openatac.export.onnx.model import other_size

@@ -36,11 +36,11 @@ class SymbolForm(Form):
         return HALF_TOLERANCE if manifest.precision == 'float16' else SAME_TOLERANCE
 
     def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
-        """Check it in the Module API too, which fuses operators by itself when it binds."""
+        """Check it in the Module API too, which fuses operators on its own when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}
         from openatac.runtime.mxnet_settings import fusion_backend
-        with fusion_backend(None):  # as where openatac is not imported
+        with fusion_backend(None):  # as in programs that do not import openatac
             fused, unfused = (check.difference(_module(prefix, check.random.shape, for_training))
                               for for_training in (False, True))
         if not check.allows(unfused, REORDERED_TOLERANCE):
@@ -50,8 +50,8 @@ class SymbolForm(Form):
             return {'module_max_difference': fused}
         return {'module_max_difference': unfused, 'note': (
             'programs that use the Module API without openatac need the environment variable '
-            'MXNET_SUBGRAPH_BACKEND=NONE: what MXNet 1.9.1 fuses when it binds this network computes other '
-            f'outputs (by {fused:g})')}
+            'MXNET_SUBGRAPH_BACKEND=NONE: the operators that MXNet 1.9.1 fuses when it binds this network '
+            f'compute different outputs (by {fused:g})')}
 
 
 def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:

@@ -1,4 +1,4 @@
-"""Traces, writes and reads symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
+"""Trace, write and read symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
 from __future__ import annotations
 
 import os
@@ -44,9 +44,9 @@ def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
 
 
 def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
-    """Trace in float16, as in training: BatchNorm's vectors stay in float32.
+    """Trace a network in float16, as in training: BatchNorm's vectors stay in float32.
 
-    The network is in float32 before and afterwards, with the same values.
+    The network itself ends in float32 with unchanged values.
     """
     values = {name: parameter._reduce() for name, parameter in net.collect_params().items()}
     net.cast('float16')
@@ -65,12 +65,12 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
 
 
 def with_kinds(symbol: mx.sym.Symbol, arrays: NDArrays) -> NDArrays:
-    """Return {'arg:NAME' or 'aux:NAME': NDArray}, as in files, from the {name: NDArray} of ``symbol``."""
+    """Convert the {name: NDArray} of ``symbol`` to {'arg:NAME' or 'aux:NAME': NDArray}, as in files."""
     return {key: arrays[without_kind(key)] for key in _keys(symbol)}
 
 
 def _keys(symbol: mx.sym.Symbol) -> list[str]:
-    """Return the names of the arrays that a symbol needs, as in its files."""
+    """Return the names of a symbol's arrays, as in its files."""
     return [*(ARG + name for name in symbol.list_arguments() if name != INPUT),
             *(AUX + name for name in symbol.list_auxiliary_states())]
 
@@ -80,7 +80,7 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
 def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:
     """Write the symbol files of a network with values, without a manifest.
 
-    For whole exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
+    For complete exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
     random images before they are put in place.
 
     Returns
@@ -109,7 +109,7 @@ def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> f
 # ---------------------------------------------------------------------------------------- read
 
 def load_exported_symbol(path: str) -> mx.sym.Symbol:
-    """Load the Symbol of the file ``path``; OpenatacError if it is damaged, or has no input `INPUT`."""
+    """Load the Symbol in the file ``path``; raise OpenatacError if it is damaged or has no input `INPUT`."""
     check_files(prefix_of(path), [path])
     symbol = load_symbol_file(path)
     if INPUT not in symbol.list_arguments():
@@ -118,12 +118,12 @@ def load_exported_symbol(path: str) -> mx.sym.Symbol:
 
 
 def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
-    """Read the symbol and the arrays of the files of ``path``.
+    """Read the symbol and the arrays from the two files of ``path``.
 
     Raises
     ------
     OpenatacError
-        If a file is missing or damaged, or they are not a pair.
+        If a file is missing or damaged, or the two do not belong together.
     """
     check_files(prefix_of(path + SYMBOL_SUFFIX), [path + PARAMS_SUFFIX])
     symbol, arrays = load_exported_symbol(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
@@ -135,7 +135,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
 
 def load_block(path: str, ctx: mx.Context | None = None, image_shape: Shape | None = None
                ) -> mx.gluon.SymbolBlock:
-    """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raises as `read_symbol`.
+    """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raise as `read_symbol` does.
 
     Parameters
     ----------
@@ -150,10 +150,10 @@ def load_block(path: str, ctx: mx.Context | None = None, image_shape: Shape | No
                                                    for key, array in arrays.items() if key.startswith(ARG)})
     try:
         return symbol_block(symbol, arrays, ctx)
-    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # of shapes, types and storage
+    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # wrong shapes, types or storage
         raise _not_a_pair(path, f' ({error})') from None
 
 
 def _not_a_pair(path: str, reason: str) -> OpenatacError:
-    return OpenatacError(f'{path + SYMBOL_SUFFIX} and {os.path.basename(path + PARAMS_SUFFIX)} are not of '
-                         f'one network{reason}: export again')
+    return OpenatacError(f'{path + SYMBOL_SUFFIX} and {os.path.basename(path + PARAMS_SUFFIX)} do not '
+                         f'belong together{reason}: export again')

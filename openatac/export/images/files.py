@@ -1,4 +1,4 @@
-"""Finds and reads image files."""
+"""Find and read image files."""
 from __future__ import annotations
 
 import os
@@ -14,12 +14,12 @@ STDIN = '-'
 
 
 def find_images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of image files: files and `STDIN` as they are, and the images below folders, sorted.
+    """Yield the paths of image files: files and `STDIN` unchanged, folders as the sorted images below them.
 
     Raises
     ------
     OpenatacError
-        For a folder that has no images or cannot be read.
+        For a folder without images, or one that cannot be read.
     """
     for path in paths:
         if not os.path.isdir(path):
@@ -40,7 +40,7 @@ def _images_below(folder: str) -> Iterator[str]:
 
 
 def read_file(path: str) -> bytes:
-    """Return the bytes of an image file, or of standard input; BadImage if it cannot be read."""
+    """Return the bytes of an image file, or standard input; raise BadImage if it cannot be read."""
     try:
         if path != STDIN:
             return read_input(path, IMAGE_LIMIT)

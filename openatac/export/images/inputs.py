@@ -1,4 +1,4 @@
-"""Turns images into inputs of an exported network, according to its manifest."""
+"""Turn images into inputs for an exported network, according to its manifest."""
 from __future__ import annotations
 
 import logging
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from openatac.export.images.labelled import LabelledImages
 
 BATCH = 32
-MAX_ASPECT = 100  # of an image, the longer side over the shorter
+MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')
 
 
 class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
-    With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts the centre out, as in validation.
-    Without one, `openatac.data.images.codec.squeeze` brings the whole image to (H, W).
+    With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts out the centre, as in validation.
+    Without one, `openatac.data.images.codec.squeeze` resizes the whole image to (H, W).
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ class InputTransform:
     Raises
     ------
     OpenatacError
-        For a network that does not take 3 channels, or for a wrong crop ratio.
+        For a network whose input does not have 3 channels, or for a wrong crop ratio.
     """
 
     def __init__(self, manifest: Manifest) -> None:
         channels, self.height, self.width = manifest.image_shape
         if channels != 3:
-            raise OpenatacError(f'the network takes images of {channels} channels, and image files have 3')
+            raise OpenatacError(f'the network takes images of {channels} channels, but image files have 3')
         self.crop_ratio = manifest.crop_ratio
         if self.crop_ratio and not MIN_CROP_RATIO <= self.crop_ratio <= 1:
             raise OpenatacError(f'the manifest has a crop ratio of {self.crop_ratio}, which must be 0 or '
@@ -52,7 +52,7 @@ class InputTransform:
                                for values in (manifest.mean, manifest.std))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the input for uint8 (H, W, 3); BadImage for an image that is far too narrow."""
+        """Return the input for uint8 (H, W, 3); raise BadImage for an extremely narrow image."""
         height, width = pixels.shape[:2]
         if max(height, width) > MAX_ASPECT * min(height, width):  # it would be resized to gigabytes
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
@@ -62,14 +62,14 @@ class InputTransform:
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:
-        """Return the pixels, uint8 (H, W, 3), of an input (3, H, W)."""
+        """Convert an input (3, H, W) back to pixels, uint8 (H, W, 3)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
 
 def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
     """Return inputs (N, C, H, W), float32, from up to ``count`` images, evenly spread.
 
-    Images that cannot be used are left out with a warning; DataError if none is left.
+    Unusable images are left out with a warning. Raises DataError if none is left.
     """
     inputs = [image for _, image, _ in _sample(images, manifest, count)]
     if not inputs:
@@ -79,13 +79,13 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
 
 def sample_batches(images: LabelledImages, manifest: Manifest, count: int
                    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (inputs (B, C, H, W), labels (B,)) of up to ``count`` images, evenly spread."""
+    """Yield (inputs (B, C, H, W), labels (B,)) from up to ``count`` images, evenly spread."""
     return ((inputs, labels) for _, inputs, labels in named_batches(images, manifest, count))
 
 
 def named_batches(images: LabelledImages, manifest: Manifest, count: int
                   ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
-    """Yield what `sample_batches` does, with the names of the images: (list of B names, inputs, labels)."""
+    """Yield the batches of `sample_batches` with image names: (list of B names, inputs, labels)."""
     for batch in batched(_sample(images, manifest, count), BATCH):
         indices, inputs, labels = zip(*batch)
         yield [images.name(index) for index in indices], np.stack(inputs), np.array(labels)
@@ -93,7 +93,7 @@ def named_batches(images: LabelledImages, manifest: Manifest, count: int
 
 def _sample(images: LabelledImages, manifest: Manifest, count: int
             ) -> Iterator[tuple[int, np.ndarray, int | None]]:
-    """Yield (index, input, label); images that cannot be used are left out, with a warning."""
+    """Yield (index, input, label); leave out unusable images with a warning."""
     transform = InputTransform(manifest)
     for index in evenly_spread(images.total, count):
         try:

@@ -36,8 +36,8 @@ class LabelledImages(NamedTuple):
     ----------
     total : int
     read : callable
-        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an image that
-        cannot be read.
+        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable
+        image.
     name : callable
         Maps an index to a name for messages.
     """
@@ -48,17 +48,17 @@ class LabelledImages(NamedTuple):
 
 
 def images_below(folder: str) -> LabelledImages:
-    """Return the images below a folder, without labels; OpenatacError if there are none."""
+    """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     paths = list(find_images([folder]))
     return LabelledImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
                           paths.__getitem__)
 
 
 def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
-    """Return the images of a folder that has a subfolder for each class of a network.
+    """Return the images in a folder with one subfolder per class of a network.
 
-    Subfolders are matched by class name. If the network's classes have other names or none, there must be as
-    many subfolders as classes, in sorted order; otherwise raises DataError.
+    Subfolders are matched by class name. If the network's classes have other names or none, there must be one
+    subfolder per class, in sorted order; otherwise DataError is raised.
     """
     source = ImageFolder(folder)
     warn_if_sorted_as_text(manifest.labels, 'the network')
@@ -74,9 +74,9 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
 
 def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None = None
                   ) -> LabelledImages:
-    """Return the images of a folder that the list ``path`` names with their labels; see `ImageList`.
+    """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
-    The file ``class_list`` has the classes that the numbers of a list without file names mean.
+    The file ``class_list`` gives the classes for the numbers in a list without file names.
     """
     numbered = read_class_list(class_list) if class_list else None
     source = ImageList(folder, path, manifest.classes, manifest.labels or numbered, numbered)
@@ -89,7 +89,7 @@ def record_images(rec: str, manifest: Manifest) -> LabelledImages:
 
 
 def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
-    """Return training or test images of a data set; DataError if it is not in the folder.
+    """Return training or test images of a data set; raise DataError if it is not in the folder.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def _in_memory(images: ImageSet) -> LabelledImages:
 
 
 def class_folder_images(data: CifarData, train: bool) -> LabelledImages:
-    """Return training or test images of --dataset folder, of any size; DataError if they are not here.
+    """Return training or test images of --dataset folder, of any size; raise DataError if they are missing.
 
-    Those of an archive are in memory, at the size of the network.
+    Images from an archive are held in memory, at the network's size.
     """
     assert data.data_dir is not None and data.class_names is not None
     if not os.path.isdir(os.path.expanduser(data.data_dir)):
@@ -128,12 +128,12 @@ def class_folder_images(data: CifarData, train: bool) -> LabelledImages:
 
 
 def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
-    """Return training or validation images of an `ImagenetData`; DataError if they are not here."""
+    """Return training or validation images of an `ImagenetData`; raise DataError if they are missing."""
     return _source_images(open_photos(data, 'train' if train else 'val', classes), range(classes))
 
 
 def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
-    """Return the images of a source of files, whose labels are indices into ``classes``."""
+    """Return the images of a source, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return decode(data), classes[label]

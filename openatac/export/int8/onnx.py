@@ -1,12 +1,13 @@
 """INT8 as ONNX: a float32 network quantized by onnxruntime.quantization, static, per channel, as QDQ.
 
-QDQ files hold float32 operators between QuantizeLinear and DequantizeLinear, which runtimes turn into 8-bit
-ones. ONNX Runtime has no 8-bit BatchNormalization, and float32 between 8-bit operators costs more than it
-saves. So each is folded into the convolution before it or, if there is none (as in pre-activation networks),
-written as a depthwise 1x1 convolution: one weight per channel, which per-channel quantization keeps exactly.
+QDQ files contain float32 operators between QuantizeLinear and DequantizeLinear, which runtimes convert to
+8-bit operators. ONNX Runtime lacks an 8-bit BatchNormalization, and float32 between 8-bit operators costs
+more than it saves. So each BatchNormalization is folded into the preceding convolution or, without one (as in
+pre-activation networks), written as a depthwise 1x1 convolution: one weight per channel, which per-channel
+quantization preserves exactly.
 
-Weights take 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
-overflow silently, and a file should be right wherever it runs. The measurements are in
+Weights use 7 of the 8 bits: without VNNI, x86-64 adds two 8-bit products in 16 bits, which 8-bit weights
+overflow silently, and a file should be correct on every machine. The measurements are in
 docs/explanation/int8.md.
 """
 from __future__ import annotations
@@ -28,7 +29,7 @@ from openatac.graph.nodes import INPUT
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
 # As a share of the largest weight. A channel that training has switched off has weights near zero and a
-# larger bias, which overflows 32 bits in steps of such weights; this is less than their rounding to 8 bits.
+# larger bias, which overflows 32 bits in steps of such weights. This is less than 8-bit rounding.
 MIN_WEIGHT = 1e-3
 
 
@@ -40,7 +41,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     model : onnx.ModelProto
         As returned by `openatac.export.onnx.model.to_onnx`.
     batches : iterable of float32 (B, C, H, W)
-        Inputs; the extremes of each tensor on them are its range.
+        Inputs that determine each tensor's range, from its extremes.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 per_channel=True, reduce_range=True, activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
                 nodes_to_exclude=_of_one_pixel(prepared))
-        except Exception as error:  # the errors of ONNX Runtime have no base class of their own
+        except Exception as error:  # ONNX Runtime's errors share no base class
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
                                 f'({first_line(error)}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)
@@ -76,7 +77,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
 
 
 def _without_batch_norms(onnx: Any, model: Any) -> Any:
-    """Copy the model, with images' BatchNormalizations as convolutions or folded into them."""
+    """Copy the model, with BatchNormalizations of images folded into convolutions or replaced by them."""
     prepared = onnx.ModelProto()
     prepared.CopyFrom(model)
     graph = prepared.graph
@@ -110,7 +111,7 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
 
 
 def _scale_and_shift(norm: Any, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factor and the summand of each channel that a BatchNormalization amounts to."""
+    """Return a BatchNormalization's equivalent scale and shift per channel."""
     gamma, beta, mean, variance = (values[name] for name in norm.input[1:])
     epsilon, = (attribute.f for attribute in norm.attribute)
     scale = gamma / np.sqrt(variance + epsilon)
@@ -126,14 +127,14 @@ def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
 
 
 def _of_one_pixel(model: Any) -> list[str]:
-    """Return the nodes whose output is one vector per image: they take no time, and their errors persist."""
+    """Return the nodes that output one vector per image: they take no time, and their errors persist."""
     sizes = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim[2:]]
              for info in model.graph.value_info}
     return [node.name for node in model.graph.node if np.prod(sizes.get(node.output[0], [])) == 1]
 
 
 def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
-    """Wrap the batches as ONNX Runtime reads them."""
+    """Wrap the batches in a reader for ONNX Runtime."""
     inputs = ({INPUT: batch} for batch in batches)
 
     class Reader(quantization.CalibrationDataReader):
@@ -145,7 +146,7 @@ def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
 
 @contextlib.contextmanager
 def _silence(onnxruntime: Any) -> Iterator[None]:
-    """Silence its advice: it logs to the root logger, which it configures if nothing else has."""
+    """Silence ONNX Runtime's advice: it logs to the root logger, and configures it if nobody else has."""
     handler, disabled = logging.NullHandler(), logging.root.manager.disable
     logging.root.addHandler(handler)
     logging.disable(logging.WARNING)

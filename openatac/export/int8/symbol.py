@@ -1,8 +1,8 @@
 """INT8: post-training quantization of a network, calibrated on images, for CPUs with oneDNN.
 
-MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and the range of
-each 8-bit tensor is that of its values on calibration images. This module decides what stays in float32, by
-the measurements in docs/explanation/int8.md.
+MXNet's own `mxnet.contrib.quantization` does the work: convolutions run on 8-bit integers, and each 8-bit
+tensor's range comes from its values on calibration images. This module decides which operators stay in
+float32, based on the measurements in docs/explanation/int8.md.
 """
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
 from openatac.graph.symbol import NDArrays, symbol_block
 
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
-PIECE = 8    # images at a time in the calibration, which keeps the outputs of all layers
+PIECE = 8    # images calibrated at a time, since the outputs of all layers are in memory
 
 Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
@@ -56,7 +56,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     ValueError
         For an unknown method or operator.
     OpenatacError
-        If there are no images, they do not fit, or MXNet cannot quantize the network.
+        If there are no images, they have the wrong shape, or MXNet cannot quantize the network.
     """
     if method not in METHODS:
         raise ValueError(f'the calibration must be one of {", ".join(METHODS)}, not {method!r}')
@@ -78,10 +78,10 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
 
 
 def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> list[str]:
-    """Return the operators that stay in float32 by default: those whose output is one vector per image.
+    """Return the operators to leave in float32 by default, which output one vector per image.
 
     They are the global pooling, the dense layers after it and, in blocks with a global gate, the gate's
-    layers. They take almost no time; but MXNet's INT8 pooling gives an average the scale of its input, and no
+    layers. They take almost no time, but MXNet's INT8 pooling gives an average the scale of its input, and no
     later layer evens out their errors.
 
     Parameters
@@ -107,14 +107,14 @@ def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarr
     arguments, states = ({name: params[name] for name in names if name != INPUT}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
     settings = {'quantized_dtype': 'auto', 'calib_mode': 'naive', 'logger': None}
-    with silenced_stderr():  # it reports that activations other than ReLU have no INT8
+    with silenced_stderr():  # it reports that only ReLU activations support INT8
         graph, _, _, collector = quantization.quantize_graph(
             fused, arguments, states, excluded_sym_names=kept, quantize_granularity='channel-wise',
             **settings)
     if not collector.include_layer:
         raise OpenatacError('no operator of this network is left to quantize: exclude fewer')
     histograms = _histograms(fused, params, collector.include_layer, batches, shape)
-    # MXNet gets the ranges as if they were extremes: its own entropy calibration fails under NumPy 2.
+    # Pass MXNet the ranges as if they were extremes: its own entropy calibration fails with NumPy 2.
     collector.min_max_dict = {name: _range(histogram, method) for name, histogram in histograms.items()}
     graph, arguments, states = quantization.calib_graph(graph, arguments, states, collector, **settings)
     graph = graph.get_backend_symbol('MKLDNN_QUANTIZE')
@@ -124,7 +124,7 @@ def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarr
 
 def _histograms(symbol: mx.sym.Symbol, params: NDArrays, wanted: Collection[str],
                 batches: Iterable[np.ndarray], shape: Shape) -> dict[str, Histogram]:
-    """Return the histograms, over all images, of the ``wanted`` outputs."""
+    """Return a histogram over all images for each of the ``wanted`` outputs."""
     internals = symbol.get_internals()
     histograms: dict[str, Histogram] = {}
     names = [name for name in internals.list_outputs() if name in wanted]
@@ -165,7 +165,7 @@ def _range(histogram: Histogram, method: str) -> tuple[float, float]:
 
 
 def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
-    """Return the operators of the fused ``symbol`` that stay in float32 if the plain ones ``excluded`` do."""
+    """Return the operators of the fused ``symbol`` to leave in float32, given the plain ones ``excluded``."""
     kept: list[str] = []
     known: set[str] = set()
     for node in Graph.of(symbol).nodes():
@@ -180,16 +180,16 @@ def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
 
 
 def _lacks_int8(node: Node) -> bool:
-    """Return whether MXNet 1.9.1 fails at this operator in INT8, although it supports others of its kind."""
+    """Return whether MXNet 1.9.1 fails on this operator in INT8, although it supports similar ones."""
     if node.operator == 'Convolution':
-        return len(node.get('kernel')) != 2  # 1-D fails, by its layout
+        return len(node.get('kernel')) != 2  # 1-D fails because of its layout
     if node.operator == 'LeakyReLU':
         return node.get('act_type') == 'gelu'  # after a convolution: 29% error
     return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, such as gates
 
 
 def _shape(batch: np.ndarray) -> Shape:
-    """Return (C, H, W) of a batch of images; OpenatacError for anything else."""
+    """Return (C, H, W) of a batch of images; raise OpenatacError for anything else."""
     if batch.ndim != 4 or batch.dtype != np.float32:
         raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '
                             f'{batch.dtype} {batch.shape}')

@@ -1,6 +1,6 @@
-"""Which network a run or a parameter file holds.
+"""Identify and load the network of a run or a parameter file.
 
-`trained_network` loads one for an export, with its manifest and its images; `run_network` one that computes,
-as ``predict`` and ``openatac.load`` use it; `described_network` completes the config of a script by what lies
-beside the parameters that it is given. `run_manifest` writes the manifest of a run.
+`trained_network` loads it for an export, with its manifest and its images. `run_network` loads it for
+inference, for ``predict`` and ``openatac.load``. `described_network` completes a script's config from files
+beside the given parameters. `run_manifest` builds the manifest of a run.
 """

@@ -1,4 +1,4 @@
-"""The network of a parameter file, if a run's settings.json or an export's manifest lies beside it."""
+"""Describe the network of a parameter file from the settings.json of a run or the manifest beside it."""
 from __future__ import annotations
 
 import contextlib
@@ -25,23 +25,23 @@ _SIZES = ('image_size', 'input_size')
 
 
 def for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
-    """Complete a config by the network of the parameters in ``path``, and by its data, if that is known.
+    """Complete a config with the network of the parameters in ``path``, and its data, where known.
 
-    What the command line gives about the data is kept: the size, the crop, and all places or none.
+    Data options on the command line take precedence: the size, the crop, and either all places or none.
 
     Raises
     ------
     ValueError
-        If the command line, or its recipe, gives the network another option.
+        If the command line, or its recipe, contradicts the network.
     """
     known = _options_beside(path, type(given.config))
     return given if known is None else _completed(given, path, *known, with_data=True)
 
 
 def for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
-    """Like `for_evaluation`, for a run that starts from the parameters: on other data, with other classes.
+    """Complete a config like `for_evaluation`, for fine-tuning on other data with other classes.
 
-    Of the data, only the size of the images is taken over.
+    The image size is the only data option taken from the parameters' run or export.
     """
     known = _options_beside(path, type(given.config))
     return given if known is None else _completed(given, path, *known, with_data=False)
@@ -65,29 +65,29 @@ def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, A
 
 
 def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any]) -> None:
-    """Raise ValueError if the command line contradicts what is known."""
+    """Raise ValueError if the command line contradicts the known options."""
     wanted, options = values(resolve(given.config)), fields(type(given.config))
     has_model = wanted.get('model', 'atac') != 'atac'
     for name, value in known.items():
         by_model = has_model and (name == 'host' or options[name].option.named)
         flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
-            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, by which '
-                             f'{path} is of a network with {name} {value}; leave it out')
+            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which '
+                             f'describes {path} as a network with {name} {value}; leave it out')
 
 
 def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) -> None:
-    """Raise ValueError if --class-list has other classes than the network, or another order."""
+    """Raise ValueError if the classes in --class-list, or their order, differ from the network's."""
     path = given.config.data.class_list
     if names and list(read_class_list(os.path.expanduser(path))) != names:
-        raise ValueError(f'argument --class-list: {path} has other classes, or another order of them, than '
+        raise ValueError(f'argument --class-list: {path} has different classes, or a different order, than '
                          f'{source}; leave it out')
 
 
 def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return what is known of the data; its places if none is given.
+    """Return the known data options, including the places unless the command line gives one.
 
-    CIFAR, which is the same everywhere, is looked for in Gluon's own folder if it is not where it was.
+    CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
     """
     options = fields(type(given.config))
     places = [name for name in names if options[name].option.place]
@@ -99,13 +99,13 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
 
 
-# ------------------------------------------------------------------------- what lies beside a file
+# ----------------------------------------------------------------------------- files beside a file
 
 def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
-    """Return (the file that describes the network of ``path``, {name: value} of the options it knows)."""
+    """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise ParameterFileError.no_file(path)
-    with contextlib.suppress(OpenatacError, ValueError):  # which then describes something else
+    with contextlib.suppress(OpenatacError, ValueError):  # the file then describes something else
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]
             known = _options_of_manifest(read_manifest(prefix), kind)
@@ -114,13 +114,13 @@ def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]]
             _, run = _options_of_run(os.path.dirname(path), kind) or ('', {})
             if run and all(run[name] == value for name, value in known.items()
                            if name != 'model' and fields(kind)[name].section == 'network'):
-                known = {**run, **known}  # an export in the folder of its run, which knows the data too
+                known = {**run, **known}  # an export in its run's folder: the run has the data options too
             return prefix + '.json', known
     return _options_of_run(os.path.dirname(path), kind)
 
 
 def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
-    """Return (settings.json, its options) if a run of this kind has trained in the folder."""
+    """Return (settings.json, its options) if the folder contains a run of this kind."""
     with contextlib.suppress(OpenatacError, ValueError):
         run = RunFolder(folder)
         config = run.config()
@@ -130,12 +130,12 @@ def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any
 
 
 def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, Any] | None:
-    """Return the options of an exported network; None if it is for the other script."""
+    """Return the options of an exported network; None if it belongs to the other script."""
     from openatac.zoo.names import find_model
     host, settings = find_model(manifest.model)
     if (host.data == 'cifar') != (kind is CifarConfig):
         return None
-    # The settings that an export does not mention have the network's own defaults, not those of the script.
+    # Settings missing from an export have the network's defaults, not the script's.
     known: dict[str, Any] = {
         name: default for name, default in host.arguments.items()
         if name in fields(kind) and default is not inspect.Parameter.empty

@@ -1,4 +1,4 @@
-"""The manifest of a run's network: what its images and classes are, from the run's config."""
+"""Build the manifest of a run's network, which describes its images and classes, from the run's config."""
 from __future__ import annotations
 
 import contextlib
@@ -37,7 +37,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
                                  config.data.centre, arguments)
     names: Sequence[str] | None = config.data.class_names
-    if names is None:  # in older runs, they are where the images are
+    if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):
             names = open_photos(config.data, 'val', config.network.classes).class_names
     return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
@@ -50,7 +50,7 @@ def _class_names(data: CifarData) -> list[str]:
 
 
 def output_names(name: str) -> list[str]:
-    """Return the class names of a data set, one of `DATASET_NAMES`: one for each output."""
+    """Return the class names of a data set in `DATASET_NAMES`, one per output."""
     dataset, labels = split_name(name)
     if dataset == 'digits':
         return [*DIGITS]

@@ -1,4 +1,4 @@
-"""The network of a run, ready to run: in MXNet or, where that is missing, in PyTorch."""
+"""Load the network of a run for inference, in MXNet or, where that is missing, in PyTorch."""
 from __future__ import annotations
 
 import os
@@ -25,7 +25,7 @@ ENGINES = 'mxnet', 'torch'
 
 
 class RunNetwork(NamedTuple):
-    """The network of a run: from images, float32 (B, C, H, W), to outputs (B, classes).
+    """The network of a run, which maps images, float32 (B, C, H, W), to outputs (B, classes).
 
     Attributes
     ----------
@@ -40,23 +40,23 @@ class RunNetwork(NamedTuple):
     engine: str
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs of the images."""
+        """Return the outputs for the images."""
         return self.function(images)
 
 
 def load_run_network(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU
                      ) -> RunNetwork:
-    """Load the network of a run.
+    """Load the network of a run for inference.
 
     Parameters
     ----------
     folder : str
     params : str, optional
-        A parameter file of the run, if not its best one.
+        A parameter file of the run, by default its best one.
     engine : str
-        One of `ENGINES`; 'auto' takes MXNet on the CPU if it is installed, and PyTorch otherwise.
+        One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed, and PyTorch otherwise.
     device : str
-        'cpu', or a GPU as PyTorch names it, 'cuda' or 'cuda:1'.
+        'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
 def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     """Return (the network as a PyTorch module, its manifest).
 
-    Units that are not registered for PyTorch are converted: from the files of --initial, or with MXNet.
+    Units that are not registered for PyTorch are converted, from the files of --initial or with MXNet.
     """
     run = RunFolder(folder)
     config = run.config()
@@ -125,8 +125,8 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         return to_torch(trained.net), trained.manifest
     initial = config.start.initial
     if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):
-        raise OpenatacError(f'{folder} does not hold the graph of its network: load it where MXNet is, or an '
-                            'export of it, or keep the files of --initial where they were')
+        raise OpenatacError(f'{folder} does not contain the graph of its network: load it where MXNet is '
+                            'installed, or load an export of it, or put the files of --initial back')
     name = str(read_json(initial + FLAGS, dict).get('model'))
     values = {key: array.astype('float32') for key, array in read_weights(params).items()}
     return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)

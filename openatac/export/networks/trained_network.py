@@ -1,6 +1,6 @@
-"""A trained network to export: from a run's folder, or by name with a parameter file.
+"""Load a trained network for export, from a run's folder, or by name with a parameter file.
 
-It is of Gluon where MXNet is installed, and of PyTorch elsewhere.
+It is a Gluon network where MXNet is installed, and a PyTorch module elsewhere.
 """
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class TrainedNetwork(NamedTuple):
     manifest : Manifest
         Without reports.
     images : callable
-        ``images(train)`` returns the training or the test images of its data; DataError if they are not on
-        this machine.
+        ``images(train)`` returns the training or the test images of its data, or raises DataError if they are
+        not on this machine.
     """
 
     net: Any
@@ -61,11 +61,11 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     folder : str
         The folder of the run.
     params : str, optional
-        A parameter file of the run, if not its best one.
+        A parameter file of the run, by default its best one.
     size : Size, optional
-        The size of the input images, if not the run's.
+        The size of the input images, by default the run's.
     data_dir : str, optional
-        Where the run's images are now.
+        The current folder of the run's images.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
 
 
 def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
-    """Return what opens the training or the test images of a run."""
+    """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
         return partial(photographs, config.data, config.network.classes)
     data = config.data
@@ -95,28 +95,28 @@ def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
 
 def load_model(name: str, params: str, classes: int | None = None, size: Size | None = None,
                dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
-    """Load the network ``name`` with the parameters of a file.
+    """Load the network ``name`` with the parameters in a file.
 
     Parameters
     ----------
     name, params : str
     classes : int, optional
-        By default as many as the file has.
+        By default the number in the file.
     size : Size, optional
-        The size of the input images, if not the host's.
+        The size of the input images, by default the host's.
     dataset : str, optional
-        What it was trained on: 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
+        The training data: 'cifar10', 'cifar100', 'cifar100-coarse' or 'digits'.
     data_dir : str, optional
-        Where its images are.
+        The folder of its images.
     **arguments
         Settings of the host, see `get_model`, and ``use_gn``.
 
     Raises
     ------
     ValueError
-        For an unknown name, or arguments that the host does not have.
+        For an unknown name, or arguments that the host does not accept.
     ParameterFileError
-        For a file that is missing, damaged or of another network.
+        For a file that is missing, damaged or from another network.
     """
     host, settings = find_model(name)
     for argument in arguments:
@@ -140,7 +140,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     try:
         outputs = library.count_outputs(net, (3, *sides(size)))
     except ImageSizeError as error:
-        raise ParameterFileError(f'{params} is of a network for images of other sizes than {size} '
+        raise ParameterFileError(f'{params} is from a network for images of other sizes than {size} '
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)

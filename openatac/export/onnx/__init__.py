@@ -1,1 +1,1 @@
-"""Converts networks to ONNX."""
+"""Convert networks to ONNX."""

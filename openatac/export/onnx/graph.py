@@ -1,4 +1,4 @@
-"""An ONNX graph under construction: operators, constants, and the shapes that are known."""
+"""An ONNX graph under construction: operators, constants and known shapes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -30,10 +30,10 @@ class OnnxGraph:
     Attributes
     ----------
     operators : list of Operator
-        Each after those whose outputs it reads.
+        Each comes after the operators whose outputs it reads.
     constants : {tensor: numpy.ndarray}
     tensors : {Node: tensor}
-        The output of each node that has been added.
+        The output of each node added so far.
     shapes : {tensor: shape}
         Where known; see `openatac.graph.constants`.
     label : str
@@ -51,13 +51,13 @@ class OnnxGraph:
         self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # reshaped tensor -> original, its shape
 
     def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
-        """Add an operator; return its output. Attributes that are None are left out."""
+        """Add an operator, without attributes that are None; return its output."""
         given = {key: value for key, value in attributes.items() if value is not None}
         self.operators.append(Operator(kind, list(inputs), self._unique(self.label), given))
         return self.operators[-1].output
 
     def constant(self, value: Any, dtype: type = np.float32) -> Tensor:
-        """Add a constant without a name of its own; equal values share one."""
+        """Add an unnamed constant; equal values share one."""
         value = np.ascontiguousarray(value, dtype).reshape(np.shape(value))
         key = value.dtype, value.shape, value.tobytes()
         if key not in self._equal:
@@ -65,7 +65,7 @@ class OnnxGraph:
         return self._equal[key]
 
     def parameter(self, name: str, value: np.ndarray) -> Tensor:
-        """Add a constant with a name of its own; floating-point numbers become float32."""
+        """Add a named constant; floating-point numbers become float32."""
         if np.issubdtype(value.dtype, np.floating):
             value = value.astype(np.float32, copy=False)
         name = self._unique(name)
@@ -73,13 +73,13 @@ class OnnxGraph:
         return name
 
     def reshape(self, x: Tensor, shape: Shape, to: Shape) -> Tensor:
-        """Reshape ``x``, of ``shape`` (() if that is unknown), to ``to``; a size of -1 is inferred."""
+        """Reshape ``x`` from ``shape`` (() if unknown) to ``to``; a size of -1 is inferred."""
         if x in self.constants:
             return x if shape == to else self.constant(self.constants[x].reshape(to))
         x, shape = self._views.get(x, (x, shape))
         if shape == to:
             return x
-        # In ONNX, 0 is the input's size of that axis, and -1 is inferred.
+        # In ONNX, 0 copies the input's size on that axis, and -1 is inferred.
         sizes = [(0 if shape[axis:axis + 1] == (size,) else -1) if isinstance(size, str) else size
                  for axis, size in enumerate(to)]
         output = self.add('Reshape', x, self.constant(sizes, np.int64))
@@ -87,7 +87,7 @@ class OnnxGraph:
         return output
 
     def transpose(self, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """Put the axes of ``x`` in another order."""
+        """Permute the axes of ``x``."""
         if x in self.constants:
             return self.constant(self.constants[x].transpose(axes))
         return self.add('Transpose', x, perm=list(axes))

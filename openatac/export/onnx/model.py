@@ -1,11 +1,11 @@
-"""Converts networks to ONNX, for ONNX Runtime and others.
+"""Convert networks to ONNX, for ONNX Runtime and other programs.
 
-The operators are written with onnx.helper. Correcting MXNet 1.9.1's own exporter from outside would have
-taken more code: its imports and opset are wrong, it lists weights as inputs, its Reshapes do not take a batch
-of any size, and it lacks many operators of the attention blocks.
+The operators are written with onnx.helper. Patching MXNet 1.9.1's own exporter would have taken more code:
+its imports and opset are wrong, it lists weights as inputs, its Reshapes fix the batch size, and it lacks
+many operators of the attention blocks.
 
 A file has one input, ``data`` (N, C, H, W), and one output, ``output`` (N, classes), for any number N of
-images; everything is computed in float32. `openatac.export.onnx.operators` has its operators.
+images. Everything is computed in float32. The operators are in `openatac.export.onnx.operators`.
 """
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from openatac.version import __version__
 if TYPE_CHECKING:
     import mxnet as mx
 
-# Those of ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, as do other readers of that time.
-# Newer opsets have Gelu, Mish and GroupNormalization as operators of their own, which save a few nodes.
+# From ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, as do other readers of that time.
+# Newer opsets have operators for Gelu, Mish and GroupNormalization, which would save a few nodes.
 OPSET = 17
 IR_VERSION = 8
 
@@ -42,15 +42,15 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     symbol : mxnet.Symbol
         A symbol with one output and the input ``data``.
     params : {name: NDArray or NumPy array}
-        Arguments and auxiliary states, with or without ``arg:`` and ``aux:`` before their names.
+        Arguments and auxiliary states, with or without the prefixes ``arg:`` and ``aux:``.
     image_shape : (C, H, W)
         The shape of one image.
     name : str
         The name of the graph.
     metadata : {str: value}, optional
-        The file's metadata_props: strings as they are, other values as JSON.
+        The file's metadata_props: strings unchanged, other values as JSON.
     dynamic_size : bool
-        Whether the file takes images of any height and width.
+        Whether the file accepts images of any height and width.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     Raises
     ------
     OpenatacError
-        If onnx is missing, an operator is unknown, the arguments do not fit each other, or the network
-        depends on the size of its images although it must not.
+        If onnx is missing, an operator is unknown, the arguments do not fit together, or ``dynamic_size`` is
+        set for a network that depends on the image size.
     """
     onnx = import_onnx('onnx')
     arrays = {key.split(':', 1)[-1]: array.asnumpy() if hasattr(array, 'asnumpy') else array
@@ -78,7 +78,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
 
 def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape
            ) -> tuple[OnnxGraph, Shape]:
-    """Return the graph of a network for images of that shape, and the shape of its output."""
+    """Return the graph of a network for images of the given shape, and the shape of its output."""
     from openatac.graph.constants import fold_constants  # needs MXNet
     graph = OnnxGraph()
     for node in fold_constants(symbol, arrays, image_shape):
@@ -90,14 +90,14 @@ def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Sh
 
 
 def other_size(image_shape: Shape) -> Shape:
-    """Return the shape of larger images, of other proportions, to try a network for images of any size on."""
+    """Return a larger image shape with other proportions, to test networks that accept any size."""
     channels, height, width = image_shape
     return channels, height + 32, width + 64
 
 
 def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
                                 image_shape: Shape) -> None:
-    """Raise OpenatacError unless the graph for images of another size is the same."""
+    """Raise OpenatacError unless another image size gives the same graph."""
     try:
         other, _ = _graph(symbol, arrays, other_size(image_shape))
     except OpenatacError as error:
@@ -113,13 +113,13 @@ def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays:
 
 
 def write_model(model: Any, path: str) -> None:
-    """Write an onnx.ModelProto to the file ``path``, whole or not at all; OpenatacError if that fails."""
+    """Write an onnx.ModelProto to ``path`` atomically; raise OpenatacError if that fails."""
     with writing(path), replace_file(path) as temporary, open(temporary, 'wb') as handle:
         handle.write(model.SerializeToString())
 
 
 def import_onnx(package: str) -> Any:
-    """Import the optional package 'onnx' or 'onnxruntime'; OpenatacError if that fails."""
+    """Import the optional package 'onnx' or 'onnxruntime'; raise OpenatacError if that fails."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -128,7 +128,7 @@ def import_onnx(package: str) -> Any:
 
 
 def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
-    """Add one node to the graph; return the tensor of its output."""
+    """Add one node to the graph; return its output tensor."""
     if node.is_variable:
         return node.name if node.value is None else graph.parameter(node.name, node.value)
     if node.value is not None:
@@ -162,6 +162,6 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: Shape, output_shape: Shape,
 
 
 def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
-    """Set metadata_props of an onnx.ModelProto: strings as they are, other values as JSON."""
+    """Set the metadata_props of an onnx.ModelProto: strings unchanged, other values as JSON."""
     import_onnx('onnx').helper.set_model_props(model, {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()})

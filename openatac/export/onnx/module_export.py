@@ -1,7 +1,6 @@
-"""Converts PyTorch networks to ONNX by PyTorch's own exporter, for machines without MXNet.
+"""Convert PyTorch networks to ONNX with PyTorch's own exporter, for machines without MXNet.
 
-The files have the input, the output, the opset and the metadata of `openatac.export.onnx.model`, and another
-graph.
+The input, output, opset and metadata of the files match `openatac.export.onnx.model`; the graph differs.
 """
 from __future__ import annotations
 
@@ -23,13 +22,13 @@ def module_to_onnx(net: torch.nn.Module, image_shape: Shape, metadata: Mapping[s
                    dynamic_size: bool = False) -> Any:
     """Convert a network in evaluation mode to an onnx.ModelProto.
 
-    The other parameters and the errors are those of `openatac.export.onnx.model.to_onnx`.
+    For the other parameters and the errors, see `openatac.export.onnx.model.to_onnx`.
     """
     onnx = import_onnx('onnx')
     axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}
     file = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # that there is a newer exporter, and of shapes that become constants
+        warnings.simplefilter('ignore')  # about a newer exporter, and shapes that become constants
         try:
             torch.onnx.export(net, (torch.zeros(1, *image_shape),), file, dynamo=False, opset_version=OPSET,
                               input_names=[INPUT], output_names=[OUTPUT],

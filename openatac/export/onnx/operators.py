@@ -1,7 +1,7 @@
-"""Writes MXNet's operators in ONNX's, opset 17: the table CONVERTERS, with a function for each group.
+"""Convert MXNet's operators to ONNX's, opset 17: the table CONVERTERS, with a function for each group.
 
-A converter gets the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph; it returns the
-tensor that equals the node's output. Constants never get here (see `openatac.graph.constants`). To add an
+A converter takes the `OnnxGraph`, the `Node` and the node's inputs as tensors of the graph, and returns the
+tensor for the node's output. Constants are folded earlier (see `openatac.graph.constants`). To add an
 operator, add a line to a table.
 """
 from __future__ import annotations
@@ -27,7 +27,7 @@ def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
     Raises
     ------
     OpenatacError
-        For an operator, or an operator's setting, without a converter.
+        For an operator or a setting without a converter.
     """
     if node.operator not in CONVERTERS:
         raise OpenatacError(f'the operator {node.operator} (node {node.name}) cannot be written as ONNX: '
@@ -36,7 +36,7 @@ def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
-    """Return the attribute's value; OpenatacError unless it is one of the ``known`` ones."""
+    """Return the attribute's value; raise OpenatacError unless it is one of the ``known`` ones."""
     value = node.get(attribute, default)
     if value not in known:
         raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '
@@ -89,7 +89,7 @@ def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') ->
     if kind in ('leaky', 'elu'):
         return graph.add('Elu' if kind == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
     if kind == 'selu':
-        return graph.add('Selu', x)  # ONNX's own constants are MXNet's
+        return graph.add('Selu', x)  # ONNX's default constants match MXNet's
     if kind == 'prelu':
         shape = node.inputs[1].shape
         return graph.add('PRelu', x, graph.reshape(slopes, shape, shape + (1,) * (len(node.shape) - 2)))
@@ -134,7 +134,7 @@ def _slice_like(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor) -> Tensor
 
 def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins: Sequence[int | None],
             ends: Sequence[int | None], steps: Sequence[int]) -> Tensor:
-    """Slice ``x`` from begin to end on each of ``axes``; None is the end of the axis."""
+    """Slice ``x`` from begin to end on each of ``axes``; None means the end of the axis."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
     begins = [begin if begin is not None else 0 if step > 0 else LAST for begin, step in zip(begins, steps)]
@@ -170,7 +170,7 @@ def _scale(before: int, after: int) -> np.float32:
 
 
 def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """Build the windows (B, C k, n) of k pixels each with a convolution that picks each pixel of a window."""
+    """Build the windows (B, C k, n) of k pixels with a convolution that picks each pixel of a window."""
     shape, kernel = node.inputs[0].shape, tuple(node.get('kernel'))
     pixels = math.prod(kernel)
     planes = graph.reshape(x, shape, (-1, 1, *shape[2:]))
@@ -203,7 +203,7 @@ def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *b
 
 def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
                 variance: Tensor) -> Tensor:
-    """Use 1 in place of gamma with fix_gamma, as MXNet does."""
+    """Add a BatchNormalization; with fix_gamma, use 1 in place of gamma, as MXNet does."""
     _only(node, 'axis', 1, 1)
     if node.get('fix_gamma', True):
         gamma = graph.constant(np.ones(node.inputs[1].shape))
@@ -212,7 +212,7 @@ def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Te
 
 
 def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """Use an InstanceNormalization whose channels are groups: MXNet has one scale and shift per group."""
+    """Add an InstanceNormalization over groups as channels: MXNet uses one scale and shift per group."""
     groups, shape = node.get('num_groups', 1), node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
     normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps', 1e-5)))
@@ -232,14 +232,14 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     if kind == 'max':
         return graph.add('MaxPool', x, **dict(window, pads=before + after))
     if node.get('count_include_pad') in (None, True) and any(before):
-        # Padding counts, but not the overhang of the last window: so the padding becomes part of the image.
+        # Padding counts, but the overhang of the last window does not, so make the padding part of the image.
         x = graph.add('Pad', x, graph.constant([0, 0, *before, 0, 0, *before], np.int64))
         after, before = [end - begin for begin, end in zip(before, after)], [0] * len(before)
     return graph.add('AveragePool', x, **dict(window, pads=before + after))
 
 
 def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """Return the padding of each axis, before and after, for windows as in MXNet's convention."""
+    """Return the padding before and after each axis that gives MXNet's windows."""
     before, after = window['pads'][:len(window['strides'])], []
     for size, count, kernel, stride, pad in zip(node.inputs[0].shape[2:], node.shape[2:],
                                                 window['kernel_shape'], window['strides'], before):
@@ -248,7 +248,7 @@ def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
 
 
 def _adaptive_pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    """Use ONNX's average pooling, if all windows have one size."""
+    """Add ONNX's average pooling, if all windows have the same size."""
     before, after = node.inputs[0].shape[2:], node.shape[2:]
     if any(size % count for size, count in zip(before, after)):
         raise OpenatacError(f'AdaptiveAvgPooling2D (node {node.name}) of {before} to {after} pixels cannot '
@@ -275,7 +275,7 @@ def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 # ----------------------------------------------------------------------------- matrix products
 
 def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """Sum over the last axis of ``a`` and the first of ``b``, or the other way round if transposed."""
+    """Sum over the last axis of ``a`` and the first of ``b``, or the opposite ones where transposed."""
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a', False):
         a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])

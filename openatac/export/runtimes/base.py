@@ -1,8 +1,8 @@
 """The base class of the runtimes that run exports, and their registry.
 
 A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays. The flags
-``--engine`` and ``--engines`` choose it by name. It imports its library only when it opens an export: MXNet
-and PyTorch each start a team of OpenMP threads.
+``--engine`` and ``--engines`` select it by name. It imports its library only when it opens an export, because
+MXNet and PyTorch each start a team of OpenMP threads.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 CPU = 'cpu'
 
-# The fastest first, as results/inference has them for batches of 1 and of 64 images.
+# Fastest first, from results/inference for batches of 1 and 64 images.
 FASTEST = 'onnxruntime', 'fused', 'static', 'torch-channels-last', 'torch'
 
 
 class Runtime(abc.ABC):
-    """An export that is loaded and ready to run.
+    """An export, loaded and ready to run.
 
     Define a subclass at the top of a module: the processes of ``openatac bench`` import it by name.
 
@@ -40,23 +40,23 @@ class Runtime(abc.ABC):
     manifest : Manifest
         The manifest of the export.
     device : str
-        'cpu', or a GPU as PyTorch names it, 'cuda' or 'cuda:1'.
+        'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
 
     Attributes
     ----------
     name : str
         Its name for ``--engine``.
     form : Form
-        The form that it runs.
+        The form it runs.
     package : str
-        The package that it needs besides MXNet, or ''.
+        A required package besides MXNet, or ''.
     no_package : str
-        The error message for users who lack the package: what to install.
+        The error message if the package is missing, with installation advice.
 
     Raises
     ------
     OpenatacError
-        For files that are missing, damaged or do not fit the manifest.
+        For files that are missing or damaged, or do not fit the manifest.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Runtime(abc.ABC):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        """Return why it cannot run the export ``prefix``, for an error message; None if it can."""
+        """Return the reason, for an error message, why it cannot run the export ``prefix``, or None."""
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package
         missing = cls.form.missing(prefix)
@@ -74,12 +74,12 @@ class Runtime(abc.ABC):
 
     @classmethod
     def has_device(cls, device: str) -> bool:
-        """Return whether it can run on the device; its library is installed."""
+        """Return whether it can run on the device, given that its library is installed."""
         return device == CPU
 
     @classmethod
     def open(cls, prefix: str, device: str = CPU) -> Runtime:
-        """Load the export ``prefix``; OpenatacError if it cannot run."""
+        """Load the export ``prefix``; raise OpenatacError if it cannot run."""
         manifest, obstacle = read_manifest(prefix), cls.obstacle(prefix)
         if obstacle:
             raise OpenatacError(f'{prefix} cannot be run by the engine {cls.name}, since {obstacle}')
@@ -94,29 +94,29 @@ class Runtime(abc.ABC):
             self.load()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return outputs (B, classes) for images (B, C, H, W); OpenatacError for images of another shape."""
+        """Return outputs (B, classes) for images (B, C, H, W); raise OpenatacError for another shape."""
         _, height, width = shape = self.manifest.image_shape
         if images.shape[1:] != shape:
-            raise OpenatacError(f'{self.prefix} takes images of shape {shape}, and these have '
-                                f'{images.shape[1:]}: make them fit')
+            raise OpenatacError(f'{self.prefix} takes images of shape {shape}, but these have '
+                                f'{images.shape[1:]}: resize them')
         with self._failures(f'run on images of {height} x {width} pixels'):
             outputs = self.run(images)
         if outputs.shape != (len(images), self.manifest.classes):
-            raise OpenatacError(f'{self.prefix} has outputs of shape {outputs.shape[1:]}, and its manifest '
+            raise OpenatacError(f'{self.prefix} has outputs of shape {outputs.shape[1:]}, but its manifest '
                                 f'has {self.manifest.classes} classes: export again')
         return outputs
 
     @abc.abstractmethod
     def load(self) -> None:
-        """Read the files of the form, in the export ``self.prefix``."""
+        """Read the form's files in the export ``self.prefix``."""
 
     @abc.abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return the outputs of images of the right shape."""
+        """Return the outputs for images of the right shape."""
 
     @contextlib.contextmanager
     def _failures(self, what: str) -> Iterator[None]:
-        """Turn any error of the library into an OpenatacError: libraries share no base class of errors."""
+        """Convert any error from the library to OpenatacError: libraries share no base class for errors."""
         try:
             yield
         except (OpenatacError, ImportError):
@@ -132,7 +132,7 @@ RUNTIMES: Registry[type[Runtime]] = Registry('runtime', hyphens=True)
 
 
 def register_runtime(runtime: type[Runtime]) -> None:
-    """Add a runtime, which ``openatac predict`` and ``openatac bench`` then accept by name.
+    """Add a runtime for ``openatac predict`` and ``openatac bench``, which accept it by name.
 
     Parameters
     ----------
@@ -147,17 +147,17 @@ def register_runtime(runtime: type[Runtime]) -> None:
 
 
 def open_runtime(prefix: str, name: str, device: str = CPU) -> Runtime:
-    """Open the export ``prefix`` in the runtime called ``name``; OpenatacError if it cannot run."""
+    """Open the export ``prefix`` in the runtime ``name``; raise OpenatacError if it cannot run."""
     return RUNTIMES.find(name, 'engine').open(prefix, device)
 
 
 def runtimes_of(prefix: str) -> list[str]:
-    """Return the names of the runtimes that can run the export, in the order of their registration."""
+    """Return the names of the runtimes that can run the export, in registration order."""
     return [runtime.name for runtime in RUNTIMES.values() if runtime.obstacle(prefix) is None]
 
 
 def runtime_for(path: str) -> str:
-    """Return the name of the runtime for a file; for a PREFIX, 'static' or the first that can run it."""
+    """Return the name of the default runtime for a file; for a PREFIX, 'static' or the first usable one."""
     form = form_of(path)
     if form is not None:
         return form.runtime
@@ -166,12 +166,12 @@ def runtime_for(path: str) -> str:
 
 
 def fastest_runtime(path: str, device: str = CPU) -> str:
-    """Return the name of the fastest runtime for an export: of any float32 form, or of the form of a file.
+    """Return the name of the fastest runtime for a PREFIX (any float32 form), or for the form of a file.
 
     Raises
     ------
     OpenatacError
-        If none that is installed can run it on the device.
+        If no installed runtime can run it on the device.
     """
     prefix, form = prefix_of(path), form_of(path)
     read_manifest(prefix)  # raises if there is no such export

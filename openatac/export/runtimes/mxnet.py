@@ -1,4 +1,4 @@
-"""Runs symbol files in MXNet, in several ways."""
+"""Runtimes that run symbol files in MXNet, in several ways."""
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -67,7 +67,7 @@ class Int8(Static):
 
 
 class Fused(Static):
-    """Runs oneDNN's fused operators: the fused form, or the symbol form, fused when it is loaded."""
+    """Runs oneDNN's fused operators: the fused form, or the symbol form, fused on loading."""
 
     name = 'fused'
     form = FusedForm()

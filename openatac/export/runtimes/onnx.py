@@ -1,4 +1,4 @@
-"""Runs ONNX files in ONNX Runtime and in OpenVINO, with as many threads as MXNet."""
+"""Runtimes that run ONNX files in ONNX Runtime and OpenVINO, with as many threads as MXNet."""
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +10,7 @@ from openatac.graph.nodes import INPUT
 from openatac.runtime.threads import thread_count
 
 CUDA = 'CUDAExecutionProvider'
-MAX_BYTES = 2 ** 31  # of a file that holds its own weights
+MAX_BYTES = 2 ** 31  # the limit of a file that contains its weights
 
 
 class OnnxRuntime(Runtime):
@@ -61,7 +61,7 @@ class OpenVino(Runtime):
         check_input(path, MAX_BYTES)
         self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': thread_count().threads,
-            'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 where the processor has it
+            'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 on processors that support it
 
     def run(self, images: np.ndarray) -> np.ndarray:
         return self._net(images)[0]

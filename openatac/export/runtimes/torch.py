@@ -1,4 +1,4 @@
-"""Runs the symbol form as a PyTorch module."""
+"""Runtimes that run the symbol form as a PyTorch module."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from openatac.runtime.threads import thread_count
 
 
 def has_torch_device(device: str) -> bool:
-    """Return whether PyTorch has the device."""
+    """Return whether PyTorch can use the device."""
     import torch
     try:
         torch.zeros(1, device=device)
@@ -81,7 +81,7 @@ class TorchCompiled(Torch):
 
 
 class TorchFrozen(TorchCompiled):
-    """Compiles it with the weights as constants: BatchNorms folded, weights laid out in advance."""
+    """Compiles the module with constant weights: BatchNorms folded, weights laid out in advance."""
 
     name = 'torch-frozen'
     options: ClassVar = {'freezing': True}

@@ -31,7 +31,7 @@ class CIFARBasicBlockV1(nn.Module):
     stride : int
         The stride of the first convolution and of the shortcut.
     activation, norm, attention : callable
-        Build, from their channels, each of the two activations, each normalisation, and what ends the main
+        Build, from their channels, each of the two activations, each normalisation, and the end of the main
         path, before the addition.
     drop_rate : float
         Dropout before the second convolution.
@@ -67,7 +67,7 @@ class CIFARResNet18(nn.Module):
     layers : four ints, default (2, 2, 2, 2)
         Blocks per stage.
     channels : four ints, default (64, 128, 256, 512)
-        Channels of the stages; the stem has those of the first.
+        Channels of the stages; the stem has as many as the first.
     classes : int, default 10
         Number of classes.
     act_type : str, default 'ChaATAC'
@@ -75,17 +75,17 @@ class CIFARResNet18(nn.Module):
     r, useReLU, useGlobal
         Settings of ATAC, which other activations ignore.
     act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`) and what the others
-        get; the stem has the first stage's.
+        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`), and the activation in
+        the others; the stem has the first stage's.
     norm_layer, norm_kwargs
         ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
         ATAC always has its own.
     drop_rate : float, default 0
         Dropout before each block's second convolution.
     attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each block.
+        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Parts shared by hosts: the attention that ends a block, CIFAR stages."""
+"""Parts shared by hosts: the attention at the end of a block, and CIFAR stages."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,14 +10,14 @@ from openatac.zoo.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory:
-    """Return ``attention(channels)`` for the attention block of that name; the identity for no name."""
+    """Return the factory of the attention block called ``name``; the identity for no name."""
     if name is None:
         return nn.Identity
     return bind(ATTENTIONS.find(name).torch, reduction=reduction)
 
 
 class Stage(nn.Sequential):
-    """The blocks of a stage of a host; ``number`` counts the stages from 1."""
+    """The blocks of a host's stage; ``number`` counts the stages from 1."""
 
     number = 0
 
@@ -31,7 +31,7 @@ def cifar_stage(block: type[nn.Module], index: int, blocks: int, in_channels: in
     block : type
         The class of the blocks.
     index, blocks : int
-        The stage's number, from 0, and how many blocks it has.
+        The stage's number, from 0, and its number of blocks.
     in_channels, channels : int
         Channels of the stage's input and of its output.
     **arguments

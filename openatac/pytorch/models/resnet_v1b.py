@@ -32,10 +32,10 @@ class BottleneckV1bATAC(nn.Module):
         Channels of the input, and of the first two convolutions.
     activation, norm, attention : callable
         Build, from their channels, relu1 and relu2 (relu3, after the addition, stays a ReLU), each
-        normalisation, and what ends the main path, before the addition.
+        normalisation, and the end of the main path, before the addition.
     spatial : callable
-        ``spatial(channels, in_channels=, strides=, dilation=)`` builds the 3x3 convolution, or what
-        replaces it.
+        ``spatial(channels, in_channels=, strides=, dilation=)`` builds the 3x3 convolution, or its
+        replacement.
     last_gamma : bool
         Start the scale of the last normalisation at zero.
     strides, dilation : int, default 1
@@ -57,8 +57,8 @@ class BottleneckV1bATAC(nn.Module):
         self.bn3 = norm(channels)
         if last_gamma:
             if not hasattr(self.bn3, 'gamma'):
-                raise SettingError('last_gamma', 'last_gamma is for normalisations with a gamma, which those '
-                                   'of norm_layer lack')
+                raise SettingError('last_gamma', 'last_gamma needs normalisations with a gamma, but '
+                                   'norm_layer builds none')
             nn.init.zeros_(self.bn3.gamma)
         self.downsample = downsample or nn.Identity()
         self.relu1 = activation(planes)
@@ -90,10 +90,10 @@ class ResNet50_v1bATAC(nn.Module):
     classes : int, default 1000
         Number of classes.
     dilated : bool
-        Stages 3 and 4 keep stride 1, with dilation 2 and 4: output stride 8.
+        Give stages 3 and 4 stride 1 and dilation 2 and 4, for an output stride of 8.
     norm_layer, norm_kwargs, use_global_stats
         ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
-        and whether it uses the running statistics in training too. ATAC always has its own.
+        ``use_global_stats`` tells it to use the running statistics in training too. ATAC always has its own.
     last_gamma : bool
         Start the scale of each bottleneck's last normalisation at zero.
     deep_stem : bool
@@ -106,10 +106,10 @@ class ResNet50_v1bATAC(nn.Module):
     name_prefix : str
         The prefix of names in Gluon; no effect here.
     attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`, which ends the main path of each bottleneck, as SE does in
-        Hu et al., 2018.
+        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each bottleneck's main path,
+        like SE in Hu et al., 2018.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks that have one (se, ge, cbam, lca, nin).
+        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
     self_attention : str, optional
         A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
         are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images

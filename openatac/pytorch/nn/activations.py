@@ -1,4 +1,4 @@
-"""The activations that are not in a file of their own.
+"""The activations that do not have a separate file.
 
 Each maps (B, C, H, W) to the same shape. `openatac.zoo.units.ACTIVATIONS` lists them all by name.
 """
@@ -13,7 +13,7 @@ from openatac.pytorch.nn.initial_values import SLOPE
 
 
 class PReLU(nn.Module):
-    """max(0, x) - alpha * max(0, -x) with one learned slope alpha, 0.25 at first.
+    """max(0, x) - alpha * max(0, -x) with one learned slope alpha, initially 0.25.
 
     He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, https://arxiv.org/abs/1502.01852,
     equation 1.

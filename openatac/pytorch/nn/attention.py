@@ -1,10 +1,10 @@
-"""The attention blocks that ATAC is compared with.
+"""The attention blocks compared with ATAC.
 
 Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
 the papers of SE, GE, ECA and CBAM. `openatac.zoo.units.ATTENTIONS` lists them by name, and
 `register_attention` adds one from outside the package.
 
-- Squeeze-and-excitation, gather-excite: each in its own file
+- Squeeze-and-excitation, gather-excite: in separate files
 - ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
 - CBAM: Woo, Park, Lee, Kweon, ECCV 2018, https://arxiv.org/abs/1807.06521
 - LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
@@ -68,7 +68,7 @@ class CBAM(nn.Module):
     Raises
     ------
     ValueError
-        If ``reduction`` leaves no bottleneck, or the kernel has no middle.
+        If ``reduction`` leaves no bottleneck, or the kernel is not odd.
     """
 
     def __init__(self, channels: int, reduction: float = 16, kernel: int = 7) -> None:
@@ -79,7 +79,7 @@ class CBAM(nn.Module):
         self.bn = BatchNorm(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # max, unlike amax, sends its gradient to one of several equal values
+        # max, unlike amax, sends its gradient to only one of several equal maxima
         gate = self.excite(x.mean((2, 3))) + self.excite(x.flatten(2).max(2).values)
         x = x * torch.sigmoid(gate)[:, :, None, None]
         planes = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True).values], 1)
@@ -89,7 +89,7 @@ class CBAM(nn.Module):
 class LocalSEBlock(ATAC):
     """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in place of SE.
 
-    Arguments, shapes and errors are those of `SEBlock`.
+    Arguments, shapes and errors are as in `SEBlock`.
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:
@@ -100,7 +100,7 @@ class LocalSEBlock(ATAC):
 class NINBlock(nn.Module):
     """The layers of `LocalSEBlock` as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
 
-    Arguments, shapes and errors are those of `SEBlock`.
+    Arguments, shapes and errors are as in `SEBlock`.
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:

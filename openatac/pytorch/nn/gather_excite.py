@@ -21,21 +21,21 @@ from openatac.zoo.unit_arguments import check_gather_excite
 class GatherExcite(nn.Module):
     """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
 
-    Maps (B, C, H, W) to the same shape; the interpolation is to the nearest pixel. With extent 0, the filter
-    takes the size of the first image that it sees, and all images must have that size. Weights with extent 0:
-    'theta' H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
+    Maps (B, C, H, W) to the same shape, with nearest-neighbour interpolation. With extent 0, the filter takes
+    the size of the first image, and all images must have that size. Weights with extent 0: 'theta'
+    H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
 
     Parameters
     ----------
     channels : int
         C, the channels of the input.
     extent : int, default 0
-        Side of the neighbourhoods that are gathered, in pixels, a power of two; 0 is the whole image.
+        Side of the gathered neighbourhoods in pixels, a power of two; 0 is the whole image.
     variant : 'theta-', 'theta' or 'theta+', default 'theta+'
-        What is learned. 'theta-': nothing, the gathering is an average over windows of
-        2 * extent - 1 pixels. 'theta': a depthwise gathering, one filter as large as the image for
-        extent 0, else log2(extent) 3x3 convolutions of stride 2, each with a BatchNorm, and ReLUs
-        between them. 'theta+': 'theta', then squeeze-and-excitation's two layers.
+        The learned part. 'theta-': nothing; the gathering averages over windows of 2 * extent - 1 pixels.
+        'theta': a depthwise gathering, one filter as large as the image for extent 0, else log2(extent) 3x3
+        convolutions of stride 2, each with a BatchNorm, and ReLUs between them. 'theta+': 'theta', then
+        squeeze-and-excitation's two layers.
     reduction : float, default 16
         Channel reduction ratio of the two layers of 'theta+'.
 
@@ -60,7 +60,7 @@ class GatherExcite(nn.Module):
         if not self.extent:
             return x * torch.sigmoid(self.excite(gathered.flatten(1)))[:, :, None, None]
         gate = F.interpolate(torch.sigmoid(self.excite(gathered)), scale_factor=self.extent, mode='nearest')
-        # Sides not divisible by the extent are gathered up to the next multiple.
+        # Sides that the extent does not divide are gathered up to the next multiple.
         return x * gate[:, :, :x.shape[2], :x.shape[3]]
 
 

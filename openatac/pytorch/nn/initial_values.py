@@ -1,7 +1,7 @@
-"""Initial values: MXNet's MSRAPrelu, with which the published networks were trained.
+"""Initial values as in MXNet's MSRAPrelu, which the published training used.
 
 He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, https://arxiv.org/abs/1502.01852, equation 15,
-with the mean of both fans. Same distribution, other random numbers than MXNet's.
+with the mean of both fans. The distribution is MXNet's, but the random numbers differ.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def msra_prelu_(weight: Tensor) -> Tensor:
 
 
 def initialize(net: nn.Module) -> None:
-    """Draw the weights of all convolutions and linear layers by `msra_prelu_`; biases become 0."""
+    """Draw the weights of all convolutions and linear layers with `msra_prelu_`; set biases to 0."""
     for module in net.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             msra_prelu_(module.weight)

@@ -1,4 +1,4 @@
-"""Weights whose shape follows from the first input."""
+"""Weights that take their shape from the first input."""
 from __future__ import annotations
 
 import abc
@@ -11,11 +11,11 @@ from torch.nn.modules.lazy import LazyModuleMixin
 
 
 class ShapedByInput(LazyModuleMixin, nn.Module):
-    """A module whose ``weight`` has no shape and no values before its first input, or a state_dict."""
+    """A module whose ``weight`` gets its shape and values from the first input, or from a state_dict."""
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # that such modules are new in PyTorch
+            warnings.simplefilter('ignore')  # about lazy modules being new in PyTorch
             super().__init__()
         self.weight = nn.UninitializedParameter()
 
@@ -30,21 +30,21 @@ class ShapedByInput(LazyModuleMixin, nn.Module):
     def initialize_parameters(self, x: Tensor) -> None:
         """Shape the weight for an input and draw its values; PyTorch calls this before the first forward."""
         if self.has_uninitialized_params():
-            with torch.inference_mode(False), torch.no_grad():  # so that it can be trained afterwards
+            with torch.inference_mode(False), torch.no_grad():  # to keep it trainable
                 self.weight.materialize(self.shape_for(x))
                 self.draw_weight()
 
 
 class _LazyConv2d(nn.LazyConv2d):
     def initialize_parameters(self, x: Tensor) -> None:  # type: ignore[override]
-        with torch.inference_mode(False):  # so that it can be trained afterwards
+        with torch.inference_mode(False):  # to keep it trainable
             super().initialize_parameters(x)
 
 
 def conv2d(in_channels: int, channels: int, kernel_size: int, **settings: Any) -> nn.Conv2d:
-    """Return a convolution without a bias; with ``in_channels`` of 0 it takes them from the first input."""
+    """Return a convolution without a bias; if ``in_channels`` is 0, the first input determines them."""
     if in_channels:
         return nn.Conv2d(in_channels, channels, kernel_size, bias=False, **settings)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # that such modules are new in PyTorch
+        warnings.simplefilter('ignore')  # about lazy modules being new in PyTorch
         return _LazyConv2d(channels, kernel_size, bias=False, **settings)

@@ -5,9 +5,9 @@ NeurIPS 2019, https://arxiv.org/abs/1906.05909, sections 2.2 (equations 2 and 3)
 
     y_i = sum over j in the window of i of softmax_j(q_i . k_j + q_i . r_(j - i)) v_j
 
-The paper leaves three things open. Here queries, keys and values are full 1x1 convolutions (as the parameter
-counts in its table require), each head has its own embeddings r, and the softmax excludes pixels outside the
-image.
+The paper leaves three details open. Here, queries, keys and values are full 1x1 convolutions (required by the
+parameter counts in its table), each head has its own embeddings r, and the softmax excludes pixels outside
+the image.
 """
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class StandAloneSelfAttention(nn.Module):
     strides : int, default 1
         Side of an average pooling after the attention, as in section 3.1.
     dilation : int, default 1
-        Distance of neighbours within the window.
+        Distance between neighbours in the window.
     in_channels : int, default 0
         C; 0 takes it from the first input.
 
     Raises
     ------
     ValueError
-        If the window has no middle, or the channels are not a multiple of twice the heads.
+        If the kernel is not odd, or the channels are not a multiple of twice the heads.
     """
 
     def __init__(self, channels: int, kernel_size: int = 7, heads: int = 8, strides: int = 1,
@@ -74,7 +74,7 @@ class StandAloneSelfAttention(nn.Module):
         return self.pool(y.reshape(batch, -1, height, width))
 
     def _windows(self, planes: Tensor) -> Tensor:
-        """Return what each pixel and head sees of planes (B, C_out, H, W): (B, heads, depth, k^2, H W)."""
+        """Return each pixel's and head's window in planes (B, C_out, H, W): (B, heads, depth, k^2, H W)."""
         return F.unfold(planes, **self.window).unflatten(1, (self.heads, self.depth, self.side ** 2))
 
     def _embeddings(self) -> Tensor:
@@ -101,7 +101,7 @@ class AttentionStem(nn.Module):
     mixtures : int, default 4
         Number of matrices W_m (the paper does not say how many).
     block : int, default 4
-        Side of the blocks; the max pooling that follows in the paper has the same windows.
+        Side of the blocks; in the paper, the following max pooling has the same windows.
     in_channels : int, default 3
         C.
 

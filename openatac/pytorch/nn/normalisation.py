@@ -27,10 +27,10 @@ class BatchNorm(nn.Module):
     scale, center : bool, default True
         Whether gamma and beta are learned; if not, they are constants (buffers) of 1 and 0.
     use_global_stats : bool, default False
-        Normalise by the running statistics in training, too, and keep them.
+        Normalise by the running statistics in training too, without updating them.
     biased_variance : bool, default False
-        What enters the running variance: the variance that normalises, as in MXNet, or the unbiased one, as
-        in PyTorch. `use_biased_variance` sets it for a whole network.
+        Update the running variance with the biased variance that normalises, as in MXNet, instead of the
+        unbiased one, as in PyTorch. `use_biased_variance` sets this for a whole network.
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.9, scale: bool = True,
@@ -64,11 +64,11 @@ def normalise_as_mxnet(x: Tensor, gamma: Tensor | None, beta: Tensor, running_me
                        running_var: Tensor, momentum: float, epsilon: float) -> Tensor:
     """Normalise by the batch's statistics; set running = momentum * running + (1 - momentum) * batch.
 
-    The variance in that sum is the biased one that normalises.
+    The batch variance in that sum is the biased one that normalises.
     """
     y, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0, epsilon)
     with torch.no_grad():
-        # Compiled for a CPU, the statistics of 16-bit images have 16 bits.
+        # When compiled for a CPU, the statistics of 16-bit images have 16 bits.
         running_mean.lerp_(mean.to(running_mean.dtype), 1 - momentum)
         running_var.lerp_(inverse_deviation.to(running_var.dtype) ** -2 - epsilon, 1 - momentum)
     return y
@@ -103,7 +103,7 @@ class GroupNorm(nn.Module):
 
 
 def use_biased_variance(net: nn.Module, biased: bool = True) -> nn.Module:
-    """Set ``biased_variance`` of all BatchNorms of a network, which is returned."""
+    """Set ``biased_variance`` of all BatchNorms in a network; return the network."""
     for module in net.modules():
         if isinstance(module, BatchNorm):
             module.biased_variance = biased

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation, and the layers that other channel attention shares with it.
+"""Squeeze-and-excitation, and the layers it shares with other channel attention.
 
 Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, https://arxiv.org/abs/1709.01507
 """
@@ -11,7 +11,7 @@ from openatac.zoo.unit_arguments import bottleneck
 
 
 def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.Sequential:
-    """Build W2 . relu(W1 . x) of each image, (B, C), or of each pixel, (B, C, H, W)."""
+    """Build W2 . relu(W1 . x) for each image, (B, C), or for each pixel, (B, C, H, W)."""
     inner = bottleneck(channels, reduction, 'reduction')
     if pixels:
         return nn.Sequential(nn.Conv2d(channels, inner, kernel_size=1, bias=False), nn.ReLU(),

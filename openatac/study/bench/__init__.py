@@ -1,1 +1,1 @@
-"""How fast each runtime runs exported networks."""
+"""Measure how fast each runtime runs exported networks."""

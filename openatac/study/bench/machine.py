@@ -1,4 +1,4 @@
-"""The machine on which speeds are measured: processor, threads and versions."""
+"""Describe the machine for speed measurements: processor, threads and versions."""
 from __future__ import annotations
 
 import contextlib

@@ -1,8 +1,8 @@
-"""Speeds of exports in the runtimes that can run them, measured in turns.
+"""Measure the speeds of exports in runtimes, in turns.
 
-Each runtime has a process of its own for each export, since the threads of two runtimes in one process
-disturb each other. All are warm before the first measurement. Then they take turns, round by round, so that
-other work on the machine affects all of them alike.
+Each runtime gets a separate process for each export, since the threads of two runtimes in one process disturb
+each other. All processes are warm before the first measurement. Then they take turns, round by round, so
+other work on the machine affects all of them equally.
 """
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Measurement(NamedTuple):
     turns : list of Turn
         One for each round.
     difference : float
-        The largest difference of its outputs from those of the first runtime, over the largest output.
+        The largest difference from the first runtime's outputs, relative to the largest output.
     """
 
     export: str
@@ -70,7 +70,7 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     prefixes : sequence of str
         The common prefix of each export's files.
     runtimes : sequence of str or None
-        Names; None for all that can run an export.
+        Names of runtimes; None for all that can run an export.
     sizes : sequence of int
         Images in a batch.
     rounds : int
@@ -79,7 +79,7 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     skip : function
         Called with a message about each runtime that cannot run an export and was not named.
     announce : function
-        Called with a message on how long it will take, before the first turn.
+        Called with a message about the duration, before the first turn.
 
     Returns
     -------

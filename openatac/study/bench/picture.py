@@ -1,4 +1,4 @@
-"""Speeds of exports in runtimes as a picture."""
+"""Draw the speeds of exports in runtimes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BenchRow = dict[str, Any]  # of `openatac.study.bench.measurement.Measurement.row`
+BenchRow = dict[str, Any]  # from `openatac.study.bench.measurement.Measurement.row`
 
 
 def bench_figure(rows: Sequence[BenchRow], title: str) -> Figure:
     """Draw images per second by runtime, medians with their ranges.
 
-    There is a panel for each batch size and a colour for each export.
+    Each batch size gets a panel, and each export a colour.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -1,7 +1,7 @@
-"""An exported network in one runtime, in a process of its own that measures it on request.
+"""Measure an exported network in one runtime, in a separate process, on request.
 
-Between its turns the process uses no processor time and little memory. All runtimes have the same number of
-threads and the same settings of malloc, those of `openatac.runtime`.
+Between its turns the process uses no processor time and little memory. All runtimes use the number of threads
+and the malloc settings of `openatac.runtime`.
 """
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BenchProcess:
     Raises
     ------
     OpenatacError
-        Here and from `turn`, if the process dies.
+        On construction and from `turn`, if the process dies.
     """
 
     def __init__(self, prefix: str, runtime: str, sizes: Sequence[int]) -> None:
@@ -94,7 +94,7 @@ class BenchProcess:
 # --------------------------------------------------------------------------- in the process
 
 def serve(file: int) -> None:
-    """Open one runtime and take turns until the pipe with the descriptor ``file`` ends."""
+    """Open one runtime and take turns until the pipe with the descriptor ``file`` closes."""
     with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
         try:
             network, images, outputs = _open_warm(*pipe.recv())
@@ -127,9 +127,9 @@ def _open_warm(prefix: str, runtime: type[Runtime], sizes: Sequence[int]
 
 
 def _release_memory(network: Runtime, images: dict[int, np.ndarray]) -> None:
-    """Release memory, since many processes together may need more than the machine has.
+    """Release memory, since many processes together can need more than the machine has.
 
-    MXNet's static memory is as large as the last batch needs, so a small batch comes last.
+    The last batch determines the size of MXNet's static memory, so it is a small one.
     """
     network(images[min(images)])
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc

@@ -1,4 +1,4 @@
-"""The fastest runtime of each export at each batch size, and ours compared with PyTorch's."""
+"""Name the fastest runtime for each export and batch size, and compare ours with PyTorch's."""
 from __future__ import annotations
 
 import operator

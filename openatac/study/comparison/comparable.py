@@ -1,4 +1,4 @@
-"""Runs may be compared if they share the recipe and the data."""
+"""Check that runs are comparable, with the same recipe and the same data."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from openatac.training.config import CifarConfig
 
 
 def shared_settings(run: FinishedRun) -> dict[str, Any]:
-    """Return what runs must share to be compared: all relevant settings except unit, depth and seed.
+    """Return the settings that comparable runs share: all relevant ones except unit, depth and seed.
 
-    Only the batch size of all devices together matters.
+    The batch size is counted over all devices together.
     """
     settings = values(run.config)
     shared = {name: settings[name] for name, field in fields(type(run.config)).items()
@@ -23,7 +23,7 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
 
 
 def check_comparable(runs: Sequence[FinishedRun]) -> None:
-    """Raise OpenatacError if ``runs`` were trained by different recipes or on different data."""
+    """Raise OpenatacError if ``runs`` were trained with different recipes or on different data."""
     first: dict[str, tuple[Any, FinishedRun]] = {}  # {setting: its value and the first run that has it}
     seen: dict[tuple[str, int, int], FinishedRun] = {}
     for run in runs:
@@ -37,7 +37,7 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
             raise OpenatacError(f'{first[names[0]][1].folder} and {run.folder} differ in {differences}: '
                                 'compare only runs of one recipe on the same data')
         other = seen.setdefault((run.unit, run.blocks, run.seed), run)
-        if repr(other.history) != repr(run.history):  # in which a nan equals another
+        if repr(other.history) != repr(run.history):  # as text, where nan equals nan
             raise OpenatacError(f'{other.folder} and {run.folder} are both runs of {run.unit} with '
                                 f'{run.blocks} blocks and seed {run.seed}: leave out one')
 
@@ -49,6 +49,6 @@ def name_of(run: FinishedRun) -> str:
 
 
 def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
-    """Return the name of the folder of a run that is yet to come, by default of the published host."""
+    """Return the folder name for a future run, by default with the published host."""
     name = f'b{blocks}-{unit}-seed{seed}'
     return name if host is None else f'{host}-{name}'

@@ -20,10 +20,10 @@ from openatac.console.text import counted
 from openatac.study.comparison.groups import Group
 
 LEVEL = 0.05            # of significance
-WORTH_SHOWING = 0.01    # the difference in accuracy for which `seeds_needed` counts
+WORTH_SHOWING = 0.01    # the difference in accuracy that `seeds_needed` assumes
 POWER = 0.8
 ALL = 'all'             # --against: every pair of units
-MAIN_UNIT = 'atac'      # by default all others are compared with it, if it is there
+MAIN_UNIT = 'atac'      # compared with all others by default, if present
 HEADER = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
 
 
@@ -38,7 +38,7 @@ class Difference(NamedTuple):
     mean : float
         Difference of the mean accuracies.
     low, high : float or None
-        The 95% confidence interval of the difference; None without a test, and so is ``p``.
+        The 95% confidence interval of the difference; None without a test, like ``p``.
     p : float or None
         The p value of Welch's t test.
     corrected : float or None
@@ -76,7 +76,7 @@ def differences(groups: Sequence[Group], measure: str = 'last_accuracy',
     measure : str
         One of `openatac.study.comparison.groups.MEASURES`.
     against : str, optional
-        The unit that is compared with all others, or `ALL`; by default ATAC, or `ALL` without it.
+        The unit to compare with all others, or `ALL`; by default ATAC, or `ALL` without it.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def _difference(one: Group, other: Group, measure: str) -> Difference:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Return p values after Holm's correction, in their order."""
+    """Return p values after Holm's correction, in the given order."""
     corrected, largest = [0.0] * len(values), 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
@@ -119,7 +119,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def state_findings(found: Sequence[Difference]) -> str:
-    """Say in a sentence which differences are statistically significant; '' if nothing is compared."""
+    """Return a sentence on the statistically significant differences; '' if nothing is compared."""
     tested = [each for each in found if each.corrected is not None]
     if not found:
         return ''
@@ -142,8 +142,8 @@ def state_findings(found: Sequence[Difference]) -> str:
 def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int | None:
     """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80%.
 
-    For a t test at a level of 5%, if both units have the largest standard deviation of the groups; None
-    without any spread.
+    This is for a t test at a level of 5%, assuming the largest standard deviation of the groups for both
+    units. Returns None without any spread.
     """
     deviations = [statistics.stdev(group.values(measure)) for group in groups if len(group.runs) > 1]
     if not any(deviations):
@@ -155,7 +155,7 @@ def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int
 
 
 def power(effect: float, seeds: int) -> float:
-    """Return the power of a two-sided t test at `LEVEL`, with that many seeds of each of two units.
+    """Return the power of a two-sided t test at `LEVEL` with ``seeds`` seeds of each of two units.
 
     ``effect`` is the difference of their means over their common standard deviation.
     """

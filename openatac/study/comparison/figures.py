@@ -1,6 +1,6 @@
 """Figures of a comparison: error against parameters, as in the paper's figure, and curves over epochs.
 
-The markers are hollow and hold the number of blocks per stage, b.
+The hollow markers contain the number of blocks per stage, b.
 """
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 WIDTH, CURVES_WIDTH = 8, 10     # of the figures, in inches
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
-SIDE_STEP = 0.03                # between units of about as many parameters, in widths of the picture
-ROWS, COLUMN = 18, 2.5          # of a legend: entries in a column, whose width is in inches
+SIDE_STEP = 0.03                # between units with similar parameters, over the picture's width
+ROWS, COLUMN = 18, 2.5          # of a legend: entries per column, and column width in inches
 
 
 def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
-    """Draw mean and standard deviation of the error that belongs to one of `groups.MEASURES`.
+    """Draw the mean and standard deviation of the error for one of `groups.MEASURES`.
 
-    There is a line for each unit. Points of one depth that would cover each other are drawn side by side,
-    and the axis label says so.
+    Each unit gets a line. Points of equal depth that would overlap are drawn side by side, as noted in the
+    axis label.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -59,7 +59,7 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
 def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
     """Draw the curves over epochs of the groups with ``blocks`` per stage.
 
-    Each is the mean over the seeds of a unit, in a band from the smallest to the largest value.
+    Each curve is the mean over a unit's seeds, in a band from the smallest to the largest value.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -86,7 +86,7 @@ def _title(figure: Figure, groups: Sequence[Group], inches: float, text: str) ->
 
 
 def _x_positions(groups: Sequence[Group]) -> dict[tuple[str, int], float]:
-    """Return {(unit, blocks): x}: the parameters, moved aside where markers would cover each other."""
+    """Return {(unit, blocks): x}: the parameters, moved aside where markers would overlap."""
     parameters = [group.parameters for group in groups]
     step = SIDE_STEP * ((max(parameters) - min(parameters)) or max(parameters))
     positions: dict[tuple[str, int], float] = {}

@@ -1,4 +1,4 @@
-"""Runs grouped by unit and depth, with what they have in common."""
+"""Group runs by unit and depth, and describe their common properties."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Group(NamedTuple):
     multiply_adds : int
         For one image.
     note : str
-        On the data, for every figure; or ''.
+        A note on the data, for every figure, or ''.
     """
 
     unit: str
@@ -37,16 +37,16 @@ class Group(NamedTuple):
     note: str = ''
 
     def values(self, measure: str) -> list[float]:
-        """Return one of `MEASURES` of each run."""
+        """Return the value of one of `MEASURES` for each run."""
         return [run.summary[measure] for run in self.runs]  # type: ignore[literal-required]
 
     def speeds(self) -> list[float]:
-        """Return the images/s of each run that no other processes were seen to disturb."""
+        """Return the images/s of each run, without runs that other processes disturbed."""
         return [run.summary['images_per_second'] for run in self.runs if not run.summary.get('disturbed')]
 
 
 def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
-    """Return the `Group`s of runs, by depth and parameters; OpenatacError if they cannot be compared."""
+    """Return the `Group`s of runs, by depth and parameters; raise OpenatacError if not comparable."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
     for run in runs:
@@ -72,18 +72,18 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
 
 
 def measures(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Return those of `MEASURES` that the runs have: ``test_accuracy`` only with a validation split."""
+    """Return the `MEASURES` that all runs have; ``test_accuracy`` requires a validation split."""
     return tuple(measure for measure in MEASURES
                  if all(measure in run.summary for group in groups for run in group.runs))
 
 
 def images_of_epochs(groups: Sequence[Group]) -> str:
-    """Return on which images each epoch was evaluated: 'validation' or 'test'."""
+    """Return the kind of images that each epoch was evaluated on: 'validation' or 'test'."""
     return 'validation' if 'test_accuracy' in measures(groups) else 'test'
 
 
 def describe_measure(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
-    """Say what a measure of the groups is, as an accuracy or, by another ``noun``, an error."""
+    """Describe a measure of the groups, as an accuracy or, with another ``noun``, as an error."""
     images = images_of_epochs(groups)
     return {'best_accuracy': f'best {images} {noun} of all epochs',
             'last_accuracy': f'{images} {noun} after the last epoch',
@@ -101,13 +101,13 @@ def describe_data_set(groups: Sequence[Group]) -> str:
 
 
 def describe_dates(groups: Sequence[Group]) -> str:
-    """Return when the runs began, such as '2026-11-23 to 2026-11-24'; '' if their logs do not say it."""
+    """Return the start dates of the runs, such as '2026-11-23 to 2026-11-24'; '' if their logs lack them."""
     days = sorted({run.date for group in groups for run in group.runs} - {''})
     return ' to '.join(dict.fromkeys((days[0], days[-1]))) if days else ''
 
 
 def describe_seeds(groups: Sequence[Group]) -> str:
-    """Return how many seeds the groups have, such as '1 seed' or '2 to 3 seeds'."""
+    """Return the number of seeds in the groups, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(group.runs) for group in groups]
     fewest, most = min(counts), counted(max(counts), 'seed')
     return most if fewest == max(counts) else f'{fewest} to {most}'

@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page, which needs no network, no other file and no library."""
+"""Render a comparison as one self-contained HTML page, without network access, other files or libraries."""
 from __future__ import annotations
 
 import io
@@ -55,10 +55,10 @@ def _results(groups: Sequence[Group]) -> str:
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
-    """Return costs divided by those of relu at the same depth; '' if there are none.
+    """Return costs relative to relu at the same depth; '' if there is nothing to compare.
 
-    Speeds are compared only if all runs had the same devices and threads, and no other processes disturbed
-    them.
+    Speeds are compared only if all runs used the same devices and threads, without disturbance by other
+    processes.
     """
     reference = {group.blocks: _costs(group) for group in groups if group.unit == REFERENCE}
     others = [group for group in groups if group.unit != REFERENCE and group.blocks in reference]
@@ -92,7 +92,7 @@ def _figures(groups: Sequence[Group], measure: str) -> str:
 
 
 def _error_text(groups: Sequence[Group], measure: str) -> str:
-    """Return what the figure of errors shows, in words, for those who do not see it."""
+    """Describe the error figure in words, for readers who cannot see it."""
     errors = [100 * (1 - statistics.mean(group.values(measure))) for group in groups]
     points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f}% with {group.parameters:,} parameters'
                        for group, error in zip(groups, errors))
@@ -125,7 +125,7 @@ def _differences(groups: Sequence[Group], measure: str, found: Sequence[Differen
 
 
 def _runs(groups: Sequence[Group]) -> str:
-    """Return the command of each run, and its results."""
+    """Return each run's command and results."""
     parts = [_heading('The runs')]
     for group in groups:
         seeds = ', '.join(f'seed {run.seed}' for run in group.runs)

@@ -1,4 +1,4 @@
-"""The records of finished runs that a comparison keeps: no parameters or checkpoints."""
+"""Copy the records of finished runs into a comparison, without parameters or checkpoints."""
 from __future__ import annotations
 
 import json
@@ -25,8 +25,8 @@ ADVICE = 'make room or choose another folder'
 def copy_records(sources: Sequence[str], folder: str) -> None:
     """Copy the records of the runs in the folders ``sources`` to ``folder``, unless they are already there.
 
-    Machine paths in them are shortened to their last part. Nothing is copied unless all runs can be
-    compared with each other and with those in ``folder``.
+    Absolute paths in them are shortened to their last part. Nothing is copied unless all runs are comparable
+    with each other and with the runs in ``folder``.
     """
     home = os.path.realpath(folder)
     new = [run for source in sources for run in find_runs(source)
@@ -42,10 +42,10 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
 
 
 def without_paths(command: str) -> str:
-    """Return a command whose absolute paths are shortened to their last part: others have other folders."""
+    """Shorten absolute paths in a command to their last part, since other machines have other folders."""
     try:
         words = shlex.split(command)
-    except ValueError:  # a summary from elsewhere may hold any text
+    except ValueError:  # a summary from elsewhere can contain any text
         return command
     shortened = [*map(_shortened, words)]
     return command if shortened == words else shlex.join(shortened)
@@ -57,7 +57,7 @@ def _shortened(word: str) -> str:
 
 
 def _is_absolute(path: str) -> bool:
-    """Return whether a path, of whichever system the run was on, is absolute."""
+    """Return whether a path is absolute, on any operating system."""
     return posixpath.isabs(path) or (bool(ntpath.splitdrive(path)[0]) and ntpath.isabs(path))
 
 
@@ -67,7 +67,7 @@ def _last_part(path: str) -> str:
 
 
 def _record(run: FinishedRun) -> dict[str, str]:
-    """Return {file of FILES: its text without paths of the machine}."""
+    """Return {file in FILES: its text, without the machine's paths}."""
     try:
         texts = {name: read_text(os.path.join(run.folder, name)) for name in FILES}
         settings = validate(parse_json(texts[SETTINGS]), dict)

@@ -1,4 +1,4 @@
-"""The files of a comparison: a table of its runs, a summary in Markdown, a picture and a page."""
+"""Write the files of a comparison: a table of its runs, a summary in Markdown, a picture and a page."""
 from __future__ import annotations
 
 import os
@@ -36,7 +36,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     measure : str
         One of `openatac.study.comparison.groups.MEASURES`, for the picture and the differences.
     against : str, optional
-        The unit that is compared with the others; see `differences.differences`.
+        The unit to compare with the others; see `differences.differences`.
     formats : sequence of str
         The formats of the picture.
 
@@ -99,6 +99,6 @@ def read_note(folder: str) -> str:
 
 
 def write_note(folder: str, note: str) -> None:
-    """Keep a note on the data, for this comparison and its repetitions."""
+    """Save a note on the data, for this comparison and later repetitions."""
     with writing(folder, ADVICE):
         write_text(os.path.join(folder, NOTE), without_controls(note) + '\n')

@@ -1,4 +1,4 @@
-"""Sentences on a comparison: what its runs have in common, and what there is to say about each."""
+"""Write sentences about a comparison: the properties common to its runs, and facts about each run."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def title(groups: Sequence[Group]) -> str:
 
 
 def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> list[str]:
-    """Return what the differences in a measure show, and how many seeds would decide what they leave open."""
+    """Return sentences on what the differences in a measure show, and how many seeds would show more."""
     said = [state_findings(found)]
     needed = seeds_needed(groups, measure)
     if needed and any(each.corrected is not None for each in found):
@@ -35,7 +35,7 @@ def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference
 
 
 def circumstances(groups: Sequence[Group]) -> list[str]:
-    """Return sentences on what the runs have in common: data, recipe, devices, versions and dates."""
+    """Return sentences on the properties common to the runs: data, recipe, devices, versions and dates."""
     runs = [run for group in groups for run in group.runs]
     summary, options = runs[0].summary, fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}

@@ -1,4 +1,4 @@
-"""The trainings of a comparison: units x depths x seeds, all by one recipe."""
+"""The trainings of a comparison: units x depths x seeds, all with one recipe."""
 from __future__ import annotations
 
 import contextlib
@@ -34,7 +34,7 @@ class Sweep:
         Per stage.
     seeds : sequence of int
     recipe : str
-        From train_cifar.py; units and depths override its own.
+        A recipe of train_cifar.py; units and depths override the recipe's.
     flags : sequence of str
         Additional flags of train_cifar.py.
     """
@@ -47,7 +47,7 @@ class Sweep:
     flags: Sequence[str] = ()
 
     def trainings(self) -> list[QueuedRun]:
-        """Return a `QueuedRun` for each seed, depth and unit; ValueError for an unknown unit."""
+        """Return a `QueuedRun` for each seed, depth and unit; raise ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         trainings = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
@@ -59,7 +59,7 @@ class Sweep:
         return trainings
 
     def keep_recipe(self) -> None:
-        """Keep recipe and flags in the folder; OpenatacError if trainings with others have begun in it."""
+        """Record recipe and flags in the folder; raise OpenatacError if it has runs with different ones."""
         path = os.path.join(self.folder, 'recipe.json')
         words, before = ['--recipe', self.recipe, *self.flags], None
         if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', SETTINGS)):
@@ -72,7 +72,7 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """Return train_cifar.py's flags for ``unit``; ValueError if no network has such a unit or channels."""
+    """Return train_cifar.py's flags for ``unit``; raise ValueError for an invalid unit or channels."""
     from openatac.zoo.host_arguments import check_cifar_channels
     from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, settings_of_unit, unit_settings
     host = HOSTS.find(PUBLISHED_CIFAR_HOST)
@@ -94,8 +94,8 @@ def unit_flags(unit: str) -> list[str]:
 def reserved_flags() -> Iterator[str]:
     """Yield the flags of train_cifar.py that a comparison sets itself.
 
-    These are the flags for unit, depth and seed, and those that do not change a run's result but decide how
-    it starts and where its files go.
+    These are the flags for unit, depth and seed, and the flags that determine how a run starts and where its
+    files go, but not its result.
     """
     for name, field in fields(CifarConfig).items():
         own = name in ('seed', 'recipe') or field.option.named

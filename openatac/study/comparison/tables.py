@@ -9,7 +9,7 @@ from openatac.study.comparison.groups import Group, measures
 
 
 def header(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Return the heads of the columns of `rows`."""
+    """Return the column headings of `rows`."""
     accuracies = [measure.replace('_', ' ') for measure in measures(groups)]
     return 'b', 'unit', 'parameters', 'multiply-adds', *accuracies, 'n', 'images/s'
 
@@ -22,7 +22,7 @@ def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:
-    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without the latter."""
+    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without deviation."""
     mean = f'{statistics.mean(values):{form}}'
     return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
 

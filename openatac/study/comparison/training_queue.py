@@ -1,6 +1,6 @@
 """Run trainings in processes, several at a time; they can be stopped at any time and resumed.
 
-Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue has no state to keep.
+Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue itself is stateless.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from openatac.training.run_folder import RunFolder
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
-# Loaded here: after a fork, beside other threads, it could wait for a lock forever.
+# Loaded here: after a fork, next to other threads, loading could wait for a lock forever.
 _LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
 # Windows has no SIGTERM that a process can handle.
 _STOP = getattr(signal, 'CTRL_BREAK_EVENT', signal.SIGTERM)
@@ -41,7 +41,7 @@ class QueuedRun(NamedTuple):
     command: list[str]
 
     def is_finished(self) -> bool:
-        """Return whether its folder holds a finished run."""
+        """Return whether its folder contains a finished run."""
         with contextlib.suppress(OpenatacError):
             read_run(self.folder)
             return True
@@ -49,7 +49,7 @@ class QueuedRun(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The exit code of a training that failed, and the last line that it wrote."""
+    """The exit code of a failed training, and its last line of output."""
 
     code: int
     last_line: str
@@ -63,8 +63,8 @@ def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = (
     trainings : sequence of QueuedRun
     jobs : int
     gpus : sequence of str
-        As in CUDA_VISIBLE_DEVICES. Each job sees one of them, in turn; without any, all that this process
-        sees.
+        As in CUDA_VISIBLE_DEVICES. Each job sees one of them, in turn; if empty, each sees all that this
+        process sees.
 
     Returns
     -------
@@ -106,7 +106,7 @@ class _Queue:
         self._deadline = time.monotonic() + PATIENCE
 
     def start_free(self) -> None:
-        """Start trainings in whose folders no other process trains, until all jobs are taken."""
+        """Start trainings until all jobs are taken, skipping folders where another process trains."""
         while self.waiting and len(self.running) < self._jobs:
             free = next((training for training in self.waiting if _is_free(training.folder)), None)
             if free is None and (self.running or time.monotonic() < self._deadline):
@@ -118,17 +118,17 @@ class _Queue:
             self.running.append(_Process(training, slot, self._jobs, gpu))
 
     def stop(self) -> None:
-        """Ask all that run to stop with a checkpoint."""
+        """Ask all running trainings to stop with a checkpoint."""
         for process in self.running:
             process.stop()
 
     def kill(self) -> None:
-        """Kill all that run."""
+        """Kill all running trainings."""
         for process in self.running:
             process.kill()
 
     def collect(self, stopping: bool) -> None:
-        """Remove the trainings that have ended; print how they ended, and keep the failures."""
+        """Remove trainings that have ended, print how they ended, and record failures."""
         for process in [process for process in self.running if not process.is_running()]:
             self.running.remove(process)
             failure = process.end(stopping)
@@ -181,7 +181,7 @@ class _Process:
             self._process.kill()
 
     def end(self, stopping: bool) -> Failure | None:
-        """Print how it ended; return why, if it failed."""
+        """Print how it ended; return a `Failure` if it failed, else None."""
         self._bar.close()
         with self._errors:
             self._errors.seek(0)
@@ -219,7 +219,7 @@ def _is_free(folder: str) -> bool:
                 pass
     except BlockingIOError:
         return False
-    except OSError:  # which the run will report
+    except OSError:  # the run will report it
         pass
     return True
 

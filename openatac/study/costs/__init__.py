@@ -1,1 +1,1 @@
-"""What networks cost."""
+"""Count the costs of networks."""

@@ -1,6 +1,6 @@
-"""The costs of a network: parameters, multiply-adds for one image and the memory of its activations.
+"""Count the costs of a network: parameters, multiply-adds for one image and the memory of its activations.
 
-They are counted in the symbol graph, a network's or a symbol file's, so layers need not declare their costs.
+They are counted in the symbol graph of a network or a symbol file, so layers need not declare their costs.
 """
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Layer(NamedTuple):
         Elements of its arrays, running statistics included.
     multiply_adds : int
         Multiply-adds of a convolution, dense layer or matrix product, counted as in the papers: one
-        multiplication with its addition is one. A matrix product with ones only sums or repeats, and counts
-        as none, like pooling and element-wise operators.
+        multiplication with its addition counts as one. A matrix product with ones only sums or repeats, and
+        counts as zero, like pooling and element-wise operators.
     activations : int
-        Elements of its output for one image; 0 for a view of another.
+        Elements of its output for one image; 0 for a view of another output.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Costs(NamedTuple):
     parameters : int
         Elements of all arrays, running statistics included.
     trainable : int
-        Elements of the arrays that are trained.
+        Elements of the trained arrays.
     layers : list of Layer
         In the order of computation.
     """
@@ -78,7 +78,7 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
     ----------
     net : HybridBlock
     image_shape : (C, H, W)
-        The shape of the image, from which unknown shapes of parameters are inferred.
+        The shape of the image, used to infer unknown shapes of parameters.
     published : bool
         Count a dense layer as 2 * inputs * outputs - inputs + outputs, as for the paper's 4.4 G, instead of
         inputs * outputs.
@@ -93,7 +93,8 @@ def costs(net: mx.gluon.HybridBlock, image_shape: tuple[int, ...], published: bo
 def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published: bool = False) -> Costs:
     """Return the costs of a symbol with the input ``data``, such as a symbol file's.
 
-    A symbol does not say what is trained: all arrays except running statistics and fixed gammas are counted.
+    A symbol does not record what is trained, so all arrays except running statistics and fixed gammas count
+    as trainable.
     """
     nodes = _nodes(symbol, image_shape)
     sizes = _sizes(nodes)
@@ -123,7 +124,7 @@ def _sizes(nodes: list[Node]) -> dict[str, int]:
 
 
 def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
-    """Return the `Layer` of a node; remove its arrays from ``uncounted``, so that shared ones count once."""
+    """Return the `Layer` of a node; remove its arrays from ``uncounted``, so shared ones count once."""
     parameters = sum(uncounted.pop(source.node.name, 0) for source in node.inputs)
     return Layer(node.name, node.operator, node.shape[1:], parameters, _multiply_adds(node, published),
                  0 if node.operator in VIEWS else math.prod(node.shape))

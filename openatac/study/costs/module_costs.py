@@ -1,4 +1,4 @@
-"""The costs of a PyTorch network, as `openatac.study.costs.count` counts them in a graph."""
+"""Count the costs of a PyTorch network, as `openatac.study.costs.count` does in a graph."""
 from __future__ import annotations
 
 import torch
@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def module_costs(net: torch.nn.Module, image_shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (trainable parameters, multiply-adds for one image) of a network, then in evaluation mode.
+    """Return (trainable parameters, multiply-adds for one image); leave the network in evaluation mode.
 
     PyTorch counts two operations for each multiply-add of convolutions, linear layers and matrix products,
     except for products with one pixel (in attention-augmented convolutions, less than 0.01%).

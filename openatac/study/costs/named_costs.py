@@ -1,4 +1,4 @@
-"""The costs of a network by its name, or of a symbol file."""
+"""Count the costs of a network by name, or of a symbol file."""
 from __future__ import annotations
 
 import os
@@ -9,7 +9,7 @@ from openatac.errors import OpenatacError, last_line
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
 
-FILE_SIZE = 224  # pixels; the image side for a symbol file that is not of an export, as nothing specifies it
+FILE_SIZE = 224  # pixels; the image side for a symbol file outside an export, which does not specify it
 
 
 def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
@@ -56,7 +56,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
 
 
 def image_shape_of(name: str) -> tuple[int, int, int]:
-    """Return (C, H, W) of the images that a network or an export is made for; `FILE_SIZE` for other files."""
+    """Return the image shape (C, H, W) of a network or an export, with `FILE_SIZE` for other files."""
     from openatac.export.forms.base import prefix_of
     from openatac.export.manifest import read_manifest
     from openatac.zoo.names import find_model

@@ -1,1 +1,1 @@
-"""What the gates of trained networks do."""
+"""Statistics of the gates in trained networks."""

@@ -1,7 +1,7 @@
 """The gates of a Gluon network and their statistics.
 
 The gated units and their gates are found in the symbol graph, so ATAC, SE and any other unit of that form
-(Swish and xUnit too) need no code of their own here.
+(Swish and xUnit too) need no special code here.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from openatac.zoo.names import stage_of
 
 
 class UnitGate(NamedTuple):
-    """A gate that a unit multiplies its input by.
+    """A gate that multiplies a unit's input.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class UnitGate(NamedTuple):
 
 
 def unit_gates(net: mx.gluon.HybridBlock) -> list[UnitGate]:
-    """Find the gates of a network that takes images, in the order of computation; [] if it has none."""
+    """Find the gates of a network that takes images, in graph order; [] if it has none."""
     calls: list[tuple[Any, ...]] = []
     with contextlib.ExitStack() as hooks:
         for layer, stage, block in _blocks(net):
@@ -98,7 +98,7 @@ def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) ->
     Returns
     -------
     list of dict
-        `GateSums.statistics` of each gate, in the order of computation.
+        `GateSums.statistics` of each gate, in graph order.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""The gates of a PyTorch network and their statistics, as `openatac.study.gates.gluon_gates` has Gluon's.
+"""The gates of a PyTorch network and their statistics, like `openatac.study.gates.gluon_gates` for Gluon.
 
-Products are watched while the network runs: a unit is gated if its output is its input times something.
+Products are recorded while the network runs: a unit is gated if its output is its input times something.
 """
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from openatac.pytorch.nn.atac import ATAC
 from openatac.study.gates.statistics import GateSums
 
 PRODUCTS = (Tensor.mul, Tensor.__mul__, torch.mul)
-# Functions that are products inside, with the gate of each.
+# Functions that multiply internally, with the gate of each.
 GATED: dict[Callable[..., Tensor], Callable[[Tensor], Tensor]] = {
     F.silu: torch.sigmoid, F.mish: lambda x: torch.tanh(F.softplus(x))}
 
 
 class _Products(TorchFunctionMode):
-    """Keeps the factors of each product that is computed in its context."""
+    """Records the factors of each product computed within its context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Products(TorchFunctionMode):
             args = args[0], GATED[function](args[0])
         elif function not in PRODUCTS or not all(isinstance(factor, Tensor) for factor in args):
             return result
-        self.factors[id(result)] = result, args  # the product too, so that its id stays its own
+        self.factors[id(result)] = result, args  # the product too, to prevent the reuse of its id
         return result
 
     def gates(self, x: Tensor, output: Tensor) -> list[Tensor] | None:
@@ -55,7 +55,7 @@ class _Products(TorchFunctionMode):
 def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[str, Any]]:
     """Compute the statistics of all gates of a network on the CPU, in evaluation mode.
 
-    The other arguments, the result and the errors are those of
+    For the other arguments, the result and the errors, see
     `openatac.study.gates.gluon_gates.gate_statistics`.
     """
     net.eval()
@@ -67,7 +67,7 @@ def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[
 
 
 def _gates(net: nn.Module, images: Tensor) -> Iterator[tuple[str, str, str, Tensor, Tensor]]:
-    """Run the network; yield (layer, stage, unit, the unit's input, gate) of each gate."""
+    """Run the network; yield (layer, stage, unit, the unit's input, gate) for each gate."""
     calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
     names = {module: name for name, module in net.named_modules() if name}
     products = _Products()

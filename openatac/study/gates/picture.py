@@ -1,4 +1,4 @@
-"""Statistics of gates over the depth of networks as a picture."""
+"""Draw the statistics of gates over the depth of networks."""
 from __future__ import annotations
 
 import re
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GateRow = dict[str, Any]  # a line of gates.csv
-LONGEST = 60          # name of a run, in characters
+LONGEST = 60          # run name in characters
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
@@ -43,7 +43,7 @@ def gates_figure(rows: Sequence[GateRow]) -> Figure:
 
 
 def _colours(networks: Mapping[str, str]) -> dict[str, str]:
-    """Return the colours of {run: its network}: those of their units, unless two have the same unit."""
+    """Return {run: colour} for {run: network}: the units' colours, unless two runs share a unit."""
     units = {run: next((unit for unit in sorted(STYLED_UNITS, key=len, reverse=True)
                         if network.endswith(f'_{unit}')), run) for run, network in networks.items()}
     if len(set(units.values())) == len(units):

@@ -31,15 +31,15 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     images : int, optional
         The number of images to use, evenly spread over the test set; by default all.
     dataset : str, optional
-        Other images than the run's own, for a run of train_cifar.py.
+        A data set to use instead of the run's own, for a run of train_cifar.py.
     data_dir : str, optional
-        Where the images are, if not where the run had them.
+        The folder of the images, by default the run's.
 
     Returns
     -------
     list of dict
-        {column: value} for each gate: 'network', 'dataset', 'parameters' (the name of their file), and those
-        of `openatac.study.gates.statistics.COLUMNS`.
+        {column: value} for each gate: 'network', 'dataset', 'parameters' (the name of their file), and the
+        columns in `openatac.study.gates.statistics.COLUMNS`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     try:
         rows = _statistics(net)(net, batches)
     except FloatingPointError as error:
-        raise OpenatacError(f'{path} is of a run that diverged ({error}): train again with a smaller --lr'
+        raise OpenatacError(f'{path} is from a run that diverged ({error}): train again with a smaller --lr'
                             ) from None
     if not rows:
         raise OpenatacError(f'{folder} has no gates, since no unit of {network} multiplies its input by '
@@ -82,7 +82,7 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
 
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
-    """Yield batches of test images, reading them when the first one is needed."""
+    """Yield batches of test images, which are read on first use."""
     from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationBatches
     from openatac.training.datasets.small import load

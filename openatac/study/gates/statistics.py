@@ -17,9 +17,9 @@ COLUMNS = ('layer', 'stage', 'unit', 'channels', 'height', 'width', 'images', 'm
 
 
 class GateSums:
-    """What is known of one gate after some images.
+    """The accumulated statistics of one gate.
 
-    It has sums over images of seven means over the pixels of each channel, in float64: (7, C).
+    It stores sums over images of seven means over the pixels of each channel, float64 (7, C).
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class GateSums:
         The unit's structural name, such as 'features.2.0.msAA1', followed by ':1', ':2' if it has several
         gates.
     stage : str
-        The number of its stage, '' outside the stages.
+        The number of its stage; '' outside the stages.
     unit : str
         Its class in Gluon, such as 'ChaATAC' or 'global ChaATAC'.
     """
@@ -43,7 +43,7 @@ class GateSums:
         Raises
         ------
         FloatingPointError
-            If they are not finite.
+            If any value is not finite.
         """
         if not (np.isfinite(x).all() and np.isfinite(gate).all()):
             raise FloatingPointError(f'{self.layer} has values that are not finite')
@@ -55,17 +55,17 @@ class GateSums:
         self.images += len(x)
 
     def statistics(self) -> dict[str, Any]:
-        """Return {column of COLUMNS: value}, of all elements of the gate as broadcast to the input.
+        """Return {column in COLUMNS: value} over all elements of the gate, broadcast to the input.
 
         The variance has three shares: ``between_channels``, of the channels' means; ``between_images``, of
-        one channel's means over different images; ``between_pixels``, within one channel of one image: 0 for
-        a gate that is the same for all pixels, such as SE's. The ReLU mask is [x > 0] of the unit's input,
-        and the correlation of the gate with it is Pearson's. A statistic that is undefined for a constant
-        gate or mask is None.
+        one channel's means over images; and ``between_pixels``, within one channel of one image, which is 0
+        for a gate that is the same for all pixels, such as SE's. The ReLU mask is [x > 0] of the unit's
+        input; its correlation with the gate is Pearson's. A statistic that is undefined for a constant gate
+        or mask is None.
         """
         gate, square, low, high, mask, product, squared_mean = self.sums / self.images
         mean, open_share = gate.mean(), mask.mean()
-        # The law of total variance, twice; rounding may make a zero negative.
+        # The law of total variance, twice; rounding can make a zero negative.
         parts = [(gate ** 2).mean() - mean ** 2, (squared_mean - gate ** 2).mean(),
                  (square - squared_mean).mean()]
         parts = [max(0.0, part) for part in parts]

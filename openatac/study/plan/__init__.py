@@ -1,1 +1,1 @@
-"""The time and price of the published run on other devices."""
+"""Estimate the time and price of the published run on other devices."""

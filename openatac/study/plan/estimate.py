@@ -1,4 +1,4 @@
-"""The time and price of the published ImageNet run on other devices, before anyone pays for them."""
+"""Estimate the time and price of the published ImageNet run on other devices, before paying for them."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
     cost : float or None
         The cost in the currency of the price.
     efficiency : float
-        Speed as a share of that without communication.
+        Speed relative to the speed without communication.
     images_per_second : float
         Training speed of all devices together.
     """
@@ -50,7 +50,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
              validation_images: int = VALIDATION_IMAGES, price: float | None = None) -> Estimate:
     """Estimate a run, by default with the epochs and images of the published one.
 
-    An epoch has images // global batch steps, as the published schedule counts them. After each epoch
+    An epoch has images // global batch steps, as in the published schedule. After each epoch,
     ``validation_images`` pass forward through all devices at three times the training speed.
 
     Parameters
@@ -79,9 +79,9 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
 
 
 def trainable_parameters(name: str) -> int:
-    """Count the parameters of an ImageNet network that have a gradient, with the published r and act_layers.
+    """Count an ImageNet network's trainable parameters, with the published r and act_layers.
 
-    Raises ValueError for an unknown name, or that of another network.
+    Raises ValueError for an unknown name, or a network that is not for ImageNet.
     """
     from openatac.study.costs.named_costs import costs_by_name
     from openatac.zoo.names import find_model

@@ -1,4 +1,4 @@
-"""An estimate as text: its figures, a line for each assumption, and a warning on the learning rate."""
+"""Format an estimate as text: its figures, a line for each assumption, and a warning on the learning rate."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _links(setup: Setup) -> Iterator[str]:
 
 
 def _warning(global_batch: int) -> list[str]:
-    """Return what to do about the learning rate; [] for the published batch."""
+    """Return advice on the learning rate; [] for the published batch."""
     if global_batch == PUBLISHED_BATCH:
         return []
     text = (f'Warning: the published rate {PUBLISHED_LR:g} is for {PUBLISHED_BATCH} images per step; for '

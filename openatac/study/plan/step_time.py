@@ -1,7 +1,8 @@
-"""How long a training step takes on several devices: computing, then exchanging gradients.
+"""Estimate the time of a training step on several devices: computing, then exchanging gradients.
 
-The time of a step follows from one measured number, the training speed of one device, and from the bytes of
-the gradients. Latency is left out, so small messages take longer; nothing here is fitted to a measurement.
+The time of a step follows from one measured number, the training speed of one device, and from the size of
+the gradients. Latency is ignored, so small messages take longer in practice. Nothing here is fitted to a
+measurement.
 
 References
 ----------
@@ -27,8 +28,8 @@ FORWARD = 1 / 3  # of a training step's computing; a backward pass does about tw
 def ring_seconds(size: float, devices: int, bandwidth: float) -> float:
     """Return the seconds of a ring all-reduce: 2 (n - 1) / n * size / bandwidth.
 
-    In each of 2 (n - 1) rounds, each of the n devices sends size / n bytes to its neighbour and receives as
-    many (Patarasuk and Yuan).
+    In each of 2 (n - 1) rounds, each of the n devices sends size / n bytes to one neighbour and receives the
+    same number from the other (Patarasuk and Yuan).
 
     Parameters
     ----------
@@ -62,9 +63,9 @@ def all_reduce_seconds(size: float, machines: int, per_machine: int, link: float
 def parameter_server_seconds(size: float, workers: int, servers: int, link: float) -> float:
     """Return the seconds that workers take to push gradients to parameter servers and pull the weights.
 
-    Every worker sends and receives ``size`` bytes; every server has an even share of the parameters, size /
-    servers, to receive from each worker and to send back (Li et al.). Links are full duplex, and one array is
-    pulled while the next is pushed; if that fails, it takes up to twice as long.
+    Every worker sends and receives ``size`` bytes. Every server receives an even share of the parameters,
+    size / servers, from each worker and sends it back (Li et al.). Links are full duplex, and one array is
+    pulled while the next is pushed; without this overlap, it takes up to twice as long.
 
     Parameters
     ----------
@@ -78,11 +79,11 @@ def parameter_server_seconds(size: float, workers: int, servers: int, link: floa
 
 
 def ddp_exposed_seconds(size: float, communication: float, backward: float) -> float:
-    """Return what PyTorch's DistributedDataParallel leaves of the communication after the backward pass.
+    """Return the seconds of communication after the backward pass in PyTorch's DistributedDataParallel.
 
     It exchanges the gradients in buckets, one after the other, each as soon as the backward pass has computed
-    it (S. Li et al.): the first waits for the first bucket, and the last begins when the pass has ended, or
-    later. Buckets are taken as equal, and as computed at a steady pace.
+    it (S. Li et al.): the exchange begins when the first bucket is ready, and the last bucket follows after
+    the end of the pass. Buckets are assumed to be equal, and computed at a steady pace.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ class Setup(NamedTuple):
     gpus_per_machine : int, optional
         Devices in one machine; by default all of them.
     servers : int
-        Parameter servers, on machines of their own; 0 for an all-reduce.
+        Parameter servers, on separate machines; 0 for an all-reduce.
     batch_size : int
         Images on one device.
     dtype : str
@@ -145,7 +146,7 @@ class Setup(NamedTuple):
 
     @property
     def machines(self) -> int:
-        """Machines with devices in them, servers not counted."""
+        """Machines with devices, not counting servers."""
         return self.gpus // self.per_machine
 
     @property
@@ -203,7 +204,7 @@ def _communication(setup: Setup) -> float:
 
 
 def _check(setup: Setup) -> None:
-    """Raise ValueError, which names the flags, for values that do not go together."""
+    """Raise ValueError, naming the flags, for values that do not fit together."""
     if setup.gpus % setup.per_machine:
         raise ValueError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
                          f'{setup.per_machine}: give a multiple')

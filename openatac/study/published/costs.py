@@ -1,4 +1,4 @@
-"""Costs of the published networks, as we count them and as their sources do."""
+"""Costs of the published networks, counted our way and as in their sources."""
 from __future__ import annotations
 
 import functools

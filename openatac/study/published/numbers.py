@@ -52,12 +52,12 @@ class Published(NamedTuple):
         One of the constants above, which name the unit; accuracies are shares of 1.
     value : float
     uncertainty : float
-        Half of a printed number's last digit, or the precision to which the figure can be read.
+        Half of a printed number's last digit, or the precision of values read off the figure.
     source : str
     counting : Counting
         How the source counts, for costs.
     our_recipe : bool
-        Whether the network was trained by a recipe of `openatac.training.recipes`.
+        Whether the network was trained with a recipe in `openatac.training.recipes`.
     """
 
     network: str
@@ -86,7 +86,7 @@ _IMAGENET = (
      Counting()),
     ('atac', 'ATAC-ResNet-50', '28.0', '4.4', '21.41', '6.02', None, _BY_AUTHORS),
 )
-# Of the last epoch, 159, in the authors' log. Its best epoch, 155, has 21.4103 and 6.0276 there; the paper
+# From the last epoch, 159, in the authors' log. The best epoch, 155, has 21.4103 and 6.0276 there; the paper
 # prints 21.41 and 6.02.
 _LAST = ('21.47', '6.10')
 

@@ -1,4 +1,4 @@
-"""Decides, by recipe and data, whether runs may be compared with the published numbers."""
+"""Decide from recipe and data whether runs are comparable with the published numbers."""
 from __future__ import annotations
 
 from typing import Any
@@ -20,7 +20,7 @@ IMAGENET: dict[str, Any] = {
 CIFAR100['images per step'] = CIFAR100['batch_size']
 IMAGENET['images per step'] = IMAGENET['batch_size'] * IMAGENET['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
-# Options that may differ: other seeds, and batches split over other devices; on ImageNet, float32 too.
+# Options that can differ: other seeds, batches split over other devices and, on ImageNet, float32.
 FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
         ImagenetConfig: ('seed', 'mode', 'batch_size', 'dtype', 'loss_scale')}
 
@@ -42,7 +42,7 @@ def built_as_published(run: FinishedRun) -> bool:
 
 
 def images_to_train(data: str) -> tuple[int, int]:
-    """Return (epochs, images of one) of the published run on 'ImageNet' or on CIFAR-100."""
+    """Return (epochs, images per epoch) of the published run on 'ImageNet' or on CIFAR-100."""
     published = IMAGENET if data == 'ImageNet' else CIFAR100
     return published['num_epochs'], published['training_images']
 
@@ -52,7 +52,7 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
-    """Return how a run differs from the published one in those of ``names`` that it has and that matter."""
+    """Return a run's differences from the published run in the ``names`` that are relevant to it."""
     options, published = fields(type(run.config)), _published(run)
     actual = {**values(run.config), **run.summary, 'images per step': run.images_per_step}
     return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names

@@ -1,4 +1,4 @@
-"""The published numbers next to ours, as a report for the terminal."""
+"""Report the published numbers next to ours, for the terminal."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +86,7 @@ def _figure_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
 
 
 def _table(head: Line, lines: Iterable[Line]) -> str:
-    """Format a table whose last column is left-aligned too."""
+    """Format a table with a left-aligned last column."""
     lines = [head, *lines]
     width = max(len(line[-1]) for line in lines)
     text = text_table([(*line[:-1], line[-1].ljust(width)) for line in lines])

@@ -1,4 +1,4 @@
-"""Each published number with ours: costs, accuracies of runs, or the hours that a run would take."""
+"""Pair each published number with ours: costs, accuracies of runs, or the estimated hours of a run."""
 from __future__ import annotations
 
 import statistics
@@ -31,13 +31,13 @@ class PublishedRow(NamedTuple):
     ----------
     number : Published
     values : tuple of float
-        One for each seed, or the one that we count.
+        One for each seed, or our count for costs.
     difference, tolerance : float, optional
-        How far our mean is from the published number, and how far it may be.
+        The difference of our mean from the published number, and its largest allowed size.
     verdict : str
-        By `RULE`, or that the network was not run.
+        The verdict by `RULE`, or a note that the network was not run.
     hours : Hours, optional
-        The hours that a run would take, if there is none.
+        The estimated hours of a run, if there is none.
     """
 
     number: Published
@@ -48,7 +48,7 @@ class PublishedRow(NamedTuple):
     hours: Hours | None = None
 
     def cells(self) -> dict[str, Any]:
-        """Return {column of COLUMNS: its value in a CSV file}."""
+        """Return {column in COLUMNS: its value in a CSV file}."""
         number, values, hours = self.number, self.values, self.hours
         return dict(zip(COLUMNS, (
             number.network, number.title, number.data, number.measure, number.value, number.uncertainty,
@@ -62,7 +62,7 @@ class PublishedRow(NamedTuple):
 
 
 def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> PublishedRow:
-    """Return the `PublishedRow` of a published number; OpenatacError if two runs with one seed differ."""
+    """Return the `PublishedRow` of a published number; raise OpenatacError if runs with one seed differ."""
     values = (our_cost(number),) if number.measure in COSTS else _values(number, runs)
     if not values:
         hours = training_hours(number, speeds)

@@ -1,4 +1,4 @@
-"""The hours that a published run would take, from measured speeds."""
+"""Estimate the hours of a published run from measured speeds."""
 from __future__ import annotations
 
 import math
@@ -50,7 +50,7 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
 
 
 def _processors(run: FinishedRun) -> tuple[str, int]:
-    """Return ('GPU' or 'CPU core', how many of them trained); 0 if that is unknown."""
+    """Return ('GPU' or 'CPU core', the number in use, or 0 if it is unknown)."""
     if run.summary['device'].endswith('gpu'):
         return 'GPU', run.devices
     threads = run.summary['threads']
@@ -70,7 +70,7 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
 
 
 def _benchmark_speed(row: dict[str, str], path: str) -> Speed | None:
-    """Return the speed in a row of the benchmark; None if it is not about training a network."""
+    """Return the speed in a row of the benchmark; None if the row is not about training a network."""
     network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
     machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
     if not (network and machine):
@@ -80,7 +80,7 @@ def _benchmark_speed(row: dict[str, str], path: str) -> Speed | None:
 
 
 class Hours(NamedTuple):
-    """Hours of one ``kind`` of processor, from a ``source``, perhaps scaled from another network."""
+    """Hours of one ``kind`` of processor, from a ``source``, possibly scaled from another network."""
 
     hours: float
     kind: str
@@ -95,8 +95,8 @@ class Hours(NamedTuple):
 def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     """Estimate the `Hours` of the published run of the number's network; None if no speed is known.
 
-    They come from the first speed of that network or else, in proportion to multiply-adds, from the network
-    on the same data with the nearest count.
+    They are based on the first speed of that network. Without one, they are scaled, in proportion to
+    multiply-adds, from the network on the same data with the nearest count.
     """
     from openatac.zoo.names import find_model
     family = find_model(number.network)[0].data

@@ -1,1 +1,1 @@
-"""Checkpoints, and the progress of a run that goes on from one."""
+"""Checkpoints, and the progress of a run that resumes from one."""

@@ -1,8 +1,8 @@
 """Checkpoints from which a run continues exactly, no matter when and how it was stopped.
 
-A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.json`` and, written
-last, ``manifest.json`` with the SHA-256 of both. It is made under a temporary name, flushed to
-the disk and renamed. Nothing in it is a pickle.
+A checkpoint is a folder with ``arrays.params`` (MXNet's own format), ``state.json`` and, written last,
+``manifest.json`` with the SHA-256 of both. It is written under a temporary name, flushed to disk and renamed.
+It contains no pickles.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger('openatac')
 
 
 class Checkpoints:
-    """The checkpoints of one run in one folder, created at the first `save`; the newest ``keep`` stay."""
+    """The checkpoints of one run in one folder, created at the first `save`; keeps the newest ``keep``."""
 
     def __init__(self, folder: str, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
@@ -44,7 +44,7 @@ class Checkpoints:
 
     @property
     def kept(self) -> str:
-        """The phrase with which error messages say whether there is a checkpoint."""
+        """A phrase for error messages that says whether there is a checkpoint."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
@@ -53,8 +53,8 @@ class Checkpoints:
         Raises
         ------
         CheckpointError
-            If they can't be written, or an array holds a value that is not finite. The earlier checkpoints
-            stay as they were.
+            If they can't be written, or an array holds a value that is not finite. Earlier checkpoints are
+            left unchanged.
         """
         check_finite(arrays, self)
         name = f'{iteration:010d}'
@@ -87,9 +87,9 @@ class Checkpoints:
             shutil.rmtree(os.path.join(self.folder, name))
 
     def latest(self) -> tuple[Arrays, dict[str, Any]] | None:
-        """Return (arrays, state) of the newest complete checkpoint, or None if there is none at all.
+        """Return (arrays, state) of the newest intact checkpoint, or None if there are no checkpoints.
 
-        A warning names a damaged one, and the one before it is used.
+        A damaged checkpoint is skipped with a warning.
 
         Raises
         ------
@@ -113,7 +113,7 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
     manifest = read_json(os.path.join(path, MANIFEST), dict[str, str])
     for name in (ARRAYS, STATE):
         if manifest.get(name) != sha256(os.path.join(path, name)):
-            raise ValueError(f'{name} is not what its manifest says')
+            raise ValueError(f'{name} does not match its manifest')
     return read_params(os.path.join(path, ARRAYS)), read_json(os.path.join(path, STATE), dict)
 
 
@@ -161,7 +161,7 @@ def only_run_in(folder: str) -> Iterator[None]:
             os.makedirs(folder, exist_ok=True)
             stack.enter_context(locked(os.path.join(folder, LOCK), remove=True))
         except BlockingIOError:
-            raise CheckpointError(f'another run is using {folder}: choose another folder, or wait for its end'
+            raise CheckpointError(f'another run is using {folder}: choose another folder or wait for its end'
                                   ) from None
         except OSError as error:
             raise CheckpointError(f'{folder} cannot be written ({reason(error)}): choose another folder'

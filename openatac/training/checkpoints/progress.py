@@ -1,4 +1,4 @@
-"""How far a run has come: what a checkpoint holds of it, and how the run resumes from there."""
+"""The progress of a run: what a checkpoint records of it, and how the run resumes from there."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from openatac.errors import CheckpointError
 from openatac.files.schema import Range, validate
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 
-EpochRow = dict[str, Any]  # of the history: the results of an epoch
+EpochRow = dict[str, Any]  # a row of the history: the results of an epoch
 _Count = Annotated[int, Range(0, 2 ** 40)]
 _LargeCount = Annotated[int, Range(0, 2 ** 60)]
 
@@ -49,15 +49,15 @@ class Progress:
     Attributes
     ----------
     epoch, batch : int
-        The next ones, from 0.
+        The next epoch and batch, counted from 0.
     history : list of dict
-        A row for each epoch that is done.
+        A row for each finished epoch.
     best : dict
         The highest test accuracy, and its epoch.
     disturbed : bool
         Whether other processes were seen to slow the run down.
     inexact : list of str
-        Where the run was resumed under settings that do not give the same bits, and which.
+        Where the run was resumed under settings that change its bits, and which settings.
     """
 
     epoch: int = 0
@@ -75,8 +75,8 @@ class Progress:
         folder : str
         learner : Learner
         adapt : function
-            From the checkpoint's arrays and `State` to those to continue from. Raises CheckpointError if the
-            settings of the checkpoint do not allow it.
+            Maps the checkpoint's arrays and `State` to those to continue from. Raises CheckpointError if the
+            checkpoint's settings do not allow it.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class Progress:
         Raises
         ------
         CheckpointError
-            If ``adapt`` does, or the checkpoint is not of this run.
+            If ``adapt`` raises it, or the checkpoint belongs to another run.
         """
         checkpoint = checkpoints_of(folder).latest()
         if checkpoint is None:

@@ -26,7 +26,7 @@ log = logging.getLogger('openatac')
 def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
     """Open the photographs of 'train' or 'val'; DataError if they are missing.
 
-    Their classes are those of the config, if they have the same names.
+    They use the config's order of the classes if the names are the same.
     """
     photos = _open(data, split, classes)
     known, found = data.class_names or (), photos.class_names or ()
@@ -41,7 +41,7 @@ def _open(data: ImagenetData, split: str, classes: int | None) -> ImageCollectio
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
         return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
     if os.path.isfile(os.path.expanduser(data.data_dir)):
-        raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that then has '
+        raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that contains '
                         'train/ and val/')
     folder, labels = _folder(data, split), _label_list(data, split)
     names = listed = _listed_classes(data)
@@ -55,7 +55,7 @@ def _open(data: ImagenetData, split: str, classes: int | None) -> ImageCollectio
 
 
 def _listed_classes(data: ImagenetData) -> Sequence[str] | None:
-    """Return the classes of --class-list; a run knows them without the file."""
+    """Return the classes of --class-list; the config of a run keeps them if the file is gone."""
     if data.class_list is None:
         return None
     path = os.path.expanduser(data.class_list)
@@ -91,7 +91,7 @@ def _label_list(data: ImagenetData, split: str) -> str | None:
 
 
 def with_classes(config: ImagenetConfig) -> ImagenetConfig:
-    """Return the config with the names of the classes and, by default as many, --num-classes."""
+    """Return the config with the class names and, unless given, --num-classes set to their number."""
     names = config.data.class_names or class_names(config.data, 'val' if config.start.evaluate else 'train')
     if not names:
         return config
@@ -99,10 +99,10 @@ def with_classes(config: ImagenetConfig) -> ImagenetConfig:
 
 
 def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
-    """Return the classes of the images of 'train' or 'val'; None if their files do not say them.
+    """Return the classes of the images of 'train' or 'val'; None if the files do not name them.
 
-    It does not look for the images, which takes long for ImageNet and is done when they are needed. A warning
-    says if their order may surprise.
+    It does not search for the images, which takes long for ImageNet and happens when they are needed. It
+    warns if the order of the classes may be unexpected.
     """
     try:
         if data.use_rec:
@@ -137,5 +137,5 @@ def open_both_splits(data: ImagenetData, classes: int) -> tuple[ImageCollection,
     if names and others and tuple(names) != tuple(others):
         one, other = next(pair for pair in zip(names, others) if pair[0] != pair[1])
         raise DataError(f'the training and the validation set have different classes, such as {one!r} and '
-                        f'{other!r}: make them the same, or give their order by --class-list')
+                        f'{other!r}: make them the same, or give their order with --class-list')
     return training, validation

@@ -29,7 +29,7 @@ def load(data: CifarData, train: bool) -> ImageSet:
 def _place(data: CifarData) -> str:
     """Return the folder or archive of --dataset folder."""
     if data.data_dir is None:
-        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it by '
+        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it with '
                         '--data-dir')
     return os.path.expanduser(data.data_dir)
 
@@ -47,10 +47,10 @@ def folder_classes(config: CifarConfig) -> list[str]:
 
 
 class BackgroundReader:
-    """Runs `load` for each of ``splits`` (True for training), started now in a thread if that is safe.
+    """Runs `load` for each of ``splits`` (True for training), at once and in a thread if that is safe.
 
-    It is safe for data that needs no download, since the flags may still turn out to be wrong, and no SciPy,
-    which scikit-learn and MXNet must not import at the same time.
+    It is safe for data that needs neither a download, since the flags may still turn out to be wrong, nor
+    SciPy, which scikit-learn and MXNet must not import at the same time.
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:
@@ -67,7 +67,7 @@ class BackgroundReader:
             self._sets.set_exception(error)
 
     def result(self) -> list[ImageSet]:
-        """Wait for the image sets of all splits and return them; raise what went wrong."""
+        """Wait for the image sets of all splits and return them; raise the error if reading failed."""
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()

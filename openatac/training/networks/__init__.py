@@ -1,1 +1,1 @@
-"""The network of a config, in Gluon or PyTorch: what builds it, and the values that it starts from."""
+"""The network of a config, in Gluon or PyTorch: how it is built, and the values that it starts from."""

@@ -57,7 +57,7 @@ def build_network(config: Config, library: Library | None = None) -> tuple[Any, 
 
 @contextlib.contextmanager
 def _naming_flags(settings: Collection[str]) -> Iterator[None]:
-    """Begin an error about one of the ``settings`` with its flag."""
+    """Prefix an error about one of the ``settings`` with its flag."""
     try:
         yield
     except SettingError as error:
@@ -87,12 +87,12 @@ def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
 
 
 def set_up_fine_tuning(net: Any, config: Config) -> None:
-    """Have training leave the parameters of --freeze alone, and scale the rate of --head-lr-mult.
+    """Exclude the parameters of --freeze from training, and scale the last layer's rate by --head-lr-mult.
 
     Raises
     ------
     ValueError
-        If they do not fit the network.
+        If the flags do not fit the network.
     """
     training = config.training
     if training.freeze is None and training.head_lr_mult is None:

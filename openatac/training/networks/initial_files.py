@@ -56,8 +56,8 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
     try:
         model, written = read_json(prefix + FLAGS, _Written)
     except OSError as error:
-        raise OpenatacError(f'--initial: {prefix + FLAGS} cannot be read ({error.strerror}): write it by the '
-                            'same command with --write-initial, where MXNet is') from None
+        raise OpenatacError(f'--initial: {prefix + FLAGS} cannot be read ({error.strerror}): write it with '
+                            'the same command and --write-initial, where MXNet is installed') from None
     except ValueError as error:
         raise _damaged(prefix, error) from None
     other = ImagenetConfig if kind is CifarConfig else CifarConfig
@@ -92,7 +92,7 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
 def write_initial_network(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
     """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
 
-    It gets its initial values, or those of the parameter file that the config starts from.
+    The files contain its initial values, or the values of the parameter file that the config starts from.
 
     Raises
     ------

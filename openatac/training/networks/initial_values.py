@@ -18,9 +18,9 @@ log = logging.getLogger('openatac')
 
 
 def initial_values(net: Any, config: Config) -> Any:
-    """Return what a network starts from, as `Backend.initialize` takes it.
+    """Return the values that a network starts from, in the form that `Backend.initialize` takes.
 
-    A module of PyTorch starts from MXNet's numbers, if MXNet is there to draw them.
+    A PyTorch module starts from MXNet's random numbers if MXNet is installed.
     """
     params = initial_parameters(config)
     if library_of(net) is GLUON:
@@ -28,19 +28,19 @@ def initial_values(net: Any, config: Config) -> Any:
     if has_mxnet():
         return _drawn_by_mxnet(config)
     if not isinstance(params, str):
-        log.info('without MXNet, --seed draws other initial values than with it, from the same distribution')
+        log.info('without MXNet, --seed draws different initial values, from the same distribution')
     return params
 
 
 def initial_parameters(config: Config) -> str | Pretrained | None:
-    """Return the parameters that a config gives its network; None for those that its seed draws."""
+    """Return the parameters that a config starts its network from; None if its seed draws them."""
     if config.start.pretrained is None:
         return config.start.params
     return Pretrained(weights_file(config.start.pretrained), host_of(config).output)
 
 
 def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
-    """Return {structural name: array} of all values with which MXNet's network of a config would start."""
+    """Return {structural name: array} of all values that MXNet's network of a config would start from."""
     import mxnet as mx
 
     from openatac.models.weights import draw_deferred_values, initialize_parameters, values_of

@@ -1,6 +1,6 @@
-"""Gluon and PyTorch by one interface: what is done alike to networks of both, which the two call differently.
+"""One interface to Gluon and PyTorch, for operations that the two libraries spell differently.
 
-A network that may be of either is of Gluon where MXNet is installed, and of PyTorch elsewhere.
+A network that could use either library uses Gluon where MXNet is installed, and PyTorch elsewhere.
 """
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def factory(self, host: Host) -> Factory:
-        """Return what builds the networks of a host."""
+        """Return the factory of a host's networks."""
 
     @abc.abstractmethod
     def group_norm(self) -> type:
@@ -37,12 +37,12 @@ class Library(abc.ABC):
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
         """Build a network to be trained; ImageSizeError if it does not take images of this shape.
 
-        Gluon's is not initialised. PyTorch's has values that it drew from the ``seed``.
+        A Gluon network is not initialised. A PyTorch network has initial values drawn from ``seed``.
         """
 
     @abc.abstractmethod
     def load_parameters(self, net: Any, path: str) -> None:
-        """Give a network the values of a file, in any of their forms."""
+        """Load the values of a network from a file in any of our formats."""
 
     @abc.abstractmethod
     def gluon_names(self, net: Any) -> dict[str, str]:
@@ -54,7 +54,7 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what a network computes in evaluation mode, from images (B, C, H, W) to outputs (B, N)."""
+        """Return a function that runs a network in evaluation mode: images (B, C, H, W) to outputs (B, N)."""
 
     @abc.abstractmethod
     def freeze(self, net: Any, patterns: str) -> None:
@@ -62,7 +62,7 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def scale_head_rate(self, net: Any, head: str, factor: float) -> None:
-        """Give the last layer a rate of its own; see `openatac.models.fine_tuning.scale_head_rate`."""
+        """Scale the last layer's learning rate; see `openatac.models.fine_tuning.scale_head_rate`."""
 
     @abc.abstractmethod
     def print_layers(self, net: Any, image_shape: ImageShape) -> None:
@@ -131,7 +131,7 @@ class _PyTorch(Library):
         return GroupNorm
 
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
-        """Build it with BatchNorms that keep running statistics as MXNet does."""
+        """Build a network whose BatchNorms keep running statistics as MXNet does."""
         import torch
 
         from openatac.pytorch.nn.normalisation import use_biased_variance
@@ -184,7 +184,7 @@ GLUON, PYTORCH = _Gluon(), _PyTorch()
 
 
 def installed_library() -> Library:
-    """Return Gluon, or PyTorch where MXNet is missing; ModuleNotFoundError if both are."""
+    """Return Gluon, or PyTorch where MXNet is missing; ModuleNotFoundError if both are missing."""
     if has_mxnet() or not has_torch():
         require_mxnet()
         return GLUON

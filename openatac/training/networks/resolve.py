@@ -1,4 +1,4 @@
-"""Completes a config: registered names of units, and what a network's name says."""
+"""Completes a config: registered unit names, and the options that a network's name determines."""
 from __future__ import annotations
 
 from typing import Any
@@ -69,7 +69,7 @@ def host_of(config: Config) -> Host:
 
 
 def is_for_pytorch(config: Config) -> bool:
-    """Return whether the host and the units of a config are registered, and for PyTorch."""
+    """Return whether the host and the units of a config are registered for PyTorch."""
     try:
         parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except ValueError:
@@ -78,7 +78,7 @@ def is_for_pytorch(config: Config) -> bool:
 
 
 def ignored_options(config: Config) -> list[str]:
-    """Return the network options that its host does not have; `build_network` leaves them out."""
+    """Return the network options that the config's host does not accept; `build_network` ignores them."""
     if isinstance(config, ImagenetConfig):
         return []
     host = host_of(config)

@@ -1,4 +1,4 @@
-"""Whether a run may continue from a checkpoint that was made under other settings, and how."""
+"""Decides whether and how a run can continue from a checkpoint made under other settings."""
 from __future__ import annotations
 
 import logging
@@ -20,15 +20,15 @@ REPEAT = 'repeat them, or start another run with another --save-dir'
 
 def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[str, Any]
                      ) -> tuple[Arrays, dict[str, Any]]:
-    """Return the arrays and the state of a checkpoint as the run of ``plan`` continues from them.
+    """Return a checkpoint's arrays and state, adapted for the run of ``plan`` to continue from.
 
-    Settings of the schedule may have changed if every iteration so far would have been the same, and the
-    engine, the devices and the split of a batch among them by --allow-inexact-resume.
+    Schedule settings may have changed if every iteration so far would have been the same. The engine, the
+    devices and the split of a batch among them may have changed with --allow-inexact-resume.
 
     Raises
     ------
     CheckpointError
-        If the settings differ otherwise.
+        If the settings differ in any other way.
     """
     options = fields(type(config))
     added = {name: field.default for name, field in options.items()
@@ -62,7 +62,7 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 
 def _check_past(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any], refusal: str
                 ) -> None:
-    """Raise CheckpointError if an iteration would have been another by the settings ``before``."""
+    """Raise CheckpointError if a past iteration was different under the settings ``before``."""
     difference = _difference(plan, config, before, state)
     if difference:
         raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '
@@ -89,7 +89,7 @@ def _difference(plan: RunPlan, config: Config, before: dict[str, Any], state: di
 
 def _check_engine_and_devices(config: Config, before: dict[str, Any], now: dict[str, Any], refusal: str
                               ) -> None:
-    """Raise CheckpointError unless the command allows these changes, and a step keeps its images."""
+    """Raise CheckpointError unless the command allows these changes and a step keeps its image count."""
     if not config.start.allow_inexact_resume:
         raise CheckpointError(f'{refusal}{REPEAT}, or add --allow-inexact-resume')
     images, wanted = _images_of_a_step(now), _images_of_a_step(before)
@@ -104,7 +104,7 @@ def _images_of_a_step(settings: dict[str, Any]) -> int:
 
 def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
              ) -> tuple[Arrays, dict[str, Any]]:
-    """Return the checkpoint as the learner loads it, with ``line`` in its progress."""
+    """Convert the checkpoint for the learner, and add ``line`` to its progress."""
     progress = state['progress']
     images = progress['batch'] * _images_of_a_step(now) // plan.learner.cluster.size
     arrays, numbers = convert_state(arrays, state['engine'], plan.learner, images)

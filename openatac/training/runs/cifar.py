@@ -118,7 +118,7 @@ def _schedule_values(iterations_per_epoch: int, training: CifarTraining) -> dict
 
 
 def interval_line(interval: loop.Interval) -> str:
-    """Return the published script's line within an epoch, with the progress."""
+    """Return the published script's log line within an epoch, plus the progress."""
     return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
             f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
             f'loss={interval.loss:f}\tlr={interval.lr:g}')
@@ -144,5 +144,5 @@ def _say_which_labels(data: CifarData) -> None:
 
 
 def _fingerprint(images: ImageSet) -> str:
-    """Identify a data set by its labels and every 50th image: all would take as long as reading them."""
+    """Identify a data set by its labels and every 50th image; all would take as long as reading it."""
     return f'{len(images)}:{checksum([images.labels, np.ascontiguousarray(images.images[::50])]):08x}'

@@ -1,4 +1,4 @@
-"""The evaluation of parameters by either script: its line in the log, and its report."""
+"""Evaluates parameters for either script, with a log line and a report."""
 from __future__ import annotations
 
 import logging
@@ -15,16 +15,16 @@ log = logging.getLogger('openatac')
 
 def evaluate_with_report(learner: Learner, batches: Any, output: Output, class_names: Sequence[str],
                          line: Callable[[Metrics], str]) -> None:
-    """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the report that is asked for.
+    """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the requested report.
 
     Parameters
     ----------
     learner : Learner
     batches : EvaluationBatches or EvaluationPhotoBatches
     output : Output
-        Its ``report`` and ``predictions`` say what to write.
+        Its ``report`` and ``predictions`` name the files to write.
     class_names : sequence of str
-        As far as they are known.
+        Empty if they are unknown.
     line : callable
     """
     report = Report(output.report, output.predictions) if output.report or output.predictions else None

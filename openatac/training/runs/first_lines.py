@@ -1,4 +1,4 @@
-"""The first lines of a run's log: what its recipe and the published defaults decide without being asked."""
+"""The first lines of a run's log: implicit choices of its recipe and of the published defaults."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ def first_lines(config: Config) -> Iterator[str]:
     gpus, recipe = config.training.gpus, config.training.recipe
     settings = {**CIFAR, **IMAGENET}.get(recipe or '', {})
     if parse_gpus(gpus) and (settings.get('gpus') == gpus or 'num_gpus' in settings):
-        yield f'the recipe {recipe} is for GPUs: this run is to use GPU {gpus}'
+        yield f'the recipe {recipe} is for GPUs: this run will use GPU {gpus}'
     if config.network.act_type == ATAC:
         yield _gate(config)
 
 
 def _gate(config: Config) -> str:
-    """Return a line on the gate of ATAC units, which the published defaults make other than the paper's."""
+    """Return a line on the gate of ATAC units, where the published defaults differ from the paper."""
     network = config.network
     paper = []
     if network.r != PAPER_R:

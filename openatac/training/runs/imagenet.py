@@ -31,16 +31,16 @@ log = logging.getLogger('openatac')
 
 
 def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:
-    """Open the backend; DeviceError, with the command for a CPU, if the devices can't do what is asked."""
+    """Open the backend; a DeviceError also gives the equivalent command for a CPU."""
     try:
         return session.backend_of(config, net, cluster)
     except DeviceError as error:
-        raise DeviceError(f'{error}; on a CPU (slow: some images per second) the command is: '
+        raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
                           f'{cpu_command(command)}') from None
 
 
 def cpu_command(command: str) -> str:
-    """Return the command without its GPUs and float16."""
+    """Return the command, changed to run on the CPU in float32."""
     words, kept = shlex.split(command), []
     while words:
         word = words.pop(0)
@@ -157,7 +157,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
 
 def _schedule_values(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
                ) -> dict[str, Callable[[int], float]]:
-    """Return the published schedule for images // batch iterations per epoch; some epochs have one more."""
+    """Return the published schedule, with images // batch iterations per epoch; some epochs have one more."""
     rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
                            training.warmup_epochs, training.warmup_lr, training.decay_epochs,
                            training.lr_decay)
@@ -166,7 +166,7 @@ def _schedule_values(iterations_per_epoch: int, start_of: Callable[[int], int], 
 
 
 def _mixup_end(start_of: Callable[[int], int], training: ImagenetTraining) -> int:
-    """Return the iteration from which on no batch is mixed."""
+    """Return the iteration at which mixup ends."""
     return start_of(training.num_epochs - training.mixup_off_epoch)
 
 

@@ -1,4 +1,4 @@
-"""The end of a run: where its files are, and the commands that follow."""
+"""Prints where the files of a finished run are, and which commands come next."""
 from __future__ import annotations
 
 import os
@@ -16,18 +16,18 @@ from openatac.training.config import CifarConfig, Config
 
 
 def print_next_steps(config: Config, pixels: np.ndarray) -> None:
-    """Print where everything is, and how to export the best network, predict with it and compare the run.
+    """Print where everything is, and the commands to export the best network, predict with it and compare.
 
     Parameters
     ----------
     config : CifarConfig or ImagenetConfig
     pixels : numpy.ndarray
-        uint8 (H, W, 3) A test image, which is written to sample.png for the prediction.
+        A test image, uint8 (H, W, 3), which is written to sample.png for the prediction.
 
     Raises
     ------
     CheckpointError
-        If that cannot be written.
+        If sample.png cannot be written.
     """
     from PIL import Image
     folder = config.output.save_dir
@@ -35,7 +35,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     sample = os.path.join(folder, 'sample.png')
     with writing_in(folder), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
-    form = [] if has_mxnet() else ['--onnx']  # the only one that is written without MXNet
+    form = [] if has_mxnet() else ['--onnx']  # the only form that can be written without MXNet
     commands = [['export', folder, export, *form], ['predict', export, sample]]
     if isinstance(config, CifarConfig):
         commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])
@@ -48,6 +48,6 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
 
 
 def _program() -> list[str]:
-    """Return the words that start this installation's ``openatac``, short if the path leads to it."""
+    """Return the words that start this installation's ``openatac``; just that name if PATH leads to it."""
     ours = os.path.join(os.path.dirname(sys.executable), 'openatac')
     return ['openatac'] if shutil.which('openatac') == ours else [sys.executable, '-m', 'openatac']

@@ -78,7 +78,8 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
 def backend_of(config: Config, net: Any, cluster: Cluster | None = None) -> Backend:
     """Open the backend of a run; see `openatac.backends.base.open_backend`.
 
-    As in the published scripts, CIFAR's turns to the CPU where there is no GPU, and ImageNet's does not.
+    As in the published scripts, a CIFAR run falls back to the CPU where there is no GPU; an ImageNet run does
+    not.
     """
     training = config.training
     return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
@@ -86,7 +87,7 @@ def backend_of(config: Config, net: Any, cluster: Cluster | None = None) -> Back
 
 
 def initialize(backend: Backend, net: Any, config: Config) -> None:
-    """Give the network its initial values; those of a network in files lie beside it."""
+    """Give the network its initial values; if it is read from files, they are next to it."""
     backend.initialize(None if isinstance(net, str) else initial_values(net, config))
 
 
@@ -100,7 +101,7 @@ def _warn_of_decays(training: Training) -> None:
 
 def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: str, title: str,
              about: dict[str, Any]) -> dict[str, Any] | None:
-    """Run ``plan`` to its end, from the newest checkpoint if the config says so, or do a dry run.
+    """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: st
     title : str
         The title of the picture.
     about : dict
-        {name: value} of the network and the data, for the summary.
+        Facts about the network and the data, {name: value}, for the summary.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: st
         with writing_in(folder):
             write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
-            if progress.epoch < plan.epochs:  # one that is there is of a shorter run
+            if progress.epoch < plan.epochs:  # an existing one is from a shorter run
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(folder, SUMMARY))
             trackers = _trackers(config, title, plan.learner, progress)
@@ -182,7 +183,7 @@ def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> l
 
 
 def _test(plan: loop.RunPlan) -> dict[str, float]:
-    """Return what the summary says of the best network on test images that were not used before."""
+    """Return the entries of the summary for the best network on test images that were not used before."""
     if plan.test is None:
         return {}
     metrics = plan.test(os.path.join(plan.folder, BEST))

@@ -25,7 +25,7 @@ DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
 
 @dataclass(frozen=True)
 class CifarNetwork(Network):
-    """A pre-activation ResNet for images of 32 x 32 pixels, or another host by the name of a network."""
+    """A pre-activation ResNet for images of 32 x 32 pixels, or another host, chosen by a network's name."""
 
     model: str = option(
         'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
@@ -56,7 +56,7 @@ class CifarData(Section, title='data'):
     """Small images that fit into memory."""
 
     dataset: DatasetName = network_option(  # noqa: RUF009
-        'cifar10', 'what to train on; folder is for your own images, in train/CLASS/ and test/CLASS/ of '
+        'cifar10', 'what to train on; folder means your own images, in train/CLASS/ and test/CLASS/ of '
         '--data-dir')
     data_dir: Optional[str] = place_option(
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
@@ -66,15 +66,15 @@ class CifarData(Section, title='data'):
         parse=number(int, low=8, high=MAX_SIDE), shown=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = place_option(
-        None, 'file with the name of a class of --dataset folder on each line, in the order of the labels',
+        None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
         metavar='FILE', shown='the class folders, sorted', added=True)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
         None, flags=(), added=True, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'the share of the images of --dataset folder that may be damaged; they are named and '
+        MAX_BAD_SHARE, 'largest share of damaged images in --dataset folder; they are named and '
         'left out', parse=SHARE, added=True)
     data_url: Optional[str] = place_option(
-        None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else their home')
+        None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=only_with('dataset', 'cifar100'))
@@ -90,7 +90,7 @@ class CifarData(Section, title='data'):
 
     @property
     def classes(self) -> int:
-        """How many classes there are; 100 for CIFAR-100 with its 20 superclasses too, as published."""
+        """The number of classes; 100 for CIFAR-100 even with its 20 superclasses, as published."""
         return DATASET_OUTPUTS[self.dataset] if self.class_names is None else len(self.class_names)
 
 

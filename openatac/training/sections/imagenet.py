@@ -24,7 +24,7 @@ from openatac.options import (
 from openatac.training.sections.shared import Network, Output, Start, Training
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
-IMAGENET_CLASSES = 1000  # if the images do not say how many they have
+IMAGENET_CLASSES = 1000  # if the images do not determine the number
 PUBLISHED_CROP_RATIO = 0.875  # what the published script uses for 0
 SMOOTHING = 0.1  # the published script's
 
@@ -34,11 +34,12 @@ class ImagenetNetwork(Network):
     """ResNet-50 for photographs."""
 
     r: float = inherited(
-        Network, 'r', 4, help="channel reduction ratio of ChaATAC; the paper and the recipe have 2, and 4 is "
+        Network, 'r', 4, help="channel reduction ratio of ChaATAC; the paper and the recipe use 2, and 4 is "
         "the published script's default")
     self_attention: Optional[str] = network_option(
-        None, 'replacement of the 3x3 convolutions: aa, attention-augmented ones, or fa, stand-alone '
-        'self-attention, which needs --last-gamma to start well', shown='none', named=True, added=True)
+        None, 'replacement of the 3x3 convolutions: aa (attention-augmented convolutions) or fa '
+        '(stand-alone self-attention, which needs --last-gamma to start well)', shown='none', named=True,
+        added=True)
     num_classes: Optional[int] = network_option(
         None, 'outputs of the network', shown='as many as the training images have classes',
         parse=number(int, low=2, high=MAX_CLASSES))
@@ -57,14 +58,14 @@ class ImagenetData(Section, title='data'):
     """Photographs in folders or record files."""
 
     data_dir: str = place_option(
-        IMAGENET_FOLDER, 'folder with train/ and val/, a folder of photographs for each class in both')
+        IMAGENET_FOLDER, 'folder with train/ and val/, each with a folder of photographs per class')
     train_labels: Optional[str] = place_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
         metavar='FILE', shown='none', added=True)
     val_labels: Optional[str] = place_option(
         None, 'the same for val/', metavar='FILE', shown='val_annotations.txt in val/, or none', added=True)
     class_list: Optional[str] = place_option(
-        None, 'file with the name of a class on each line, in the order of the labels', metavar='FILE',
+        None, 'file with the class names, one per line, in the order of the labels', metavar='FILE',
         shown='the class folders, sorted', added=True)
     class_names: Optional[list[str]] = option(None, flags=(), added=True)  # noqa: RUF009 (a run keeps them)
     use_rec: bool = place_option(False, 'read record files instead of folders', negatable=True)
@@ -73,17 +74,17 @@ class ImagenetData(Section, title='data'):
     rec_val: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
     rec_val_idx: Optional[str] = place_option(None, 'its index', shown='the .idx next to it, or none')
     input_size: Size = network_option(  # noqa: RUF009
-        224, 'size of the images that the network takes in pixels, a side or HEIGHTxWIDTH, such as 160x320',
+        224, 'size of the input images in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
     crop_ratio: float = result_option(
-        PUBLISHED_CROP_RATIO, 'side of the centre crop, as a share of the short side, in validation; 0 '
+        PUBLISHED_CROP_RATIO, 'side of the centre crop in validation, as a share of the short side; 0 '
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
         4, 'worker processes that read photographs, and as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024),
         flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'the share of photographs that may be damaged; they are named and left out',
+        MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
         parse=SHARE, added=True)
 
     @property
@@ -109,11 +110,11 @@ class ImagenetTraining(Training):
     label_smoothing: bool = result_option(False, f'spread {SMOOTHING} of each label over all classes')
     mixup: bool = result_option(False, 'mix each batch with itself reversed')
     mixup_alpha: float = result_option(
-        0.2, 'alpha of the beta distribution of the shares', parse=POSITIVE, matters=only_with('mixup'))
+        0.2, 'alpha of the beta distribution of mixing weights', parse=POSITIVE, matters=only_with('mixup'))
     mixup_off_epoch: int = schedule_option(
         0, 'no mixup in the last N epochs', metavar='N', parse=COUNT_FROM_ZERO, matters=only_with('mixup'))
     teacher: Optional[str] = result_option(
-        None, "a network of GluonCV's zoo, or ours, to distil from", shown='none')
+        None, "network to distil from, of GluonCV's zoo or ours", shown='none')
     teacher_params: Optional[str] = result_option(
         None, "the teacher's parameters", metavar='FILE', shown="GluonCV's own",
         matters=only_with('teacher'))
@@ -127,9 +128,9 @@ class ImagenetTraining(Training):
         help="do not train the parameters whose names match, such as 'layer[12].*'; commas separate several "
         'patterns')
     num_gpus: int = option(
-        0, 'how many GPUs to use, from GPU 0 on; 0 is the CPU', parse=number(int, low=0, high=64))
+        0, 'number of GPUs to use, from GPU 0 on; 0 means the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
-        'device', "MXNet's key-value store that adds up gradients; dist_... for `openatac launch`",
+        'device', "MXNet's key-value store for adding up gradients; dist_... for `openatac launch`",
         choices=lambda: KVSTORES, exchangeable=True)
 
     @property

@@ -46,12 +46,12 @@ class Network(Section, title='network'):
     r: float = exported_option(
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
     act_layers: int = exported_option(
-        2, 'how many of the four stages, from the back, get --act-type; the others get relu',
+        2, 'how many of the four stages, from the last, use --act-type; the others use relu',
         parse=number(int, low=0, high=SLOTS),
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
 
-    # What the networks of ImageNet have. Without an annotation, neither is an option.
+    # Fixed for ImageNet networks. Without annotations, these are not options.
     useGlobal = False
     useReLU = True
 
@@ -61,7 +61,7 @@ class Training(Section, title='training'):
     """Nesterov's accelerated gradient and its learning rate."""
 
     recipe: Optional[str] = option(
-        None, 'settings by name, which other flags override; docs/how-to/reproduce.md lists the recipes',
+        None, 'named set of settings, which other flags override; docs/how-to/reproduce.md lists them',
         shown='none')
     batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE, exchangeable=True)
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
@@ -72,15 +72,15 @@ class Training(Section, title='training'):
     lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO,
         minor=True)
-    lr_decay_epoch: str = schedule_option('300,350', 'epochs at whose start the rate decays')
+    lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the rate decays')
     val_split: float = result_option(
-        0.0, 'share of the training images, of each class, that is held out to choose the best epoch on; the '
+        0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
         'test images are then used once, at the end', parse=SHARE, added=True, minor=True)
     val_seed: int = result_option(
-        0, 'seed of the choice of these images', parse=SEED,
+        0, 'seed for choosing these images', parse=SEED,
         matters=only_with('val_split'), added=True)
     seed: int = network_option(
-        0, 'seed of the initial values, order, augmentation and dropout',
+        0, 'seed for initial values, order, augmentation and dropout',
         parse=SEED)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
@@ -89,13 +89,13 @@ class Training(Section, title='training'):
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
         added=True, minor=True)
 
-    # What scripts without these flags do. Without an annotation, neither is an option.
+    # Fixed for scripts without these flags. Without annotations, these are not options.
     lr_mode = 'step'
     kvstore = 'device'
 
     @property
     def optimizer(self) -> dict[str, float]:
-        """{name: value} of the parameters of NAG, as MXNet calls them."""
+        """The parameters of NAG, {MXNet's name: value}."""
         return {'learning_rate': self.lr, 'momentum': self.momentum, 'wd': self.wd}
 
     @property

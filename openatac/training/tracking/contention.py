@@ -1,4 +1,4 @@
-"""Detects other processes that compute on the processors that a training on the CPU needs."""
+"""Detects other processes that compete for the processors that training on the CPU needs."""
 from __future__ import annotations
 
 import os
@@ -13,14 +13,14 @@ from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
 
 WINDOW = 10.0  # seconds of one look: far above the kernel's 10 ms ticks
-WINDOWS = 2    # crowded in a row, so that a few seconds of an update or compiler do not count
+WINDOWS = 2    # crowded ones in a row, so that a brief update or compilation does not count
 MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load
 
 
 class Usage(NamedTuple):
-    """Seconds since some start: on the clock, of busy processors, and of those busy with this process.
+    """Seconds since some start: on the clock, of busy processors, and of processors busy with this process.
 
-    ``processors`` is how many this process may use.
+    ``processors`` is the number of processors that this process may use.
     """
 
     clock: float
@@ -30,7 +30,7 @@ class Usage(NamedTuple):
 
 
 class ContentionWatch(Tracker):
-    """Warns once, with the remedy, that others compute here, and notes it in ``progress.disturbed``.
+    """Warns once, with a remedy, if others compute here, and notes it in ``progress.disturbed``.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class ContentionWatch(Tracker):
     read : function, optional
         Returns the `Usage` now, or None where the system does not report it.
     threads : int
-        How many this process computes with; 0 for those that it was told to use.
+        The number that this process computes with; 0 for the configured number.
     """
 
     def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None,
@@ -48,7 +48,7 @@ class ContentionWatch(Tracker):
         self.before, self.crowded, self.said = self.read(), 0, False
 
     def interval(self, step: int, values: dict[str, float]) -> None:
-        """Look at the time since the last look, unless that was a moment ago."""
+        """Check the usage since the last check, unless that was only a moment ago."""
         if self.said or self.before is None:
             return
         now = self.read()

@@ -16,7 +16,7 @@ WIDTH = 9  # inches
 def draw_curves(path: str, title: str, panels: Panels) -> None:
     """Draw panels side by side into the picture file ``path``.
 
-    Without matplotlib, a warning says how to install it, and nothing is drawn.
+    Without matplotlib, draw nothing and warn with the command that installs it.
     """
     write_picture(path, lambda: curves_figure(title, panels))
 

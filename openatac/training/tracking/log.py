@@ -46,7 +46,8 @@ def log_to(path: str | None = None, form: str = LOG_FORMAT) -> None:
         _close_handlers()
         log.handlers = [_Console(), file]
         return
-    # It stays, since another thread may be giving it a message, and passes on at once from now on.
+    # Keep this handler, since another thread may be giving it a message; from now on it passes messages on at
+    # once.
     before, held.flushLevel = held.target, logging.NOTSET
     held.setTarget(file)
     held.flush()

@@ -1,7 +1,7 @@
-"""Trackers, to which a run reports: files of metrics, a picture, TensorBoard, Weights & Biases.
+"""Trackers, to which a run reports: metrics files, a picture, TensorBoard, Weights & Biases.
 
-Trackers get the rows of all epochs, the history, so a resumed run leaves the same files as an uninterrupted
-one.
+Trackers receive the history, the rows of all epochs, so a resumed run leaves the same files as an
+uninterrupted one.
 """
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class HistoryPicture(Tracker):
 
 
 class TensorBoard(Tracker):
-    """Scalars for TensorBoard in ``folder``; a resumed run replaces what it repeats."""
+    """Scalars for TensorBoard in ``folder``; a resumed run replaces the steps that it repeats."""
 
     def __init__(self, folder: str, iteration: int) -> None:
         try:

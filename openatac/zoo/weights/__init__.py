@@ -1,1 +1,1 @@
-"""Parameter files of networks: read, checked, loaded, and the trained ones of the package."""
+"""Read, check and load the parameter files of networks, including the package's trained weights."""

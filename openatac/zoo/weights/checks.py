@@ -1,4 +1,4 @@
-"""Whether the arrays of a parameter file fit a network, of Gluon's or PyTorch's."""
+"""Check whether the arrays of a parameter file fit a Gluon or PyTorch network."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from openatac.errors import ParameterFileError
 
 Path = Union[str, 'PathLike[str]']
-Shape = Union[tuple[int, ...], None]  # 0 is a dimension, None a shape, that the network has yet to infer
+Shape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not inferred yet
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
 OTHER_SETTINGS = '; give the settings that it was trained with, such as r'
@@ -19,7 +19,7 @@ OTHER_SETTINGS = '; give the settings that it was trained with, such as r'
 class Pretrained(NamedTuple):
     """A parameter file to start from, and the structural name of the network's last dense layer.
 
-    The file may be of a network with other classes: see `load_pretrained`.
+    The file can be from a network with other classes: see `load_pretrained`.
     """
 
     path: Path
@@ -27,7 +27,7 @@ class Pretrained(NamedTuple):
 
 
 def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
-    """Raise ParameterFileError unless the file's arrays are called like the network's."""
+    """Raise ParameterFileError unless the file's arrays have the network's names."""
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
     if missing or unexpected:
@@ -40,7 +40,8 @@ def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[s
                  head_is_last: bool = False) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's ``shapes``.
 
-    With ``head_is_last`` they end with the last dense layer, in which the number of classes may differ.
+    With ``head_is_last``, the shapes end with the last dense layer; if that differs, the message explains how
+    to load a network with other classes.
     """
     for name, shape in shapes.items():
         if not shape_fits(arrays[name].shape, shape):
@@ -70,7 +71,7 @@ def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Sh
 
 def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
                      drawn: Sequence[str]) -> str:
-    """Return a line that says which arrays were loaded, and which of the network were ``drawn`` at random."""
+    """Return a line on which arrays were loaded, and which of the network's were ``drawn`` at random."""
     if not drawn:
         return f'{path}: loaded all {len(shapes)} arrays, those of the last layer too'
     rest = ', '.join(f'{name} {_shown(shapes[name])}, which has {_shown(arrays[name].shape)} there'
@@ -85,6 +86,6 @@ def _some(names: list[str], count: int = 3) -> str:
 
 
 def shape_fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
-    """Return whether an array's shape fits a network's, of which dimensions may be unknown."""
+    """Return whether an array's shape fits a network's, which can have unknown dimensions."""
     return expected is None or (
         len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected)))

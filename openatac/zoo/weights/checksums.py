@@ -1,4 +1,4 @@
-"""The checksums of an export's files, SHA-256, which its manifest PREFIX.json has."""
+"""Check an export's files against the SHA-256 checksums in its manifest PREFIX.json."""
 import functools
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from openatac.files.schema import read_json
 def check_files(prefix: str, paths: Iterable[str]) -> None:
     """Check files of an export against its manifest.
 
-    Nothing is checked if there is no manifest, or if it has no checksums, as in older exports.
+    Nothing is checked if the manifest is missing or has no checksums, as in older exports.
 
     Parameters
     ----------
@@ -42,5 +42,5 @@ def _identity(path: str) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _matches(path: str, wanted: str, identity: tuple[int, ...]) -> bool:
-    """Return whether the file has that checksum, reading a file that several readers open only once."""
+    """Return whether the file has that checksum; cached, so a file with several readers is read only once."""
     return sha256(path) == wanted

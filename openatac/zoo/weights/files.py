@@ -7,7 +7,7 @@ Gluon's ``.params``               structural names, or ``net.collect_params().sa
 ``.safetensors``                  the same
 ================================  ==========================================================
 
-In float32 or float16; nothing is unpickled but what PyTorch's ``weights_only`` allows.
+Arrays are in float32 or float16. Nothing is unpickled except what PyTorch's ``weights_only`` allows.
 """
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from openatac.runtime.libraries import NO_PYTORCH, has_torch
 from openatac.zoo.weights.checksums import check_files
 from openatac.zoo.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
 
-ARG, AUX = 'arg:', 'aux:'  # how MXNet's exports begin the names of parameters and of running statistics
+ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MXNet's exports
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
 _SIZE = Annotated[int, Range(0, MAX_BYTES)]
 
 
 def read_weights(path: str) -> dict[str, np.ndarray]:
-    """Read the arrays of a parameter file under the names that it has, without ``arg:`` and ``aux:``.
+    """Read the arrays of a parameter file under their names in the file, without ``arg:`` and ``aux:``.
 
     Raises
     ------
     ParameterFileError
-        If the file is missing or damaged, or holds no weights of a network as it was trained.
+        If the file is missing or damaged, or does not contain a network's weights as trained.
     OpenatacError
-        If the file is of an export and does not match its checksum.
+        If the file belongs to an export and does not match its checksum.
     """
     if path.endswith(_OPTIMIZED):
         raise ParameterFileError(f'{path} belongs to an optimized form of an export, not to the network '
@@ -60,18 +60,18 @@ def without_kind(name: str) -> str:
 def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
     """Read a parameter file for a network, as {structural name: array}.
 
-    Names that the network does not have stay as they are in the file.
+    Names that the network does not have are unchanged.
 
     Parameters
     ----------
     names : {str: str}
-        Gluon's own name of each parameter, by its structural one.
+        Gluon's own name of each parameter, by structural name.
     path : str
 
     Raises
     ------
     ParameterFileError
-        As `read_weights`.
+        As in `read_weights`.
     """
     arrays = read_weights(path)
     if not arrays.keys().isdisjoint(names):
@@ -87,8 +87,8 @@ def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
 def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
     """Return {Gluon's name of a parameter: its name without Gluon's counters of instances}.
 
-    Gluon counts the blocks that a process makes (``resnet20v2atac1_conv0_weight`` is of its second network),
-    so only the order of these numbers is kept.
+    Gluon counts the blocks that a process makes (``resnet20v2atac1_conv0_weight`` belongs to its second
+    network), so only the order of these numbers is kept.
     """
     parts = {name: re.match(r'(.+?)(\d+)(_.+)', name) for name in names}
     counted: dict[str, set[int]] = {}
@@ -106,22 +106,22 @@ def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
 def _read_pytorch(path: str) -> dict[str, np.ndarray]:
     """Read a state_dict that PyTorch saved."""
     if not has_torch():
-        raise ModuleNotFoundError(f'{path} is a file of PyTorch: {NO_PYTORCH}', name='torch')
+        raise ModuleNotFoundError(f'{path} is a PyTorch file: {NO_PYTORCH}', name='torch')
     import torch
     try:
         check_input(path, MAX_BYTES)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
-        if error.errno == errno.EINVAL:  # so PyTorch takes what is cut short
+        if error.errno == errno.EINVAL:  # PyTorch's error for a truncated file
             raise _damaged(path, 'a state_dict saved by torch.save', 'cut short') from None
         raise _unreadable(path, error.strerror or first_line(error)) from None
-    except Exception as error:  # of any kind, for what is damaged or more than weights
+    except Exception as error:  # of any kind, for files that are damaged or contain more than weights
         raise _damaged(path, 'a state_dict saved by torch.save', type(error).__name__) from None
     if not isinstance(state, Mapping) or not all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
             and tensor.device.type == 'cpu' for name, tensor in state.items()):
-        raise ParameterFileError(f'{path} holds more than weights: save module.state_dict() alone')
-    return {name.removeprefix('_orig_mod.'): numbers_of(tensor)  # which torch.compile adds
+        raise ParameterFileError(f'{path} holds more than weights: save only module.state_dict()')
+    return {name.removeprefix('_orig_mod.'): numbers_of(tensor)  # added by torch.compile
             for name, tensor in state.items()}
 
 

@@ -1,7 +1,7 @@
-"""Reads and writes MXNet's .params files in NumPy, for machines without MXNet.
+"""Read and write MXNet's .params files in NumPy, for machines without MXNet.
 
-The whole layout of a file is checked before its numbers are read: MXNet allocates what a header asks for
-before it checks that the file is that long, so one flipped byte can exhaust the machine's memory.
+The whole layout of a file is checked before its numbers are read: MXNet allocates the sizes in a header
+before it checks the length of the file, so one flipped byte can exhaust the machine's memory.
 """
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StoredArray(NamedTuple):
 
 
 def read_params(path: str) -> dict[str, np.ndarray]:
-    """Read the named arrays of the file ``path``; ParameterFileError if it is missing or damaged."""
+    """Read the named arrays in the file ``path``; raise ParameterFileError if it is missing or damaged."""
     try:
         with open_input(path, MAX_BYTES) as file:
             return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
@@ -68,7 +68,7 @@ def _values(file: BinaryIO, stored: StoredArray, path: str) -> np.ndarray:
 
 
 def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays to ``path`` as MXNet's ``nd.save`` does, whole or not at all.
+    """Write named arrays to ``path`` atomically, as MXNet's ``nd.save`` formats them.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def read_layout(file: BinaryIO) -> list[tuple[bytes | None, StoredArray]]:
     Raises
     ------
     ValueError
-        If the file is not a list of dense arrays of exactly the length that its header says.
+        If the file is not a list of dense arrays with exactly the length given in its header.
     """
     end = os.fstat(file.fileno()).st_size
     kind, _, count = _read(file, '<QQQ')

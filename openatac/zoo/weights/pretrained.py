@@ -1,6 +1,6 @@
 """The trained networks that ship with the package, and the model card of each.
 
-Each is a folder in ``openatac/pretrained/``, called like its network: the parameters of the last epoch in
+Each is a folder in ``openatac/pretrained/``, named after its network: the parameters of the last epoch in
 float16, the settings of the run, and the card. `benchmarks/pretrained_networks.py` makes them.
 """
 from __future__ import annotations
@@ -20,14 +20,14 @@ _Share = Annotated[float, Range(0, 1)]
 
 
 class ModelCard(NamedTuple):
-    """What is known of a trained network.
+    """The description of a trained network.
 
     Attributes
     ----------
     network : str
         Its name in the zoo.
     data : str
-        What it was trained and tested on, in a sentence.
+        A sentence about the training and test data.
     classes : list of str
     accuracy : float
         The accuracy of these weights on the test images, after the last epoch.
@@ -37,15 +37,15 @@ class ModelCard(NamedTuple):
     accuracies : list of float
         After the last epoch of each run of this recipe, with different seeds.
     command : str
-        The training.
+        The training command.
     epochs, seed : int
     date, commit : str
-        When it was trained, and by which version.
+        The date of the training, and the version of the code.
     versions : dict
         {package: version}
     licence : str
     not_for : str
-        What not to use it for.
+        The uses it is not suited for.
     sha256 : str
         The hash of the weights.
     """
@@ -69,7 +69,7 @@ class ModelCard(NamedTuple):
 
 
 def pretrained_names() -> list[str]:
-    """Return the names of the networks that have trained weights."""
+    """Return the names of the networks with trained weights."""
     return sorted(name for name in os.listdir(FOLDER) if os.path.exists(os.path.join(FOLDER, name, CARD)))
 
 
@@ -79,13 +79,13 @@ def model_card(name: str) -> ModelCard:
     Raises
     ------
     ValueError
-        If there are no trained weights of that name; the message lists those that there are.
+        If no trained weights have that name; the message lists the available ones.
     """
     return read_json(os.path.join(_folder(name), CARD), ModelCard)
 
 
 def weights_of(name: str) -> str:
-    """Return the path of a network's trained weights; errors are those of `model_card`."""
+    """Return the path of a network's trained weights; raise as `model_card` does."""
     return os.path.join(_folder(name), WEIGHTS)
 
 
@@ -95,7 +95,7 @@ def weights_file(text: str) -> str:
     Raises
     ------
     ParameterFileError
-        If it is neither.
+        If it is none of these.
     """
     best = os.path.join(text, BEST)
     if os.path.isfile(best):
@@ -110,7 +110,7 @@ def weights_file(text: str) -> str:
 
 
 def asked_weights(name: str, pretrained: Any) -> str | None:
-    """Return the parameter file that ``get_model(name, pretrained=pretrained)`` asks for; None for False."""
+    """Return the parameter file for ``get_model(name, pretrained=pretrained)``; None for False."""
     if pretrained is True:
         return weights_of(name)
     return weights_file(os.fspath(pretrained)) if pretrained else None
