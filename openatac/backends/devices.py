@@ -1,9 +1,8 @@
 """The devices that a command line asks for, with any library."""
-import os
 from collections.abc import Callable
 
 from openatac.errors import DeviceError
-from openatac.runtime.threads import THREAD_VARIABLES
+from openatac.runtime.threads import threads_set
 
 
 def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
@@ -55,8 +54,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
 
 def describe_cpu() -> str:
     """Return a log line saying that the run uses the CPU, and how many threads."""
-    # Not thread_count(): no number was set if MXNet was loaded before openatac.
-    threads = next(filter(None, map(os.environ.get, THREAD_VARIABLES)), None)
+    threads = threads_set()
     if not threads:
         return "running on the CPU with MXNet's own number of threads"
     return f'running on the CPU with {"1 thread" if threads == "1" else f"{threads} threads"}'

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.flag_types import PORT, number
-from openatac.limits import MAX_SECONDS
+from openatac.limits import MAX_PORT, MAX_SECONDS
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'
@@ -69,8 +69,9 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
     if not address:
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
     port = _read(environment, 'DMLC_PS_ROOT_PORT', PORT)
+    beside = port + 1 if port < MAX_PORT else port - 1
     return Job(
-        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, port + 1),
+        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, beside),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
         name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''), **read_seconds(environment))

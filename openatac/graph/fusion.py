@@ -15,13 +15,19 @@ from openatac.graph.nodes import Graph, Node, Output
 SUMS = ('elemwise_add', 'broadcast_add')
 
 
+class NothingToFuse(OpenatacError):
+    """A network has no BatchNorm that a convolution can take up."""
+
+
 def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
     """Return the fused graph of a float32 network.
 
     Raises
     ------
+    NothingToFuse
+        If no BatchNorm can be folded.
     OpenatacError
-        If no BatchNorm can be folded, or this MXNet was built without oneDNN.
+        If this MXNet was built without oneDNN.
     """
     try:
         fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN')
@@ -29,7 +35,7 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         raise OpenatacError('this MXNet has no oneDNN to fuse operators with: export where the CPU build of '
                             'mxnet 1.9.1 is installed') from None
     if count_operators(fused)['BatchNorm'] >= count_operators(symbol)['BatchNorm']:
-        raise OpenatacError('the network has no BatchNorm after a convolution to be folded: '
+        raise NothingToFuse('the network has no BatchNorm after a convolution to be folded: '
                             'leave this form out')
     return fused
 

@@ -50,6 +50,14 @@ def thread_count() -> ThreadCount:
     return ThreadCount(min(count, int(limit)) if is_thread_count(limit) else count, None)
 
 
+def threads_set() -> str:
+    """Return the number of threads that the environment sets for MXNet; '' if it sets none.
+
+    It is not `thread_count`: no number was set if MXNet was loaded before openatac.
+    """
+    return next(filter(None, map(os.environ.get, THREAD_VARIABLES)), '')
+
+
 def _chosen_counts() -> list[ThreadCount]:
     """Return the user's settings, with the first number of each list; raise as `thread_count` does."""
     counts = []

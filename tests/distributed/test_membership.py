@@ -304,6 +304,7 @@ def test_the_variables_of_a_job():
     more = {'OPENATAC_MEMBERSHIP_PORT': '7', 'OPENATAC_MEMBERSHIP_SILENCE': '2.5',
             'OPENATAC_MEMBERSHIP_WAIT': '3', 'OPENATAC_MEMBERSHIP_NAME': 'x'}
     assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
+    assert read_job({**COMPLETE, 'DMLC_PS_ROOT_PORT': '65535'}).hub_port == 65534
 
 
 @pytest.mark.parametrize('variable', COMPLETE)

@@ -153,6 +153,18 @@ def test_the_fastest_engine_that_can_is_taken(folder, tmp_path, monkeypatch):
     assert fastest_runtime(str(tmp_path / 'atac')) == 'fused'  # which the runtime fuses when it loads
 
 
+def test_a_network_with_nothing_to_fuse_runs_in_the_fastest_engine_too(images, tmp_path):
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(5))
+    net.initialize()
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    export(net, str(tmp_path / 'plain'), SMALL._replace(model='plain'), ['symbol'])
+    predictor = openatac.load(tmp_path / 'plain')
+    assert predictor.network.name == 'fused'
+    expected = scores(openatac.load(tmp_path / 'plain', engine='imperative')(images))
+    np.testing.assert_allclose(scores(predictor(images)), expected, atol=1e-5)
+
+
 def test_without_mxnet_the_engine_is_another(folder, images, no_mxnet):
     pytest.importorskip('torch')
     code = ('import sys, numpy, openatac\n'

@@ -12,7 +12,7 @@ BOUND_BY_MXNET = (
     'cuLaunchKernel', 'cuModuleGetFunction', 'cuModuleLoadData', 'cuModuleLoadDataEx', 'cuModuleUnload')
 
 # What libcudart and `openatac.runtime.nvidia_driver.nvidia_gpus` ask the driver.
-COMPLETION_VARIABLE = '''
+DRIVER_SOURCE = '''
 #include <string.h>
 int cuDriverGetVersion(int *version) { *version = 11080; return 0; }
 int cuInit(unsigned flags) { return COUNT ? 0 : NO_DEVICE; }
@@ -50,5 +50,5 @@ def make_driver(folder, gpus=0, name='', capability=(0, 0)):
     constants = {'NO_DEVICE': NO_DEVICE, 'COUNT': gpus, 'NAME': f'"{name}"',
                  'MAJOR': capability[0], 'MINOR': capability[1]}
     return make_library(folder / 'libcuda.so.1', '\n'.join(
-        ['#define {} {}'.format(*constant) for constant in constants.items()] + [COMPLETION_VARIABLE] +
+        ['#define {} {}'.format(*constant) for constant in constants.items()] + [DRIVER_SOURCE] +
         [f'int {function}() {{ return NO_DEVICE; }}' for function in BOUND_BY_MXNET]))

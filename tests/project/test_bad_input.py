@@ -239,6 +239,9 @@ def write_archive(path, files, *members):
         return hashlib.md5(handle.read()).hexdigest()
 
 
+ELSEWHERE = f'/tmp/openatac-evil-{os.getpid()}'  # no run but this one can have made it
+
+
 def outside(name):
     member = tarfile.TarInfo(name)
     member.size = 4
@@ -253,7 +256,7 @@ def link(kind, target):
 
 @pytest.mark.parametrize('member, words', [
     (outside('../../evil'), 'evil'),
-    (outside('/tmp/openatac-evil'), 'evil'),
+    (outside(ELSEWHERE), 'evil'),
     (outside('cifar-10-batches-bin/../../../evil'), 'evil'),
     (link(tarfile.SYMTYPE, '/etc/passwd'), 'batches.meta.txt'),
     (link(tarfile.LNKTYPE, 'cifar-10-batches-bin/test_batch.bin'), 'batches.meta.txt'),
@@ -266,7 +269,7 @@ def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, 
     assert words in refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
     assert os.listdir(tmp_path / 'data') and 'cifar-10-batches-bin' not in os.listdir(tmp_path / 'data')
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if 'evil' in name]
-    assert not os.path.exists('/tmp/openatac-evil')
+    assert not os.path.exists(ELSEWHERE)
 
 
 def test_an_archive_with_another_checksum(refused, cifar10, server, tmp_path):

@@ -12,8 +12,10 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
+from openatac.backends.base import Teacher
 from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights import load_parameters
+from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice
 from tests.helpers.imagenet_hosts import shallow_resnet, teacher_flags  # noqa: F401  (a fixture)
@@ -447,3 +449,22 @@ def test_an_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
                                    '--save-dir', tmp_path)) == 0
     assert_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 20)
     assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'
+
+
+# -------------------------------------------------------------------- units of PyTorch alone
+
+def test_a_unit_that_is_registered_for_pytorch_alone_trains_where_mxnet_is_installed(cifar10, tmp_path):
+    openatac.register_activation('hardtanh', None, torch_factory=lambda channels: torch.nn.Hardtanh())
+    try:
+        assert call_script('--data-dir', cifar10, *TORCH, '--act-type', 'hardtanh', '--blocks', 1,
+                           '--batch-size', 50, '--num-epochs', 1, '--lr', 0.01, '--save-dir', tmp_path) == 0
+    finally:
+        ACTIVATIONS.unregister('hardtanh')
+    assert json_of(tmp_path, 'summary.json')['model'] == 'cifar_resnet8_v2_hardtanh'
+
+
+def test_the_teachers_that_come_with_the_package_have_weights():
+    bundled = Teacher('cifar_resnet8_v2_atac', None, 10).with_weights()
+    assert os.path.isfile(bundled.params)
+    assert bundled._replace(params='x').with_weights().params == 'x'
+    assert Teacher('resnet50_v1', None, 10).with_weights().params is None

@@ -10,7 +10,6 @@ from openatac.backends.base import Teacher
 from openatac.errors import OpenatacError, ParameterFileError, first_line
 from openatac.models.weights import load_parameters
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.pretrained import pretrained_names, weights_of
 
 
 def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
@@ -24,8 +23,7 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
     OpenatacError
         For an unknown name, unreadable parameters or a different number of classes.
     """
-    if not teacher.params and teacher.network.lower() in pretrained_names():
-        teacher = teacher._replace(params=weights_of(teacher.network))
+    teacher = teacher.with_weights()
     net = _build(teacher)
     if teacher.params:
         try:

@@ -100,6 +100,7 @@ class TorchBackend(Backend):
 
             from openatac.backends.mxnet.teacher import load_teacher
             return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
+        teacher = teacher.with_weights()
         if not teacher.params:
             raise OpenatacError(f'--teacher {teacher.network}: name a file of its weights with '
                                 '--teacher-params')

@@ -31,6 +31,8 @@ NOT_AN_IMAGE = 'it is not an image that can be decoded'
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
 _START_OF_SCAN, _PROGRESSIVE = b'\xff\xda', b'\xff\xc2'
 _FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with 1 bits, since decoders pad with zeros
+# Pillow warns of large images and odd metadata. (catch_warnings in threads could leave other filters behind.)
+warnings.filterwarnings('ignore', module=r'PIL\.')
 _TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 
@@ -71,10 +73,8 @@ def read_size(data: bytes) -> tuple[int, int]:
     """
     from PIL import Image
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return image.size
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return image.size
     except Image.DecompressionBombError as error:
         raise BadImage(f'it is too large ({error})') from None
     except Exception:  # Pillow raises a dozen kinds for damaged files
@@ -157,12 +157,10 @@ def _decode_jpeg_by_pillow(data: bytes) -> np.ndarray | None:
     """Decode like OpenCV: both use libjpeg-turbo."""
     from PIL import Image, ImageOps
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about large images and odd metadata
-            with Image.open(io.BytesIO(data), formats=['JPEG']) as file:
-                image = ImageOps.exif_transpose(file)
-                return (_cmyk_to_rgb(np.asarray(image)) if image.mode == 'CMYK' else
-                        np.asarray(image.convert('RGB')))
+        with Image.open(io.BytesIO(data), formats=['JPEG']) as file:
+            image = ImageOps.exif_transpose(file)
+            return (_cmyk_to_rgb(np.asarray(image)) if image.mode == 'CMYK' else
+                    np.asarray(image.convert('RGB')))
     except Exception:  # Pillow raises a dozen kinds for damaged files
         return None
 
@@ -193,10 +191,8 @@ def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
 def _decode_by_pillow(data: bytes) -> np.ndarray:
     from PIL import Image
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about large images and odd metadata
-            with Image.open(io.BytesIO(data), formats=_safe_formats()) as image:
-                return np.asarray(_to_rgb(image))
+        with Image.open(io.BytesIO(data), formats=_safe_formats()) as image:
+            return np.asarray(_to_rgb(image))
     except BadImage:
         raise
     except Image.UnidentifiedImageError:

@@ -1,6 +1,7 @@
 """Runtimes that run symbol files in MXNet, in several ways."""
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,8 +85,10 @@ class Fused(Static):
         if not self.form.missing(self.prefix):
             return super().load()
         from openatac.export.forms.symbol_files import read_symbol
-        from openatac.graph.fusion import fuse
+        from openatac.graph.fusion import NothingToFuse, fuse
         from openatac.graph.symbol import check_takes_images, symbol_block
         network, arrays = read_symbol(self.prefix)
         check_takes_images(network, self.manifest.image_shape)
-        self._prepare(symbol_block(fuse(network), arrays))
+        with contextlib.suppress(NothingToFuse):  # without BatchNorms, it runs as `Static` does
+            network = fuse(network)
+        self._prepare(symbol_block(network, arrays))

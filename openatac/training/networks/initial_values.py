@@ -10,7 +10,7 @@ from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.library import GLUON, library_of
-from openatac.training.networks.resolve import host_of, image_shape
+from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
 from openatac.zoo.weights.checks import Pretrained
 from openatac.zoo.weights.pretrained import weights_file
 
@@ -20,15 +20,17 @@ log = logging.getLogger('openatac')
 def initial_values(net: Any, config: Config) -> Any:
     """Return the values that a network starts from, in the form that `Backend.initialize` takes.
 
-    A PyTorch module starts from MXNet's random numbers if MXNet is installed.
+    A PyTorch module starts from MXNet's random numbers if MXNet is installed and its host and units are
+    registered for Gluon.
     """
     params = initial_parameters(config)
     if library_of(net) is GLUON:
         return params
-    if has_mxnet():
+    if has_mxnet() and is_for_gluon(config):
         return _drawn_by_mxnet(config)
     if not isinstance(params, str):
-        log.info('without MXNet, --seed draws different initial values, from the same distribution')
+        log.info('PyTorch draws the initial values, not MXNet: the same --seed gives different values from the '
+                 'same distribution')
     return params
 
 

@@ -70,11 +70,20 @@ def host_of(config: Config) -> Host:
 
 def is_for_pytorch(config: Config) -> bool:
     """Return whether the host and the units of a config are registered for PyTorch."""
+    return _have(config, 'torch_factory')
+
+
+def is_for_gluon(config: Config) -> bool:
+    """Return whether the host and the units of a config are registered for Gluon."""
+    return _have(config, 'factory')
+
+
+def _have(config: Config, factory: str) -> bool:
     try:
         parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except ValueError:
         return False
-    return all(part.torch_factory for part in parts if isinstance(part, Factories))
+    return all(getattr(part, factory) for part in parts if isinstance(part, Factories))
 
 
 def ignored_options(config: Config) -> list[str]:

@@ -19,6 +19,7 @@ from openatac.errors import CheckpointError
 from openatac.files.run_files import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options import values
+from openatac.runtime.threads import threads_set
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.checkpoints.progress import Progress
@@ -199,7 +200,7 @@ def summarize(config: Config, command: str, plan: loop.RunPlan, history: list[di
         'command': command, **about, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
-        'threads': os.environ.get('OMP_NUM_THREADS', ''), 'epochs': len(history),
+        'threads': threads_set(), 'epochs': len(history),
         'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
         'last_accuracy': history[-1]['val_accuracy'], **_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
