@@ -23,8 +23,8 @@ _PUBLIC = {
     'register_host': 'openatac.zoo.names',
     'register_runtime': 'openatac.export.runtimes.base',
     'replace_activations': 'openatac.replacement',
-    'to_gluon': 'openatac.backends.torch.graph',
-    'to_torch': 'openatac.backends.torch.graph',
+    'to_gluon': 'openatac.backends.torch.symbol_module',
+    'to_torch': 'openatac.backends.torch.symbol_module',
 }
 __all__ = [*sorted(_PUBLIC), '__version__']
 

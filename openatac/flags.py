@@ -81,7 +81,7 @@ def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping
 
 def _default_text(value: Any, option: Option) -> str:
     if value is None or value == '':
-        return option.shown
+        return option.default_text
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     return str(value).replace('%', '%%')

@@ -39,7 +39,7 @@ class Option:
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
         The spellings, if not ``--name``; () for a field without a flag.
-    shown : str
+    default_text : str
         How the help describes a default of None.
     network, result : bool
         Whether the network and its initial values, or the run's result, depend on it (such as ``act_type``
@@ -47,24 +47,24 @@ class Option:
     scheduled : bool
         Whether the result depends on it only through values of the schedule at each iteration, such as the
         learning rate.
-    named : bool
+    in_name : bool
         Whether the network's name includes it, such as ``blocks``.
-    exported : bool
+    in_manifest : bool
         Whether an export must record it, such as ``r``, because it changes what trained parameters compute
         and is not part of the network's name.
     training_only : bool
         Whether it affects only training, such as ``drop_rate``, and not what trained parameters compute.
-    place : bool
+    locates_images : bool
         Whether it locates the images, such as ``data_dir``; giving any such option replaces all of them.
-    speed : bool
+    affects_only_speed : bool
         Whether it affects only how fast images are read.
-    exchangeable : bool
+    inexactly_changeable : bool
         Whether --allow-inexact-resume lets a run continue with another value, such as another ``engine``.
     minor : bool
         Whether a description of runs mentions it only if it differs from its default.
     matters : function
         Maps {name: value} to whether the option has any effect given the others; see `only_with`.
-    added : bool
+    newer : bool
         Whether files of older versions lack it; they then imply the default.
     """
 
@@ -73,20 +73,20 @@ class Option:
     choices: Callable[[], Sequence[str]] | None = None
     flags: tuple[str, ...] | None = None
     metavar: str | None = None
-    shown: str = ''
+    default_text: str = ''
     negatable: bool = False
     network: bool = False
     result: bool = False
     scheduled: bool = False
-    named: bool = False
-    exported: bool = False
+    in_name: bool = False
+    in_manifest: bool = False
     training_only: bool = False
-    place: bool = False
-    speed: bool = False
-    exchangeable: bool = False
+    locates_images: bool = False
+    affects_only_speed: bool = False
+    inexactly_changeable: bool = False
     minor: bool = False
     matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
-    added: bool = False
+    newer: bool = False
 
 
 class Section:
@@ -107,9 +107,9 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
 
 result_option = functools.partial(option, result=True)
 network_option = functools.partial(option, network=True, result=True)
-exported_option = functools.partial(network_option, exported=True)
+exported_option = functools.partial(network_option, in_manifest=True)
 schedule_option = functools.partial(option, result=True, scheduled=True)
-place_option = functools.partial(option, place=True)
+place_option = functools.partial(option, locates_images=True)
 
 
 def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
@@ -204,7 +204,7 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
     for name, field in fields(config).items():
         if name in settings:
             given[name] = _checked(name, field, settings[name])
-        elif field.option.network and not field.option.added:
+        elif field.option.network and not field.option.newer:
             raise ValueError(f'{name} is missing')
     return build(config, given)
 

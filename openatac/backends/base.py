@@ -13,7 +13,7 @@ from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
 from openatac.backends.registry import BACKENDS
 from openatac.registry import import_factory
-from openatac.zoo.weights.pretrained import pretrained_names, weights_of
+from openatac.zoo.weights.pretrained import bundled_weights, pretrained_names
 
 
 def decays(parameter: str) -> bool:
@@ -90,7 +90,7 @@ class Teacher(NamedTuple):
         """Return the teacher with the bundled weights of its network, if it names none and there are some."""
         if self.params or self.network.lower() not in pretrained_names():
             return self
-        return self._replace(params=weights_of(self.network))
+        return self._replace(params=bundled_weights(self.network))
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,

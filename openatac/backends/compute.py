@@ -11,7 +11,7 @@ from openatac.options import Section, option
 
 INITIAL_LOSS_SCALE = 1024.0  # by default
 
-compute_option = functools.partial(option, result=True, exchangeable=True, minor=True)
+compute_option = functools.partial(option, result=True, inexactly_changeable=True, minor=True)
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Compute(Section, title='engine'):
     engine: str = compute_option(
         'mxnet', 'the compute library; torch runs the same network in PyTorch, also on GPUs that MXNet '
         'does not support',
-        choices=lambda: sorted(BACKENDS), added=True)
+        choices=lambda: sorted(BACKENDS), newer=True)
     dtype: Literal['float32', 'float16', 'bfloat16'] = compute_option('float32', 'type of the activations')
     mode: Literal['hybrid', 'imperative'] = compute_option(
         'hybrid', 'whether MXNet runs the network as one graph (hybrid) or operator by operator')
-    tf32: bool = compute_option(False, 'torch: multiply in TF32, which is faster but less exact', added=True)
+    tf32: bool = compute_option(False, 'torch: multiply in TF32, which is faster but less exact', newer=True)
     compile: bool = compute_option(
-        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', added=True)
+        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', newer=True)
     syncbn: bool = compute_option(
         False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet',
-        added=True)
+        newer=True)
 
     @property
     def first_loss_scale(self) -> float:
@@ -44,7 +44,7 @@ class ImagenetCompute(Compute):
 
     loss_scale: Optional[float] = compute_option(
         None, 'initial loss scale for float16, adapted during training', parse=POSITIVE,
-        shown=f'{INITIAL_LOSS_SCALE:g}')
+        default_text=f'{INITIAL_LOSS_SCALE:g}')
 
     @property
     def first_loss_scale(self) -> float:

@@ -21,7 +21,7 @@ from openatac.training.sections.imagenet import (
     ImagenetOutput,
     ImagenetTraining,
 )
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 _PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the published script's default differs
 
@@ -42,15 +42,15 @@ def main(argv: list[str]) -> int:
                                     for name, origin in given.origins.items()})
     from openatac.training.tracking.log import log_to
     log_to()
+    from openatac.backends.library import GLUON, PYTORCH
     from openatac.export.networks.described_network import for_evaluation
     from openatac.training.datasets.photos import with_classes
     from openatac.training.networks.build import build_network
-    from openatac.training.networks.library import GLUON, PYTORCH
     from openatac.training.networks.resolve import resolve
     from openatac.training.runs import imagenet
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        config = with_classes(for_evaluation(given, weights_file(given.config.start.evaluate)).config)
+        config = with_classes(for_evaluation(given, resolve_weights(given.config.start.evaluate)).config)
         net, _ = build_network(resolve(config), PYTORCH if config.compute.engine == 'torch' else GLUON)
     except ValueError as error:
         p.error(str(error))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MEASURED = 10000  # images
 # {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
 _NETWORK = {name: section for section in (ImagenetNetwork, CifarNetwork)
-            for name, field in section_fields(section).items() if field.option.exported}
+            for name, field in section_fields(section).items() if field.option.in_manifest}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import GLUON
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.images.inputs import sample_batches
@@ -14,7 +15,6 @@ from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
-from openatac.training.networks.library import GLUON
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[LabelledImages | None, list[str]]:

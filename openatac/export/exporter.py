@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import PYTORCH, library_of
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_name
@@ -21,7 +22,6 @@ from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
-from openatac.training.networks.library import PYTORCH, library_of
 from openatac.version import __version__
 
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images

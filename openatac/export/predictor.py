@@ -21,7 +21,7 @@ from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.files.run_files import holds_run
 from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -209,7 +209,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     >>> predictor('photo.jpg', top=1)
     [Prediction(label='tench', score=0.97, class_index=0)]
     """
-    path = weights_file(os.fspath(source))
+    path = resolve_weights(os.fspath(source))
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and holds_run(run):

@@ -8,7 +8,7 @@ from mxnet.gluon.block import HybridBlock
 from openatac.models.weights import load_pretrained
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.checks import Pretrained
-from openatac.zoo.weights.pretrained import asked_weights
+from openatac.zoo.weights.pretrained import weights_for_get_model
 
 
 def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
@@ -47,7 +47,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         For a file that is damaged or from another network.
     """
     host, settings = find_model(name)
-    weights = asked_weights(name, pretrained)
+    weights = weights_for_get_model(name, pretrained)
     if classes is not None:
         kwargs['classes'] = classes
     net = host.gluon(**{**settings, **kwargs})

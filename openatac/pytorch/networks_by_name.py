@@ -8,7 +8,7 @@ from torch import nn
 from openatac.pytorch.weights import load_pretrained
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.checks import Pretrained
-from openatac.zoo.weights.pretrained import asked_weights
+from openatac.zoo.weights.pretrained import weights_for_get_model
 
 
 def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
@@ -46,7 +46,7 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
         For a file that is damaged or from another network.
     """
     host, named = find_model(name)
-    weights = asked_weights(name, pretrained)
+    weights = weights_for_get_model(name, pretrained)
     if classes is not None:
         settings['classes'] = classes
     net = host.torch(**{**named, **settings})

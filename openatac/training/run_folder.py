@@ -20,7 +20,7 @@ from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import DatasetName
 
 if TYPE_CHECKING:
-    from openatac.training.networks.library import Library
+    from openatac.backends.library import Library
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from openatac.data.digits import load_digits
+from openatac.data.small.digits import load_digits
 from openatac.errors import DataError
 
 

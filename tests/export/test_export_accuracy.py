@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.digits import load_digits
+from openatac.data.small.digits import load_digits
 from openatac.export.exporter import export
 from openatac.export.forms.symbol_files import load_block, read_symbol
 from openatac.export.manifest import read_manifest

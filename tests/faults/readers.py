@@ -36,7 +36,7 @@ from openatac.models.weights import read_arrays, save_parameters
 from openatac.options import build, fields
 from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import differences
+from openatac.study.comparison.differences import compare_groups
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET
@@ -269,7 +269,7 @@ def _read_settings(folder: str) -> Content:
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
         groups = comparison_groups.group_runs(find_runs(folder))
-        return repr([sentences.circumstances(groups), tables.rows(groups), differences(groups)])
+        return repr([sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)])
 
     def published() -> str:
         found = find_runs(folder)

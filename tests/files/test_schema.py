@@ -18,7 +18,7 @@ from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.flags import DEFAULT, ParsedFlags
 from openatac.options import build, fields, values
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import differences
+from openatac.study.comparison.differences import compare_groups
 from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.sweep import Sweep
 from openatac.study.finished_runs import find_runs, runs_in
@@ -132,7 +132,7 @@ def run(tmp_path):
 def test_the_summary_of_a_run(run):
     def use():
         groups = group_runs(find_runs(run))
-        sentences.circumstances(groups), tables.rows(groups), differences(groups)
+        sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)
         found = find_runs(run)
         list(run_speeds(found))
         make_row(IMAGENET[0], found, [])

@@ -404,7 +404,7 @@ def test_welch_by_hand():
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
     p = 2 * stats.t.sf(mean / math.sqrt(sum(parts)), freedom)
-    found, = differences.differences([fake_group('relu', *b), fake_group('atac', *a)])
+    found, = differences.compare_groups([fake_group('relu', *b), fake_group('atac', *a)])
     assert (found.one, found.other, found.blocks, found.counts) == ('atac', 'relu', 2, (3, 4))
     np.testing.assert_allclose([found.mean, found.low, found.high, found.p, found.corrected],
                                [mean, mean - half, mean + half, p, p])
@@ -415,7 +415,7 @@ def test_welch_by_hand():
 def test_without_spread_there_is_no_test():
     one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
     for pair, mean in (([one, other], 0.25), ([same, other], 0.25)):
-        found, = differences.differences(pair)
+        found, = differences.compare_groups(pair)
         assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
         assert differences.state_findings([found])
         assert differences.seeds_needed(pair) is None
@@ -431,20 +431,20 @@ def test_holm_by_hand():
     ('all', [('se', 'relu'), ('atac', 'relu'), ('atac', 'se')])])
 def test_which_units_are_compared(against, pairs):
     units = [fake_group(unit, 0.5, 0.6) for unit in ('relu', 'se', 'atac')]
-    found = differences.differences(units, against=against)
+    found = differences.compare_groups(units, against=against)
     assert [(each.one, each.other) for each in found] == pairs
-    without = differences.differences(units[:2], against=None)
+    without = differences.compare_groups(units[:2], against=None)
     assert [(each.one, each.other) for each in without] == [('se', 'relu')]
 
 
 def test_the_finding_names_what_is_beyond_chance():
     clear = [fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
              fake_group('atac', 0.70, 0.71, 0.72)]
-    said = differences.state_findings(differences.differences(clear))
+    said = differences.state_findings(differences.compare_groups(clear))
     assert 'atac is better than relu by 0.2000' in said and 'se' not in said.split(';')[0]
     vague = [fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)]
-    p = differences.differences(vague)[0].corrected
-    assert f'{p:.2g}' in differences.state_findings(differences.differences(vague))
+    p = differences.compare_groups(vague)[0].corrected
+    assert f'{p:.2g}' in differences.state_findings(differences.compare_groups(vague))
 
 
 def test_the_seeds_that_would_decide():

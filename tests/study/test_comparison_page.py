@@ -47,7 +47,7 @@ def group(unit, blocks, parameters, *bests, **options):
 
 
 def page(groups, measure='last_accuracy'):
-    return page_of(groups, measure, differences.differences(groups, measure))
+    return page_of(groups, measure, differences.compare_groups(groups, measure))
 
 
 def several():
@@ -114,13 +114,13 @@ def test_the_finding_comes_first_then_circumstances_differences_and_commands():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
     finding = sentences.conclusion(
-        groups, 'best_accuracy', differences.differences(groups, 'best_accuracy'))
+        groups, 'best_accuracy', differences.compare_groups(groups, 'best_accuracy'))
     assert document.texts['p'][:len(finding)] == finding and len(finding) == 2
     told = sentences.circumstances(groups)
     assert document.texts['p'][len(finding):len(finding) + len(told)] == told
     assert any('2026-11-23 to 2026-11-25' in sentence for sentence in told)
     assert document.tables[2] == [list(differences.HEADER), *(
-        list(each.row()) for each in differences.differences(groups, 'best_accuracy'))]
+        list(each.row()) for each in differences.compare_groups(groups, 'best_accuracy'))]
     assert document.tables[2] != Document(page(groups, 'last_accuracy')).tables[2]
     runs = [each for several_seeds in groups for each in several_seeds.runs]
     assert document.texts['code'] == [each.summary['command'] for each in runs]

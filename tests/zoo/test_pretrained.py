@@ -11,7 +11,7 @@ import train_cifar
 from openatac import cli, get_model, load
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.files.checksums import sha256
-from openatac.zoo.weights.pretrained import model_card, pretrained_names, weights_file, weights_of
+from openatac.zoo.weights.pretrained import bundled_weights, model_card, pretrained_names, resolve_weights
 from tests.helpers.cifar_slice import write_slice
 from tests.helpers.parameters import parameters_of
 from tests.helpers.scripts import call_script, refusal
@@ -38,18 +38,18 @@ def test_the_accuracy_is_that_of_the_card(name, test_images, tmp_path):
 @NAMES
 def test_the_card_is_of_these_weights(name):
     card = model_card(name)
-    assert card.network == name and card.sha256 == sha256(weights_of(name))
+    assert card.network == name and card.sha256 == sha256(bundled_weights(name))
     assert card.accuracy == pytest.approx(card.accuracies[0], abs=0.002)  # in float32; seeds are in order
 
 
 def test_all_of_them_are_small():
-    assert sum(os.path.getsize(weights_of(name)) for name in pretrained_names()) < 4e6
+    assert sum(os.path.getsize(bundled_weights(name)) for name in pretrained_names()) < 4e6
 
 
 @NAMES
 def test_pretrained_true_loads_them(name):
     net = get_model(name, pretrained=True)
-    stored = mx.nd.load(weights_of(name))
+    stored = mx.nd.load(bundled_weights(name))
     for key, parameter in parameters_of(net).items():
         assert np.array_equal(parameter.data().asnumpy(), stored[key].asnumpy().astype('float32')), key
 
@@ -58,7 +58,7 @@ def test_other_classes_keep_the_trunk():
     net = get_model(ATAC, classes=3, pretrained=True)
     assert net(mx.nd.zeros((1, 3, 32, 32))).shape == (1, 3)
     assert np.array_equal(parameters_of(net)['features.1.weight'].data().asnumpy(),
-                          mx.nd.load(weights_of(ATAC))['features.1.weight'].asnumpy().astype('float32'))
+                          mx.nd.load(bundled_weights(ATAC))['features.1.weight'].asnumpy().astype('float32'))
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet20_v2_atac', 'resnet50_v1b_se'])
@@ -78,16 +78,16 @@ def test_a_script_starts_from_them(tmp_path, capsys):
 def test_a_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ATAC).mkdir()
-    assert weights_file(ATAC) == ATAC
+    assert resolve_weights(ATAC) == ATAC
     with pytest.raises(OpenatacError):  # it is not the folder of a run
         load(ATAC)
 
 
 def test_other_texts_are_paths(tmp_path):
-    assert weights_file(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
-    assert weights_file('x.params') == 'x.params'
+    assert resolve_weights(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
+    assert resolve_weights('x.params') == 'x.params'
     with pytest.raises(ParameterFileError, match=f'nothing.*{ATAC}'):
-        weights_file('nothing')
+        resolve_weights('nothing')
 
 
 def test_the_command_lists_them(capsys):

@@ -14,9 +14,9 @@ from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
-from openatac.backends.torch.graph import to_torch
 from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
+from openatac.backends.torch.symbol_module import to_torch
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained

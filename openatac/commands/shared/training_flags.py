@@ -15,7 +15,7 @@ from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options import sections
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 
 def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
@@ -76,7 +76,7 @@ def _check_pretrained(name: str, start: Start) -> None:
             raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
                              'one of the two')
     try:
-        weights_file(name)
+        resolve_weights(name)
     except ParameterFileError as error:
         raise ValueError(f'argument --pretrained: {error}') from None
 

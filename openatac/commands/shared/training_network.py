@@ -6,7 +6,7 @@ from typing import Any
 from openatac.flags import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 
 def only_makes_network(config: Config) -> bool:
@@ -41,8 +41,8 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
         return given
     from openatac.export.networks.described_network import for_evaluation, for_fine_tuning
     if start.evaluate:
-        return for_evaluation(given, weights_file(start.evaluate))
-    return for_fine_tuning(given, weights_file(start.pretrained))
+        return for_evaluation(given, resolve_weights(start.evaluate))
+    return for_fine_tuning(given, resolve_weights(start.pretrained))
 
 
 def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
@@ -59,8 +59,8 @@ def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
         if _builds_in_torch(config):
             require_torch()
         return found
+    from openatac.backends.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
-    from openatac.training.networks.library import GLUON, PYTORCH
     from openatac.training.networks.resolve import ignored_options, is_for_pytorch, resolve
     config = resolve(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
@@ -76,8 +76,8 @@ def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
     """Print the network for --summary, or write it for --write-initial."""
+    from openatac.backends.library import library_of
     from openatac.training.networks.initial_files import write_initial_network
-    from openatac.training.networks.library import library_of
     from openatac.training.networks.resolve import image_shape
     if config.start.write_initial:
         write_initial_network(net, config, name, image_shape(config))

@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data import digits
 from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, check_class_count
 from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
-from openatac.data.small import cifar, cifar_files
+from openatac.data.small import cifar, cifar_files, digits
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import open_split

@@ -69,7 +69,7 @@ def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any])
     wanted, options = values(resolve(given.config)), fields(type(given.config))
     has_model = wanted.get('model', 'atac') != 'atac'
     for name, value in known.items():
-        by_model = has_model and (name == 'host' or options[name].option.named)
+        by_model = has_model and (name == 'host' or options[name].option.in_name)
         flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
             raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which '
@@ -90,8 +90,8 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
     CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
     """
     options = fields(type(given.config))
-    places = [name for name in names if options[name].option.place]
-    about = [name for name in names if name not in places and not options[name].option.speed]
+    places = [name for name in names if options[name].option.locates_images]
+    about = [name for name in names if name not in places and not options[name].option.affects_only_speed]
     is_cifar = known.get('dataset', 'folder') != 'folder'
     if any(given.is_given(place) for place in places if place != 'class_list') or (
             is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):

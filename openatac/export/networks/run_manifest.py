@@ -30,7 +30,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
         The size of the input images, if not the run's.
     """
     arguments = {option: getattr(config.network, option) for option, field in fields(type(config)).items()
-                 if field.option.exported}
+                 if field.option.in_manifest}
     if isinstance(config, CifarConfig):
         data = config.data
         return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)

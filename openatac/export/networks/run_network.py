@@ -6,6 +6,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from openatac.backends.library import GLUON, PYTORCH
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
@@ -16,7 +17,6 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS
-from openatac.training.networks.library import GLUON, PYTORCH
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.files import read_weights
@@ -91,7 +91,7 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
     require_torch()
     import torch
 
-    from openatac.export.runtimes.torch import has_torch_device
+    from openatac.export.runtimes.torch_runtime import has_torch_device
     if not has_torch_device(device):
         raise _no_device('PyTorch', device)
     torch.set_num_threads(thread_count().threads)
@@ -118,7 +118,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         net, name, config = run.network(PYTORCH)
         PYTORCH.load_parameters(net, params)
         return net, run_manifest(name, config)
-    from openatac.backends.torch.graph import to_torch
+    from openatac.backends.torch.symbol_module import to_torch
     if has_mxnet():
         from openatac.export.networks.trained_network import load_run
         trained = load_run(folder, params)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+from openatac.backends.library import ImageSizeError, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, ParameterFileError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
@@ -23,12 +24,11 @@ from openatac.flags import flag_of
 from openatac.image_size import Size, sides
 from openatac.options import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.networks.library import ImageSizeError, installed_library
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.files import find_weights
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 
 class TrainedNetwork(NamedTuple):
@@ -124,7 +124,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
-    library, params = installed_library(), weights_file(params)
+    library, params = installed_library(), resolve_weights(params)
     build = library.factory(host)
     if arguments.get('use_gn'):
         settings['norm_layer'] = library.group_norm()

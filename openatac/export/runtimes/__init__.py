@@ -1,9 +1,10 @@
 """The runtimes for exports, one class each, in one file per library."""
-from openatac.export.runtimes import mxnet, onnx, torch
 from openatac.export.runtimes.base import register_runtime
+from openatac.export.runtimes.mxnet_runtime import Fused, Imperative, Int8, Static
+from openatac.export.runtimes.onnx_runtime import OnnxRuntime, OnnxRuntimeInt8, OpenVino, OpenVinoInt8
+from openatac.export.runtimes.torch_runtime import Torch, TorchChannelsLast, TorchCompiled, TorchFrozen
 
 for _runtime in (  # the order in lists and tables
-        mxnet.Imperative, mxnet.Static, mxnet.Fused, mxnet.Int8,
-        onnx.OnnxRuntime, onnx.OnnxRuntimeInt8, onnx.OpenVino, onnx.OpenVinoInt8,
-        torch.Torch, torch.TorchChannelsLast, torch.TorchCompiled, torch.TorchFrozen):
+        Imperative, Static, Fused, Int8, OnnxRuntime, OnnxRuntimeInt8, OpenVino, OpenVinoInt8, Torch,
+        TorchChannelsLast, TorchCompiled, TorchFrozen):
     register_runtime(_runtime)

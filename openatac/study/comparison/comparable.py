@@ -17,7 +17,7 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
     """
     settings = values(run.config)
     shared = {name: settings[name] for name, field in fields(type(run.config)).items()
-              if field.option.result and not field.option.named and field.option.matters(settings)
+              if field.option.result and not field.option.in_name and field.option.matters(settings)
               and name not in ('seed', 'batch_size')}
     return {**shared, 'data': run.data, 'images per step': run.images_per_step}
 

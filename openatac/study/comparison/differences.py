@@ -66,7 +66,7 @@ class Difference(NamedTuple):
                 ' and '.join(map(str, self.counts)))
 
 
-def differences(groups: Sequence[Group], measure: str = 'last_accuracy',
+def compare_groups(groups: Sequence[Group], measure: str = 'last_accuracy',
                 against: str | None = None) -> list[Difference]:
     """Return the differences in a measure between units of equal depth.
 

@@ -60,7 +60,7 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
-    from openatac.training.networks.library import PYTORCH, library_of
+    from openatac.backends.library import PYTORCH, library_of
     from openatac.training.networks.resolve import image_shape
     net, _, config = RunFolder(run.folder).build(run.config)
     if library_of(net) is PYTORCH:

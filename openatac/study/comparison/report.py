@@ -59,7 +59,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
         raise OpenatacError(f'the runs in {folder} have no {measure.replace("_", " ")} apart from "best" and '
                             '"last", as they were trained without --val-split: choose another --measure')
     columns = COLUMNS + HELD_OUT if 'test_accuracy' in measures(groups) else COLUMNS
-    found = differences.differences(groups, measure, against)
+    found = differences.compare_groups(groups, measure, against)
     text = '\n'.join([
         f'# {for_markdown(sentences.title(groups))}', '',
         *map(for_markdown, sentences.conclusion(groups, measure, found)), '',

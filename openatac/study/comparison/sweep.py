@@ -98,7 +98,7 @@ def reserved_flags() -> Iterator[str]:
     files go, but not its result.
     """
     for name, field in fields(CifarConfig).items():
-        own = name in ('seed', 'recipe') or field.option.named
+        own = name in ('seed', 'recipe') or field.option.in_name
         handles_run = field.section in ('network', 'start', 'output') and not field.option.result
         if own or (handles_run and name not in ('log_interval', 'save_period')):
             for flag in flags_of(name, field):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import PYTORCH, installed_library, library_of
 from openatac.errors import OpenatacError
 from openatac.options import with_changes
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.networks.library import PYTORCH, installed_library, library_of
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 

@@ -32,7 +32,7 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
     return _differences(run, *DATA) or unknown or _differences(run, 'images per step', *(
         name for name, field in fields(type(run.config)).items()
-        if field.option.result and not field.option.named and name not in FREE[type(run.config)]))
+        if field.option.result and not field.option.in_name and name not in FREE[type(run.config)]))
 
 
 def built_as_published(run: FinishedRun) -> bool:

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from openatac.data import digits
 from openatac.data.images.class_names import read_class_list
-from openatac.data.small import cifar, small_images
+from openatac.data.small import cifar, digits, small_images
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import GLUON, library_of
 from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
-from openatac.training.networks.library import GLUON, library_of
 from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
 from openatac.zoo.weights.checks import Pretrained
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
 
@@ -29,7 +29,7 @@ def initial_values(net: Any, config: Config) -> Any:
     if has_mxnet() and is_for_gluon(config):
         return _drawn_by_mxnet(config)
     if not isinstance(params, str):
-        log.info('PyTorch draws the initial values, not MXNet: the same --seed gives different values from the '
+        log.info('PyTorch draws the initial values, not MXNet: the same --seed gives other values, from the '
                  'same distribution')
     return params
 
@@ -38,7 +38,7 @@ def initial_parameters(config: Config) -> str | Pretrained | None:
     """Return the parameters that a config starts its network from; None if its seed draws them."""
     if config.start.pretrained is None:
         return config.start.params
-    return Pretrained(weights_file(config.start.pretrained), host_of(config).output)
+    return Pretrained(resolve_weights(config.start.pretrained), host_of(config).output)
 
 
 def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:

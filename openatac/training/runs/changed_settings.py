@@ -32,12 +32,12 @@ def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[
     """
     options = fields(type(config))
     added = {name: field.default for name, field in options.items()
-             if field.option.result and field.option.added}
+             if field.option.result and field.option.newer}
     before, now = {**added, **state['settings']}, {**added, **plan.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].option.scheduled]
     elsewhere = [name for name in changed if name == 'devices' or (
-        name in options and options[name].option.exchangeable)]
+        name in options and options[name].option.inexactly_changeable)]
     refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
     if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)

@@ -23,7 +23,7 @@ from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
 
@@ -37,7 +37,7 @@ def evaluate(net: Any, config: CifarConfig, reader: BackgroundReader) -> int:
         How many images could not be read, and were left out.
     """
     assert config.start.evaluate is not None
-    path = weights_file(config.start.evaluate)
+    path = resolve_weights(config.start.evaluate)
     backend = session.backend_of(config, net)
     backend.load(path)
     batch_size = config.training.batch_size * backend.device_count

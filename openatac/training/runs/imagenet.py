@@ -25,7 +25,7 @@ from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
 from openatac.zoo.weights.params_file import read_params
-from openatac.zoo.weights.pretrained import weights_file
+from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
 
@@ -64,7 +64,7 @@ def evaluate(net: Any, config: ImagenetConfig, command: str) -> int:
         How many photographs could not be read, and were left out.
     """
     assert config.start.evaluate is not None
-    path = weights_file(config.start.evaluate)
+    path = resolve_weights(config.start.evaluate)
     backend = _open_backend(net, config, command)
     backend.load(path)
     learner = backend.learner(config.training.optimizer, {}, top5=True)

@@ -30,20 +30,20 @@ class CifarNetwork(Network):
     model: str = option(
         'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
         'cifar_resnet18_v1_atac', network=True)
-    host: Optional[str] = network_option(None, flags=(), added=True, minor=True)
+    host: Optional[str] = network_option(None, flags=(), newer=True, minor=True)
     blocks: Optional[int] = network_option(
-        None, 'blocks per stage', parse=BLOCKS, shown='3, a ResNet-20',
-        named=True)
+        None, 'blocks per stage', parse=BLOCKS, default_text='3, a ResNet-20',
+        in_name=True)
     channels: Optional[list[int]] = network_option(  # noqa: RUF009
         None, 'channels of the stem and the stages, such as 17,17,35,68',
         parse=comma_separated(COUNT, repeats=True), metavar='C,C,...',
-        shown="the host's, 16,16,32,64 in the ResNet-20", named=True, added=True)
+        default_text="the host's, 16,16,32,64 in the ResNet-20", in_name=True, newer=True)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
-        Network, 'act_type', None, shown='ChaATAC')
+        Network, 'act_type', None, default_text='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
     useGlobal: bool = exported_option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
-        named=True, matters=only_with('act_type', ATAC))
+        in_name=True, matters=only_with('act_type', ATAC))
     useReLU: bool = exported_option(
         False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
         negatable=True, matters=only_with('act_type', ATAC))
@@ -60,28 +60,28 @@ class CifarData(Section, title='data'):
         '--data-dir')
     data_dir: Optional[str] = place_option(
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
-        shown="Gluon's own folder")
+        default_text="Gluon's own folder")
     image_size: Optional[int] = network_option(
-        None, 'side in pixels to which images of --dataset folder are squeezed', added=True,
-        parse=number(int, low=8, high=MAX_SIDE), shown=f'{IMAGE_SIDE}',
+        None, 'side in pixels to which images of --dataset folder are squeezed', newer=True,
+        parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = place_option(
         None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
-        metavar='FILE', shown='the class folders, sorted', added=True)
+        metavar='FILE', default_text='the class folders, sorted', newer=True)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
-        None, flags=(), added=True, matters=only_with('dataset', 'folder'))
+        None, flags=(), newer=True, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'largest share of damaged images in --dataset folder; they are named and '
-        'left out', parse=SHARE, added=True)
+        'left out', parse=SHARE, newer=True)
     data_url: Optional[str] = place_option(
-        None, 'a mirror of the CIFAR archives', shown='OPENATAC_DATA_URL, else the original site')
+        None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
         matters=only_with('dataset', 'cifar100'))
     num_data_workers: int = option(
         0, 'ignored, for compatibility with the published script: one thread prepares the batches, which is '
         'faster', parse=COUNT_FROM_ZERO,
-        flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
+        flags=('-j', '--num-data-workers', '--num_workers'), affects_only_speed=True)
 
     @property
     def side(self) -> int:
@@ -98,7 +98,7 @@ class CifarData(Section, title='data'):
 class CifarTraining(Training):
     """The recipe of the paper on CIFAR."""
 
-    gpus: str = option('', 'GPUs to train on, such as 0,1', shown='the CPU')
+    gpus: str = option('', 'GPUs to train on, such as 0,1', default_text='the CPU')
 
 
 @dataclass(frozen=True)

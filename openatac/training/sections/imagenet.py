@@ -38,10 +38,10 @@ class ImagenetNetwork(Network):
         "the published script's default")
     self_attention: Optional[str] = network_option(
         None, 'replacement of the 3x3 convolutions: aa (attention-augmented convolutions) or fa '
-        '(stand-alone self-attention, which needs --last-gamma to start well)', shown='none', named=True,
-        added=True)
+        '(stand-alone self-attention, which needs --last-gamma to start well)', default_text='none',
+        in_name=True, newer=True)
     num_classes: Optional[int] = network_option(
-        None, 'outputs of the network', shown='as many as the training images have classes',
+        None, 'outputs of the network', default_text='as many as the training images have classes',
         parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = network_option(
@@ -61,18 +61,20 @@ class ImagenetData(Section, title='data'):
         IMAGENET_FOLDER, 'folder with train/ and val/, each with a folder of photographs per class')
     train_labels: Optional[str] = place_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
-        metavar='FILE', shown='none', added=True)
+        metavar='FILE', default_text='none', newer=True)
     val_labels: Optional[str] = place_option(
-        None, 'the same for val/', metavar='FILE', shown='val_annotations.txt in val/, or none', added=True)
+        None, 'the same for val/', metavar='FILE', default_text='val_annotations.txt in val/, or none',
+        newer=True)
     class_list: Optional[str] = place_option(
         None, 'file with the class names, one per line, in the order of the labels', metavar='FILE',
-        shown='the class folders, sorted', added=True)
-    class_names: Optional[list[str]] = option(None, flags=(), added=True)  # noqa: RUF009 (a run keeps them)
+        default_text='the class folders, sorted', newer=True)
+    class_names: Optional[list[str]] = option(None, flags=(), newer=True)  # noqa: RUF009 (a run keeps them)
     use_rec: bool = place_option(False, 'read record files instead of folders', negatable=True)
     rec_train: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
-    rec_train_idx: Optional[str] = place_option(None, 'its index', shown='the .idx next to it, or none')
+    rec_train_idx: Optional[str] = place_option(
+        None, 'its index', default_text='the .idx next to it, or none')
     rec_val: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
-    rec_val_idx: Optional[str] = place_option(None, 'its index', shown='the .idx next to it, or none')
+    rec_val_idx: Optional[str] = place_option(None, 'its index', default_text='the .idx next to it, or none')
     input_size: Size = network_option(  # noqa: RUF009
         224, 'size of the input images in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
@@ -82,10 +84,10 @@ class ImagenetData(Section, title='data'):
     num_workers: int = option(
         4, 'worker processes that read photographs, and as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024),
-        flags=('-j', '--num-data-workers', '--num_workers'), speed=True)
+        flags=('-j', '--num-data-workers', '--num_workers'), affects_only_speed=True)
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
-        parse=SHARE, added=True)
+        parse=SHARE, newer=True)
 
     @property
     def centre(self) -> float:
@@ -114,9 +116,9 @@ class ImagenetTraining(Training):
     mixup_off_epoch: int = schedule_option(
         0, 'no mixup in the last N epochs', metavar='N', parse=COUNT_FROM_ZERO, matters=only_with('mixup'))
     teacher: Optional[str] = result_option(
-        None, "network to distil from, of GluonCV's zoo or ours", shown='none')
+        None, "network to distil from, of GluonCV's zoo or ours", default_text='none')
     teacher_params: Optional[str] = result_option(
-        None, "the teacher's parameters", metavar='FILE', shown="GluonCV's own",
+        None, "the teacher's parameters", metavar='FILE', default_text="GluonCV's own",
         matters=only_with('teacher'))
     temperature: float = result_option(
         20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=only_with('teacher'))
@@ -131,7 +133,7 @@ class ImagenetTraining(Training):
         0, 'number of GPUs to use, from GPU 0 on; 0 means the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
         'device', "MXNet's key-value store for adding up gradients; dist_... for `openatac launch`",
-        choices=lambda: KVSTORES, exchangeable=True)
+        choices=lambda: KVSTORES, inexactly_changeable=True)
 
     @property
     def gpus(self) -> str:

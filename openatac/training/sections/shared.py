@@ -37,11 +37,12 @@ class Network(Section, title='network'):
     """The options of gated networks that both hosts share."""
 
     act_type: str = network_option(
-        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', named=True)
+        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', in_name=True)
     attention: Optional[str] = network_option(
-        None, 'attention block at the end of each residual branch, such as se', shown='none', named=True)
+        None, 'attention block at the end of each residual branch, such as se', default_text='none',
+        in_name=True)
     reduction: float = exported_option(
-        16, 'channel reduction ratio of --attention', parse=RATIO, added=True,
+        16, 'channel reduction ratio of --attention', parse=RATIO, newer=True,
         matters=only_with('attention'))
     r: float = exported_option(
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
@@ -62,8 +63,8 @@ class Training(Section, title='training'):
 
     recipe: Optional[str] = option(
         None, 'named set of settings, which other flags override; docs/how-to/reproduce.md lists them',
-        shown='none')
-    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE, exchangeable=True)
+        default_text='none')
+    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE, inexactly_changeable=True)
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
@@ -75,19 +76,19 @@ class Training(Section, title='training'):
     lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the rate decays')
     val_split: float = result_option(
         0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
-        'test images are then used once, at the end', parse=SHARE, added=True, minor=True)
+        'test images are then used once, at the end', parse=SHARE, newer=True, minor=True)
     val_seed: int = result_option(
         0, 'seed for choosing these images', parse=SEED,
-        matters=only_with('val_split'), added=True)
+        matters=only_with('val_split'), newer=True)
     seed: int = network_option(
         0, 'seed for initial values, order, augmentation and dropout',
         parse=SEED)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
-        'patterns', metavar='PATTERN', shown='none', added=True, minor=True)
+        'patterns', metavar='PATTERN', default_text='none', newer=True, minor=True)
     head_lr_mult: Optional[float] = network_option(
-        None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', shown='1',
-        added=True, minor=True)
+        None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', default_text='1',
+        newer=True, minor=True)
 
     # Fixed for scripts without these flags. Without annotations, these are not options.
     lr_mode = 'step'
@@ -114,19 +115,19 @@ class Start(Section, title='start'):
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     pretrained: Optional[str] = network_option(
         None, 'start from these parameters, a file or the name of a network in openatac models; if they are '
-        'for other classes, the last layer starts at random', metavar='FILE', added=True, minor=True)
+        'for other classes, the last layer starts at random', metavar='FILE', newer=True, minor=True)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
         False, 'let --resume auto continue on other devices, with another split of the batch among them or '
-        'with another engine; results are then no longer bit-identical', added=True)
+        'with another engine; results are then no longer bit-identical', newer=True)
     evaluate: Optional[str] = option(
         None, 'only test these parameters, a file or a name as for --pretrained', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=COUNT)
     print_config: bool = option(
-        False, 'print each setting and where its value comes from, and stop', added=True)
+        False, 'print each setting and where its value comes from, and stop', newer=True)
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,17 @@ class Output(Section, title='output'):
     """The files that a run writes, and the services that it reports to."""
 
     save_dir: str = option('params', 'folder of this run')
-    save_plot_dir: Optional[str] = option(None, 'folder of the history picture', shown='--save-dir')
+    save_plot_dir: Optional[str] = option(None, 'folder of the history picture', default_text='--save-dir')
     log_interval: int = option(50, 'batches between readings of the metrics', parse=COUNT)
     export: Optional[str] = option(
         None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',
         parse=prefix)
     report: Optional[str] = option(
         None, 'folder for the report of an evaluation: accuracy of each class, confusion matrix and '
-        'calibration', metavar='DIR', shown='none', added=True)
+        'calibration', metavar='DIR', default_text='none', newer=True)
     predictions: Optional[str] = option(
         None, 'file for the predictions of an evaluation, a row for each image', metavar='FILE.csv',
-        shown='none', added=True)
+        default_text='none', newer=True)
     tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
     project: Optional[str] = option(None, 'Weights & Biases project to report to')
     name: Optional[str] = option(None, 'name of the Weights & Biases run')

@@ -84,12 +84,12 @@ def model_card(name: str) -> ModelCard:
     return read_json(os.path.join(_folder(name), CARD), ModelCard)
 
 
-def weights_of(name: str) -> str:
+def bundled_weights(name: str) -> str:
     """Return the path of a network's trained weights; raise as `model_card` does."""
     return os.path.join(_folder(name), WEIGHTS)
 
 
-def weights_file(text: str) -> str:
+def resolve_weights(text: str) -> str:
     """Return the parameter file that ``text`` names: its path, a run, or a network with trained weights.
 
     Raises
@@ -104,16 +104,16 @@ def weights_file(text: str) -> str:
     if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
         return text
     try:
-        return weights_of(text)
+        return bundled_weights(text)
     except ValueError as error:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
 
-def asked_weights(name: str, pretrained: Any) -> str | None:
+def weights_for_get_model(name: str, pretrained: Any) -> str | None:
     """Return the parameter file for ``get_model(name, pretrained=pretrained)``; None for False."""
     if pretrained is True:
-        return weights_of(name)
-    return weights_file(os.fspath(pretrained)) if pretrained else None
+        return bundled_weights(name)
+    return resolve_weights(os.fspath(pretrained)) if pretrained else None
 
 
 def _folder(name: str) -> str:

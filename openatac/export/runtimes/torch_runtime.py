@@ -39,7 +39,7 @@ class Torch(Runtime):
     def load(self) -> None:
         import torch
 
-        from openatac.backends.torch.graph import to_torch
+        from openatac.backends.torch.symbol_module import to_torch
         torch.set_num_threads(thread_count().threads)
         self._layout = getattr(torch, self.memory_format)
         net = to_torch(self.form.files(self.prefix)[0]).float().eval()
