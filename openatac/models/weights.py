@@ -11,7 +11,6 @@ import numpy as np
 
 from openatac.zoo.weights.checks import (
     Path,
-    Pretrained,
     Shape,
     check_names,
     check_shapes,
@@ -20,6 +19,7 @@ from openatac.zoo.weights.checks import (
 )
 from openatac.zoo.weights.files import find_weights
 from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
 

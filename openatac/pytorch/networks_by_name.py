@@ -7,8 +7,7 @@ from torch import nn
 
 from openatac.pytorch.weights import load_pretrained
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.checks import Pretrained
-from openatac.zoo.weights.pretrained import weights_for_get_model
+from openatac.zoo.weights.pretrained import Pretrained, weights_for_get_model
 
 
 def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:

@@ -14,7 +14,6 @@ from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
 from openatac.zoo.weights.checks import (
     Path,
-    Pretrained,
     Shape,
     check_names,
     check_shapes,
@@ -23,6 +22,7 @@ from openatac.zoo.weights.checks import (
 )
 from openatac.zoo.weights.files import find_weights, numbers_of
 from openatac.zoo.weights.params_file import write_params
+from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
 

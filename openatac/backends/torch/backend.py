@@ -23,8 +23,8 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
-from openatac.zoo.weights.checks import Pretrained
 from openatac.zoo.weights.files import read_weights
+from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
 
@@ -49,13 +49,17 @@ class TorchBackend(Backend):
 
     @enough_memory()
     def training_batches(self, images: Any, batch_size: int, seed: int) -> DeviceTrainingBatches:
-        return DeviceTrainingBatches(images, batch_size, seed, self.device, self.compute.compile,
+        return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
                                      self.cluster.size, self.cluster.rank)
 
     @enough_memory()
     def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
-        return DeviceEvaluationBatches(images, batch_size, self.device, self.compute.compile,
+        return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
                                        self.cluster.size, self.cluster.rank)
+
+    @property
+    def _is_channels_last(self) -> bool:
+        return self.compute.compile and self.device != 'cpu'  # as the learner's layout
 
     def initialize(self, params: Any = None) -> None:
         if isinstance(self.net, torch.nn.Module):

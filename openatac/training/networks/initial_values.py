@@ -11,8 +11,7 @@ from openatac.runtime.libraries import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
-from openatac.zoo.weights.checks import Pretrained
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import Pretrained, resolve_weights
 
 log = logging.getLogger('openatac')
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -14,16 +14,6 @@ Shape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not 
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
 OTHER_SETTINGS = '; give the settings that it was trained with, such as r'
-
-
-class Pretrained(NamedTuple):
-    """A parameter file to start from, and the structural name of the network's last dense layer.
-
-    The file can be from a network with other classes: see `load_pretrained`.
-    """
-
-    path: Path
-    head: str
 
 
 def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:

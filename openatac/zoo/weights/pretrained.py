@@ -68,6 +68,16 @@ class ModelCard(NamedTuple):
     sha256: str
 
 
+class Pretrained(NamedTuple):
+    """A parameter file to start from, and the structural name of the network's last dense layer.
+
+    The file can be from a network with other classes: see `load_pretrained`.
+    """
+
+    path: str | os.PathLike[str]
+    head: str
+
+
 def pretrained_names() -> list[str]:
     """Return the names of the networks with trained weights."""
     return sorted(name for name in os.listdir(FOLDER) if os.path.exists(os.path.join(FOLDER, name, CARD)))
