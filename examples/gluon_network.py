@@ -2,7 +2,7 @@
 import numpy as np
 
 import openatac
-from openatac.data.digits import load_digits
+from openatac.data.small.digits import load_digits
 
 import mxnet as mx  # isort: skip  (imports on today's NumPy after openatac)
 

@@ -2,7 +2,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from openatac.data.digits import load_digits
+from openatac.data.small.digits import load_digits
 from openatac.pytorch import get_model, save_parameters
 
 EPOCHS, BATCH = 8, 32
