@@ -61,6 +61,7 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
     """
     streams.prepare_streams()
     undo_strict_environment()
+    hide_pillows_warnings()
     message: str | None
     try:
         try:
@@ -108,6 +109,14 @@ def _message_for(error: BaseException) -> str | None:
             raise error
         return f'{error}: run pip install {package_of((error.name or "").split(".")[0])}'
     return str(error)
+
+
+def hide_pillows_warnings() -> None:
+    """Hide Pillow's warnings about large images and odd metadata, in the whole process.
+
+    This is for our own processes: hiding them around each call, by catch_warnings, is not safe in threads.
+    """
+    warnings.filterwarnings('ignore', module=r'PIL\.')
 
 
 def undo_strict_environment() -> None:

@@ -107,7 +107,7 @@ class Predictor:
 
     @property
     def labels(self) -> list[str]:
-        """The name of each class, as text that any terminal can show."""
+        """The name of each class, without characters that cannot be encoded."""
         names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
 

@@ -15,16 +15,18 @@ def freeze(net: nn.Module, patterns: str) -> None:
     """
     trained = dict(net.named_parameters())
     frozen = select_frozen(net.state_dict(), trained, patterns)
+    for name in frozen_norms(frozen):
+        norm = net.get_submodule(name)
+        if not isinstance(norm, BatchNorm):
+            raise ValueError(f'{name} is a {type(norm).__name__}, whose running statistics would still '
+                             'change; use openatac.pytorch.BatchNorm in your host')
+        norm.use_global_stats = True
     for name, parameter in trained.items():
         if name in frozen:
             module, _, last = name.rpartition('.')
             owner = net.get_submodule(module)
             delattr(owner, last)
             owner.register_buffer(last, parameter.detach())
-    for name in frozen_norms(frozen):
-        norm = net.get_submodule(name)
-        assert isinstance(norm, BatchNorm)
-        norm.use_global_stats = True
 
 
 def scale_head_rate(net: nn.Module, head: str, factor: float) -> None:

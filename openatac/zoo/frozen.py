@@ -24,7 +24,8 @@ def select_frozen(names: Collection[str], trained: Collection[str], patterns: st
 def frozen_norms(frozen: Collection[str]) -> list[str]:
     """Return the structural names of the completely frozen BatchNorms."""
     blocks = [name.removesuffix('.running_mean') for name in frozen if name.endswith('.running_mean')]
-    return [block for block in blocks if {f'{block}.gamma', f'{block}.beta'}.issubset(frozen)]
+    return [block for block in blocks for scale, shift in (('gamma', 'beta'), ('weight', 'bias'))
+            if {f'{block}.{scale}', f'{block}.{shift}'}.issubset(frozen)]
 
 
 def frozen_head(head: str) -> ValueError:

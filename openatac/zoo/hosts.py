@@ -29,7 +29,8 @@ class Host(Factories):
     input_shape : tuple of int
         (C, H, W) of the images it was designed for.
     data : {'cifar', 'imagenet'}
-        The family of its images, which determines their augmentation and normalisation.
+        The family of its images, which determines their augmentation and normalisation. train-cifar trains
+        any host for 'cifar'; train-imagenet trains only the published one.
     title : str, optional
         The start of its networks' names; default ``name``. '{depth}' in it is replaced with the number of
         layers, 2 * stages * blocks + 2.

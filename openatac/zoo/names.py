@@ -16,7 +16,7 @@ from typing import Any
 from openatac.registry import Factories, Factory, Registry
 from openatac.zoo.host_arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
 from openatac.zoo.hosts import Host
-from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, REGISTRIES, SELF_ATTENTIONS
 
 
 def _both(place: str) -> tuple[str, str]:
@@ -60,7 +60,9 @@ def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
     units: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*choices.values()):
         settings = {name: value for name, value in zip(choices, values) if value}
-        units.setdefault(unit_name(**settings), settings)
+        same = units.setdefault(unit_name(**settings), settings)
+        if any(same.get(name) != settings.get(name) for name in REGISTRIES):
+            raise ValueError(f'{unit_name(**settings)!r} would name two units')
     return units
 
 
@@ -140,8 +142,7 @@ def register_activation(name: str, factory: Factory | None, alias: str | None = 
     >>> openatac.register_activation('softsign', lambda channels: gluon.nn.Activation('softsign'))
     >>> openatac.get_model('cifar_resnet20_v2_softsign')
     """
-    _check_free(name, alias)
-    ACTIVATIONS.register(name, Factories(name, factory, torch_factory), alias)
+    _register(ACTIVATIONS, name, Factories(name, factory, torch_factory), alias)
 
 
 def register_attention(name: str, factory: Factory | None, alias: str | None = None,
@@ -151,8 +152,7 @@ def register_attention(name: str, factory: Factory | None, alias: str | None = N
     For the arguments, see `register_activation`. The name is for ``attention`` and ``--attention``, and the
     factory gets the network's ``reduction`` if it accepts one.
     """
-    _check_free(name, alias)
-    ATTENTIONS.register(name, Factories(name, factory, torch_factory), alias)
+    _register(ATTENTIONS, name, Factories(name, factory, torch_factory), alias)
 
 
 def register_host(name: str, factory: Factory | None, **description: Any) -> Host:
@@ -176,9 +176,16 @@ def register_host(name: str, factory: Factory | None, **description: Any) -> Hos
     return host
 
 
-def _check_free(*names: str | None) -> None:
-    """Raise ValueError if one of the names is already a unit in network names."""
+def _register(registry: Registry[Factories], name: str, factories: Factories, alias: str | None) -> None:
+    """Add a unit; raise ValueError if its name, or a combination with it, already names another unit."""
     taken = {unit for host in HOSTS.values() for unit in unit_settings(host)}
-    for name in names:
-        if name is not None and name.lower() in taken:
-            raise ValueError(f'{name!r} is already the name of another unit: choose another')
+    for new in (name, alias):
+        if new is not None and new.lower() in taken:
+            raise ValueError(f'{new!r} is already the name of another unit: choose another')
+    registry.register(name, factories, alias)
+    try:
+        for host in HOSTS.values():
+            unit_settings(host)
+    except ValueError as error:
+        registry.unregister(name)
+        raise ValueError(f'{name!r} cannot be registered, since {error}: choose another name') from None

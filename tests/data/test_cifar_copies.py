@@ -136,6 +136,23 @@ def test_the_parquet_file_with_a_fault_is_named(tmp_path, caplog):
         load_cifar('cifar10', str(tmp_path), train=True)
 
 
+def test_parquet_files_of_the_other_data_set_beside_them(tmp_path):
+    for folder, columns in (('cifar-10', rows([0], label=[9])),
+                            ('cifar-100', rows([1], 'image', fine_label=[99], coarse_label=[13]))):
+        for split in ('train', 'test'):
+            write_parquet(tmp_path / folder / f'{split}.parquet', columns)
+    for name, label in (('cifar10', 9), ('cifar100', 99)):
+        assert load_cifar(name, str(tmp_path)).labels.tolist() == [label]
+    shutil.rmtree(tmp_path / 'cifar-10')
+    assert cifar_files.find_cifar('cifar10', str(tmp_path)) is None
+
+
+def test_a_split_is_a_word_in_the_name_of_a_parquet_file(tmp_path):
+    write_parquet(tmp_path / 'train-latest.parquet', rows([0], label=[1]))
+    write_parquet(tmp_path / 'validation-00000.parquet', rows([1], label=[2]))
+    assert load_cifar('cifar10', str(tmp_path), train=False).labels.tolist() == [2]
+
+
 def test_other_files_are_not_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')

@@ -311,6 +311,15 @@ def test_activations_are_swapped_for_it_and_it_for_others():
     assert isinstance(net.features[1], openatac.ChaATAC)
 
 
+@pytest.mark.parametrize('register, name', [
+    (openatac.register_attention, 'global'), (openatac.register_activation, 'atac_se')])
+def test_a_name_whose_combination_names_another_unit_is_refused(register, name):
+    before = [*ACTIVATIONS], [*ATTENTIONS]
+    with pytest.raises(ValueError, match=name):
+        register(name, lambda channels, **_: mx.gluon.nn.Identity())
+    assert ([*ACTIVATIONS], [*ATTENTIONS]) == before
+
+
 def test_what_is_unregistered_is_gone():
     openatac.register_activation('brief', Gated)
     ACTIVATIONS.unregister('Brief')

@@ -27,8 +27,9 @@ from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
 from tests.conftest import ROOT
 from tests.helpers.browser import BROWSER, in_browser, inaccessible, with_axe
-from tests.helpers.commands import command_refusal
+from tests.helpers.commands import call_command, command_refusal
 from tests.helpers.made_up_images import encoded, plain, smooth
+from tests.helpers.scripts import call_script
 
 pytest.importorskip('fastapi')
 pytest.importorskip('onnxruntime')
@@ -295,6 +296,13 @@ def serving(app):
 
 
 # ----------------------------------------------------------------------------- the process
+
+def test_an_engine_that_cannot_run_a_run_is_a_wrong_command(cifar10, tmp_path, capsys):
+    assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                       '--save-dir', tmp_path) == 0
+    assert call_command('serve', tmp_path, '--engine', 'onnxruntime') == 2
+    assert 'argument --engine' in capsys.readouterr().err
+
 
 @contextlib.contextmanager
 def served(*words):

@@ -375,3 +375,24 @@ def test_what_is_wrong_is_one_sentence(arguments, code, named, runs, wrong, caps
     assert errors[-1].startswith('openatac gates: ') and named in errors[-1]
     assert len(errors) == 1 or code == 2
     assert sorted(os.listdir(wrong)) == before
+
+
+def test_gates_of_modules_that_are_called_by_keyword():
+    of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
+    import torch
+
+    class Swish(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.silu(input=x)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.swish = Swish()
+
+        def forward(self, x):
+            return self.swish(x=x)
+
+    images = np.random.RandomState(0).randn(2, 3, 4, 4).astype('float32')
+    row, = of_module.gate_statistics(Net(), [images])
+    assert row['layer'] == 'swish' and row['mean'] == pytest.approx(float((1 / (1 + np.exp(-images))).mean()))

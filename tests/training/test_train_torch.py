@@ -15,6 +15,7 @@ from openatac import cli
 from openatac.backends.base import Teacher
 from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights import load_parameters
+from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.cifar_slice import write_slice
@@ -468,3 +469,36 @@ def test_the_teachers_that_come_with_the_package_have_weights():
     assert os.path.isfile(bundled.params)
     assert bundled._replace(params='x').with_weights().params == 'x'
     assert Teacher('resnet50_v1', None, 10).with_weights().params is None
+
+
+# ------------------------------------------------------------------- hosts of somebody's own
+
+class OwnHost(torch.nn.Module):
+    """With PyTorch's own BatchNorm, and names that Gluon's does not have."""
+
+    def __init__(self, classes, act_type):
+        super().__init__()
+        self.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+        self.output = torch.nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.output(self.features(x).mean((2, 3)))
+
+
+def own_gluon_host(classes, act_type):
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(classes))
+    return net
+
+
+@pytest.mark.parametrize('gluon, flags, named', [
+    (None, ['--freeze', 'features.*'], r'features.1 is a BatchNorm2d.*openatac\.pytorch\.BatchNorm'),
+    (own_gluon_host, [], 'different parameters, such as 0.bias')])
+def test_a_host_that_does_not_fit_is_refused_in_a_sentence(cifar10, tmp_path, capsys, gluon, flags, named):
+    openatac.register_host('own', gluon, torch_factory=OwnHost)
+    try:
+        code = call_script('--data-dir', cifar10, *TORCH, '--model', 'own_relu', *flags, '--batch-size', 50,
+                           '--num-epochs', 1, '--save-dir', tmp_path / 'run')
+    finally:
+        HOSTS.unregister('own')
+    assert code in (1, 2) and re.search(named, capsys.readouterr().err)

@@ -65,7 +65,7 @@ class TorchBackend(Backend):
         if isinstance(self.net, torch.nn.Module):
             self.module = copy.deepcopy(self.net)
             if isinstance(params, dict):  # of arrays
-                self.module.load_state_dict({name: torch.tensor(array) for name, array in params.items()})
+                self._load_arrays(params)
             elif isinstance(params, Pretrained):
                 load_pretrained(self.module, params)
             elif params:
@@ -76,6 +76,14 @@ class TorchBackend(Backend):
         else:
             from openatac.models.weights import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
+
+    def _load_arrays(self, arrays: dict[str, Any]) -> None:
+        """Load the values of the Gluon network with the same host and units."""
+        different = sorted(arrays.keys() ^ self.module.state_dict().keys())
+        if different:
+            raise OpenatacError(f'the Gluon and the PyTorch network have different parameters, such as '
+                                f'{different[0]}: give both factories of a host or unit the same names')
+        self.module.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
     def load(self, params: str) -> None:
         if isinstance(self.net, torch.nn.Module):

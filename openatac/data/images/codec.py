@@ -12,7 +12,6 @@ import functools
 import io
 import logging
 import types
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +30,6 @@ NOT_AN_IMAGE = 'it is not an image that can be decoded'
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
 _START_OF_SCAN, _PROGRESSIVE = b'\xff\xda', b'\xff\xc2'
 _FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with 1 bits, since decoders pad with zeros
-# Pillow warns of large images and odd metadata. (catch_warnings in threads could leave other filters behind.)
-warnings.filterwarnings('ignore', module=r'PIL\.')
 _TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 

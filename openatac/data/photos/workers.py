@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from openatac.console.child_python import python_command
+from openatac.console.program import hide_pillows_warnings
 from openatac.data.images.bad_images import Unreadable
 from openatac.errors import DataError
 from openatac.image_size import Size, sides
@@ -187,11 +188,17 @@ class PhotoWorkers:
             code = process.returncode
             self._stop()
             how = ('stopped answering' if code is None
-                   else f'ended by the signal {signal.Signals(-code).name}' if code < 0
+                   else f'ended by the signal {_signal_name(-code)}' if code < 0
                    else f'ended unexpectedly, with exit code {code}')
             raise DataError(
                 f'a worker process that reads images (process {process.pid}) {how}: start again, with '
                 f'fewer than {self._workers} workers (-j) if memory is short') from None
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):  # real-time signals have no names
+        return signal.Signals(number).name
+    return str(number)
 
 
 def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
@@ -222,6 +229,7 @@ def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.nda
 
 def work(descriptor: int, file: int) -> None:
     """Run a worker process: prepare shares of batches until the pipe closes."""
+    hide_pillows_warnings()
     with contextlib.suppress(EOFError, OSError), \
             multiprocessing.connection.Connection(descriptor) as pipe:
         prepare_image, slots, shape = pipe.recv()

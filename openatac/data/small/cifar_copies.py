@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -23,6 +24,9 @@ from openatac.errors import DataError
 
 PARQUET = '.parquet'
 _IMAGE_COLUMNS = 'img', 'image'
+_SPLIT_WORDS = {  # in the names of parquet files
+    True: re.compile('(?<![a-z])train(ing)?(?![a-z])'),
+    False: re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')}
 
 Names = Mapping[str, Sequence[str]]  # {kind of label, 'coarse' or 'fine': names of its classes}
 
@@ -68,7 +72,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     source: ImageSource
     if tables:
         of_split = [files[name] for name in tables
-                    if any(split in os.path.basename(name) for split in SPLITS[train])]
+                    if _SPLIT_WORDS[train].search(os.path.basename(name).lower())]
         if not of_split:
             raise DataError(f'{path} has {list_briefly(tables)} and no parquet file with '
                             f'{" or ".join(SPLITS[train])} in its name')

@@ -63,7 +63,7 @@ class DataSet(NamedTuple):
         return {kind: labels.names for kind, labels in self.labels.items()}
 
 
-_NUMBER = re.compile(r'cifar[-_ ]?(100?)(?!\d)')  # in the name of an archive
+_NUMBER = re.compile(r'cifar[-_ ]?(100?)(?!\d)')  # in the name of an archive or a folder
 _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
 
 DATASETS = {
@@ -108,14 +108,20 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
         for path in (folder, os.path.join(folder, form.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
                 return path
-    below = sorted(content, key=lambda path: name not in path)  # folders of this name first
+    below = sorted(content, key=lambda path: _named_data_set(path) != name)  # folders of this name first
     for path in (folder, *(os.path.join(folder, path) for path in below)):
-        if os.path.isdir(path) and has_copy(path, dataset.names):
+        is_another = _named_data_set(os.path.basename(path)) not in (None, name)
+        if os.path.isdir(path) and not is_another and has_copy(path, dataset.names):
             return path
     archives = [form.archive for form in forms] + [
-        path for path in content if is_archive_name(path) and (match := _NUMBER.search(path.lower()))
-        and f'cifar{match[1]}' == name]
+        path for path in content if is_archive_name(path) and _named_data_set(path) == name]
     return next(filter(os.path.isfile, (os.path.join(folder, path) for path in archives)), None)
+
+
+def _named_data_set(path: str) -> str | None:
+    """Return 'cifar10' or 'cifar100', whichever is in a file name; None if neither is."""
+    match = _NUMBER.search(path.lower())
+    return match and f'cifar{match[1]}'
 
 
 def _folder(name: str, folder: str | None) -> str:

@@ -1,7 +1,7 @@
 """The base class of the runtimes that run exports, and their registry.
 
 A runtime maps images, float32 (B, C, H, W), to outputs (B, classes), both NumPy arrays. The flags
-``--engine`` and ``--engines`` select it by name. It imports its library only when it opens an export, because
+``--engine`` and ``--engines`` select it by name. It imports its library only when that is needed, because
 MXNet and PyTorch each start a team of OpenMP threads.
 """
 from __future__ import annotations

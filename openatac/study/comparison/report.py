@@ -36,7 +36,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     measure : str
         One of `openatac.study.comparison.groups.MEASURES`, for the picture and the differences.
     against : str, optional
-        The unit to compare with the others; see `differences.differences`.
+        The unit to compare with the others; see `openatac.study.comparison.differences`.
     formats : sequence of str
         The formats of the picture.
 

@@ -33,6 +33,7 @@ class _Products(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
+        args = (*args, *(kwargs or {}).values())
         if function in GATED:
             args = args[0], GATED[function](args[0])
         elif function not in PRODUCTS or not all(isinstance(factor, Tensor) for factor in args):
@@ -73,8 +74,8 @@ def _gates(net: nn.Module, images: Tensor) -> Iterator[tuple[str, str, str, Tens
     products = _Products()
     with contextlib.ExitStack() as hooks, torch.no_grad(), products:
         for module in names:
-            hook = module.register_forward_hook(lambda module, inputs, output: calls.append(
-                (names[module], module, inputs[0], output)))
+            hook = module.register_forward_hook(lambda module, inputs, named, output: calls.append(
+                (names[module], module, next(iter((*inputs, *named.values()))), output)), with_kwargs=True)
             hooks.callback(hook.remove)
         net(images)
     stages = {name: str(module.number) for module, name in names.items() if isinstance(module, Stage)}
