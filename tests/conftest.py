@@ -1,4 +1,4 @@
-"""What all tests share: MXNet made importable, and where the repository and its real images are."""
+"""Shared by all tests: an importable MXNet, and the paths of the repository and its real images."""
 import logging
 import shutil
 from pathlib import Path

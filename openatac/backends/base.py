@@ -17,7 +17,7 @@ from openatac.zoo.weights.pretrained import bundled_weights, pretrained_names
 
 
 def decays(parameter: str) -> bool:
-    """Return whether a parameter keeps weight decay under ``no_wd``: all but biases, gammas and betas do."""
+    """Return whether weight decay applies under ``no_wd``, which exempts biases, gammas and betas."""
     return not parameter.endswith(('beta', 'gamma', 'bias'))
 
 

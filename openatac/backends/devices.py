@@ -56,7 +56,7 @@ def describe_cpu() -> str:
     """Return a log line saying that the run uses the CPU, and how many threads."""
     threads = threads_set()
     if not threads:
-        return "running on the CPU with MXNet's own number of threads"
+        return "running on the CPU with the library's default number of threads"
     return f'running on the CPU with {"1 thread" if threads == "1" else f"{threads} threads"}'
 
 

@@ -31,7 +31,7 @@ class Manifest(NamedTuple):
     mean, std : tuple of float
         Per channel, of pixel values from 0 to 255 (RGB): the input is (pixel - mean) / std.
     crop_ratio : float
-        The short side is resized to H / crop_ratio, then the centre is cut out; 0 if images are resized to
+        Images are resized to cover (H, W) / crop_ratio, then the centre is cut out; 0 if they are resized to
         (H, W) directly.
     labels : list of str
         The names of the classes, or [].

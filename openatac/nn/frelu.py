@@ -17,7 +17,7 @@ from mxnet.gluon.block import HybridBlock
 
 
 class FReLU(HybridBlock):
-    """A ReLU whose zero is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
+    """A ReLU whose threshold is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
 
     It has 9 C weights, C gammas and C betas.
 

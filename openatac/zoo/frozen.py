@@ -30,4 +30,4 @@ def frozen_norms(frozen: Collection[str]) -> list[str]:
 
 def frozen_head(head: str) -> ValueError:
     """Return the error for a frozen last layer with its own learning rate."""
-    return ValueError(f'the last layer, {head}, is frozen; leave one of the two out')
+    return ValueError(f'the last layer, {head}, is frozen and has no learning rate; use one of the two flags')

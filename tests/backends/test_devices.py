@@ -85,7 +85,7 @@ def test_the_cpu_is_the_default(gpus):
 
 @pytest.mark.parametrize('variables, number', [
     ({'OMP_NUM_THREADS': '1'}, '1'), ({'MXNET_OMP_MAX_THREADS': '3'}, '3'),
-    ({}, 'MXNet')])  # which was loaded before openatac, and chose a number itself
+    ({}, 'default')])  # which was loaded before openatac, and chose a number itself
 def test_the_line_has_the_number_of_threads(gpus, monkeypatch, variables, number):
     gpus([])
     monkeypatch.delenv('OMP_NUM_THREADS')

@@ -44,7 +44,7 @@ def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
     if alone and torchrun.is_part():
         parser.error('this command needs one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):
-        parser.error('argument --syncbn: it is for two or more processes, and this is one; leave it out')
+        parser.error('argument --syncbn: it needs two or more processes, and this is one; leave it out')
     return torchrun.join_run()
 
 

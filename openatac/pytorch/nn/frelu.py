@@ -17,7 +17,7 @@ from openatac.pytorch.nn.normalisation import BatchNorm
 
 
 class FReLU(nn.Module):
-    """A ReLU whose zero is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
+    """A ReLU whose threshold is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
 
     It has 9 C weights, C gammas and C betas.
 

@@ -115,4 +115,4 @@ def _speed_lines(rows: Sequence[PublishedRow], speeds: Sequence[Speed]) -> Itera
     if any(row.hours and row.hours.scaled_from for row in rows):
         yield SCALED_NOTE
     if not any(speed.kind == 'GPU' and speed is not AUTHORS_SPEED for speed in speeds):
-        yield 'No GPU of ours has run anything: hours on GPUs rest on the speed that the authors printed.'
+        yield 'We ran nothing on a GPU: GPU hours are estimated from the speed that the authors printed.'

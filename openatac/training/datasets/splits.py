@@ -33,6 +33,6 @@ def divide(images: Any, test: Any, training: Training) -> ImageSets:
     if not training.val_split:
         return ImageSets(images, test, test)
     parts = split_by_class(images.labels, training.val_split, training.val_seed)
-    log.info('%d of the training images are held out to choose the best epoch on; the test images are used '
+    log.info('%d of the training images are held out for choosing the best epoch; the test images are used '
              'once, at the end', len(parts[1]))
     return ImageSets(images.select(parts[0]), images.select(parts[1]), test)

@@ -76,7 +76,7 @@ def _check_side(self_attention: str | None, size: Size) -> None:
 def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
     network, gpus = config.network, config.training.num_gpus
     if config.compute.syncbn and network.use_gn:
-        raise ValueError('argument --syncbn: --use-gn leaves it no BatchNorm; choose one of the two')
+        raise ValueError('argument --syncbn: leave it out, since --use-gn replaces every BatchNorm')
     if config.compute.syncbn and config.compute.engine != 'torch':
         if gpus < 2:  # MXNet's waits forever on a CPU
             raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '

@@ -73,7 +73,7 @@ def _check_past(plan: RunPlan, config: Config, before: dict[str, Any], state: di
 def _difference(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any]) -> str:
     epoch, batch = state['progress']['epoch'], state['progress']['batch']
     if epoch + (batch > 0) > plan.epochs:
-        return f'it has come to epoch {epoch}, batch {batch}'
+        return f'it has already reached epoch {epoch}, batch {batch}'
     old = from_json(type(config), {**values(config), **before})
     past = range(plan.learner.iteration, state['engine']['iteration'])
     for (what, now), was in zip(plan.schedule_values(config.training).items(),

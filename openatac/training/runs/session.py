@@ -153,7 +153,7 @@ def _how_chosen(summary: dict[str, Any]) -> str:
     if 'test_accuracy' in summary:
         return (' on the validation images, which chose the best epoch; on the test images it has '
                 f'{summary["test_accuracy"]:.4f}')
-    return ' on the test images, which chose the best epoch too (see --val-split)'
+    return ' on the test images, which also chose the best epoch (see --val-split)'
 
 
 def check_same_start(learner: Any, progress: Progress) -> None:

@@ -63,7 +63,7 @@ def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mappi
                      drawn: Sequence[str]) -> str:
     """Return a line on which arrays were loaded, and which of the network's were ``drawn`` at random."""
     if not drawn:
-        return f'{path}: loaded all {len(shapes)} arrays, those of the last layer too'
+        return f'{path}: loaded all {len(shapes)} arrays, including the last layer'
     rest = ', '.join(f'{name} {_shown(shapes[name])}, which has {_shown(arrays[name].shape)} there'
                      for name in drawn)
     return f'{path}: loaded {len(shapes) - len(drawn)} arrays; not loaded but drawn at random: {rest}'
