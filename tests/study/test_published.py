@@ -298,7 +298,7 @@ def test_hours_of_a_measured_network(here, capsys):
         assert float(row['hours']) == pytest.approx(160 * 1281167 / 471 / 3600, rel=1e-3)
         assert row['hours_of'] == 'GPU'
     text = capsys.readouterr().out
-    assert 'about 121 GPU hours' in text and 'No GPU of ours has run anything' in text
+    assert 'about 121 GPU hours' in text and 'We ran nothing on a GPU' in text
     assert "942 on 2 GPUs" in text
 
 
