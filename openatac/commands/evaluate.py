@@ -25,6 +25,7 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.flags import add_flags
+from openatac.limits import INFERENCE_BATCH
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
@@ -70,15 +71,15 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from openatac.evaluation.report import Report
-    from openatac.export.images.inputs import BATCH, named_batches
+    from openatac.export.images.inputs import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     names: list[str] = []
     batches = named_batches(images, manifest, images.total)
-    for some, inputs, classes in tqdm(batches, total=-(-images.total // BATCH), unit='batch', leave=False,
-                                      disable=not on_terminal()):
+    for some, inputs, classes in tqdm(batches, total=-(-images.total // INFERENCE_BATCH), unit='batch',
+                                      leave=False, disable=not on_terminal()):
         report.outcomes.add(runtime(inputs), classes)
         names += some
     if not names:

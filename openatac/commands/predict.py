@@ -23,6 +23,7 @@ from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.flag_types import BATCH_SIZE, CLASSES
+from openatac.limits import INFERENCE_BATCH, TOP
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ def main(argv: list[str]) -> int:
     p.add_argument('export', metavar='EXPORT', nargs='?', help='an export, or one of its files')
     p.add_argument('images', metavar='IMAGES', nargs='+', help='image files, folders, or -')
     add_model(p)
-    p.add_argument('--top', type=CLASSES, default=5, metavar='K',
+    p.add_argument('--top', type=CLASSES, default=TOP, metavar='K',
                    help='classes to print (default: %(default)s)')
     add_labels(p)
     p.add_argument('--json', action='store_true', help='print a line of JSON for each image')
-    p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
+    p.add_argument('--batch-size', type=BATCH_SIZE, default=INFERENCE_BATCH, metavar='N',
                    help='images at a time (default: %(default)s)')
     add_engine(p)
     p.add_argument('--gates', metavar='FILE', type=picture_file,

@@ -24,7 +24,7 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
 from openatac.flag_types import BATCH_SIZE, number
-from openatac.limits import MAX_PORT
+from openatac.limits import INFERENCE_BATCH, MAX_PORT
 from openatac.runtime.libraries import has_mxnet
 from openatac.serving.request_limits import LIMITS, Limits
 
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
                    help='address to listen on; 0.0.0.0 means all of this machine (default: %(default)s)')
     p.add_argument('--port', type=number(int, low=0, high=MAX_PORT), default=8000,
                    help='port to listen on; 0 takes a free one (default: %(default)s)')
-    p.add_argument('--batch-size', type=BATCH_SIZE, default=32, metavar='N',
+    p.add_argument('--batch-size', type=BATCH_SIZE, default=INFERENCE_BATCH, metavar='N',
                    help='largest number of images to run at a time (default: %(default)s)')
     _add_limits(p.add_argument_group('limits of a request'))
     return p

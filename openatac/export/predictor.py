@@ -15,12 +15,12 @@ from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.files import read_file
-from openatac.export.images.inputs import BATCH, InputTransform
+from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.files.run_files import holds_run
-from openatac.limits import MAX_BATCH, MAX_CLASSES, check_whole
+from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP, check_whole
 from openatac.zoo.weights.pretrained import resolve_weights
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Predictor:
     transform : InputTransform
     """
 
-    def __init__(self, network: Network, batch_size: int = BATCH) -> None:
+    def __init__(self, network: Network, batch_size: int = INFERENCE_BATCH) -> None:
         check_whole('batch_size', batch_size, 1, MAX_BATCH)
         self.network, self.batch_size = network, batch_size
         self.manifest: Manifest = network.manifest
@@ -111,7 +111,7 @@ class Predictor:
         names = self.manifest.labels or range(self.manifest.classes)
         return [printable(str(name)) for name in names]
 
-    def __call__(self, images: Any, top: int = 5) -> list[Any]:
+    def __call__(self, images: Any, top: int = TOP) -> list[Any]:
         """Classify one image or several.
 
         Parameters
@@ -175,8 +175,8 @@ class Predictor:
                 yield PredictedBatch([], nothing, np.empty((0, self.manifest.classes)), left_out)
 
 
-def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU, batch_size: int = BATCH
-         ) -> Predictor:
+def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU,
+         batch_size: int = INFERENCE_BATCH) -> Predictor:
     """Load a trained network for classifying images.
 
     Parameters

@@ -14,7 +14,7 @@ from openatac.console.text import for_html
 from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError
 from openatac.files.reading import MEGABYTE
-from openatac.limits import MAX_CLASSES
+from openatac.limits import MAX_CLASSES, TOP
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
 from openatac.serving.request_limits import Refusal
@@ -39,7 +39,7 @@ def create_app(classifier: Classifier) -> FastAPI:
                 'gates': classifier.gates is not None, 'requests': requests}
 
     @app.post('/predict')
-    async def predict(request: Request, top: Annotated[int, Query(ge=1, le=MAX_CLASSES)] = 5,
+    async def predict(request: Request, top: Annotated[int, Query(ge=1, le=MAX_CLASSES)] = TOP,
                       gates: bool = False) -> dict[str, Any]:
         nonlocal requests
         if requests >= limits.requests:

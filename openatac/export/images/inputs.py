@@ -14,12 +14,11 @@ from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest
-from openatac.limits import MIN_CROP_RATIO
+from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
 
 if TYPE_CHECKING:
     from openatac.export.images.labelled import LabelledImages
 
-BATCH = 32
 MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')
 
@@ -86,7 +85,7 @@ def sample_batches(images: LabelledImages, manifest: Manifest, count: int
 def named_batches(images: LabelledImages, manifest: Manifest, count: int
                   ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
     """Yield the batches of `sample_batches` with image names: (list of B names, inputs, labels)."""
-    for batch in batched(_sample(images, manifest, count), BATCH):
+    for batch in batched(_sample(images, manifest, count), INFERENCE_BATCH):
         indices, inputs, labels = zip(*batch)
         yield [images.name(index) for index in indices], np.stack(inputs), np.array(labels)
 
