@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     from openatac.zoo.names import get_model_list
     everything = get_model_list()
-    names = _names_like(args.pattern.lower()) if args.pattern else pretrained_names()
+    names = _names_like(args.pattern.lower(), everything) if args.pattern else pretrained_names()
     if not names:
         near = difflib.get_close_matches(args.pattern.lower(), everything, n=3, cutoff=0.7)
         hint = f'the nearest names are {", ".join(near)}' if near else "openatac models '*' lists all"
@@ -45,10 +45,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _names_like(pattern: str) -> list[str]:
+def _names_like(pattern: str, everything: list[str]) -> list[str]:
     """Return the listed names that match a pattern; if none does, the pattern if it is a valid name."""
-    from openatac.zoo.names import find_model, get_model_list
-    names = fnmatch.filter(get_model_list(), pattern)
+    from openatac.zoo.names import find_model
+    names = fnmatch.filter(everything, pattern)
     if not names:
         with contextlib.suppress(ValueError):
             find_model(pattern)

@@ -73,7 +73,8 @@ class ProcessGroup:
         code = process.wait()
         if not _signal_group(process.pid, 0):
             self._gone.add(process.pid)
-            self.guard(-process.pid)
+            with contextlib.suppress(OSError):  # the guard was killed; the end must still be reported
+                self.guard(-process.pid)
         self.events.put((label, code))
 
     def _show(self, label: str, source: IO[bytes], target: TextIO) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from openatac.registry import Factories, Factory, Registry
@@ -54,16 +54,20 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
 
 def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
     """Return {unit in a name: the host's settings for it}, for all units that the host accepts."""
+    units: dict[str, dict[str, Any]] = {}
+    for unit, settings in _combinations(host):
+        units.setdefault(unit, settings)
+    return units
+
+
+def _combinations(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (unit in a name, the host's settings for it); several settings can mean the same unit."""
     choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
                                'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
     choices = {name: values for name, values in choices.items() if name in host.settings}
-    units: dict[str, dict[str, Any]] = {}
     for values in itertools.product(*choices.values()):
         settings = {name: value for name, value in zip(choices, values) if value}
-        same = units.setdefault(unit_name(**settings), settings)
-        if any(same.get(name) != settings.get(name) for name in REGISTRIES):
-            raise ValueError(f'{unit_name(**settings)!r} would name two units')
-    return units
+        yield unit_name(**settings), settings
 
 
 def settings_of_unit(host: Host, name: str) -> dict[str, Any] | None:
@@ -183,9 +187,10 @@ def _register(registry: Registry[Factories], name: str, factories: Factories, al
         if new is not None and new.lower() in taken:
             raise ValueError(f'{new!r} is already the name of another unit: choose another')
     registry.register(name, factories, alias)
-    try:
-        for host in HOSTS.values():
-            unit_settings(host)
-    except ValueError as error:
-        registry.unregister(name)
-        raise ValueError(f'{name!r} cannot be registered, since {error}: choose another name') from None
+    for host in HOSTS.values():
+        units = unit_settings(host)
+        for unit, settings in _combinations(host):
+            if any(units[unit].get(part) != settings.get(part) for part in REGISTRIES):
+                registry.unregister(name)
+                raise ValueError(f'{name!r} cannot be registered, since {unit!r} would name two units: '
+                                 'choose another name')

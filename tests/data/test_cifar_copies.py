@@ -147,6 +147,11 @@ def test_parquet_files_of_the_other_data_set_beside_them(tmp_path):
     assert cifar_files.find_cifar('cifar10', str(tmp_path)) is None
 
 
+def test_a_folder_that_is_given_may_have_the_name_of_the_other_data_set(tmp_path):
+    write_parquet(tmp_path / 'cifar100-and-more' / 'train.parquet', rows([0], label=[9]))
+    assert load_cifar('cifar10', str(tmp_path / 'cifar100-and-more')).labels.tolist() == [9]
+
+
 def test_a_split_is_a_word_in_the_name_of_a_parquet_file(tmp_path):
     write_parquet(tmp_path / 'train-latest.parquet', rows([0], label=[1]))
     write_parquet(tmp_path / 'validation-00000.parquet', rows([1], label=[2]))

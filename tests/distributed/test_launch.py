@@ -260,3 +260,14 @@ def test_a_group_that_is_gone_is_not_signalled_later():
     assert group.wait() == 0
     group.end()
     assert sorted(told) == sorted([gone.pid, -gone.pid, orphans.pid])
+
+
+def test_the_end_of_a_process_is_seen_without_the_guard_too():
+    def guard(pid):
+        if pid < 0:
+            raise BrokenPipeError
+
+    group = ProcessGroup(guard)
+    group.start('worker 0', [sys.executable, '-S', '-c', 'raise SystemExit(3)'], {})
+    assert group.wait() == 3
+    group.end()

@@ -383,7 +383,7 @@ def test_gates_of_modules_that_are_called_by_keyword():
 
     class Swish(torch.nn.Module):
         def forward(self, x):
-            return torch.nn.functional.silu(input=x)
+            return torch.nn.functional.silu(inplace=False, input=x)
 
     class Net(torch.nn.Module):
         def __init__(self):

@@ -108,10 +108,10 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
         for path in (folder, os.path.join(folder, form.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
                 return path
-    below = sorted(content, key=lambda path: _named_data_set(path) != name)  # folders of this name first
+    below = sorted((path for path in content if _named_data_set(path) in (None, name)),
+                   key=lambda path: _named_data_set(path) is None)  # folders of this name first
     for path in (folder, *(os.path.join(folder, path) for path in below)):
-        is_another = _named_data_set(os.path.basename(path)) not in (None, name)
-        if os.path.isdir(path) and not is_another and has_copy(path, dataset.names):
+        if os.path.isdir(path) and has_copy(path, dataset.names):
             return path
     archives = [form.archive for form in forms] + [
         path for path in content if is_archive_name(path) and _named_data_set(path) == name]

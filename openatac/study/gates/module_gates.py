@@ -32,13 +32,14 @@ class _Products(TorchFunctionMode):
         self.factors: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = {}  # {id: the product, its factors}
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        args = (*args, *(kwargs or {}).values())
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        factors = (*args, *(kwargs[name] for name in ('input', 'other') if name in kwargs))
         if function in GATED:
-            args = args[0], GATED[function](args[0])
-        elif function not in PRODUCTS or not all(isinstance(factor, Tensor) for factor in args):
+            factors = factors[0], GATED[function](factors[0])
+        elif function not in PRODUCTS or not all(isinstance(factor, Tensor) for factor in factors):
             return result
-        self.factors[id(result)] = result, args  # the product too, to prevent the reuse of its id
+        self.factors[id(result)] = result, factors  # the product too, to prevent the reuse of its id
         return result
 
     def gates(self, x: Tensor, output: Tensor) -> list[Tensor] | None:
@@ -74,8 +75,10 @@ def _gates(net: nn.Module, images: Tensor) -> Iterator[tuple[str, str, str, Tens
     products = _Products()
     with contextlib.ExitStack() as hooks, torch.no_grad(), products:
         for module in names:
-            hook = module.register_forward_hook(lambda module, inputs, named, output: calls.append(
-                (names[module], module, next(iter((*inputs, *named.values()))), output)), with_kwargs=True)
+            hook = module.register_forward_hook(
+                lambda module, inputs, named, output: calls.append(
+                    (names[module], module, next(iter((*inputs, *named.values())), None), output)),
+                with_kwargs=True)
             hooks.callback(hook.remove)
         net(images)
     stages = {name: str(module.number) for module, name in names.items() if isinstance(module, Stage)}
