@@ -38,7 +38,11 @@ def main(argv: list[str]) -> int:
                     f'networks that do: {", ".join(pretrained_names())}')
         print('\n\n'.join(map(_card, cards)))
         return 0
-    print(text_table([HEADER, *map(_row, names)]))
+    try:
+        rows = [*map(_row, names)]
+    except ValueError as error:  # about channels in the name
+        p.error(f'argument PATTERN: {args.pattern}: {error}')
+    print(text_table([HEADER, *rows]))
     if not args.pattern:
         print(f"\nopenatac models '*' lists {len(everything)} networks with one unit; other depths, and "
               'combinations of units, have names too, such as cifar_resnet44_v2_swish_se.')

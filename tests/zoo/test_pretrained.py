@@ -118,7 +118,8 @@ def test_the_command_prints_a_card(capsys):
         assert fact in printed
 
 
-@pytest.mark.parametrize('arguments', [['nothing*'], ['cifar_resnet14_v2_se', '--card']])
+@pytest.mark.parametrize('arguments', [
+    ['nothing*'], ['cifar_resnet14_v2_se', '--card'], ['cifar_resnet20_v2_relu@9']])
 def test_the_command_refuses(capsys, arguments):
     with pytest.raises(SystemExit) as end:
         cli.main(['models', *arguments])
