@@ -34,7 +34,7 @@ import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
-from openatac.backends.torch.batches import DeviceTrainingBatches  # noqa: E402
+from openatac.backends.torch.device_batches import DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import PRECISIONS, TorchLearner  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402

@@ -90,9 +90,9 @@ def ours(pipeline, cores, rec):
     """Our batches, fetched ahead as in the training loop, as MXNet arrays."""
     import openatac  # noqa: F401  (makes MXNet importable)
     import mxnet as mx  # isort: skip
-    from openatac.data.batches import prefetch
     from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches
     from openatac.data.photos.transforms import Jitter
+    from openatac.data.prefetch import prefetch
     from openatac.data.records.record_file import RecordFile
     source = RecordFile(rec, os.path.splitext(rec)[0] + '.idx')
     if pipeline == 'evaluation':

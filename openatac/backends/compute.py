@@ -1,17 +1,16 @@
 """The options that choose a run's backend and how it computes."""
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal, Optional
 
 from openatac.backends.registry import BACKENDS
-from openatac.flag_types import POSITIVE
-from openatac.options import Section, option
+from openatac.options.declaration import Role, Section, option_with
+from openatac.options.flag_types import POSITIVE
 
 INITIAL_LOSS_SCALE = 1024.0  # by default
 
-compute_option = functools.partial(option, result=True, inexactly_changeable=True, minor=True)
+compute_option = option_with(Role.RESULT | Role.INEXACTLY_CHANGEABLE | Role.MINOR)
 
 
 @dataclass(frozen=True)
@@ -21,16 +20,17 @@ class Compute(Section, title='engine'):
     engine: str = compute_option(
         'mxnet', 'the compute library; torch runs the same network in PyTorch, also on GPUs that MXNet '
         'does not support',
-        choices=lambda: sorted(BACKENDS), newer=True)
+        choices=lambda: sorted(BACKENDS), roles=Role.NEWER)
     dtype: Literal['float32', 'float16', 'bfloat16'] = compute_option('float32', 'type of the activations')
     mode: Literal['hybrid', 'imperative'] = compute_option(
         'hybrid', 'whether MXNet runs the network as one graph (hybrid) or operator by operator')
-    tf32: bool = compute_option(False, 'torch: multiply in TF32, which is faster but less exact', newer=True)
+    tf32: bool = compute_option(
+        False, 'torch: multiply in TF32, which is faster but less exact', roles=Role.NEWER)
     compile: bool = compute_option(
-        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', newer=True)
+        False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs', roles=Role.NEWER)
     syncbn: bool = compute_option(
         False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet',
-        newer=True)
+        roles=Role.NEWER)
 
     @property
     def first_loss_scale(self) -> float:

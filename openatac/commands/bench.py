@@ -23,13 +23,13 @@ from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
-from openatac.flag_types import BATCH_SIZE, COUNT, comma_separated, number, prefix
 from openatac.limits import MAX_SECONDS
+from openatac.options.flag_types import BATCH_SIZE, COUNT, comma_separated, number, prefix
 from openatac.pictures import write_picture
 from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
 from openatac.study.bench.measurement import measure
-from openatac.study.bench.picture import bench_figure
+from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
 
 MOST_SIZES = 8  # torch.compile handles no more for one network

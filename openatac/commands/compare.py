@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.picture_flags import add_format_flag
 from openatac.console import streams
-from openatac.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
+from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
 from openatac.runtime.libraries import require_mxnet
 from openatac.runtime.nvidia_driver import visible_gpus
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
@@ -102,8 +102,8 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
 
 def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namespace) -> int:
     """Train, copy in other runs, and compare; return the exit code."""
+    from openatac.study.comparison.files import write_comparison, write_note
     from openatac.study.comparison.records import copy_records
-    from openatac.study.comparison.report import write_comparison, write_note
     from openatac.training.checkpoints.checkpoint import only_run_in
     for folder in args.others or ([] if trainings else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written

@@ -24,8 +24,8 @@ from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime, runtime_for
-from openatac.flags import add_flags
 from openatac.limits import INFERENCE_BATCH
+from openatac.options.command_line import add_flags
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import shlex
 from openatac.backends.compute import Compute
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
-from openatac.flags import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
-from openatac.options import section_fields
+from openatac.options.command_line import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
+from openatac.options.declaration import Role, section_fields
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.sections.imagenet import (
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     p = command_parser('evaluate-imagenet', __doc__)
     p.add_argument('evaluate', metavar='FILE', help='a parameter file, or the folder of a run')
     add_section(p, ImagenetNetwork, [name for name, field in section_fields(ImagenetNetwork).items()
-                                     if field.option.network and name != 'last_gamma'])
+                                     if field.has(Role.NETWORK) and name != 'last_gamma'])
     add_section(p, ImagenetData)
     add_section(p, ImagenetTraining, ['batch_size', 'num_gpus'])
     add_section(p, Compute, ['engine', 'dtype', 'mode'])

@@ -25,10 +25,10 @@ from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
-from openatac.flag_types import CLASSES, IMAGES
-from openatac.flags import add_flags, flag_of
 from openatac.image_size import ImageSize
-from openatac.options import section_fields
+from openatac.options.command_line import add_flags, flag_of
+from openatac.options.declaration import Role, section_fields
+from openatac.options.flag_types import CLASSES, IMAGES
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MEASURED = 10000  # images
 # {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
 _NETWORK = {name: section for section in (ImagenetNetwork, CifarNetwork)
-            for name, field in section_fields(section).items() if field.option.in_manifest}
+            for name, field in section_fields(section).items() if field.has(Role.IN_MANIFEST)}
 
 
 def parser() -> argparse.ArgumentParser:

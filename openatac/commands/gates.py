@@ -22,9 +22,9 @@ from openatac.console.text import for_terminal, text_table
 from openatac.data.small.dataset_names import DATASET_OUTPUTS
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
-from openatac.flag_types import IMAGES, prefix
+from openatac.options.flag_types import IMAGES, prefix
 from openatac.pictures import write_picture
-from openatac.study.gates.picture import gates_figure
+from openatac.study.gates.gates_figure import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
 SHOWN = {  # head of a column in the printed table -> column of the file

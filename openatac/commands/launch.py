@@ -14,8 +14,8 @@ from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch
-from openatac.flag_types import PORT, number
 from openatac.limits import MAX_SECONDS
+from openatac.options.flag_types import PORT, number
 
 
 def main(argv: Sequence[str]) -> int:

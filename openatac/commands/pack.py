@@ -29,8 +29,8 @@ from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
-from openatac.flag_types import number
-from openatac.flags import flag_of
+from openatac.options.command_line import flag_of
+from openatac.options.flag_types import number
 from openatac.runtime.cores import allowed_processors
 
 

@@ -11,9 +11,9 @@ import argparse
 from typing import Callable
 
 from openatac.commands.catalogue import command_parser
-from openatac.flag_types import number
+from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
-from openatac.study.plan.report import report
+from openatac.study.plan.estimate_text import report
 from openatac.study.plan.step_time import BYTES, Setup
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 

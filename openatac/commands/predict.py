@@ -22,8 +22,8 @@ from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for
-from openatac.flag_types import BATCH_SIZE, CLASSES
 from openatac.limits import INFERENCE_BATCH, TOP
+from openatac.options.flag_types import BATCH_SIZE, CLASSES
 from openatac.runtime.processor import int8_line
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
-from openatac.flag_types import BATCH_SIZE, number
 from openatac.limits import INFERENCE_BATCH, MAX_PORT
+from openatac.options.flag_types import BATCH_SIZE, number
 from openatac.runtime.libraries import has_mxnet
 from openatac.serving.request_limits import LIMITS, Limits
 

@@ -14,8 +14,8 @@ from typing import Any
 from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.flags import ParsedFlags, flag_of
-from openatac.options import with_changes
+from openatac.options.command_line import ParsedFlags, flag_of
+from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 

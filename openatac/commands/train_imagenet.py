@@ -20,8 +20,8 @@ from typing import Any
 from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.flags import ParsedFlags, flag_of
-from openatac.options import defaults
+from openatac.options.command_line import ParsedFlags, flag_of
+from openatac.options.declaration import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 

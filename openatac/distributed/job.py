@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
-from openatac.flag_types import PORT, number
 from openatac.limits import MAX_PORT, MAX_SECONDS
+from openatac.options.flag_types import PORT, number
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'

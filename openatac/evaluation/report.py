@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from openatac.console.text import printable
+from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.evaluation.outcomes import BINS, Bin, Outcomes
-from openatac.evaluation.picture import confusion_figure
 from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import check_writable, write_text, writing
 from openatac.pictures import write_picture

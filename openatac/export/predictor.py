@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from openatac.console.text import printable
-from openatac.data.batches import batched
 from openatac.data.images.codec import decode, to_pixels
 from openatac.data.images.source import BadImage
+from openatac.data.prefetch import batched
 from openatac.errors import DataError, OpenatacError
 from openatac.evaluation.outcomes import softmax
 from openatac.export.forms.base import form_of, prefix_of

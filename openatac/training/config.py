@@ -1,8 +1,9 @@
 """The configs of train_cifar.py and train_imagenet.py: every option of a training run.
 
-Each option is declared once (see `openatac.options`), in a section of `openatac.training.sections` or of
-`openatac.backends.compute`. Flags, settings.json, the check that a checkpoint belongs to this run, the groups
-of a comparison and the check against the published recipe all follow from these declarations.
+Each option is declared once (see `openatac.options.declaration`), in a section of
+`openatac.training.sections` or of `openatac.backends.compute`. Flags, settings.json, the check that a
+checkpoint belongs to this run, the groups of a comparison and the check against the published recipe all
+follow from these declarations.
 """
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from openatac.backends.compute import Compute, ImagenetCompute
-from openatac.options import fields, values
+from openatac.options.declaration import Role, fields, values
 from openatac.training.sections.cifar import CifarData, CifarNetwork, CifarOutput, CifarStart, CifarTraining
 from openatac.training.sections.imagenet import (
     ImagenetData,
@@ -51,7 +52,7 @@ Config = Union[CifarConfig, ImagenetConfig]
 def network_settings(config: Config) -> dict[str, Any]:
     """Return {name: value} of everything that the network and its initial values depend on."""
     return {name: value for name, value in values(config).items()
-            if fields(type(config))[name].option.network}
+            if fields(type(config))[name].has(Role.NETWORK)}
 
 
 def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
@@ -68,5 +69,5 @@ def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
     # MXNet's checkpoints predate the choice of a backend.
     absent = ('engine', 'tf32', 'compile') if config.compute.engine == 'mxnet' else ()
     settings = {name: value for name, value in values(config).items()
-                if fields(type(config))[name].option.result and name not in absent}
+                if fields(type(config))[name].has(Role.RESULT) and name not in absent}
     return {**settings, 'devices': devices, 'data': data}

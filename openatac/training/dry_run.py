@@ -9,11 +9,11 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any, Callable, NamedTuple
 
-from openatac.data.batches import prefetch
+from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.runtime.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
-from openatac.training.loop import RunPlan
+from openatac.training.loop import RATE, RunPlan
 
 
 class Part(NamedTuple):
@@ -96,7 +96,7 @@ def _read(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
 def _train(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
     learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
-        learner.train_batch(x, y, plan.learning_rate(learner.iteration))
+        learner.train_batch(x, y, plan.schedule[RATE](learner.iteration))
         sizes.append(len(y))
     loss = learner.read_metrics().loss
     if not math.isfinite(loss):

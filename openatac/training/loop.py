@@ -5,6 +5,7 @@ the same parameters, metrics and history as an uninterrupted run.
 """
 from __future__ import annotations
 
+import abc
 import contextlib
 import logging
 import math
@@ -15,7 +16,7 @@ from typing import Any, Callable, NamedTuple
 
 from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal
-from openatac.data.batches import prefetch
+from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_files import BEST, LAST
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
@@ -26,6 +27,37 @@ from openatac.zoo.weights.params_file import write_params
 
 log = logging.getLogger('openatac')
 RATE = 'learning rate'
+Schedule = dict[str, Callable[[int], float]]  # {quantity: function from the iteration to its value}
+
+
+class LogLines(abc.ABC):
+    """The lines that a script logs; ``batches`` is the number of batches between readings of the metrics.
+
+    With 0 batches, the metrics are read once per epoch.
+    """
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    @abc.abstractmethod
+    def interval(self, interval: Interval) -> str:
+        """Return the line for a reading of the metrics within an epoch, or ''."""
+
+    @abc.abstractmethod
+    def epoch(self, row: EpochRow, seconds: float) -> list[str]:
+        """Return the lines for an epoch that took ``seconds``, from its row of the history."""
+
+
+class KeptEpochs(NamedTuple):
+    """The epochs whose parameters are kept: every ``period``-th, or none for 0.
+
+    ``name`` maps an epoch to the name of its files, and ``with_states`` says whether the optimizer's state is
+    kept too.
+    """
+
+    period: int
+    name: Callable[[int], str] = 'epoch-{:04d}'.format
+    with_states: bool = False
 
 
 class RunPlan(NamedTuple):
@@ -41,48 +73,33 @@ class RunPlan(NamedTuple):
     evaluation : iterable of batches
         Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. It
         has ``ahead`` too.
-    learning_rate : function
-        Maps the iteration, counted from 0, to the learning rate.
-    schedule_values : function
-        Maps the training section of a config to {quantity: function from the iteration to its value} for
-        everything that its schedule decides, `RATE` first.
+    test : function or None
+        Maps a parameter file to its `Metrics` on the test set; called once, after the last epoch.
+    schedule : dict
+        {quantity: function from the iteration, counted from 0, to its value} for everything that the run's
+        schedule decides; `RATE` is one of them.
     epochs : int
         The number of epochs to train.
     folder : str
         Where checkpoints and parameter files go.
     settings : dict
         Everything that the result depends on; a checkpoint with other settings is refused.
-    interval_line : function
-        Maps an `Interval` to a line of the log, or ''.
-    epoch_lines : function
-        Maps a row of the history and its seconds to lines of the log.
-    log_interval : int
-        Batches between readings of the metrics; 0 for one reading per epoch.
-    save_period : int
-        The interval in epochs at which the parameters are kept; 0 keeps none.
-    save_name : function
-        Maps an epoch to the name under which its parameters are kept.
-    save_states : bool
-        Whether the optimizer's state is kept with them.
-    test : function, optional
-        Maps a parameter file to its `Metrics` on the test set; called once, after the last epoch.
+    lines : LogLines
+        The lines of the log.
+    kept : KeptEpochs
+        The epochs whose parameters are kept.
     """
 
     learner: Learner
     training: Any
     evaluation: Any
-    learning_rate: Callable[[int], float]
-    schedule_values: Callable[[Any], dict[str, Callable[[int], float]]]
+    test: Callable[[str], Metrics] | None
+    schedule: Schedule
     epochs: int
     folder: str
     settings: dict[str, Any]
-    interval_line: Callable[[Interval], str]
-    epoch_lines: Callable[[EpochRow, float], list[str]]
-    log_interval: int = 50
-    save_period: int = 0
-    save_name: Callable[[int], str] = 'epoch-{:04d}'.format
-    save_states: bool = False
-    test: Callable[[str], Metrics] | None = None
+    lines: LogLines
+    kept: KeptEpochs
 
 
 class Interval(NamedTuple):
@@ -140,7 +157,7 @@ class _Loop:
         self.train()
         images = (self.learner.images - before) * self.learner.cluster.size
         row = self.evaluate(images / (time.perf_counter() - started))
-        for line in self.plan.epoch_lines(row, time.perf_counter() - started):
+        for line in self.plan.lines.epoch(row, time.perf_counter() - started):
             log.info('%s', line)
         self.write()
         if self.stop.agreed():
@@ -153,12 +170,12 @@ class _Loop:
                                          plan.training.ahead)) as ahead, self.bar(batches) as bar:
             clock = _Clock(learner)
             for images, labels in ahead:
-                rate = plan.learning_rate(learner.iteration)
+                rate = plan.schedule[RATE](learner.iteration)
                 learner.train_batch(images, labels, rate)
                 progress.batch += 1
                 bar.update()
                 is_last = progress.batch == batches
-                if is_last or (plan.log_interval and progress.batch % plan.log_interval == 0):
+                if is_last or (plan.lines.batches and progress.batch % plan.lines.batches == 0):
                     self.report(rate, clock, bar)
                 if not is_last and self.stop.agreed(midway=True):
                     self.check_loss(learner.read_metrics())
@@ -180,7 +197,7 @@ class _Loop:
         interval = Interval(progress.epoch, progress.batch, self.plan.training.batches(progress.epoch), speed,
                             metrics.score, metrics.loss, rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
-        line = self.plan.interval_line(interval)
+        line = self.plan.lines.interval(interval)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
@@ -203,7 +220,7 @@ class _Loop:
             progress.best = {'accuracy': validation.score, 'epoch': progress.epoch}
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
-            'lr': plan.learning_rate(learner.iteration - 1),
+            'lr': plan.schedule[RATE](learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': validation.loss, 'val_accuracy': validation.score,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
@@ -226,15 +243,16 @@ class _Loop:
         self.save_checkpoint(arrays, numbers)
 
     def write_parameters(self) -> None:
-        plan, learner, epoch = self.plan, self.learner, self.progress.epoch
+        folder, kept = self.plan.folder, self.plan.kept
+        learner, epoch = self.learner, self.progress.epoch
         if self.progress.best['epoch'] == epoch - 1:
-            learner.save_parameters(os.path.join(plan.folder, BEST))
-        if plan.save_period and epoch % plan.save_period == 0:
-            path = os.path.join(plan.folder, plan.save_name(epoch))
+            learner.save_parameters(os.path.join(folder, BEST))
+        if kept.period and epoch % kept.period == 0:
+            path = os.path.join(folder, kept.name(epoch))
             learner.save_parameters(path + '.params')
-            if plan.save_states:
+            if kept.with_states:
                 write_params(path + '.states', learner.optimizer_states())
-        learner.save_parameters(os.path.join(plan.folder, LAST))
+        learner.save_parameters(os.path.join(folder, LAST))
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.is_writer:

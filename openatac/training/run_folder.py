@@ -15,7 +15,7 @@ from openatac.files.reading import read_text
 from openatac.files.run_files import METRICS, METRICS_LINES, SETTINGS, SUMMARY
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
-from openatac.options import from_json, with_changes
+from openatac.options.declaration import from_json, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import DatasetName
 

@@ -1,4 +1,4 @@
-"""Batches made on the device against those of openatac.data.batches, bit for bit."""
+"""Batches made on the device against those of openatac.data.prefetch, bit for bit."""
 import itertools
 
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip('torch')
 
-from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.errors import DataError  # noqa: E402

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.gpu,
 
 from openatac import cli  # noqa: E402
 from openatac.backends.loss_scale import LossScale  # noqa: E402  (they need torch)
-from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
+from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from openatac.data.batches import prefetch
+from openatac.data.prefetch import prefetch
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet

@@ -30,10 +30,10 @@ from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
-from openatac.flags import DEFAULT, ParsedFlags
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
-from openatac.options import build, fields
+from openatac.options.command_line import DEFAULT, ParsedFlags
+from openatac.options.declaration import build, fields
 from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import compare_groups

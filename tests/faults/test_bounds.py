@@ -17,7 +17,7 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.atac import ChaATAC
-from openatac.options import fields
+from openatac.options.declaration import fields
 from openatac.training.config import ImagenetConfig
 from tests.helpers.scripts import call_script, json_of
 

@@ -15,9 +15,9 @@ from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
-from openatac.flags import DEFAULT, ParsedFlags
 from openatac.models.weights import read_arrays
-from openatac.options import build, fields
+from openatac.options.command_line import DEFAULT, ParsedFlags
+from openatac.options.declaration import build, fields
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig

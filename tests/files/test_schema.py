@@ -15,8 +15,8 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.files.schema import Range, parse_json, read_json, validate
-from openatac.flags import DEFAULT, ParsedFlags
-from openatac.options import build, fields, values
+from openatac.options.command_line import DEFAULT, ParsedFlags
+from openatac.options.declaration import build, fields, values
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import compare_groups
 from openatac.study.comparison.groups import group_runs

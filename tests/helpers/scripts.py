@@ -12,7 +12,7 @@ import pytest
 import train_cifar
 from openatac.commands.shared.training_script import run_and_exit
 from openatac.files.writing import replace_file
-from openatac.flags import from_arguments
+from openatac.options.command_line import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.tracking import curves
 from tests.conftest import ROOT

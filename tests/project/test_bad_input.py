@@ -15,10 +15,10 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac.data.small import cifar_files
-from openatac.flag_types import Number
-from openatac.flags import flags_of
 from openatac.models.weights import write_arrays
-from openatac.options import fields
+from openatac.options.command_line import flags_of
+from openatac.options.declaration import fields
+from openatac.options.flag_types import Number
 from openatac.training.config import CifarConfig
 from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar
 from tests.helpers.scripts import call_script, refusal, run_script, the_error

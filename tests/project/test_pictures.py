@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from openatac import options
-from openatac.evaluation.picture import confusion_figure
+from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.pictures import DPI, style, unit_styles, write_picture
-from openatac.study.bench.picture import bench_figure
+from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.gates.picture import gates_figure
+from openatac.study.gates.gates_figure import gates_figure
 from openatac.training.config import CifarConfig
 from openatac.training.tracking.curves import curves_figure
 

@@ -85,8 +85,8 @@ def test_every_name_has_a_twin():
 
 
 @pytest.mark.parametrize('host', HOSTS.values(), ids=lambda host: host.name)
-def test_the_arguments_of_hosts_are_declared_once(host):
-    """In openatac/zoo/host_arguments.py; both signatures repeat names and defaults."""
+def test_both_factories_repeat_the_declared_arguments(host):
+    """The names and defaults of openatac/zoo/host_arguments.py."""
     for factory in (host.gluon, host.torch):
         defaults = {name: parameter.default for name, parameter
                     in inspect.signature(factory).parameters.items() if name != 'kwargs'}

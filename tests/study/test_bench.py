@@ -14,8 +14,8 @@ from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.registry import Registry
 from openatac.study.bench import measurement
 from openatac.study.bench.measurement import Measurement
-from openatac.study.bench.picture import bench_figure
 from openatac.study.bench.process import BenchProcess, Turn
+from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
 from tests.helpers.commands import rows_of
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.options import build
+from openatac.options.declaration import build
 from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import comparison_curves, error_figure

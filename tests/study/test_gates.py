@@ -23,7 +23,7 @@ from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import CBAM
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
-from openatac.options import values
+from openatac.options.declaration import values
 from openatac.registry import bind
 from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.study.gates.statistics import COLUMNS

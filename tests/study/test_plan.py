@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from openatac.commands import plan as command
 from openatac.study.plan.estimate import estimate, linear_rate, trainable_parameters
-from openatac.study.plan.report import report
+from openatac.study.plan.estimate_text import report
 from openatac.study.plan.step_time import (
     GB,
     GBIT,

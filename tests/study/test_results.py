@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from openatac.study.comparison.report import write_comparison
+from openatac.study.comparison.files import write_comparison
 from tests.conftest import ROOT
 
 COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv'))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openatac.options import build
+from openatac.options.declaration import build
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig

@@ -10,9 +10,9 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.flags import from_arguments
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights import initialize_parameters, load_parameters, read_arrays
+from openatac.options.command_line import from_arguments
 from openatac.runtime.libraries import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network

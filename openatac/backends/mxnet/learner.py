@@ -1,7 +1,6 @@
 """A Gluon network in training on its devices."""
 from __future__ import annotations
 
-import base64
 import collections
 import contextlib
 import errno
@@ -19,6 +18,7 @@ from openatac.backends import state_names
 from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.backends.state_names import indexed
@@ -187,44 +187,13 @@ class MxnetLearner(Learner):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        if len(self.contexts) * self.cluster.size == 1:
+        with self._local().mean():
             yield
-            return
-        own, gathered = self._local_values(), self._gathered_values()
-        self._set_local_values(np.broadcast_to(gathered.mean(axis=0, dtype='float64'), own.shape))
-        try:
-            yield
-        finally:
-            self._set_local_values(own)
 
-    # The state of each device: running statistics, and the sums of the metrics.
-
-    def _local(self) -> list[tuple[str, list[NDArray]]]:
-        """Return [(name in a checkpoint, [NDArray of each device])]."""
-        statistics = [(state_names.parameter(name), parameter.list_data())
-                      for name, parameter in self.parameters.items() if name not in self._weights]
-        return [*statistics, (state_names.METRICS, self._sums)]
-
-    def _local_values(self) -> np.ndarray:
-        """Return float32 (devices of this process, N)."""
-        mx.nd.waitall()  # MXNet does not always wait for a pending write of running statistics
-        return np.stack([np.concatenate([arrays[device].asnumpy() for _, arrays in self._local()])
-                         for device in range(len(self.contexts))])
-
-    def _gathered_values(self) -> np.ndarray:
-        """Return float32 (devices of all processes, N); each process must call this."""
-        own = self._local_values()
-        if self.cluster.size == 1:
-            return own
-        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
-        return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
-                               for message in messages])
-
-    def _set_local_values(self, values: np.ndarray) -> None:
-        for device, row in enumerate(values):
-            for _, arrays in self._local():
-                array = arrays[device]
-                array[:], row = row[:array.size], row[array.size:]
+    def _local(self) -> LocalValues:
+        statistics = {state_names.parameter(name): parameter.list_data()
+                      for name, parameter in self.parameters.items() if name not in self._weights}
+        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.cluster)
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next training pass
@@ -261,14 +230,11 @@ class MxnetLearner(Learner):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        gathered = self._gathered_values()
+        local = self._local().state()
         mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
         arrays = {indexed(state_names.parameter(name)): parameter.list_data()[0].asnumpy()
                   for name, parameter in self._weights.items()}
-        for name, (array, *_) in self._local():
-            part, gathered = gathered[:, :array.size], gathered[:, array.size:]
-            arrays.update((indexed(name, device), row) for device, row in enumerate(part))
-        return self._with_progress(arrays)
+        return self._with_progress({**arrays, **local})
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self._weights.items():
@@ -278,9 +244,7 @@ class MxnetLearner(Learner):
             # otherwise the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()
-        for name, own in self._local():
-            for device, array in enumerate(own):
-                array[:] = arrays[indexed(name, self.cluster.rank * len(own) + device)]
+        self._local().load_state(arrays)
         self._load_progress(arrays, numbers)
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration

@@ -13,7 +13,7 @@ from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.torch.batches import DeviceEvaluationBatches, DeviceTrainingBatches
+from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.symbol_module import to_torch

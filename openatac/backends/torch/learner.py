@@ -5,9 +5,8 @@ import collections
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, Callable
+from typing import Any
 
-import numpy as np
 import torch
 
 from openatac.backends import state_names
@@ -15,10 +14,13 @@ from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
+from openatac.backends.torch.arrays import copy_into, to_numpy
+from openatac.backends.torch.compilation import compile_function
+from openatac.backends.torch.local_values import LocalValues
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
-from openatac.backends.torch.parallel import SharedStatistics, average_gradients, gather
-from openatac.errors import DeviceError, first_line
+from openatac.backends.torch.parallel import SharedStatistics, average_gradients
+from openatac.errors import DeviceError
 from openatac.zoo.weights.params_file import write_params
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -94,7 +96,7 @@ class TorchLearner(Learner):
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
-        self._run_forward = _compiled(self._forward, self.device) if compiled else self._forward
+        self._run_forward = compile_function(self._forward, self.device) if compiled else self._forward
         self._forward_is_ready = self.cluster.size == 1  # otherwise the first step makes it average gradients
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
@@ -224,7 +226,7 @@ class TorchLearner(Learner):
                     sums += self._losses_and_hits(output, y)
                     images += len(y)
                     if keep is not None:
-                        keep(_to_numpy(output), _to_numpy(y))
+                        keep(to_numpy(output), to_numpy(y))
                     self._limit_queue()
         finally:
             self.module.train()
@@ -241,48 +243,19 @@ class TorchLearner(Learner):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        if self.cluster.size == 1:
+        with self._local().mean():
             yield
-            return
-        everyone = self._gathered_values()
-        self._set_local_values(everyone.mean(0))
-        try:
-            yield
-        finally:
-            self._set_local_values(everyone[self.cluster.rank])
 
-    # The state of each process: running statistics, and the sums of the metrics.
-
-    def _local(self) -> dict[str, torch.Tensor]:
-        """Return {name in a checkpoint: tensor}."""
+    def _local(self) -> LocalValues:
         statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
-        return {**statistics, state_names.METRICS: self._sums}
+        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.cluster)
 
     def _shared(self) -> dict[str, torch.Tensor]:
-        """Return {name in a checkpoint: tensor} of the rest, which is the same in all processes."""
+        """Return {name in a checkpoint: tensor} of the values that are the same in all processes."""
         return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
 
     def _arrays(self) -> dict[str, torch.Tensor]:
         return {state_names.parameter(name): array for name, array in self.module.state_dict().items()}
-
-    def _gathered_values(self) -> torch.Tensor:
-        """Return float64 (processes, N), which holds every dtype exactly; each process must call this."""
-        own = torch.cat([tensor.flatten().double() for tensor in self._local().values()])
-        if self.cluster.size == 1:
-            return own[None]
-        with self.cluster.exchanging():
-            return gather(own, self.cluster.size)
-
-    def _parts(self, values: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        """Yield (name, tensor, its part of ``values`` (..., N)) for all that `_local` returns."""
-        local = self._local()
-        yield from zip(local, local.values(),
-                       values.split([tensor.numel() for tensor in local.values()], -1))
-
-    def _set_local_values(self, values: torch.Tensor) -> None:
-        with torch.no_grad():
-            for _, tensor, part in self._parts(values):
-                tensor.copy_(part.view_as(tensor))
 
     def wait(self) -> None:
         if self.device.type == 'cuda':
@@ -297,22 +270,19 @@ class TorchLearner(Learner):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {indexed(name): _to_numpy(array) for name, array in self._shared().items()}
-        for name, tensor, everyone in self._parts(self._gathered_values()):
-            for rank, values in enumerate(everyone):
-                arrays[indexed(name, rank)] = _to_numpy(values.view_as(tensor).to(tensor.dtype))
+        arrays = {indexed(name): to_numpy(array) for name, array in self._shared().items()}
+        arrays.update(self._local().state())
         return self._with_progress(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, array in self._shared().items():
-            _copy_into(array, arrays[indexed(name)])
-        for name, tensor in self._local().items():
-            _copy_into(tensor, arrays[indexed(name, self.cluster.rank)])
+            copy_into(array, arrays[indexed(name)])
+        self._local().load_state(arrays)
         self._load_progress(arrays, numbers)
 
     def optimizer_states(self) -> Arrays:
         # As in MxnetLearner: the momentum, and for float16 also the weights in float32.
-        return {name: _to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
+        return {name: to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
         """Restore arrays from `optimizer_states` of either backend's learner.
@@ -328,7 +298,7 @@ class TorchLearner(Learner):
                 raise ValueError(f'{name} has shape {saved[name].shape} and should have '
                                  f'{tuple(tensor.shape)}')
         for name, tensor in tensors.items():
-            _copy_into(tensor, saved[name])
+            copy_into(tensor, saved[name])
 
     def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
         tensors = {}
@@ -339,43 +309,12 @@ class TorchLearner(Learner):
         return tensors
 
     def checksum(self) -> int:
-        return checksum(_to_numpy(parameter) for parameter in self.parameters.values())
+        return checksum(to_numpy(parameter) for parameter in self.parameters.values())
 
     def save_parameters(self, path: str) -> None:
-        write_params(path, {name: _to_numpy(tensor) for name, tensor in self.module.state_dict().items()})
-
-
-def _compiled(function: Callable, device: torch.device) -> Callable:
-    """Compile the function with torch.compile; DeviceError if that does not work."""
-    import torch._dynamo  # loads the compiler, which takes seconds
-    from torch._dynamo.exc import TorchDynamoException
-
-    # Otherwise the graph is cut where DistributedDataParallel groups gradients, to send them earlier.
-    torch._dynamo.config.optimize_ddp = False
-    # CUDA graphs, because a small network's kernels finish before Python has launched the next ones. Not
-    # dynamic, because all batches have the same size and a graph for any size would be slower.
-    fused = torch.compile(function, mode='reduce-overhead' if device.type == 'cuda' else 'default',
-                          dynamic=False)
-
-    def call(*arrays: Any) -> Any:
-        try:
-            return fused(*arrays)
-        except TorchDynamoException as error:
-            raise DeviceError(f'torch.compile does not work here ({first_line(error)}): install a '
-                              'C++ compiler, or leave --compile out') from None
-    return call
+        write_params(path, {name: to_numpy(tensor) for name, tensor in self.module.state_dict().items()})
 
 
 def _all_finite(gradients: list[torch.Tensor]) -> bool:
     """Return whether all tensors of a list are finite; wait for them."""
     return bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Copy the tensor's current values to a NumPy array that later steps do not change."""
-    return np.array(tensor.detach().cpu(), order='C')
-
-
-def _copy_into(tensor: torch.Tensor, array: np.ndarray) -> None:
-    with torch.no_grad():
-        tensor.copy_(torch.tensor(array))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openatac.flag_types import comma_separated
+from openatac.options.flag_types import comma_separated
 from openatac.pictures import FORMATS
 
 

@@ -10,9 +10,9 @@ from openatac.backends.devices import parse_gpus
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
-from openatac.flags import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
-from openatac.options import sections
+from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
+from openatac.options.declaration import sections
 from openatac.training.config import Config
 from openatac.training.sections.shared import Start
 from openatac.zoo.weights.pretrained import resolve_weights

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.flags import COMMAND_LINE, ParsedFlags, flag_of
+from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.runtime.libraries import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
 from openatac.zoo.weights.pretrained import resolve_weights

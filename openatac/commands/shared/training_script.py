@@ -12,7 +12,7 @@ from openatac.backends.cluster import Cluster
 from openatac.commands.shared import training_flags, training_network, training_processes
 from openatac.console import program
 from openatac.distributed.cluster import end_run
-from openatac.flags import ParsedFlags, describe
+from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import Config
 
 AnyConfig = TypeVar('AnyConfig', bound=Config)

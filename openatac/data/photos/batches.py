@@ -10,12 +10,12 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batches import AHEAD, check_batch_fits, part_size
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.codec import decode, warn_without_opencv
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
+from openatac.data.prefetch import AHEAD, check_batch_fits, part_size
 from openatac.image_size import Size
 
 

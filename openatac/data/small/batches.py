@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batches import AHEAD, check_batch_fits, part_size
+from openatac.data.prefetch import AHEAD, check_batch_fits, part_size
 from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError

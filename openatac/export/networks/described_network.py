@@ -12,9 +12,9 @@ from openatac.data.images.class_names import read_class_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.run_files import SETTINGS
-from openatac.flags import ParsedFlags, flag_of
 from openatac.image_size import size_of
-from openatac.options import defaults, fields, from_json, values, with_changes
+from openatac.options.command_line import ParsedFlags, flag_of
+from openatac.options.declaration import Role, defaults, fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
@@ -50,8 +50,9 @@ def for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
 def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any], with_data: bool
                ) -> ParsedFlags:
     options = fields(type(given.config))
-    network = [name for name in known if options[name].section == 'network' and options[name].option.network
-               and not options[name].option.training_only and (with_data or name != 'num_classes')]
+    network = [name for name in known if options[name].section == 'network'
+               and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)
+               and (with_data or name != 'num_classes')]
     wanted = values(given.config)
     data = [name for name in known if options[name].section == 'data' and (
         with_data or (name in _SIZES and options[name].option.matters(wanted)))]
@@ -69,7 +70,7 @@ def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any])
     wanted, options = values(resolve(given.config)), fields(type(given.config))
     has_model = wanted.get('model', 'atac') != 'atac'
     for name, value in known.items():
-        by_model = has_model and (name == 'host' or options[name].option.in_name)
+        by_model = has_model and (name == 'host' or options[name].has(Role.IN_NAME))
         flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
             raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which '
@@ -90,8 +91,8 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
     CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
     """
     options = fields(type(given.config))
-    places = [name for name in names if options[name].option.locates_images]
-    about = [name for name in names if name not in places and not options[name].option.affects_only_speed]
+    places = [name for name in names if options[name].has(Role.LOCATES_IMAGES)]
+    about = [name for name in names if name not in places and not options[name].has(Role.AFFECTS_ONLY_SPEED)]
     is_cifar = known.get('dataset', 'folder') != 'folder'
     if any(given.is_given(place) for place in places if place != 'class_list') or (
             is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):

@@ -20,9 +20,9 @@ from openatac.export.networks.run_manifest import (
     run_manifest,
 )
 from openatac.files.run_files import BEST
-from openatac.flags import flag_of
 from openatac.image_size import Size, sides
-from openatac.options import with_changes
+from openatac.options.command_line import flag_of
+from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.errors import OpenatacError
-from openatac.options import fields, values
+from openatac.options.declaration import Role, fields, values
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
@@ -17,7 +17,7 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
     """
     settings = values(run.config)
     shared = {name: settings[name] for name, field in fields(type(run.config)).items()
-              if field.option.result and not field.option.in_name and field.option.matters(settings)
+              if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and field.option.matters(settings)
               and name not in ('seed', 'batch_size')}
     return {**shared, 'data': run.data, 'images per step': run.images_per_step}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openatac.options import fields
+from openatac.options.declaration import Role, fields
 from openatac.study.comparison.comparable import shared_settings
 from openatac.study.comparison.differences import (
     POWER,
@@ -40,8 +40,8 @@ def circumstances(groups: Sequence[Group]) -> list[str]:
     summary, options = runs[0].summary, fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
-                       if name not in ELSEWHERE and not (
-                           name in options and options[name].option.minor and value == options[name].default))
+                       if name not in ELSEWHERE and not (name in options and options[name].has(Role.MINOR)
+                                                         and value == options[name].default))
     devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
     versions = {_versions(run) for run in runs}
     return [f'{describe_data_set(groups)}, {summary["training_images"]} training and '

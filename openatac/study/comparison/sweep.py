@@ -14,8 +14,8 @@ from openatac.errors import OpenatacError
 from openatac.files.run_files import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
-from openatac.flags import flags_of
-from openatac.options import fields
+from openatac.options.command_line import flags_of
+from openatac.options.declaration import Role, fields
 from openatac.study.comparison.comparable import run_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
@@ -98,8 +98,8 @@ def reserved_flags() -> Iterator[str]:
     files go, but not its result.
     """
     for name, field in fields(CifarConfig).items():
-        own = name in ('seed', 'recipe') or field.option.in_name
-        handles_run = field.section in ('network', 'start', 'output') and not field.option.result
+        own = name in ('seed', 'recipe') or field.has(Role.IN_NAME)
+        handles_run = field.section in ('network', 'start', 'output') and not field.has(Role.RESULT)
         if own or (handles_run and name not in ('log_interval', 'save_period')):
             for flag in flags_of(name, field):
                 yield from (flag, '--no-' + flag[2:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.backends.library import PYTORCH, installed_library, library_of
 from openatac.errors import OpenatacError
-from openatac.options import with_changes
+from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.data.small import cifar
-from openatac.options import defaults, fields, values
+from openatac.options.declaration import Role, defaults, fields, values
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import NETWORKS, TRAINING_IMAGES, VALIDATION_IMAGES
 from openatac.training import recipes
@@ -32,7 +32,7 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
     return _differences(run, *DATA) or unknown or _differences(run, 'images per step', *(
         name for name, field in fields(type(run.config)).items()
-        if field.option.result and not field.option.in_name and name not in FREE[type(run.config)]))
+        if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and name not in FREE[type(run.config)]))
 
 
 def built_as_published(run: FinishedRun) -> bool:

@@ -16,7 +16,7 @@ from openatac.data.images.source import BadImage, ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.errors import DataError
-from openatac.options import with_changes
+from openatac.options.declaration import with_changes
 from openatac.training.config import ImagenetConfig
 from openatac.training.sections.imagenet import ImagenetData
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from openatac.backends.library import ImageSizeError, Library, installed_library, library_of
 from openatac.errors import SettingError
-from openatac.flags import flag_of, naming
 from openatac.image_size import Size, sides
+from openatac.options.command_line import flag_of, naming
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import host_of, image_shape
 from openatac.zoo.names import unit_name

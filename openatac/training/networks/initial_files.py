@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.flags import ParsedFlags, flag_of
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.options import fields, from_json, values, with_changes
+from openatac.options.command_line import ParsedFlags, flag_of
+from openatac.options.declaration import fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.zoo.units import REGISTRIES
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.flags import flag_of, naming
 from openatac.image_size import sides
-from openatac.options import section_fields, with_changes
+from openatac.options.command_line import flag_of, naming
+from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
@@ -93,7 +93,7 @@ def ignored_options(config: Config) -> list[str]:
     host = host_of(config)
     known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
     return [name for name, field in section_fields(type(config.network)).items()
-            if field.option.network and name not in known]
+            if field.has(Role.NETWORK) and name not in known]
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Callable
 
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
-from openatac.options import fields, from_json, values
+from openatac.options.declaration import Role, fields, from_json, values
 from openatac.training.config import Config
-from openatac.training.loop import RunPlan
+from openatac.training.loop import RunPlan, Schedule
 from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
 
 
-def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[str, Any]
-                     ) -> tuple[Arrays, dict[str, Any]]:
+def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], config: Config, arrays: Arrays,
+                     state: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
     """Return a checkpoint's arrays and state, adapted for the run of ``plan`` to continue from.
 
     Schedule settings may have changed if every iteration so far would have been the same. The engine, the
@@ -32,17 +32,18 @@ def adapt_checkpoint(plan: RunPlan, config: Config, arrays: Arrays, state: dict[
     """
     options = fields(type(config))
     added = {name: field.default for name, field in options.items()
-             if field.option.result and field.option.newer}
+             if field.has(Role.RESULT) and field.has(Role.NEWER)}
     before, now = {**added, **state['settings']}, {**added, **plan.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    scheduled = [name for name in changed if name in options and options[name].option.scheduled]
+    scheduled = [name for name in changed if name in options and options[name].has(Role.SCHEDULED)]
     elsewhere = [name for name in changed if name == 'devices' or (
-        name in options and options[name].option.inexactly_changeable)]
+        name in options and options[name].has(Role.INEXACTLY_CHANGEABLE))]
     refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
     if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)
     if scheduled:
-        _check_past(plan, config, {name: before[name] for name in scheduled}, state, refusal)
+        old = from_json(type(config), {**values(config), **{name: before[name] for name in scheduled}})
+        _check_past(plan, config, schedule_of(old.training), state, refusal)
         log.info('%s: all iterations so far are the same', _list(before, now, scheduled))
     if elsewhere:
         _check_engine_and_devices(config, before, now, refusal)
@@ -60,27 +61,25 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 
 # ------------------------------------------------------------------------------------ schedule
 
-def _check_past(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any], refusal: str
-                ) -> None:
-    """Raise CheckpointError if a past iteration was different under the settings ``before``."""
-    difference = _difference(plan, config, before, state)
+def _check_past(plan: RunPlan, config: Config, old: Schedule, state: dict[str, Any], refusal: str) -> None:
+    """Raise CheckpointError if a past iteration was different under the schedule ``old``."""
+    difference = _difference(plan, old, state)
     if difference:
         raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '
                               f'with another --save-dir and {config.start.params_flag} '
                               f'{os.path.join(plan.folder, "last.params")}')
 
 
-def _difference(plan: RunPlan, config: Config, before: dict[str, Any], state: dict[str, Any]) -> str:
+def _difference(plan: RunPlan, old: Schedule, state: dict[str, Any]) -> str:
     epoch, batch = state['progress']['epoch'], state['progress']['batch']
     if epoch + (batch > 0) > plan.epochs:
         return f'it has already reached epoch {epoch}, batch {batch}'
-    old = from_json(type(config), {**values(config), **before})
     past = range(plan.learner.iteration, state['engine']['iteration'])
-    for (what, now), was in zip(plan.schedule_values(config.training).items(),
-                                plan.schedule_values(old.training).values()):
+    for quantity, now in plan.schedule.items():
+        was = old[quantity]
         changed = next((iteration for iteration in past if was(iteration) != now(iteration)), None)
         if changed is not None:
-            return (f'the {what} of iteration {changed} was {was(changed):g} and would have been '
+            return (f'the {quantity} of iteration {changed} was {was(changed):g} and would have been '
                     f'{now(changed):g}')
     return ''
 

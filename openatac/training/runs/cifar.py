@@ -4,14 +4,14 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from openatac.backends.base import Backend
 from openatac.backends.cluster import Cluster
 from openatac.backends.learner import Metrics, checksum
-from openatac.data.batches import prefetch
+from openatac.data.prefetch import prefetch
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
@@ -21,6 +21,7 @@ from openatac.training.datasets.splits import divide
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
+from openatac.training.runs.published_log import CifarLog
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarData, CifarTraining
 from openatac.zoo.weights.pretrained import resolve_weights
@@ -91,7 +92,7 @@ def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, co
         _say_which_labels(config.data)
         session.initialize(backend, net, config)
         learner = backend.learner(training.optimizer, {})
-        schedule_values = functools.partial(_schedule_values, batches.batches())
+        schedule_of = functools.partial(_schedule, batches.batches())
         contents = f'{_fingerprint(training_set)}+{_fingerprint(test_set)}'
         settings = result_settings(config, learner.devices, contents)
         if cluster.size > 1:
@@ -99,35 +100,20 @@ def train_network(net: Any, name: str, config: CifarConfig, cluster: Cluster, co
         test = functools.partial(_test, backend, config, test_set, batch_size) if sets.are_held_out else None
         plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=evaluation_batches, test=test,
-            learning_rate=schedule_values(training)[loop.RATE], schedule_values=schedule_values,
-            epochs=training.num_epochs,
-            folder=config.output.save_dir, settings=settings, interval_line=interval_line,
-            epoch_lines=epoch_lines, log_interval=config.output.log_interval,
-            save_period=config.output.save_period)
+            schedule=schedule_of(training), epochs=training.num_epochs, folder=config.output.save_dir,
+            settings=settings, lines=CifarLog(config.output.log_interval),
+            kept=loop.KeptEpochs(config.output.save_period))
         title = f'{name} on {_images_name(config.data)}'
-        summary = session.run_plan(plan, Progress(), config, command, title, {
+        summary = session.run_plan(plan, schedule_of, Progress(), config, command, title, {
             'model': name, 'dataset': config.data.dataset, **sets.counts()})
         if summary and cluster.rank == 0:
             print_next_steps(config, test_set.images[0].transpose(1, 2, 0))
         return summary
 
 
-def _schedule_values(iterations_per_epoch: int, training: CifarTraining) -> dict[str, Callable[[int], float]]:
+def _schedule(iterations_per_epoch: int, training: CifarTraining) -> loop.Schedule:
     return {loop.RATE: step_schedule(training.lr, training.num_epochs, iterations_per_epoch,
                                      training.decay_epochs, training.lr_decay)}
-
-
-def interval_line(interval: loop.Interval) -> str:
-    """Return the published script's log line within an epoch, plus the progress."""
-    return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
-            f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
-            f'loss={interval.loss:f}\tlr={interval.lr:g}')
-
-
-def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
-    """Return the published script's line for an epoch."""
-    return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
-            f'loss={row["train_loss"]:f} time: {seconds:f}']
 
 
 def _images_name(data: CifarData) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from openatac.backends.learner import Learner, Metrics
-from openatac.data.batches import prefetch
+from openatac.data.prefetch import prefetch
 from openatac.evaluation.report import Report
 from openatac.training.sections.shared import Output
 

@@ -10,9 +10,9 @@ from typing import Any, Callable
 from openatac.backends.base import Backend, Teacher
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Learner, Metrics
-from openatac.data.batches import prefetch
 from openatac.data.images.source import ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
+from openatac.data.prefetch import prefetch
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
@@ -22,6 +22,7 @@ from openatac.training.datasets.splits import divide
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
+from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
 from openatac.zoo.weights.params_file import read_params
@@ -131,7 +132,7 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         images = len(sets.training)
         start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
         learner = _learner(backend, net, config, cluster, _mixup_end(start_of, training))
-        schedule_values = functools.partial(_schedule_values, images // batch_size, start_of)
+        schedule_of = functools.partial(_schedule, images // batch_size, start_of)
         _say_if_schedule_is_short(images // batch_size * training.num_epochs, start_of(training.num_epochs))
         settings = result_settings(config, learner.devices,
                                    '+'.join(source.fingerprint() for source in sources))
@@ -139,24 +140,22 @@ def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
         test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
         plan = loop.RunPlan(
             learner=learner, training=batches, evaluation=validation, test=test,
-            learning_rate=schedule_values(training)[loop.RATE], schedule_values=schedule_values,
-            epochs=training.num_epochs,
-            folder=output.save_dir, settings=settings,
-            interval_line=_interval_line(training.mixup, output.log_interval), epoch_lines=epoch_lines,
-            log_interval=output.log_interval, save_period=output.save_frequency, save_states=True,
-            save_name=lambda epoch: f'imagenet-{name}-{epoch - 1}')
+            schedule=schedule_of(training), epochs=training.num_epochs, folder=output.save_dir,
+            settings=settings, lines=ImagenetLog(output.log_interval, learner.objective.metric),
+            kept=loop.KeptEpochs(output.save_frequency, lambda epoch: f'imagenet-{name}-{epoch - 1}',
+                                 with_states=True))
         progress = _begin(config, learner, start_of)
         if cluster.size > 1:
             cluster.check_alike({**settings, 'initial_values': learner.checksum()})
-        summary = session.run_plan(plan, progress, config, command, f'{name} on ImageNet', {
+        summary = session.run_plan(plan, schedule_of, progress, config, command, f'{name} on ImageNet', {
             'model': name, 'dataset': 'imagenet', **sets.counts()})
         if summary and cluster.rank == 0:
             print_next_steps(config, first_readable(sets.test))
         return summary
 
 
-def _schedule_values(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
-               ) -> dict[str, Callable[[int], float]]:
+def _schedule(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
+              ) -> loop.Schedule:
     """Return the published schedule, with images // batch iterations per epoch; some epochs have one more."""
     rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
                            training.warmup_epochs, training.warmup_lr, training.decay_epochs,
@@ -206,27 +205,3 @@ def _begin(config: ImagenetConfig, learner: Learner, start_of: Callable[[int], i
                 "files that this script writes (not those of the authors' script, which are pickles)"
             ) from None
     return progress
-
-
-# ---------------------------------------------------------------------------- the published log
-
-def _interval_line(mixup: bool, log_interval: int) -> Callable[[loop.Interval], str]:
-    """Return the published line within an epoch: only after whole intervals, counting batches from 0."""
-    metric = 'rmse' if mixup else 'accuracy'
-
-    def line(interval: loop.Interval) -> str:
-        if not log_interval or interval.batch % log_interval:
-            return ''
-        return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
-                f'Speed: {interval.speed:f} samples/sec\t{metric}={interval.score:f}\tlr={interval.lr:f}')
-
-    return line
-
-
-def epoch_lines(row: dict[str, Any], seconds: float) -> list[str]:
-    """Return the published lines for an epoch."""
-    metric, epoch = 'rmse' if 'train_rmse' in row else 'accuracy', row['epoch']
-    return [f'[Epoch {epoch}] training: {metric}={row["train_" + metric]:f}',
-            f'[Epoch {epoch}] speed: {int(row["images_per_second"])} samples/sec\ttime cost: {seconds:f}',
-            f'[Epoch {epoch}] validation: err-top1={1 - row["val_accuracy"]:f} '
-            f'err-top5={1 - row["val_top5_accuracy"]:f}']

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from openatac.backends.cluster import Cluster
 from openatac.errors import CheckpointError
 from openatac.files.run_files import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
-from openatac.options import values
+from openatac.options.declaration import values
 from openatac.runtime.threads import threads_set
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
@@ -29,7 +29,6 @@ from openatac.training.networks.initial_values import initial_values
 from openatac.training.networks.resolve import image_shape
 from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
-from openatac.training.sections.shared import Training
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.log import LOG_FORMAT, log_to
 from openatac.training.tracking.trackers import (
@@ -69,7 +68,7 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
         log.info('%s', command)
         for line in first_lines(config):
             log.info('%s', line)
-        _warn_of_decays(config.training)
+        _warn_of_decays(config)
         if config.start.resume == 'never' and checkpoints_of(folder).names():
             raise CheckpointError(f'{folder} already holds a run: continue it with --resume auto, or choose '
                                   'another --save-dir')
@@ -92,21 +91,24 @@ def initialize(backend: Backend, net: Any, config: Config) -> None:
     backend.initialize(None if isinstance(net, str) else initial_values(net, config))
 
 
-def _warn_of_decays(training: Training) -> None:
+def _warn_of_decays(config: Config) -> None:
     """Warn of epochs at which the rate would decay if the run were longer."""
+    training = config.training
     late = [epoch for epoch in training.decay_epochs if epoch >= training.num_epochs]
     if late and training.lr_mode == 'step':
         log.warning('--lr-decay-epoch: the rate does not decay at %s, as the run ends after --num-epochs %d',
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
-def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: str, title: str,
-             about: dict[str, Any]) -> dict[str, Any] | None:
+def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
+             config: Config, command: str, title: str, about: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
     ----------
     plan : RunPlan
+    schedule_of : function
+        Maps the training section of a config to its schedule; a checkpoint's can differ from the run's.
     progress : Progress
         Where the run begins if there is no checkpoint.
     config : CifarConfig or ImagenetConfig
@@ -125,7 +127,7 @@ def run_plan(plan: loop.RunPlan, progress: Progress, config: Config, command: st
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
         return None
-    adapt = functools.partial(adapt_checkpoint, plan, config)
+    adapt = functools.partial(adapt_checkpoint, plan, schedule_of, config)
     if config.start.resume == 'auto' and progress.resume(plan.folder, plan.learner, adapt):
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.learner, progress)

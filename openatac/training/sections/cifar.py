@@ -6,9 +6,9 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE
-from openatac.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, comma_separated, number
 from openatac.limits import MAX_SIDE
-from openatac.options import (
+from openatac.options.declaration import (
+    Role,
     Section,
     exported_option,
     inherited,
@@ -18,6 +18,7 @@ from openatac.options import (
     place_option,
     result_option,
 )
+from openatac.options.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, comma_separated, number
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
 DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
@@ -29,26 +30,27 @@ class CifarNetwork(Network):
 
     model: str = option(
         'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
-        'cifar_resnet18_v1_atac', network=True)
-    host: Optional[str] = network_option(None, flags=(), newer=True, minor=True)
+        'cifar_resnet18_v1_atac', roles=Role.NETWORK)
+    host: Optional[str] = network_option(None, flags=(), roles=Role.NEWER | Role.MINOR)
     blocks: Optional[int] = network_option(
         None, 'blocks per stage', parse=BLOCKS, default_text='3, a ResNet-20',
-        in_name=True)
+        roles=Role.IN_NAME)
     channels: Optional[list[int]] = network_option(  # noqa: RUF009
         None, 'channels of the stem and the stages, such as 17,17,35,68',
         parse=comma_separated(COUNT, repeats=True), metavar='C,C,...',
-        default_text="the host's, 16,16,32,64 in the ResNet-20", in_name=True, newer=True)
+        default_text="the host's, 16,16,32,64 in the ResNet-20", roles=Role.IN_NAME | Role.NEWER)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, default_text='ChaATAC')
     act_layers: int = inherited(Network, 'act_layers', 4)
     useGlobal: bool = exported_option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
-        in_name=True, matters=only_with('act_type', ATAC))
+        roles=Role.IN_NAME, matters=only_with('act_type', ATAC))
     useReLU: bool = exported_option(
         False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
         negatable=True, matters=only_with('act_type', ATAC))
     drop_rate: float = network_option(
-        0.0, "dropout before a block's second convolution", parse=SHARE, training_only=True, minor=True)
+        0.0, "dropout before a block's second convolution", parse=SHARE,
+        roles=Role.TRAINING_ONLY | Role.MINOR)
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,17 @@ class CifarData(Section, title='data'):
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
         default_text="Gluon's own folder")
     image_size: Optional[int] = network_option(
-        None, 'side in pixels to which images of --dataset folder are squeezed', newer=True,
+        None, 'side in pixels to which images of --dataset folder are squeezed', roles=Role.NEWER,
         parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = place_option(
         None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
-        metavar='FILE', default_text='the class folders, sorted', newer=True)
+        metavar='FILE', default_text='the class folders, sorted', roles=Role.NEWER)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
-        None, flags=(), newer=True, matters=only_with('dataset', 'folder'))
+        None, flags=(), roles=Role.NEWER, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'largest share of damaged images in --dataset folder; they are named and '
-        'left out', parse=SHARE, newer=True)
+        'left out', parse=SHARE, roles=Role.NEWER)
     data_url: Optional[str] = place_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
@@ -81,7 +83,7 @@ class CifarData(Section, title='data'):
     num_data_workers: int = option(
         0, 'ignored, for compatibility with the published script: one thread prepares the batches, which is '
         'faster', parse=COUNT_FROM_ZERO,
-        flags=('-j', '--num-data-workers', '--num_workers'), affects_only_speed=True)
+        flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
 
     @property
     def side(self) -> int:
@@ -100,6 +102,16 @@ class CifarTraining(Training):
 
     gpus: str = option('', 'GPUs to train on, such as 0,1', default_text='the CPU')
 
+    @property
+    def lr_mode(self) -> str:
+        """Fixed: the rate falls in steps."""
+        return 'step'
+
+    @property
+    def kvstore(self) -> str:
+        """Fixed: gradients are added up on the devices."""
+        return 'device'
+
 
 @dataclass(frozen=True)
 class CifarStart(Start):
@@ -107,7 +119,7 @@ class CifarStart(Start):
 
     params_flag: ClassVar[str] = '--resume-from'
     resume_from: Optional[str] = network_option(
-        None, 'start from these parameters', metavar='FILE', minor=True)
+        None, 'start from these parameters', metavar='FILE', roles=Role.MINOR)
 
     @property
     def params(self) -> Optional[str]:

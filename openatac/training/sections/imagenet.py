@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
-from openatac.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, number
 from openatac.image_size import ImageSize, Size
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
-from openatac.options import (
+from openatac.options.declaration import (
+    Role,
     Section,
     exported_option,
     inherited,
@@ -21,6 +21,7 @@ from openatac.options import (
     result_option,
     schedule_option,
 )
+from openatac.options.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, number
 from openatac.training.sections.shared import Network, Output, Start, Training
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
@@ -39,18 +40,28 @@ class ImagenetNetwork(Network):
     self_attention: Optional[str] = network_option(
         None, 'replacement of the 3x3 convolutions: aa (attention-augmented convolutions) or fa '
         '(stand-alone self-attention, which needs --last-gamma to start well)', default_text='none',
-        in_name=True, newer=True)
+        roles=Role.IN_NAME | Role.NEWER)
     num_classes: Optional[int] = network_option(
         None, 'outputs of the network', default_text='as many as the training images have classes',
         parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = network_option(
-        False, "start the scale of each block's last BatchNorm at zero", training_only=True)
+        False, "start the scale of each block's last BatchNorm at zero", roles=Role.TRAINING_ONLY)
 
     @property
     def classes(self) -> int:
         """How many outputs the network has."""
         return self.num_classes or IMAGENET_CLASSES
+
+    @property
+    def useGlobal(self) -> bool:
+        """Fixed: the published ResNet-50 has ATAC's local gate."""
+        return False
+
+    @property
+    def useReLU(self) -> bool:
+        """Fixed: ATAC's inner ReLU, as in the paper."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -61,14 +72,14 @@ class ImagenetData(Section, title='data'):
         IMAGENET_FOLDER, 'folder with train/ and val/, each with a folder of photographs per class')
     train_labels: Optional[str] = place_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
-        metavar='FILE', default_text='none', newer=True)
+        metavar='FILE', default_text='none', roles=Role.NEWER)
     val_labels: Optional[str] = place_option(
         None, 'the same for val/', metavar='FILE', default_text='val_annotations.txt in val/, or none',
-        newer=True)
+        roles=Role.NEWER)
     class_list: Optional[str] = place_option(
         None, 'file with the class names, one per line, in the order of the labels', metavar='FILE',
-        default_text='the class folders, sorted', newer=True)
-    class_names: Optional[list[str]] = option(None, flags=(), newer=True)  # noqa: RUF009 (a run keeps them)
+        default_text='the class folders, sorted', roles=Role.NEWER)
+    class_names: Optional[list[str]] = option(None, flags=(), roles=Role.NEWER)  # noqa: RUF009 (a run keeps them)
     use_rec: bool = place_option(False, 'read record files instead of folders', negatable=True)
     rec_train: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
     rec_train_idx: Optional[str] = place_option(
@@ -84,10 +95,10 @@ class ImagenetData(Section, title='data'):
     num_workers: int = option(
         4, 'worker processes that read photographs, and as many again for validation; 0 for none',
         parse=number(int, low=0, high=1024),
-        flags=('-j', '--num-data-workers', '--num_workers'), affects_only_speed=True)
+        flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
-        parse=SHARE, newer=True)
+        parse=SHARE, roles=Role.NEWER)
 
     @property
     def centre(self) -> float:
@@ -133,7 +144,7 @@ class ImagenetTraining(Training):
         0, 'number of GPUs to use, from GPU 0 on; 0 means the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
         'device', "MXNet's key-value store for adding up gradients; dist_... for `openatac launch`",
-        choices=lambda: KVSTORES, inexactly_changeable=True)
+        choices=lambda: KVSTORES, roles=Role.INEXACTLY_CHANGEABLE)
 
     @property
     def gpus(self) -> str:

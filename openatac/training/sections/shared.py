@@ -4,7 +4,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from openatac.flag_types import (
+from openatac.options.declaration import (
+    Role,
+    Section,
+    exported_option,
+    network_option,
+    only_with,
+    option,
+    result_option,
+    schedule_option,
+)
+from openatac.options.flag_types import (
     BATCH_SIZE,
     COUNT,
     COUNT_FROM_ZERO,
@@ -15,15 +25,6 @@ from openatac.flag_types import (
     SHARE,
     number,
     prefix,
-)
-from openatac.options import (
-    Section,
-    exported_option,
-    network_option,
-    only_with,
-    option,
-    result_option,
-    schedule_option,
 )
 from openatac.training.schedule import decay_epochs
 from openatac.zoo.host_arguments import SLOTS
@@ -37,12 +38,12 @@ class Network(Section, title='network'):
     """The options of gated networks that both hosts share."""
 
     act_type: str = network_option(
-        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', in_name=True)
+        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', roles=Role.IN_NAME)
     attention: Optional[str] = network_option(
         None, 'attention block at the end of each residual branch, such as se', default_text='none',
-        in_name=True)
+        roles=Role.IN_NAME)
     reduction: float = exported_option(
-        16, 'channel reduction ratio of --attention', parse=RATIO, newer=True,
+        16, 'channel reduction ratio of --attention', parse=RATIO, roles=Role.NEWER,
         matters=only_with('attention'))
     r: float = exported_option(
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
@@ -52,10 +53,6 @@ class Network(Section, title='network'):
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
 
-    # Fixed for ImageNet networks. Without annotations, these are not options.
-    useGlobal = False
-    useReLU = True
-
 
 @dataclass(frozen=True)
 class Training(Section, title='training'):
@@ -64,7 +61,8 @@ class Training(Section, title='training'):
     recipe: Optional[str] = option(
         None, 'named set of settings, which other flags override; docs/how-to/reproduce.md lists them',
         default_text='none')
-    batch_size: int = result_option(128, 'images per device', parse=BATCH_SIZE, inexactly_changeable=True)
+    batch_size: int = result_option(
+        128, 'images per device', parse=BATCH_SIZE, roles=Role.INEXACTLY_CHANGEABLE)
     num_epochs: int = schedule_option(400, 'passes over the training images', parse=COUNT)
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
@@ -72,27 +70,23 @@ class Training(Section, title='training'):
     lr_decay: float = schedule_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
     lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO,
-        minor=True)
+        roles=Role.MINOR)
     lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the rate decays')
     val_split: float = result_option(
         0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
-        'test images are then used once, at the end', parse=SHARE, newer=True, minor=True)
+        'test images are then used once, at the end', parse=SHARE, roles=Role.NEWER | Role.MINOR)
     val_seed: int = result_option(
         0, 'seed for choosing these images', parse=SEED,
-        matters=only_with('val_split'), newer=True)
+        matters=only_with('val_split'), roles=Role.NEWER)
     seed: int = network_option(
         0, 'seed for initial values, order, augmentation and dropout',
         parse=SEED)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
-        'patterns', metavar='PATTERN', default_text='none', newer=True, minor=True)
+        'patterns', metavar='PATTERN', default_text='none', roles=Role.NEWER | Role.MINOR)
     head_lr_mult: Optional[float] = network_option(
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', default_text='1',
-        newer=True, minor=True)
-
-    # Fixed for scripts without these flags. Without annotations, these are not options.
-    lr_mode = 'step'
-    kvstore = 'device'
+        roles=Role.NEWER | Role.MINOR)
 
     @property
     def optimizer(self) -> dict[str, float]:
@@ -115,19 +109,19 @@ class Start(Section, title='start'):
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     pretrained: Optional[str] = network_option(
         None, 'start from these parameters, a file or the name of a network in openatac models; if they are '
-        'for other classes, the last layer starts at random', metavar='FILE', newer=True, minor=True)
+        'for other classes, the last layer starts at random', metavar='FILE', roles=Role.NEWER | Role.MINOR)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
         False, 'let --resume auto continue on other devices, with another split of the batch among them or '
-        'with another engine; results are then no longer bit-identical', newer=True)
+        'with another engine; results are then no longer bit-identical', roles=Role.NEWER)
     evaluate: Optional[str] = option(
         None, 'only test these parameters, a file or a name as for --pretrained', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=COUNT)
     print_config: bool = option(
-        False, 'print each setting and where its value comes from, and stop', newer=True)
+        False, 'print each setting and where its value comes from, and stop', roles=Role.NEWER)
 
 
 @dataclass(frozen=True)
@@ -142,10 +136,10 @@ class Output(Section, title='output'):
         parse=prefix)
     report: Optional[str] = option(
         None, 'folder for the report of an evaluation: accuracy of each class, confusion matrix and '
-        'calibration', metavar='DIR', default_text='none', newer=True)
+        'calibration', metavar='DIR', default_text='none', roles=Role.NEWER)
     predictions: Optional[str] = option(
         None, 'file for the predictions of an evaluation, a row for each image', metavar='FILE.csv',
-        default_text='none', newer=True)
+        default_text='none', roles=Role.NEWER)
     tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
     project: Optional[str] = option(None, 'Weights & Biases project to report to')
     name: Optional[str] = option(None, 'name of the Weights & Biases run')

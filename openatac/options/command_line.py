@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from openatac.options import Field, Option, Section, build, fields, section_fields, values
+from openatac.options.declaration import Field, Option, Section, build, fields, section_fields, values
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'  # where a value comes from
 

@@ -6,14 +6,15 @@ A config is a frozen dataclass of sections, and a section is a frozen dataclass 
     class Training(Section, title='training'):
         lr: float = result_option(0.2, 'learning rate', parse=POSITIVE)
 
-These declarations determine the flags and their help (`openatac.flags`), the JSON form of a config, and the
-sets of options that a network or a result depends on. Option names are unique in a config, so {name: value}
-describes it completely.
+These declarations determine the flags and their help (`openatac.options.command_line`), the JSON form of a
+config, and the sets of options that a network or a result depends on. Option names are unique in a config, so
+{name: value} describes it completely.
 """
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import functools
 import typing
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,25 @@ C = TypeVar('C')
 F = TypeVar('F', bound=Callable[..., Any])
 
 
+class Role(enum.Flag):
+    """What depends on an option, and where it appears besides the command line."""
+
+    NONE = 0
+    NETWORK = enum.auto()  # the network and its initial values depend on it
+    RESULT = enum.auto()  # the run's result depends on it
+    SCHEDULED = enum.auto()  # ... only through values of the schedule at each iteration
+    IN_NAME = enum.auto()  # the network's name includes it, such as ``blocks``
+    # An export must record it, such as ``r``: it changes what trained parameters compute, and is not in the
+    # network's name.
+    IN_MANIFEST = enum.auto()
+    TRAINING_ONLY = enum.auto()  # it does not change what trained parameters compute, such as ``drop_rate``
+    LOCATES_IMAGES = enum.auto()  # such as ``data_dir``; giving any such option replaces all of them
+    AFFECTS_ONLY_SPEED = enum.auto()  # how fast images are read
+    INEXACTLY_CHANGEABLE = enum.auto()  # --allow-inexact-resume lets a run continue with another value
+    MINOR = enum.auto()  # descriptions of runs mention it only if it differs from its default
+    NEWER = enum.auto()  # files of older versions lack it; they then imply the default
+
+
 @dataclasses.dataclass(frozen=True)
 class Option:
     """A field's flag on the command line, and what depends on the field.
@@ -34,38 +54,21 @@ class Option:
     ----------
     help : str
     parse : function or None
-        Converts text to a value, such as `openatac.flag_types.number`; it also checks numbers in JSON files.
+        Converts text to a value, such as `openatac.options.flag_types.number`; it also checks numbers in JSON
+        files.
     choices : function or None
         Returns the allowed words; a Literal annotation needs none.
     flags : tuple of str
         The spellings, if not ``--name``; () for a field without a flag.
+    metavar : str or None
+        As in argparse.
     default_text : str
         How the help describes a default of None.
-    network, result : bool
-        Whether the network and its initial values, or the run's result, depend on it (such as ``act_type``
-        and ``momentum``).
-    scheduled : bool
-        Whether the result depends on it only through values of the schedule at each iteration, such as the
-        learning rate.
-    in_name : bool
-        Whether the network's name includes it, such as ``blocks``.
-    in_manifest : bool
-        Whether an export must record it, such as ``r``, because it changes what trained parameters compute
-        and is not part of the network's name.
-    training_only : bool
-        Whether it affects only training, such as ``drop_rate``, and not what trained parameters compute.
-    locates_images : bool
-        Whether it locates the images, such as ``data_dir``; giving any such option replaces all of them.
-    affects_only_speed : bool
-        Whether it affects only how fast images are read.
-    inexactly_changeable : bool
-        Whether --allow-inexact-resume lets a run continue with another value, such as another ``engine``.
-    minor : bool
-        Whether a description of runs mentions it only if it differs from its default.
+    negatable : bool
+        Whether a bool also has the flag ``--no-name``.
     matters : function
         Maps {name: value} to whether the option has any effect given the others; see `only_with`.
-    newer : bool
-        Whether files of older versions lack it; they then imply the default.
+    roles : Role
     """
 
     help: str
@@ -75,18 +78,8 @@ class Option:
     metavar: str | None = None
     default_text: str = ''
     negatable: bool = False
-    network: bool = False
-    result: bool = False
-    scheduled: bool = False
-    in_name: bool = False
-    in_manifest: bool = False
-    training_only: bool = False
-    locates_images: bool = False
-    affects_only_speed: bool = False
-    inexactly_changeable: bool = False
-    minor: bool = False
     matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
-    newer: bool = False
+    roles: Role = Role.NONE
 
 
 class Section:
@@ -105,11 +98,18 @@ def option(default: Any, help: str = '', **settings: Any) -> Any:
     return dataclasses.field(default=default, metadata={'option': Option(help, **settings)})
 
 
-result_option = functools.partial(option, result=True)
-network_option = functools.partial(option, network=True, result=True)
-exported_option = functools.partial(network_option, in_manifest=True)
-schedule_option = functools.partial(option, result=True, scheduled=True)
-place_option = functools.partial(option, locates_images=True)
+def option_with(own: Role) -> Callable[..., Any]:
+    """Return a function like `option` whose fields all have the role ``own``."""
+    def declare(default: Any, help: str = '', roles: Role = Role.NONE, **settings: Any) -> Any:
+        return option(default, help, roles=own | roles, **settings)
+    return declare
+
+
+result_option = option_with(Role.RESULT)
+network_option = option_with(Role.NETWORK | Role.RESULT)
+exported_option = option_with(Role.NETWORK | Role.RESULT | Role.IN_MANIFEST)
+schedule_option = option_with(Role.RESULT | Role.SCHEDULED)
+place_option = option_with(Role.LOCATES_IMAGES)
 
 
 def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
@@ -137,6 +137,10 @@ class Field(typing.NamedTuple):
     kind: Any
     default: Any
     option: Option
+
+    def has(self, role: Role) -> bool:
+        """Return whether the option has a role."""
+        return role in self.option.roles
 
 
 @_cached
@@ -204,7 +208,7 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
     for name, field in fields(config).items():
         if name in settings:
             given[name] = _checked(name, field, settings[name])
-        elif field.option.network and not field.option.newer:
+        elif field.has(Role.NETWORK) and not field.has(Role.NEWER):
             raise ValueError(f'{name} is missing')
     return build(config, given)
 

@@ -1,0 +1,41 @@
+"""The log lines of both published scripts."""
+from __future__ import annotations
+
+from openatac.training.checkpoints.progress import EpochRow
+from openatac.training.loop import Interval, LogLines
+
+
+class CifarLog(LogLines):
+    """The lines of the published CIFAR script, plus the progress within an epoch."""
+
+    def interval(self, interval: Interval) -> str:
+        return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
+                f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
+                f'loss={interval.loss:f}\tlr={interval.lr:g}')
+
+    def epoch(self, row: EpochRow, seconds: float) -> list[str]:
+        return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
+                f'loss={row["train_loss"]:f} time: {seconds:f}']
+
+
+class ImagenetLog(LogLines):
+    """The lines of the published ImageNet script; ``metric`` is the training metric, 'accuracy' or 'rmse'."""
+
+    def __init__(self, batches: int, metric: str) -> None:
+        super().__init__(batches)
+        self.metric = metric
+
+    def interval(self, interval: Interval) -> str:
+        # As published, only after whole intervals, counting batches from 0.
+        if not self.batches or interval.batch % self.batches:
+            return ''
+        return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
+                f'Speed: {interval.speed:f} samples/sec\t{self.metric}={interval.score:f}\t'
+                f'lr={interval.lr:f}')
+
+    def epoch(self, row: EpochRow, seconds: float) -> list[str]:
+        epoch = row['epoch']
+        return [f'[Epoch {epoch}] training: {self.metric}={row["train_" + self.metric]:f}',
+                f'[Epoch {epoch}] speed: {int(row["images_per_second"])} samples/sec\ttime cost: {seconds:f}',
+                f'[Epoch {epoch}] validation: err-top1={1 - row["val_accuracy"]:f} '
+                f'err-top5={1 - row["val_top5_accuracy"]:f}']
