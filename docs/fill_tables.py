@@ -3,8 +3,7 @@
 - results.md: before each of the two tables of results/NAME/comparison.md stands `<!-- results/NAME -->`,
   in order.
 - explanation/int8.md: the table of results/int8_accuracy.csv, after a line with that name.
-- reference/commands.md: the commands of openatac.commands.catalogue, each with a link to its flags on the
-  site, and the title of the page that explains it, with a link to the section.
+- reference/commands.md: all commands and their flags (see docs/commands_page.py).
 - reference/api.md: after each name, its arguments and the beginning of its docstring.
 """
 import ast
@@ -14,19 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 import openatac
-from openatac.commands.catalogue import JOBS, SITE
 from openatac.files.csv_file import read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / 'docs'
 TABLE = re.compile(r'(?:^\|.*\n)+', re.MULTILINE)
+COMMANDS = runpy.run_path(str(DOCS / 'commands_page.py'))['commands']
 NAME = re.compile(r'^\| `(openatac[\w.]+)` \|.*$', re.MULTILINE)
-SECTIONS = {  # of the page of a command, if it is not the whole page
-    'doctor': 'check-the-installation', 'completion': 'completion-in-your-shell', 'pack': 'from-record-files',
-    'plan': 'how-long-will-it-take', 'evaluate-imagenet': 'a-run-or-a-parameter-file',
-    'gates': 'what-gates-do', 'costs': 'what-networks-cost', 'models': 'the-bundled-networks',
-    'bench': 'measure-the-speed',
-}
 
 
 def results(text):
@@ -47,19 +40,6 @@ def int8(text):
     rows = runpy.run_path(str(ROOT / 'benchmarks' / 'int8_accuracy.py'))['table'](read_csv(ROOT / source))
     before, line, after = text.partition(f'<!-- {source} -->\n')
     return before + line + '\n' + rows + '\n\n' + TABLE.sub('', after, count=1).lstrip('\n')
-
-
-def commands(text):
-    """Return the page with the table of all commands."""
-    rows = ['| task | command | what it does | page |', '|---|---|---|---|']
-    for job, members in JOBS.items():
-        for name, command in members.items():
-            title = (DOCS / command.page).read_text('utf-8').split('\n')[0].lstrip('# ')
-            flags = f'{SITE}reference/commands/#openatac-{name}'
-            page = f'../{command.page}' + (f'#{SECTIONS[name]}' if name in SECTIONS else '')
-            rows.append(f'| {job} | [`openatac {name}`]({flags}) | {command.summary} | [{title}]({page}) |')
-            job = ''
-    return TABLE.sub('\n'.join(rows) + '\n', text)
 
 
 def names(text):
@@ -123,7 +103,7 @@ def summary(node):
     return paragraph.replace('``', '`').replace('|', '&#124;')
 
 
-PAGES = {'results.md': results, 'explanation/int8.md': int8, 'reference/commands.md': commands,
+PAGES = {'results.md': results, 'explanation/int8.md': int8, 'reference/commands.md': COMMANDS,
          'reference/api.md': names}
 
 if __name__ == '__main__':

@@ -29,13 +29,13 @@ class ParameterFileError(OpenatacError):
     @classmethod
     def missing(cls, name: str) -> ParameterFileError:
         """Return the error for parameters that lack the network's array ``name``."""
-        return cls(f'the parameters are of another network: {name} is not among them')
+        return cls(f'the parameters belong to another network: {name} is missing')
 
     @classmethod
     def wrong_shape(cls, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> ParameterFileError:
         """Return the error for an array called ``name`` whose shape does not fit the network."""
-        return cls(f'the parameters are of another network: {name} has shape {given} there and {expected} '
-                   'here')
+        return cls(f'the parameters belong to another network: {name} has shape {given}, but this network '
+                   f'needs {expected}')
 
 
 class SettingError(ValueError):

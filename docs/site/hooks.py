@@ -1,21 +1,15 @@
 """What MkDocs adds to the pages in docs/: reference, outputs of tutorials, links, and formulas."""
-import argparse
 import base64
-import contextlib
 import html
-import importlib
 import json
 import os
 import re
 import runpy
 from pathlib import Path
-from unittest.mock import patch
 
 import latex2mathml.converter
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
-
-from openatac.commands.catalogue import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / 'docs'
@@ -63,8 +57,8 @@ def on_page_markdown(markdown, page, config, files):
         path = os.path.relpath(target, (DOCS / page.file.src_path).parent)
         return f']({path}{match[2] or ""})'
 
-    added = {'reference/commands.md': commands, 'reference/api.md': api}.get(page.file.src_path)
-    return LINK.sub(replace, '\n'.join([markdown, *(added(markdown) if added else [])]))
+    added = api(markdown) if page.file.src_path == 'reference/api.md' else []
+    return LINK.sub(replace, '\n'.join([markdown, *added]))
 
 
 def on_page_content(content, page, config, files):
@@ -108,46 +102,6 @@ def page_of_notebook(path, files):
             else:
                 yield f'```text\n{"".join(data["text/plain"])}\n```'
     yield f'[This tutorial as a notebook]({path.name})'
-
-
-# ----------------------------------------------------------------------------------- commands
-
-def commands(page):
-    """Yield the lines of the reference of all commands, from their parsers."""
-    for name, command in COMMANDS.items():
-        parser = parser_of(name)
-        yield f'\n## `openatac {name}` {{ #openatac-{name} }}\n'
-        yield f'```text\n{parser.format_usage()}```\n\n{html.escape(parser.description, quote=False)}\n'
-        for group in parser._action_groups:
-            yield from table(group)
-        lines = '\n'.join(command.lines(name))
-        yield f'\n**examples**\n\n```bash\n{lines}\n```\n'
-        yield f'Explained in [docs/{command.page}](../{command.page}).\n'
-
-
-def parser_of(command):
-    """Return the parser of a command, with the defaults that its help shows."""
-    parsers = []
-    module = importlib.import_module(f'openatac.commands.{command.replace("-", "_")}')
-    with patch.object(argparse.ArgumentParser, 'print_help', lambda self, file=None: parsers.append(self)), \
-            contextlib.suppress(SystemExit):
-        module.main(['--help'])
-    return parsers[0]
-
-
-def table(group):
-    """Yield the lines of the table of a group of arguments."""
-    actions = [action for action in group._group_actions
-               if action.help != argparse.SUPPRESS and '--help' not in action.option_strings]
-    if not actions:
-        return
-    yield f'\n**{group.title}**\n\n| argument | meaning |\n|---|---|'
-    formatter = argparse.HelpFormatter('')
-    for action in actions:
-        cells = [formatter._format_action_invocation(action),
-                 formatter._expand_help(action) if action.help else '']
-        names, text = [html.escape(cell, quote=False).replace('|', '&#124;') for cell in cells]
-        yield f'| <code>{names}</code> | {text} |'
 
 
 # ---------------------------------------------------------------------------------------- API

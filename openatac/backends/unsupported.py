@@ -28,5 +28,5 @@ def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
     """Raise ValueError if any of these flags, which only ``engine`` supports, is given."""
     for flag, value in flags.items():
         if value:
-            what = 'it' if value is True else value
-            raise ValueError(f'argument --{flag}: {what} is for --engine {engine}; leave it out')
+            setting = f'--{flag}' if value is True else f'--{flag} {value}'
+            raise ValueError(f'argument --{flag}: {setting} needs --engine {engine}; leave it out')

@@ -48,10 +48,10 @@ JOBS = {  # {job: {name: Command}}
             'train ResNet-50 on ImageNet or other photographs',
             ('--recipe imagenet_atac --rec-train train.rec --rec-val val.rec --save-dir resnet',
              '--data-dir photos --pretrained resnet/best.params --num-epochs 10 --save-dir tuned'),
-            'how-to/photographs.md'),
+            'how-to/imagenet.md'),
         'pack': Command(
             'pack a folder of photographs into a record file, or check one',
-            ('imagenet/train train', '--check train.rec'), 'how-to/photographs.md'),
+            ('imagenet/train train', '--check train.rec'), 'how-to/imagenet.md'),
         'launch': Command(
             'start a training run on several processes or machines',
             ('-n 2 -s 1 -- openatac train-imagenet --kvstore dist_sync',

@@ -78,6 +78,10 @@ class ParityCheck:
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
+    def _describe(self, difference: float, tolerance: float) -> str:
+        return (f"its outputs differ from the network's by up to {difference:g} (largest output: "
+                f'{self.largest:g}){self._advice(tolerance)}')
+
     def _advice(self, tolerance: float) -> str:
         """Return advice about a network that amplifies rounding, or ''."""
         if self.largest > HUGE_OUTPUT:
@@ -116,8 +120,7 @@ class ParityCheck:
         compared = slice(BATCH if len(self.real) else 0, None)
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
-            raise ParityError(f'its outputs differ from those of the network (by {difference:g}, the largest '
-                              f'being {self.largest:g}){self._advice(tolerance)}')
+            raise ParityError(self._describe(difference, tolerance))
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
             raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: "
                               'train the network for longer, or calibrate on images more like its own')
@@ -126,8 +129,7 @@ class ParityCheck:
                   'milliseconds': {str(count): milliseconds(function, self.random[:count])
                                    for count in (1, BATCH)}}
         if tolerance is not None and not self._is_within(difference, tolerance):
-            report['warning'] = (f'its outputs differ from those of the network by {difference:g}, the '
-                                 f'largest being {self.largest:g}{self._advice(tolerance)}')
+            report['warning'] = self._describe(difference, tolerance)
         return report
 
 

@@ -52,19 +52,19 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
     option = field.option
     settings: dict[str, Any] = {'dest': name, 'default': argparse.SUPPRESS,
                                 'help': option.help.replace('%', '%%') or None}
-    if field.kind is bool:
+    if field.annotation is bool:
         settings['action'] = argparse.BooleanOptionalAction if option.negatable else 'store_true'
     else:
         if option.parse is not None:
             settings['type'] = option.parse
-        settings['choices'] = option.choices() if option.choices else _literals(field.kind)
+        settings['choices'] = option.choices() if option.choices else _literals(field.annotation)
         settings['metavar'] = option.metavar
     group.add_argument(*flags_of(name, field), **settings)
 
 
-def _literals(kind: Any) -> tuple[str, ...] | None:
+def _literals(annotation: Any) -> tuple[str, ...] | None:
     """Return the choices of Literal['a', 'b'] or Optional[Literal['a', 'b']]; None for other annotations."""
-    for part in (kind, *typing.get_args(kind)):
+    for part in (annotation, *typing.get_args(annotation)):
         if typing.get_origin(part) is Literal:
             return typing.get_args(part)
     return None

@@ -134,7 +134,7 @@ class Field(typing.NamedTuple):
     """One option of a config: its section's attribute in the config, its annotation and its default."""
 
     section: str
-    kind: Any
+    annotation: Any
     default: Any
     option: Option
 
@@ -163,8 +163,8 @@ def fields(config: type) -> dict[str, Field]:
 @_cached
 def section_fields(section: type[Section], attribute: str = '') -> dict[str, Field]:
     """Return {name: Field} of the options of one section, which is the ``attribute`` of a config, if any."""
-    kinds = typing.get_type_hints(section, include_extras=True)
-    return {field.name: Field(attribute, kinds[field.name], field.default, field.metadata['option'])
+    annotations = typing.get_type_hints(section, include_extras=True)
+    return {field.name: Field(attribute, annotations[field.name], field.default, field.metadata['option'])
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
@@ -214,8 +214,8 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
 
 
 def _checked(name: str, field: Field, value: Any) -> Any:
-    value = validate(value, field.kind, name)
-    if field.option.parse is not None and (type(value) in (int, float) or field.kind == Size):
+    value = validate(value, field.annotation, name)
+    if field.option.parse is not None and (type(value) in (int, float) or field.annotation == Size):
         try:
             field.option.parse(str(value))
         except argparse.ArgumentTypeError as error:

@@ -45,7 +45,7 @@ def train(unit: str, folder: str) -> Group:
         shutil.rmtree(folder)  # left by an earlier demo that finished
     command = [*TRAIN_CIFAR, '--recipe', 'digits', *UNITS[unit], '--save-dir', folder, '--resume', 'auto']
     if subprocess.run(command).returncode:
-        raise OpenatacError(f'the demo ends here, since training {unit} failed (see above)')
+        raise OpenatacError(f'training {unit} failed (see above), so the demo stops')
     return group_runs([read_run(folder)])[0]
 
 

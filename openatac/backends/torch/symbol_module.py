@@ -132,7 +132,7 @@ def _check_arrays(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
     shapes = {node.name: node.get('__shape__') for node in nodes if node.is_variable and node.name != INPUT}
     missing, unexpected = sorted(set(shapes) - set(arrays)), sorted(set(arrays) - set(shapes))
     if missing or unexpected:
-        raise ParameterFileError(f'the parameters are of another network: {len(missing)} are missing and '
+        raise ParameterFileError(f'the parameters belong to another network: {len(missing)} are missing and '
                                  f'{len(unexpected)} unexpected, such as {(missing + unexpected)[0]}')
     for name, shape in shapes.items():
         given = arrays[name].shape

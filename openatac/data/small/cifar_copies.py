@@ -28,7 +28,7 @@ _SPLIT_WORDS = {  # in the names of parquet files
     True: re.compile('(?<![a-z])train(ing)?(?![a-z])'),
     False: re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')}
 
-Names = Mapping[str, Sequence[str]]  # {kind of label, 'coarse' or 'fine': names of its classes}
+Names = Mapping[str, Sequence[str]]  # {'coarse' or 'fine': names of its classes}
 
 
 def has_copy(path: str, names: Names) -> bool:
@@ -49,7 +49,7 @@ def archive_has_copy(paths: Collection[str]) -> bool:
         split_in_archive(paths, train) is not None for train in SPLITS)
 
 
-def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, train: bool) -> ImageSet:
+def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str, train: bool) -> ImageSet:
     """Return the training or test images of a copy, in a folder or an archive.
 
     Parameters
@@ -58,9 +58,9 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
     files : mapping
         Its files, from `openatac.data.archives.open_files`.
     names : mapping
-        {kind of label: names of its classes, in the order of the labels}
-    kind : str
-        The kind of the labels to return.
+        {label set: names of its classes, in the order of the labels}
+    label_set : str
+        The labels to return, a key of ``names``.
     train : bool
 
     Raises
@@ -76,11 +76,11 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, kind: str, tra
         if not of_split:
             raise DataError(f'{path} has {list_briefly(tables)} and no parquet file with '
                             f'{" or ".join(SPLITS[train])} in its name')
-        source = _Table(of_split, names, kind)
+        source = _Table(of_split, names, label_set)
     else:
         images = find_split(path, files, train)
-        source = _Relabelled(images, _labels(images, path, names[kind]))
-    return read_images(source, IMAGE_SIDE, names[kind])
+        source = _Relabelled(images, _labels(images, path, names[label_set]))
+    return read_images(source, IMAGE_SIDE, names[label_set])
 
 
 class _Relabelled:
@@ -119,15 +119,15 @@ class _Table:
 
     reading_order = None
 
-    def __init__(self, files: Sequence[File], names: Names, kind: str) -> None:
+    def __init__(self, files: Sequence[File], names: Names, label_set: str) -> None:
         self._images: list[Any] = []
         self._names: list[str] = []
         self._labels: list[int] = []
         for file in files:
-            images, labels = _read_columns(file, f'{kind}_label' if len(names) > 1 else 'label')
-            if not all(type(label) is int and 0 <= label < len(names[kind]) for label in labels):
+            images, labels = _read_columns(file, f'{label_set}_label' if len(names) > 1 else 'label')
+            if not all(type(label) is int and 0 <= label < len(names[label_set]) for label in labels):
                 raise DataError(f'{file.label} has labels that are not whole numbers from 0 to '
-                                f'{len(names[kind]) - 1}; is the file from another data set?')
+                                f'{len(names[label_set]) - 1}; is the file from another data set?')
             self._images += images
             self._names += [f'row {row} of {file.label}' for row in range(len(images))]
             self._labels += labels

@@ -121,7 +121,7 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
 def _named_data_set(path: str) -> str | None:
     """Return 'cifar10' or 'cifar100', whichever is in a file name; None if neither is."""
     match = _NUMBER.search(path.lower())
-    return match and f'cifar{match[1]}'
+    return f'cifar{match[1]}' if match else None
 
 
 def _folder(name: str, folder: str | None) -> str:

@@ -102,51 +102,51 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
 
 # ----------------------------------------------------------------------------- files beside a file
 
-def _options_beside(path: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
+def _options_beside(path: str, config_type: type[Config]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise ParameterFileError.no_file(path)
     with contextlib.suppress(OpenatacError, ValueError):  # the file then describes something else
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]
-            known = _options_of_manifest(read_manifest(prefix), kind)
+            known = _options_of_manifest(read_manifest(prefix), config_type)
             if known is None:
                 return None
-            _, run = _options_of_run(os.path.dirname(path), kind) or ('', {})
+            _, run = _options_of_run(os.path.dirname(path), config_type) or ('', {})
             if run and all(run[name] == value for name, value in known.items()
-                           if name != 'model' and fields(kind)[name].section == 'network'):
+                           if name != 'model' and fields(config_type)[name].section == 'network'):
                 known = {**run, **known}  # an export in its run's folder: the run has the data options too
             return prefix + '.json', known
-    return _options_of_run(os.path.dirname(path), kind)
+    return _options_of_run(os.path.dirname(path), config_type)
 
 
-def _options_of_run(folder: str, kind: type[Config]) -> tuple[str, dict[str, Any]] | None:
-    """Return (settings.json, its options) if the folder contains a run of this kind."""
+def _options_of_run(folder: str, config_type: type[Config]) -> tuple[str, dict[str, Any]] | None:
+    """Return (settings.json, its options) if the folder contains a run with such a config."""
     with contextlib.suppress(OpenatacError, ValueError):
         run = RunFolder(folder)
         config = run.config()
-        if type(config) is kind:
+        if type(config) is config_type:
             return run.file(SETTINGS), values(resolve(config))
     return None
 
 
-def _options_of_manifest(manifest: Manifest, kind: type[Config]) -> dict[str, Any] | None:
+def _options_of_manifest(manifest: Manifest, config_type: type[Config]) -> dict[str, Any] | None:
     """Return the options of an exported network; None if it belongs to the other script."""
     from openatac.zoo.names import find_model
     host, settings = find_model(manifest.model)
-    if (host.data == 'cifar') != (kind is CifarConfig):
+    if (host.data == 'cifar') != (config_type is CifarConfig):
         return None
     # Settings missing from an export have the network's defaults, not the script's.
     known: dict[str, Any] = {
         name: default for name, default in host.arguments.items()
-        if name in fields(kind) and default is not inspect.Parameter.empty
-        and fields(kind)[name].default is not None}  # None leaves it to the host
+        if name in fields(config_type) and default is not inspect.Parameter.empty
+        and fields(config_type)[name].default is not None}  # None leaves it to the host
     known.update({**settings, **manifest.arguments})
-    if kind is ImagenetConfig:
+    if config_type is ImagenetConfig:
         known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),
                      crop_ratio=manifest.crop_ratio)
     else:
         known['model'] = manifest.model
-    config = from_json(kind, {**defaults(kind), **known})
+    config = from_json(config_type, {**defaults(config_type), **known})
     return {name: value for name, value in values(resolve(config)).items()
-            if fields(kind)[name].section == 'network' or name in known}
+            if fields(config_type)[name].section == 'network' or name in known}

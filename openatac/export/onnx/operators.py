@@ -46,16 +46,16 @@ def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
 
 # -------------------------------------------------------------------------- element by element
 
-def _same(kind: str, graph: OnnxGraph, node: Node, *inputs: Tensor) -> Tensor:
-    return graph.add(kind, *inputs)
+def _same(operator: str, graph: OnnxGraph, node: Node, *inputs: Tensor) -> Tensor:
+    return graph.add(operator, *inputs)
 
 
-def _with_scalar(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add(kind, x, graph.constant(float(node.get('scalar'))))
+def _with_scalar(operator: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
+    return graph.add(operator, x, graph.constant(float(node.get('scalar'))))
 
 
-def _scalar_with(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add(kind, graph.constant(float(node.get('scalar'))), x)
+def _scalar_with(operator: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
+    return graph.add(operator, graph.constant(float(node.get('scalar'))), x)
 
 
 def _pass(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') -> Tensor:
-    kind = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
-    if kind in ('leaky', 'elu'):
-        return graph.add('Elu' if kind == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
-    if kind == 'selu':
+    act_type = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
+    if act_type in ('leaky', 'elu'):
+        return graph.add('Elu' if act_type == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
+    if act_type == 'selu':
         return graph.add('Selu', x)  # ONNX's default constants match MXNet's
-    if kind == 'prelu':
+    if act_type == 'prelu':
         shape = node.inputs[1].shape
         return graph.add('PRelu', x, graph.reshape(slopes, shape, shape + (1,) * (len(node.shape) - 2)))
     # x (1 + erf(x / sqrt 2)) / 2, in the order that ONNX Runtime fuses into one operator
@@ -146,8 +146,8 @@ def _concat(graph: OnnxGraph, node: Node, *parts: Tensor) -> Tensor:
     return graph.add('Concat', *parts, axis=node.get('dim', 1))
 
 
-def _blocks(kind: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add(kind, x, blocksize=node.get('block_size'))
+def _blocks(operator: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
+    return graph.add(operator, x, blocksize=node.get('block_size'))
 
 
 def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
@@ -220,16 +220,16 @@ def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Te
 
 
 def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    kind = _only(node, 'pool_type', 'max', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
+    pool_type = _only(node, 'pool_type', 'max', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
     _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
-    if kind == 'sum':
+    if pool_type == 'sum':
         return graph.add('ReduceSum', x, graph.constant(range(2, len(node.shape)), np.int64), keepdims=1)
     if node.get('global_pool', False):
-        return graph.add('GlobalMaxPool' if kind == 'max' else 'GlobalAveragePool', x)
+        return graph.add('GlobalMaxPool' if pool_type == 'max' else 'GlobalAveragePool', x)
     window = _window(node, tuple(node.get('kernel')))
     del window['dilations']
     window['pads'] = before, after = _pads(node, window)
-    if kind == 'max':
+    if pool_type == 'max':
         return graph.add('MaxPool', x, **dict(window, pads=before + after))
     if node.get('count_include_pad') in (None, True) and any(before):
         # Padding counts, but the overhang of the last window does not, so make the padding part of the image.
@@ -336,9 +336,9 @@ SCALAR_WITH = {'_rminus_scalar': 'Sub', '_rdiv_scalar': 'Div', '_rpower_scalar':
 VIEWS = ('Reshape', 'Flatten', 'expand_dims', 'squeeze', 'reshape_like')
 
 CONVERTERS: dict[str, Any] = {
-    **{name: functools.partial(_same, kind) for name, kind in SAME.items()},
-    **{name: functools.partial(_with_scalar, kind) for name, kind in WITH_SCALAR.items()},
-    **{name: functools.partial(_scalar_with, kind) for name, kind in SCALAR_WITH.items()},
+    **{name: functools.partial(_same, operator) for name, operator in SAME.items()},
+    **{name: functools.partial(_with_scalar, operator) for name, operator in WITH_SCALAR.items()},
+    **{name: functools.partial(_scalar_with, operator) for name, operator in SCALAR_WITH.items()},
     **dict.fromkeys(VIEWS, _view),
     '_copy': _pass, 'BlockGrad': _pass, 'Dropout': _dropout, 'Cast': _cast,
     'square': lambda graph, node, x: graph.add('Mul', x, x), 'clip': _clip,

@@ -70,7 +70,7 @@ class Runtime(abc.ABC):
         if cls.package and importlib.util.find_spec(cls.package) is None:
             return cls.no_package
         missing = cls.form.missing(prefix)
-        return missing and f'{missing} is missing: export the form {cls.form.name!r} too'
+        return f'{missing} is missing: export the form {cls.form.name!r} too' if missing else None
 
     @classmethod
     def has_device(cls, device: str) -> bool:

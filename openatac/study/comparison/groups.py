@@ -93,7 +93,8 @@ def describe_measure(measure: str, groups: Sequence[Group], noun: str = 'accurac
 def describe_data_set(groups: Sequence[Group]) -> str:
     """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
     run = groups[0].runs[0]
-    shared, note = shared_settings(run), groups[0].note and f' ({groups[0].note})'
+    shared = shared_settings(run)
+    note = f' ({groups[0].note})' if groups[0].note else ''
     labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(shared.get('cifar100_labels', ''))
     if shared.get('class_names'):
         labels = f' ({len(shared["class_names"])} classes)'

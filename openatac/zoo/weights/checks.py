@@ -23,7 +23,7 @@ def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shap
     if missing or unexpected:
         differences = [f'{verb} {_some(names)}' for verb, names in (
             ('lacks', missing), ('has unexpected', unexpected)) if names]
-        raise ParameterFileError(f'{path} is of another network: it {" and ".join(differences)}')
+        raise ParameterFileError(f'{path} belongs to another network: it {" and ".join(differences)}')
 
 
 def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
@@ -37,8 +37,8 @@ def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[s
         if not shape_fits(arrays[name].shape, shape):
             is_head = head_is_last and _layer(name) == _layer([*shapes][-1])
             raise ParameterFileError(
-                f'{path} is of another network: {name} has shape {_shown(arrays[name].shape)} there and '
-                f'{_shown(shape)} here{OTHER_CLASSES if is_head else OTHER_SETTINGS}')
+                f'{path} belongs to another network: {name} has shape {_shown(arrays[name].shape)}, but this '
+                f'network needs {_shown(shape)}{OTHER_CLASSES if is_head else OTHER_SETTINGS}')
 
 
 def _layer(parameter: str) -> str:
@@ -61,12 +61,12 @@ def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Sh
 
 def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
                      drawn: Sequence[str]) -> str:
-    """Return a line on which arrays were loaded, and which of the network's were ``drawn`` at random."""
+    """Describe in one line which arrays were loaded, and which were ``drawn`` at random."""
     if not drawn:
         return f'{path}: loaded all {len(shapes)} arrays, including the last layer'
-    rest = ', '.join(f'{name} {_shown(shapes[name])}, which has {_shown(arrays[name].shape)} there'
+    rest = ', '.join(f'{name} {_shown(shapes[name])}, {_shown(arrays[name].shape)} in the file'
                      for name in drawn)
-    return f'{path}: loaded {len(shapes) - len(drawn)} arrays; not loaded but drawn at random: {rest}'
+    return f'{path}: loaded {len(shapes) - len(drawn)} arrays; initialised at random: {rest}'
 
 
 def _some(names: list[str], count: int = 3) -> str:
