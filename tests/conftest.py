@@ -1,4 +1,4 @@
-"""Shared by all tests: an importable MXNet, and the paths of the repository and its real images."""
+"""Fixtures and hooks for all tests; importing this file makes MXNet importable."""
 import logging
 import shutil
 from pathlib import Path
@@ -6,35 +6,35 @@ from pathlib import Path
 import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
-from tests.helpers.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
+from tests.helpers.processes.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / 'shared' / 'data'
 
 
 def pytest_collection_modifyitems(items):
-    """Trainings, the longest files, come first, so that all processes of a run have work until its end."""
+    """Run the training tests, which take longest, first, so that all workers stay busy to the end."""
     items.sort(key=lambda item: item.path.parent.name != 'training')
 
 
 @pytest.fixture(scope='session')
 def shared_data():
-    """The folder of real images beside the checkout; tests on them skip where it is missing."""
+    """The folder of real images beside the checkout; its tests are skipped where it is missing."""
     if not SHARED_DATA.is_dir():
         pytest.skip('no real images beside this checkout (../shared/data)')
     return SHARED_DATA
 
 
 @pytest.fixture(scope='session', autouse=True)
-def forms_are_timed_once():
-    """Exports measure how long each form takes, which no test compares."""
+def time_each_form_once():
+    """Time each form of an export only once, since no test compares the times."""
     from openatac.export import parity
     parity.RUNS = 1
 
 
 @pytest.fixture(autouse=True)
-def log_as_before():
-    """Undo what a run in this process does to the log."""
+def restore_log():
+    """Restore the log after a run in this process."""
     log = logging.getLogger('openatac')
     before = log.handlers, log.level, logging.raiseExceptions
     yield
@@ -45,8 +45,8 @@ def log_as_before():
 
 
 @pytest.fixture
-def elsewhere(monkeypatch, tmp_path):
-    """A folder of its own to write to, and no data of the user's."""
+def isolated_cwd(monkeypatch, tmp_path):
+    """Change to an empty working folder, and hide the user's own data."""
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))
     (tmp_path / 'work').mkdir()
     monkeypatch.chdir(tmp_path / 'work')
@@ -54,30 +54,30 @@ def elsewhere(monkeypatch, tmp_path):
 
 @pytest.fixture(scope='session')
 def cifar10(tmp_path_factory):
-    """A folder of made-up CIFAR-10 binary files: 100 training and 20 test images."""
-    from tests.helpers.made_up_images import write_cifar
+    """The folder of made-up CIFAR-10 binary files: 100 training and 20 test images."""
+    from tests.helpers.images.made_up_images import write_cifar
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin', images=20)
 
 
 @pytest.fixture(scope='session')
 def exported(tmp_path_factory):
-    """The folder of an export 'net' with symbol and fused files."""
-    from tests.helpers.small_export import write_small_export
+    """The folder of the export 'net', with symbol and fused files."""
+    from tests.helpers.networks.small_export import write_small_export
     return write_small_export(tmp_path_factory.mktemp('export'))
 
 
 @pytest.fixture
 def prefix(exported, tmp_path):
-    """A copy of that export, to be damaged; its prefix."""
+    """The prefix of a copy of that export, which a test may damage."""
     shutil.copytree(exported, tmp_path / 'export')
     return str(tmp_path / 'export' / 'net')
 
 
 @pytest.fixture(scope='session')
 def digits_network():
-    """A `Network` of tests/helpers/digits_network.py that knows the digits; do not change its values."""
+    """A network trained on the digits (tests.helpers.networks.digits_network); do not change its values."""
     pytest.importorskip('sklearn')
-    from tests.helpers import digits_network
+    from tests.helpers.networks import digits_network
     return digits_network.train(digits_network.MODEL, *digits_network.digits(train=True))
 
 
@@ -94,43 +94,43 @@ for finder in importlib.machinery.BuiltinImporter, importlib.machinery.PathFinde
 for name in %r:
     sys.modules.pop(name, None)
 '''
-# What Windows lacks, as far as Python's own library can do without it elsewhere.
+# Modules that Windows lacks and that the rest of the standard library can do without.
 UNIX = ('fcntl', 'resource', 'grp', 'pwd', 'termios', 'tty', 'pty', 'syslog', 'readline', 'curses')
 
 
-def hiding(packages, folder):
-    """[folder], which hides the packages from each Python process that has it on its path."""
+def hide_packages(packages, folder):
+    """Return [folder], which hides the packages from every Python process with the folder on its path."""
     (folder / 'sitecustomize.py').write_text(HIDING % (packages, packages))
     return [folder]
 
 
 @pytest.fixture(scope='session')
 def no_mxnet(tmp_path_factory):
-    """The ``path`` of a process that is to find no MXNet."""
-    return hiding(('mxnet',), tmp_path_factory.mktemp('no_mxnet'))
+    """The ``path`` of a process from which MXNet is hidden."""
+    return hide_packages(('mxnet',), tmp_path_factory.mktemp('no_mxnet'))
 
 
 @pytest.fixture(scope='session')
 def no_torch(tmp_path_factory):
-    """The ``path`` of a process that is to find no PyTorch."""
-    return hiding(('torch',), tmp_path_factory.mktemp('no_torch'))
+    """The ``path`` of a process from which PyTorch is hidden."""
+    return hide_packages(('torch',), tmp_path_factory.mktemp('no_torch'))
 
 
 @pytest.fixture(scope='session')
 def no_unix(tmp_path_factory):
-    """The ``path`` of a process that is to find none of the modules that Unix alone has."""
-    return hiding(UNIX, tmp_path_factory.mktemp('no_unix'))
+    """The ``path`` of a process from which the modules that exist only on Unix are hidden."""
+    return hide_packages(UNIX, tmp_path_factory.mktemp('no_unix'))
 
 
 @pytest.fixture(scope='session')
 def no_unix_and_no_mxnet(tmp_path_factory):
-    """The same where there is no MXNet either."""
-    return hiding((*UNIX, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
+    """The same as `no_unix`, with MXNet hidden too."""
+    return hide_packages((*UNIX, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
 
 
 @pytest.fixture(scope='module')
 def one_torch_thread():
-    """PyTorch computes with one thread, as in the processes that tests start, for the same bits."""
+    """Use one PyTorch thread, as in the processes that tests start, so that results agree to the bit."""
     import torch
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

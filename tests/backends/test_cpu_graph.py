@@ -1,4 +1,4 @@
-"""The graph that training runs on CPUs: other operators, the same network."""
+"""The graph that training uses on CPUs computes the same as the network, with other operators."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from mxnet import autograd
 from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from tests.helpers.imagenet_hosts import shallow_host
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.imagenet_hosts import shallow_host
+from tests.helpers.networks.parameters import parameters_of
 
 NETWORKS = {
     'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),
@@ -23,7 +23,7 @@ NETWORKS = {
 
 
 def step(net, block, x):
-    """(outputs, gradients, running statistics) of one training pass of ``block``, a form of ``net``."""
+    """Return (outputs, gradients, running statistics) of a training pass of ``block``, a form of ``net``."""
     mx.random.seed(3)
     x.attach_grad()
     with autograd.record():
@@ -41,7 +41,7 @@ def step(net, block, x):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_same_network(name):
+def test_faster_network_computes_the_same(name):
     mx.random.seed(1)
     net = NETWORKS[name]()
     net.initialize(mx.init.MSRAPrelu())
@@ -66,7 +66,7 @@ def test_same_network(name):
 
 
 def first(x, *axes):
-    """The first of each of the axes of x."""
+    """Return the first element of x along each of the axes."""
     for axis in axes:
         x = mx.sym.slice_axis(x, axis=axis, begin=0, end=1)
     return x
@@ -85,8 +85,8 @@ PLAIN = {
 
 @pytest.mark.parametrize('shape', [(3, 4, 6, 5), (1, 1, 1, 1), (2, 16, 9, 33), (1, 3, 1, 8)])
 @pytest.mark.parametrize('name', PLAIN)
-def test_an_operator_and_its_equal(name, shape):
-    """Values and gradients, also of one image, of one channel and of one pixel."""
+def test_replacement_operators_compute_the_same(name, shape):
+    """Compare values and gradients, including for one image, one channel and one pixel."""
     plain = PLAIN[name](mx.sym.var('data'))
     results = []
     for symbol in (plain, faster_symbol(plain, shape[1:])):
@@ -101,8 +101,8 @@ def test_an_operator_and_its_equal(name, shape):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
-def test_what_is_replaced():
-    """Global average pools and products with one number a channel; not ATAC's product with a map."""
+def test_replaced_operators():
+    """Replace global average pooling and products with one number per channel, but not ATAC's product."""
     def operators(net):
         faster = faster_symbol(net(mx.sym.var('data')), (3, 32, 32))
         return [node.operator for node in Graph.of(faster).nodes()]
@@ -113,7 +113,7 @@ def test_what_is_replaced():
     assert 'Pooling' not in local + pooled
 
 
-def test_nothing_to_replace():
+def test_network_without_replaceable_operators_is_returned_unchanged():
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(2, 3), mx.gluon.nn.MaxPool2D(), mx.gluon.nn.AvgPool2D())
     net.initialize()
@@ -121,8 +121,8 @@ def test_nothing_to_replace():
     assert faster_network(net, (3, 8, 8)) is net
 
 
-def test_after_other_networks():
-    """The BatchNorm of oneDNN once crashed on GE's vectors after the global gate's in one process."""
+def test_networks_work_after_each_other_in_one_process():
+    """In one process, oneDNN's BatchNorm once crashed on GE's vectors after those of the global gate."""
     for name in ('global gate', 'gather-excite'):
         net = NETWORKS[name]()
         net.initialize(mx.init.MSRAPrelu())

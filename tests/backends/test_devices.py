@@ -1,4 +1,4 @@
-"""The devices to train on, by a driver that answers as one would."""
+"""The choice of training devices, with a stand-in for the NVIDIA driver."""
 import ctypes
 import re
 import sys
@@ -13,12 +13,12 @@ from openatac.runtime import nvidia_driver
 
 
 def _integer(reference):
-    """What ``ctypes.byref`` of an integer refers to."""
+    """Return the integer that a ``ctypes.byref`` refers to."""
     return ctypes.cast(reference, ctypes.POINTER(ctypes.c_int))
 
 
 class Driver:
-    """Stands for libcuda.so.1, showing [(name, major, minor)]; ``code`` is what cuInit returns."""
+    """A stand-in for libcuda.so.1 with GPUs [(name, major, minor)]; ``code`` is the result of cuInit."""
 
     def __init__(self, gpus, code=0):
         self._gpus, self._code = gpus, code
@@ -48,7 +48,7 @@ A100, RTX_4090, H100, K80 = ('A100', 8, 0), ('RTX 4090', 8, 9), ('H100', 9, 0), 
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Puts GPUs into the machine, and an MXNet (CUDA build or not) that sees ``seen`` of them."""
+    """A function that simulates GPUs and an MXNet (CUDA build or not) that sees ``seen`` of them."""
     def put(shown, cuda=True, seen=None):
         class Features:
             def is_enabled(self, feature):
@@ -63,21 +63,21 @@ def gpus(monkeypatch):
     return put
 
 
-def test_the_driver_reports_names_and_capabilities(monkeypatch):
+def test_driver_reports_names_and_capabilities(monkeypatch):
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100, H100]))
     assert nvidia_driver.nvidia_gpus() == [A100, H100]
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: Driver([A100], code=100))  # no device
     assert nvidia_driver.nvidia_gpus() == []
 
 
-def test_without_a_driver_there_is_no_gpu(monkeypatch):
+def test_no_gpu_is_found_without_a_driver(monkeypatch):
     def missing(name):
         raise OSError(f'{name}: cannot open shared object file')
     monkeypatch.setattr(ctypes, 'CDLL', missing)
     assert nvidia_driver.nvidia_gpus() == []
 
 
-def test_the_cpu_is_the_default(gpus):
+def test_cpu_is_the_default(gpus):
     gpus([A100])
     contexts, line = choose_contexts()
     assert contexts == ['cpu'] and 'CPU' in line and ' 4 ' in line
@@ -85,8 +85,8 @@ def test_the_cpu_is_the_default(gpus):
 
 @pytest.mark.parametrize('variables, number', [
     ({'OMP_NUM_THREADS': '1'}, '1'), ({'MXNET_OMP_MAX_THREADS': '3'}, '3'),
-    ({}, 'default')])  # which was loaded before openatac, and chose a number itself
-def test_the_line_has_the_number_of_threads(gpus, monkeypatch, variables, number):
+    ({}, 'default')])  # MXNet was loaded before openatac, and chose a number itself
+def test_device_line_has_the_number_of_threads(gpus, monkeypatch, variables, number):
     gpus([])
     monkeypatch.delenv('OMP_NUM_THREADS')
     monkeypatch.delenv('MXNET_OMP_MAX_THREADS', raising=False)
@@ -96,7 +96,7 @@ def test_the_line_has_the_number_of_threads(gpus, monkeypatch, variables, number
 
 
 @pytest.mark.parametrize('cuda, cause', [(False, 'CPU build'), (True, 'no GPU')])
-def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, cause):
+def test_missing_gpu_falls_back_to_cpu_or_is_explained(gpus, cuda, cause):
     gpus([], cuda=cuda)
     contexts, line = choose_contexts('0,1')
     assert contexts == ['cpu'] and '0,1' in line and cause in line
@@ -104,19 +104,19 @@ def test_without_a_gpu_the_cpu_takes_over_or_a_sentence_says_why(gpus, cuda, cau
         choose_contexts('0,1', fall_back=False)
 
 
-def test_gpus_are_named_in_the_line(gpus):
+def test_device_line_names_the_gpus(gpus):
     gpus([A100, RTX_4090])
     contexts, line = choose_contexts('1, 0')
     assert contexts == ['gpu1', 'gpu0'] and '1 (RTX 4090), 0 (A100)' in line
 
 
-def test_gpus_that_only_mxnet_shows_have_no_name(gpus):
+def test_gpus_known_only_to_mxnet_have_no_name(gpus):
     gpus([], seen=1)
     contexts, line = choose_contexts('0')
     assert contexts == ['gpu0'] and 'GPU 0' in line
 
 
-def test_an_index_that_does_not_exist_is_refused(gpus):
+def test_index_that_does_not_exist_is_refused(gpus):
     gpus([A100, A100])
     with pytest.raises(DeviceError, match='GPU 2 .* 0 to 1'):
         choose_contexts('0,2')
@@ -124,7 +124,7 @@ def test_an_index_that_does_not_exist_is_refused(gpus):
 
 @pytest.mark.parametrize('gpu, capability, torch', [
     (H100, '9.0', True), (('B200', 10, 0), '10.0', True), (K80, '3.7', False)])
-def test_a_gpu_without_code_in_mxnet_is_refused_before_it_is_used(gpus, gpu, capability, torch):
+def test_gpu_unsupported_by_mxnet_is_refused_before_use(gpus, gpu, capability, torch):
     gpus([A100, gpu])
     assert choose_contexts('0')[0] == ['gpu0']
     with pytest.raises(DeviceError) as error:
@@ -134,11 +134,11 @@ def test_a_gpu_without_code_in_mxnet_is_refused_before_it_is_used(gpus, gpu, cap
 
 
 @pytest.mark.parametrize('text, indices', [('', []), ('0', [0]), ('0,1', [0, 1]), (' 3 , 1,', [3, 1])])
-def test_gpu_lists(text, indices):
+def test_gpu_lists_are_parsed(text, indices):
     assert parse_gpus(text) == indices
 
 
 @pytest.mark.parametrize('text', ['one', '-1', '0,0', '0,00', '1.5', '0;1', '²', '0x1'])
-def test_a_text_that_is_not_a_list_of_gpus_is_refused(text):
+def test_text_that_is_not_a_list_of_gpus_is_refused(text):
     with pytest.raises(ValueError, match=re.escape(text) + '.*0,1'):
         parse_gpus(text)

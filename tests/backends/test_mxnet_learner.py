@@ -7,8 +7,8 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
 from tests import oracle
-from tests.helpers.fresh_python import output_of
-from tests.helpers.mxnet_learner import OPTIMIZER, batch, learner
+from tests.helpers.networks.mxnet_learner import OPTIMIZER, batch, learner
+from tests.helpers.processes.fresh_python import output_of
 
 
 def values(trained):
@@ -22,8 +22,8 @@ def assert_equal(ours, theirs):
 
 
 @pytest.mark.parametrize('trial', range(2))
-def test_evaluating_and_resuming_change_no_bit_of_training(trial):
-    """MXNet's NAG rounds by the weights' memory layout, which an inference pass changes when it likes."""
+def test_evaluating_and_resuming_do_not_change_training(trial):
+    """MXNet's NAG rounds by the weights' memory layout, which any inference pass may change."""
     plain, interrupted = learner(drop_rate=0.2), learner(drop_rate=0.2)
     for step in range(5):
         plain.train_batch(*batch(seed=step), rate=0.1)
@@ -38,8 +38,8 @@ def test_evaluating_and_resuming_change_no_bit_of_training(trial):
     assert_equal(values(interrupted), values(plain))
 
 
-def test_a_seed_gives_the_published_initial_values():
-    """Those that wait for a shape, too, are drawn before the first step seeds the random numbers again."""
+def test_seed_gives_the_published_initial_values():
+    """Deferred parameters, too, are drawn before the first step seeds the random numbers again."""
     description, _ = oracle.load('cifar10_b1_atac')
     net = oracle.build(description)
     mx.random.seed(42)
@@ -53,8 +53,8 @@ def test_a_seed_gives_the_published_initial_values():
             assert (np.abs(values).sum(), values.ravel()[0]) == (pytest.approx(total, rel=1e-12), first), name
 
 
-def test_the_statistics_of_the_image_are_learned_on_the_cpu_too():
-    """Without a gradient to the image MXNet's CPU BatchNorm would leave them at 0 and 1."""
+def test_image_statistics_are_learned_on_the_cpu_too():
+    """Without a gradient to the image, MXNet's CPU BatchNorm would leave them at 0 and 1."""
     shifted, labels = batch(16)
     shifted = 2 * shifted + 5
     trained = learner()
@@ -80,8 +80,8 @@ def test_metrics_are_means_since_the_reset():
     assert trained.read_metrics().images == 0
 
 
-def test_two_devices_do_what_one_does_with_the_whole_batch():
-    """To rounding, once BatchNorm uses its running statistics: each device has its own batch statistics."""
+def test_two_devices_agree_with_one_on_the_whole_batch():
+    """They agree up to rounding if BatchNorm uses running statistics; batch statistics differ by device."""
     fixed = {'norm_kwargs': {'use_global_stats': True}, 'act_type': 'relu'}
     one, two = learner(**fixed), learner([mx.cpu(0), mx.cpu(1)], **fixed)
     for step in range(3):
@@ -96,19 +96,19 @@ def test_two_devices_do_what_one_does_with_the_whole_batch():
     assert two.evaluate([short]).loss == pytest.approx(one.evaluate([short]).loss, rel=1e-3)
 
 
-def test_the_program_makes_no_second_team_of_threads():
-    """With more OpenMP threads than processors, libgomp's would sleep at each barrier of a step."""
+def test_only_one_openmp_thread_team_is_created():
+    """With more OpenMP threads than processors, libgomp's threads would sleep at each barrier of a step."""
     code = """
 import os
 import openatac
 import mxnet as mx
-from tests.helpers.mxnet_learner import batch, learner
+from tests.helpers.networks.mxnet_learner import batch, learner
 
 def threads():
     mx.nd.waitall()
     return len(os.listdir('/proc/self/task'))
 
-net = learner().net  # MXNet's own team is there
+net = learner().net  # MXNet's own team exists
 with mx.autograd.record():
     net(mx.nd.zeros((64, 3, 32, 32))).backward()
 before = threads()
@@ -126,7 +126,7 @@ print(before, threads())
 
 
 def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
-    """As GPUs get them: a quarter of the bytes."""
+    """GPUs receive raw pixels, a quarter of the bytes."""
     random = np.random.RandomState(3)
     pixels = random.randint(0, 256, (48, 3, 32, 32)).astype('uint8')
     images = ImageSet(pixels, random.randint(0, 10, 48).astype('int32'), tuple('abcdefghij'))
@@ -141,7 +141,7 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
     assert tests[0] == tests[1]
 
 
-# ----------------------------------------------------------------------------------- its state
+# --------------------------------------------------------------------------------------- state
 
 def on_cpus(devices):
     return learner([mx.cpu(device) for device in range(devices)], act_type='relu')
@@ -153,8 +153,8 @@ def train_on(trained, steps):
 
 
 @pytest.mark.parametrize('devices', [1, 2])
-def test_the_state_waits_for_the_last_step(devices):
-    """MXNet does not know that a backward pass still has running statistics to write."""
+def test_state_waits_for_the_last_step(devices):
+    """MXNet does not know that a backward pass has yet to write running statistics."""
     trained = on_cpus(devices)
     train_on(trained, range(4))
     at_once = values(trained)
@@ -163,7 +163,7 @@ def test_the_state_waits_for_the_last_step(devices):
 
 
 @pytest.mark.parametrize('devices', [1, 2])
-def test_each_device_goes_on_with_its_own_statistics(devices):
+def test_each_device_resumes_with_its_own_statistics(devices):
     trained, resumed = on_cpus(devices), on_cpus(devices)
     train_on(trained, range(3))
     mx.nd.waitall()

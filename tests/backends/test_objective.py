@@ -29,20 +29,20 @@ def loss_of(objective, lam=1.0, soft_targets=None):
 
 @pytest.mark.parametrize('lam', [1.0, 0.3])
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
-def test_the_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, lam):
+def test_loss_is_the_cross_entropy_with_the_mixed_smoothed_labels(smoothing, lam):
     targets = lam * one_hot(LABELS, smoothing) + (1 - lam) * one_hot(LABELS[::-1], smoothing)
     expected = -(targets * log_softmax(LOGITS)).sum(axis=1)
     objective = MxnetObjective(CLASSES, smoothing, mixup=0 if lam == 1 else 0.2)
     assert loss_of(objective, lam) == pytest.approx(expected, rel=1e-5)
 
 
-def test_mixup_blends_each_image_with_the_one_at_its_place_from_the_back():
+def test_mixup_blends_each_image_with_its_mirror_in_the_batch():
     images = RNG.randn(4, 3, 2, 2).astype('float32')
     mixed = MxnetObjective(CLASSES, mixup=0.2).inputs(mx.nd.array(images), 0.3).asnumpy()
     assert mixed == pytest.approx(0.3 * images + 0.7 * images[::-1], abs=1e-6)
 
 
-def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
+def test_mixup_share_depends_on_seed_and_iteration_and_ends_in_time():
     objective = MxnetObjective(CLASSES, mixup=0.2, mixup_iterations=400)
     drawn = [objective.draw_mixup_lambda(7, iteration) for iteration in range(400)]
     assert drawn == [objective.draw_mixup_lambda(7, iteration) for iteration in range(400)]
@@ -55,7 +55,7 @@ def test_how_much_is_mixed_depends_on_seed_and_iteration_and_ends_in_time():
 
 @pytest.mark.parametrize('smoothing', [0.0, 0.1])
 def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
-    """Hinton et al.: hard * H(label) + (1 - hard) * T^2 * H(teacher, T), as GluonCV's loss has it."""
+    """Hinton et al. and GluonCV's loss: hard * H(label) + (1 - hard) * T^2 * H(teacher, T)."""
     temperature, hard = 4.0, 0.3
     teacher_logits = RNG.randn(4, CLASSES).astype('float32')
     soft = np.exp(log_softmax(teacher_logits / temperature))
@@ -66,7 +66,7 @@ def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
     assert loss_of(objective, soft_targets=objective.soft_targets(None)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_what_is_measured():
+def test_metric_is_accuracy_or_rmse_with_mixup():
     output, labels = mx.nd.array(LOGITS), mx.nd.array(LABELS)
     right = (LOGITS.argmax(axis=1) == LABELS).sum()
     assert MxnetObjective().measure(output, labels, labels).asscalar() == right
@@ -96,7 +96,7 @@ def train(some_learner, steps=3):
     return some_learner.state()
 
 
-def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():
+def test_power_of_two_changes_nothing_but_the_size_of_the_gradients():
     plain, _ = train(learner())
     scaled, numbers = train(learner(LossScale(2.0 ** 10)))
     for name, values in plain.items():
@@ -105,7 +105,7 @@ def test_a_power_of_two_changes_nothing_but_the_size_of_the_gradients():
 
 
 @pytest.mark.parametrize('contexts', [(mx.cpu(),), (mx.cpu(0), mx.cpu(1))], ids=['one device', 'two'])
-def test_overflowing_gradients_are_left_out_until_the_scale_fits(contexts):
+def test_steps_with_overflow_are_skipped_until_the_scale_fits(contexts):
     trained = learner(LossScale(2.0 ** 127), contexts)
     before = trained.checksum()
     rng = np.random.RandomState(2)
@@ -122,7 +122,7 @@ def test_overflowing_gradients_are_left_out_until_the_scale_fits(contexts):
     assert all(np.isfinite(array).all() for array in trained.state()[0].values())
 
 
-def test_the_scale_doubles_after_many_good_steps_and_its_state_is_kept():
+def test_scale_doubles_after_many_good_steps_and_its_state_is_kept():
     scale = LossScale(8, patience=3)
     assert [scale.update(True) for _ in range(3)] == [True] * 3 and scale.scale == 16
     assert not scale.update(False) and scale.scale == 8

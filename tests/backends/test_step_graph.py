@@ -1,4 +1,4 @@
-"""The graph of a whole training step: what MXNet's own gradients compute, in other operators."""
+"""The graph of a whole training step computes what MXNet's own gradients do, with other operators."""
 import contextlib
 import os
 
@@ -13,9 +13,9 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from tests.helpers.fresh_python import output_of
-from tests.helpers.imagenet_hosts import shallow_host
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.imagenet_hosts import shallow_host
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
 GATED = {
@@ -44,7 +44,7 @@ def made(name):
 
 
 def values(net):
-    """({name: gradient}, {name: running statistic}) as they are now."""
+    """Return the current ({name: gradient}, {name: running statistic})."""
     mx.nd.waitall()
     parameters = parameters_of(net)
     return ({name: p.grad().asnumpy() for name, p in parameters.items() if p.grad_req != 'null'},
@@ -59,7 +59,7 @@ def close(ours, theirs):
 
 
 @pytest.mark.parametrize('name, smoothing', [*((name, 0) for name in GATED), ('ATAC', 0.1)])
-def test_the_gradients_are_those_of_mxnet(name, smoothing):
+def test_gradients_equal_those_of_mxnet(name, smoothing):
     net, shape = made(name)
     start = {key: parameter.data().copy() for key, parameter in net.collect_params().items()}
     random = np.random.RandomState(0)
@@ -85,14 +85,14 @@ def test_the_gradients_are_those_of_mxnet(name, smoothing):
 
 
 @pytest.mark.parametrize('name', OTHERS)
-def test_networks_of_other_operators_have_no_step_graph(name):
+def test_networks_with_other_operators_have_no_step_graph(name):
     net = ResNet20V2ATAC([1] * 3, **OTHERS[name])
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
     assert CpuStep.of(net, (3, 32, 32), MxnetObjective()) is None
 
 
-def test_no_gate_is_left_to_mxnet():
+def test_gates_are_computed_by_the_step_graph():
     net, shape = made('ATAC')
     operators = [node.operator for node in Graph.of(CpuStep.of(net, shape, MxnetObjective()).graph).nodes()]
     assert 'broadcast_mul' not in operators and 'Convolution' in operators
@@ -102,7 +102,7 @@ def test_no_gate_is_left_to_mxnet():
 
 @pytest.fixture
 def without_the_graph(monkeypatch):
-    """A context in which engines let MXNet differentiate the network itself."""
+    """A context in which MXNet differentiates the network itself."""
     @contextlib.contextmanager
     def context():
         with monkeypatch.context() as patch:
@@ -126,7 +126,7 @@ def trained(**objective):
 
 @pytest.mark.parametrize('objective', [{}, dict(classes=10, smoothing=0.1),
                                        dict(classes=10, mixup=0.2, mixup_iterations=2)])
-def test_a_run_learns_the_same(without_the_graph, objective):
+def test_run_trains_the_same_with_and_without_the_step_graph(without_the_graph, objective):
     ours = trained(**objective)
     with without_the_graph():
         theirs = trained(**objective)
@@ -134,7 +134,7 @@ def test_a_run_learns_the_same(without_the_graph, objective):
     close(ours.state()[0], theirs.state()[0])
 
 
-def test_a_teacher_is_left_to_mxnet(monkeypatch):
+def test_distillation_does_not_use_the_step_graph(monkeypatch):
     monkeypatch.setattr(CpuStep, 'of', lambda *_: pytest.fail('it made a graph of the step'))
     net, shape = made('ATAC')
     teacher, _ = made('ATAC')
@@ -144,8 +144,8 @@ def test_a_teacher_is_left_to_mxnet(monkeypatch):
     assert np.isfinite(trainer.read_metrics().loss)
 
 
-def test_a_users_request_to_fuse_does_not_reach_it(monkeypatch):
-    """MXNet would take the step for inference."""
+def test_fusion_requested_by_the_user_is_not_applied(monkeypatch):
+    """MXNet would fuse the step as if it were inference."""
     def logits():
         net, shape = made('ATAC')
         step = CpuStep.of(net, shape, MxnetObjective())
@@ -156,7 +156,7 @@ def test_a_users_request_to_fuse_does_not_reach_it(monkeypatch):
     np.testing.assert_array_equal(logits(), plain)
 
 
-def test_without_onednn_there_is_none():
+def test_step_graph_is_unavailable_without_onednn():
     code = '''
 import openatac, mxnet as mx
 from openatac.backends.mxnet.objective import MxnetObjective

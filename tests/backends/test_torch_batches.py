@@ -1,4 +1,4 @@
-"""Batches made on the device against those of openatac.data.prefetch, bit for bit."""
+"""Batches made on the device equal those of openatac.data.prefetch bit for bit."""
 import itertools
 
 import numpy as np
@@ -17,13 +17,13 @@ COUNT, BATCH = 37, 8
 
 
 def image_set(count=COUNT, height=32, width=32, mirror=True):
-    """Image i has label i."""
+    """Return an image set in which image i has label i."""
     images = np.random.RandomState(count).randint(0, 256, (count, 3, height, width), np.uint8)
     return ImageSet(images, np.arange(count, dtype=np.int32), tuple(map(str, range(count))), mirror)
 
 
 def assert_equal(on_device, expected):
-    """The same batches, bit for bit; the others' are of NumPy."""
+    """Assert that batches equal NumPy batches bit for bit."""
     for (images, labels), (their_images, their_labels) in itertools.zip_longest(on_device, expected):
         assert images.dtype == torch.float32 and labels.dtype == torch.int64
         np.testing.assert_array_equal(images.cpu().numpy().view('uint32'), their_images.view('uint32'))
@@ -32,7 +32,7 @@ def assert_equal(on_device, expected):
 
 @pytest.mark.parametrize('mirror', [True, False])
 @pytest.mark.parametrize('seed, epoch, start', [(0, 0, 0), (0, 1, 0), (5, 0, 2), (5, 7, 3), (1, 2, 4)])
-def test_training_batches_are_those_of_the_loader(mirror, seed, epoch, start):
+def test_training_batches_equal_those_of_the_loader(mirror, seed, epoch, start):
     images = image_set(mirror=mirror)
     ours = DeviceTrainingBatches(images, BATCH, seed, 'cpu')
     theirs = TrainingBatches(images, BATCH, seed)
@@ -52,7 +52,7 @@ def test_training_batches_of_any_shape(data):
 
 
 @pytest.mark.parametrize('batch_size', [1, 8, 37, 100])
-def test_evaluation_batches_are_those_of_the_loader(batch_size):
+def test_evaluation_batches_equal_those_of_the_loader(batch_size):
     ours = DeviceEvaluationBatches(image_set(), batch_size, 'cpu')
     theirs = EvaluationBatches(image_set(), batch_size)
     assert len(ours) == len(theirs) == len(list(ours))
@@ -66,7 +66,7 @@ def test_every_level_of_every_channel_is_normalised_as_in_numpy():
     assert_equal(DeviceEvaluationBatches(images, 1, 'cpu'), EvaluationBatches(images, 1))
 
 
-def test_images_may_be_views_of_records_and_backwards():
+def test_images_may_be_record_views_with_negative_strides():
     records = np.random.RandomState(0).randint(0, 256, (COUNT, 1 + 3072), np.uint8)
     pixels = records[::-1, 1:].reshape(COUNT, 3, 32, 32)[..., ::-1]
     pixels.flags.writeable = False
@@ -77,7 +77,7 @@ def test_images_may_be_views_of_records_and_backwards():
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
-def test_the_layout_is_the_one_asked_for(channels_last):
+def test_batches_have_the_requested_memory_layout(channels_last):
     layout = torch.channels_last if channels_last else torch.contiguous_format
     training = DeviceTrainingBatches(image_set(), BATCH, 0, 'cpu', channels_last).epoch(0)
     evaluation = DeviceEvaluationBatches(image_set(), BATCH, 'cpu', channels_last)
@@ -85,28 +85,28 @@ def test_the_layout_is_the_one_asked_for(channels_last):
         assert images.shape[1:] == (3, 32, 32) and images.is_contiguous(memory_format=layout)
 
 
-def test_two_epochs_at_once_do_not_meet():
+def test_concurrent_epochs_are_independent():
     batches = DeviceTrainingBatches(image_set(), BATCH, 0, 'cpu')
     first, second = zip(*zip(batches.epoch(0), batches.epoch(1)))
     assert_equal(first, TrainingBatches(image_set(), BATCH, 0).epoch(0))
     assert_equal(second, TrainingBatches(image_set(), BATCH, 0).epoch(1))
 
 
-def test_too_few_images_are_the_same_sentences():
+def test_too_few_images_give_the_same_error():
     with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         DeviceTrainingBatches(image_set(), COUNT + 1, 0, 'cpu')
     with pytest.raises(DataError):
         DeviceEvaluationBatches(image_set(0), BATCH, 'cpu')
 
 
-def test_no_thread_is_to_make_them_ahead():
+def test_batches_are_not_prefetched_by_a_thread():
     assert DeviceTrainingBatches.ahead == DeviceEvaluationBatches.ahead == 0
 
 
-# What a GPU would see.
+# Work on the device.
 
-def test_a_batch_never_waits_for_the_device():
-    """On the device 'meta', whose tensors have no values, reading one is an error."""
+def test_batch_never_waits_for_the_device():
+    """The device 'meta' has tensors without values, so that reading one is an error."""
     training = DeviceTrainingBatches(image_set(), BATCH, 0, 'meta')
     evaluation = DeviceEvaluationBatches(image_set(), BATCH, 'meta')
     assert [len(labels) for _, labels in training.epoch(0)] == [BATCH] * 4
@@ -115,7 +115,7 @@ def test_a_batch_never_waits_for_the_device():
 
 
 @pytest.mark.parametrize('batch_size', [2, 16])
-def test_a_batch_is_a_handful_of_kernels_however_large_it_is(batch_size):
+def test_number_of_kernels_does_not_depend_on_the_batch_size(batch_size):
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Kernels(TorchDispatchMode):
@@ -129,7 +129,7 @@ def test_a_batch_is_a_handful_of_kernels_however_large_it_is(batch_size):
             return func(*args, **(kwargs or {}))
 
     epoch = DeviceTrainingBatches(image_set(), batch_size, 0, 'cpu').epoch(0)
-    next(epoch)  # has uploaded the epoch's choices
+    next(epoch)  # uploads the epoch's random choices
     with Kernels() as kernels:
         next(epoch)
     assert kernels.names == ['aten::index.Tensor', 'aten::add.Tensor', 'aten::index.Tensor', 'aten::clone']

@@ -1,6 +1,6 @@
-"""PyTorch's learner on a GPU, against the CPU; it needs neither MXNet nor anything but PyTorch and pytest.
+"""PyTorch's learner on a GPU agrees with the CPU; these tests need only PyTorch and pytest.
 
-benchmarks/gpu_evidence.py runs it on machines that have no more.
+benchmarks/gpu_evidence.py runs them on machines with nothing else installed.
 """
 import copy
 import itertools
@@ -47,7 +47,7 @@ def train(learner, steps):
 
 
 def apart(some, others):
-    """The largest difference of {name: array} from others, relative to the largest number of an array."""
+    """Return the largest difference of {name: array} from others, relative to each array's largest number."""
     return max(np.abs(some[name] - others[name]).max() / max(np.abs(others[name]).max(), 1e-3)
                for name in others)
 
@@ -56,7 +56,7 @@ def apart(some, others):
     ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
     ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)],
     ids=['float32', 'compiled', 'bfloat16', 'float16'])
-def test_a_gpu_does_what_the_cpu_does(network, settings, tolerance):
+def test_gpu_agrees_with_cpu(network, settings, tolerance):
     plain, trained = learner(network, 'cpu'), learner(network, GPU, **settings)
     for each in (plain, trained):
         train(each, 4)
@@ -69,7 +69,7 @@ def test_a_gpu_does_what_the_cpu_does(network, settings, tolerance):
 
 
 @pytest.mark.parametrize('compiled', [False, True])
-def test_it_resumes_from_its_state(network, compiled):
+def test_learner_resumes_from_its_state(network, compiled):
     whole, resumed = (learner(network, GPU, compiled=compiled) for _ in range(2))
     train(whole, 4)
     resumed.load_state(*whole.state())
@@ -78,7 +78,7 @@ def test_it_resumes_from_its_state(network, compiled):
     assert apart(resumed.state()[0], whole.state()[0]) < 1e-3
 
 
-def test_a_step_does_not_wait_for_the_gpu(network):
+def test_step_does_not_wait_for_the_gpu(network):
     trained = learner(network, GPU)
     train(trained, 3)
     torch.cuda.set_sync_debug_mode('error')
@@ -89,7 +89,7 @@ def test_a_step_does_not_wait_for_the_gpu(network):
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
-def test_batches_made_there_are_the_same(channels_last):
+def test_batches_made_on_the_gpu_are_the_same(channels_last):
     pixels = np.random.RandomState(0).randint(0, 256, (37, 3, 32, 32), np.uint8)
     images = ImageSet(pixels, np.arange(37, dtype=np.int32), tuple(map(str, range(37))))
     training = DeviceTrainingBatches(images, 8, 3, GPU, channels_last)
@@ -104,7 +104,7 @@ def test_batches_made_there_are_the_same(channels_last):
 
 @pytest.mark.parametrize('more', [
     [], ['--compile'], ['--dtype', 'float16'], ['--dtype', 'bfloat16', '--compile']], ids=' '.join)
-def test_a_run_learns(tmp_path, cifar10, more):
+def test_run_on_a_gpu_learns(tmp_path, cifar10, more):
     assert not cli.main([
         'train-cifar', '--blocks', '1', '--engine', 'torch', '--gpus', '0', *more, '--lr', '0.05',
         '--num-epochs', '12', '--batch-size', '25', '--data-dir', cifar10, '--save-dir', str(tmp_path)])

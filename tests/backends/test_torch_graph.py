@@ -1,4 +1,4 @@
-"""Networks in PyTorch compute what they do in MXNet, in training too, and their weights come back."""
+"""Networks converted to PyTorch compute and train as in MXNet, and their weights return to MXNet."""
 import copy
 import json
 from functools import partial
@@ -19,18 +19,18 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from openatac.zoo.weights.params_file import read_params, write_params
-from tests.helpers.both_libraries import (
+from tests.helpers.networks.both_libraries import (
     RightSELU,
     difference,
     differences,
-    drawn,
     infer,
+    random_network,
     step_in_mxnet,
     step_in_torch,
 )
-from tests.helpers.fresh_python import output_of, run_python
-from tests.helpers.imagenet_hosts import shallow_host
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.imagenet_hosts import shallow_host
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -59,15 +59,15 @@ NETWORKS = {  # and the side of their images: every unit in one host, and some i
 
 @pytest.fixture
 def net():
-    """A small network whose running statistics are away from their initial values."""
-    return drawn(CIFAR, (3, 32, 32))[0]
+    """A small network whose running statistics have left their initial values."""
+    return random_network(CIFAR, (3, 32, 32))[0]
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_a_network_computes_the_same(name, monkeypatch):
-    """In float64, where no rounding flips a ReLU and with it a gradient (MXNet has float32 constants)."""
+def test_network_computes_the_same_as_in_mxnet(name, monkeypatch):
+    """Compare in float64, in which rounding flips no ReLU and thus no gradient."""
     build, side = NETWORKS[name]
-    net, x = drawn(build, (16 if name.startswith('gathered') else 3, side, side), 'float64')
+    net, x = random_network(build, (16 if name.startswith('gathered') else 3, side, side), 'float64')
     module = to_torch(net)
     monkeypatch.setattr(gluon.nn.SELU, 'hybrid_forward', RightSELU.hybrid_forward)
     net.hybridize()
@@ -76,10 +76,10 @@ def test_a_network_computes_the_same(name, monkeypatch):
 
 
 @pytest.mark.parametrize('name', ['cifar ChaATAC', 'cifar18 swish', 'imagenet ChaATAC', 'full depth'])
-def test_a_network_computes_the_same_in_float32(name):
+def test_network_computes_the_same_as_in_mxnet_in_float32(name):
     build, side = NETWORKS[name]
     for seed in range(4):  # rounding flips a ReLU near zero in some of them
-        net, x = drawn(build, (3, side, side), seed=seed)
+        net, x = random_network(build, (3, side, side), seed=seed)
         module = to_torch(net)
         net.hybridize()
         found = differences(net, module, x)
@@ -90,8 +90,8 @@ def test_a_network_computes_the_same_in_float32(name):
     raise AssertionError(found)
 
 
-def test_all_networks_of_the_zoo_have_a_form():
-    """With one block per stage, since the others repeat it."""
+def test_all_networks_of_the_zoo_can_be_converted():
+    """Convert each network with one block per stage, since further blocks repeat it."""
     names = [name for name in get_model_list() if '_v2_' not in name or name.startswith('cifar_resnet8_')]
     for name in names:
         layers = {} if '_v2_' in name else {'layers': (1, 1, 1, 1)}
@@ -103,7 +103,7 @@ def test_all_networks_of_the_zoo_have_a_form():
 # ------------------------------------------------------------------------------ single operators
 
 def same_values(symbol, inference_only=False, **shapes):
-    """Assert that the symbol gives the same in both frameworks, and the same gradients of its inputs."""
+    """Assert that a symbol has the same values and input gradients in both frameworks."""
     random = np.random.RandomState(0)
     arrays = {name: random.randn(*shape) for name, shape in shapes.items()}
     bound = {name: mx.nd.array(array, dtype='float64') for name, array in arrays.items()}
@@ -132,7 +132,7 @@ X, Y = mx.sym.var('data'), mx.sym.var('other')
     ((6, -2), (6, 3)), ((-3, 0), (2, 3, 4)), ((0, -3), (2, 3, 4)), ((-3, -3), (2, 3, 4, 5)),
     ((0, -4, 2, -1, -2), (3, 8, 5, 2)), ((-4, -1, 2, 0), (6, 5)), ((-4, 2, 3, -2), (6, 5, 2)),
     ((-1, 1, 0, 0), (2, 3, 4, 5)), ((0, 2, 2, -1), (3, 4, 6))])
-def test_codes_of_reshape(codes, shape):
+def test_reshape_codes(codes, shape):
     same_values(mx.sym.reshape(X, codes), data=shape)
 
 
@@ -163,7 +163,7 @@ def test_sum_pooling(settings):
     same_values(mx.sym.Pooling(X, pool_type='sum', **settings), data=(2, 3, 7, 8))
 
 
-def test_sum_pooling_of_lines():
+def test_sum_pooling_of_1d_arrays():
     same_values(mx.sym.Pooling(X, pool_type='sum', kernel=(3,), stride=(2,), pad=(1,)), data=(2, 3, 8))
 
 
@@ -233,7 +233,7 @@ def test_arange_like():
 
 
 def test_selu_has_the_right_gradient():
-    """That of its values, which MXNet's is not."""
+    """The gradient belongs to the values, unlike MXNet's."""
     symbol = mx.sym.LeakyReLU(X, act_type='selu')
     module = to_torch(symbol, {})
     x = torch.linspace(-3, 3, 50, dtype=torch.float64, requires_grad=True)
@@ -260,11 +260,11 @@ def test_batch_norm(settings, shape):
 
 
 def test_batch_norm_of_one_value():
-    """Its variance is 0, which PyTorch's own layer refuses."""
+    """The variance is 0, which PyTorch's own layer refuses."""
     test_batch_norm({}, (1, 3, 1))
 
 
-def test_dropout_drops_and_scales_in_training_alone():
+def test_dropout_drops_and_scales_only_in_training():
     module = to_torch(mx.sym.Dropout(X, p=0.25), {})
     x = torch.ones(100, 1000)
     y = module(x)
@@ -283,7 +283,7 @@ def test_dropout_drops_and_scales_in_training_alone():
     (mx.sym.reshape(X, (-1, 0), reverse=True), 'reverse=True'),
     (mx.sym.Convolution(X, Y, kernel=(1, 1), num_filter=2, no_bias=True, layout='NHWC'), 'layout=NHWC'),
 ])
-def test_an_operator_without_a_form_is_named(symbol, named):
+def test_unsupported_operator_is_named(symbol, named):
     params = {name: np.ones((2, 2, 1, 1), 'float32') for name in symbol.list_arguments() if name != 'data'}
     with pytest.raises(OpenatacError, match=named):
         to_torch(symbol, params)
@@ -291,7 +291,7 @@ def test_an_operator_without_a_form_is_named(symbol, named):
 
 # ----------------------------------------------------------------------- names, files and back
 
-def test_names_and_what_is_trained(net):
+def test_names_and_trainable_parameters_are_kept(net):
     module = to_torch(net)
     parameters = parameters_of(net)
     assert set(module.state_dict()) == set(parameters)
@@ -306,7 +306,7 @@ def trained_a_step(module, x):
     return module
 
 
-def test_trained_weights_come_back(net, tmp_path):
+def test_trained_weights_return_to_gluon(net, tmp_path):
     path, x = str(tmp_path / 'trained.params'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     module = trained_a_step(to_torch(net), x)
     to_gluon(module, path)
@@ -320,7 +320,7 @@ def test_trained_weights_come_back(net, tmp_path):
     assert np.array_equal(infer(loaded, x), infer(module, x))
 
 
-def test_symbol_files_there_and_back(net, tmp_path):
+def test_symbol_file_roundtrip(net, tmp_path):
     prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     export_symbol(net, prefix, (3, 32, 32))
     module = to_torch(prefix + '-symbol.json')
@@ -351,7 +351,7 @@ def test_exported_graphs_have_the_names_of_the_network(net, tmp_path):
     assert difference(back(x).asnumpy(), expected) < 1e-5
 
 
-def test_params_files_are_mxnets(tmp_path):
+def test_params_files_are_readable_by_mxnet(tmp_path):
     random = np.random.RandomState(0)
     arrays = {'a.weight': random.randn(2, 3, 1).astype('float32'), 'b': np.arange(5, dtype='int64'),
               'aux:c': random.randn(4).astype('float16'), 'd': random.randn(3)}
@@ -364,8 +364,8 @@ def test_params_files_are_mxnets(tmp_path):
         assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
 
 
-def test_without_mxnet(net, tmp_path):
-    """A process that has no MXNet reads, runs, trains and writes."""
+def test_converted_network_works_without_mxnet(net, tmp_path):
+    """Read, run, train and write in a process without MXNet."""
     prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     export_graph(net, prefix)
     np.save(tmp_path / 'x.npy', x)
@@ -387,7 +387,7 @@ to_gluon(module, {0!r} + '-0001.params')
         assert difference(found[name], array, 0.1) < 1e-5, name
 
 
-def test_without_torch():
+def test_missing_pytorch_is_reported():
     result = run_python('-c', 'import sys; sys.modules["torch"] = None\n'
                               'import openatac.backends.torch.symbol_module')
     assert "pip install 'openatac[torch]'" in result.stderr.splitlines()[-1]
@@ -403,7 +403,7 @@ def test_copies_are_independent(net):
     assert np.array_equal(infer(average, x), infer(module, x))
 
 
-def test_a_whole_module_is_saved(tmp_path, net):
+def test_whole_module_can_be_saved(tmp_path, net):
     x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     module = to_torch(net)
     torch.save(module, tmp_path / 'net.pt')
@@ -416,8 +416,8 @@ def test_a_whole_module_is_saved(tmp_path, net):
 
 
 @pytest.mark.parametrize('backend', ['eager', pytest.param('inductor', marks=pytest.mark.slow)])
-def test_it_compiles_as_one_graph(net, tmp_path, backend):
-    """The first backend writes no C++, which takes a minute."""
+def test_network_compiles_as_one_graph(net, tmp_path, backend):
+    """Use a backend that compiles no C++, which would take a minute."""
     x = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
     module = to_torch(net)
     compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend=backend)
@@ -462,13 +462,13 @@ def test_wrong_arguments_and_files_are_named(net, tmp_path):
 
 
 @pytest.mark.parametrize('text', ['', '{}', '[1]', json.dumps({'nodes': []}), '\0\1'])
-def test_a_damaged_symbol_file_is_named(tmp_path, text):
+def test_damaged_symbol_file_is_named(tmp_path, text):
     (tmp_path / 'x-symbol.json').write_text(text)
     with pytest.raises(OpenatacError, match='x-symbol.json'):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
 
-def test_a_symbol_file_of_an_old_mxnet_is_refused(tmp_path):
+def test_symbol_file_of_an_old_mxnet_is_refused(tmp_path):
     nodes = [{'op': 'null', 'name': 'data', 'inputs': []},
              {'op': 'Flatten', 'name': 'flat', 'param': {}, 'inputs': [[0, 0]]}]
     (tmp_path / 'x-symbol.json').write_text(json.dumps({'nodes': nodes, 'arg_nodes': [0], 'heads': [[1, 0]]}))
@@ -476,7 +476,7 @@ def test_a_symbol_file_of_an_old_mxnet_is_refused(tmp_path):
         to_torch(str(tmp_path / 'x-symbol.json'))
 
 
-def test_a_damaged_params_file_is_named(net, tmp_path):
+def test_damaged_params_file_is_named(net, tmp_path):
     prefix = tmp_path / 'atac'
     export_graph(net, str(prefix))
     params = tmp_path / 'atac-0000.params'

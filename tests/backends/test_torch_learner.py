@@ -1,4 +1,4 @@
-"""PyTorch's learner takes the steps of MXNet's, and resumes where it stopped."""
+"""PyTorch's learner takes the same steps as MXNet's, and resumes where it stopped."""
 import shutil
 from functools import partial
 
@@ -13,8 +13,8 @@ from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.zoo.weights.params_file import read_params, write_params
-from tests.helpers.fresh_python import output_of
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.fresh_python import output_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -30,7 +30,7 @@ from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
 from openatac.pytorch import use_biased_variance  # noqa: E402
 
 OPTIMIZER = {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}
-UNDECAYED = ('gamma', 'beta', 'bias')  # those of --no-wd
+UNDECAYED = ('gamma', 'beta', 'bias')  # the parameters of --no-wd
 
 
 def batch(images=16, seed=0):
@@ -39,7 +39,7 @@ def batch(images=16, seed=0):
 
 
 def network(dtype='float32', **settings):
-    """A small network with its initial values."""
+    """Return a small network with its initial values."""
     mx.random.seed(3)
     net = ResNet20V2ATAC(layers=[1] * 3, **settings)
     net.initialize(mx.init.MSRAPrelu())
@@ -67,8 +67,8 @@ def train(some_learner, steps, rate=0.01):
 
 
 @pytest.mark.parametrize('settings', [{}, {'drop_rate': 0.1}, {'attention': 'ge', 'reduction': 4}], ids=str)
-def test_the_plain_module_takes_the_steps_of_the_converted_graph(settings):
-    """What one of them saved, the other loads; the steps are nearly always the same to the bit."""
+def test_plain_module_and_converted_graph_take_the_same_steps(settings):
+    """Each loads the other's state; their steps nearly always agree to the bit."""
     net = network(**settings)
     module = use_biased_variance(TorchResNet20V2ATAC(layers=[1] * 3, **settings))
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
@@ -83,7 +83,7 @@ def test_the_plain_module_takes_the_steps_of_the_converted_graph(settings):
 
 
 def apart(found, expected, floor=0.1):
-    """The largest difference between arrays under the same names, beside the largest number of each."""
+    """Return the largest difference between arrays of the same name, relative to their largest numbers."""
     assert found.keys() == expected.keys()
     assert all(found[name].shape == array.shape for name, array in expected.items())
     return max(np.abs(found[name] - array).max() / max(np.abs(array).max(), floor)
@@ -91,7 +91,7 @@ def apart(found, expected, floor=0.1):
 
 
 def values(some_learner):
-    """What it learned, without the sums of its metrics."""
+    """Return the learned arrays, without the sums of the metrics."""
     return {name: array for name, array in some_learner.state()[0].items() if name != 'metrics/0'}
 
 
@@ -104,7 +104,7 @@ def assert_same_bits(found, expected):
 
 def gluon_step(net, trainer, x, y):
     x = mx.nd.array(x, dtype=x.dtype)
-    x.attach_grad()  # or MXNet's CPU does not learn the statistics of the image
+    x.attach_grad()  # otherwise MXNet's CPU does not learn the image statistics
     with autograd.record():
         loss = gluon.loss.SoftmaxCrossEntropyLoss()(net(x), mx.nd.array(y))
     loss.backward()
@@ -124,10 +124,10 @@ def torch_step(module, optimizer, x, y):
 
 @pytest.mark.parametrize('momentum', [0.9, 0.0])
 @pytest.mark.parametrize('dtype, tolerance, unit', [('float64', 1e-6, 'ChaATAC'), ('float32', 1e-5, 'swish')])
-def test_ten_steps_of_nag(dtype, tolerance, unit, momentum):
-    """With a rate that changes, a weight decay large enough to see, and factors of it.
+def test_ten_nag_steps_agree_with_mxnet(dtype, tolerance, unit, momentum):
+    """Use a changing learning rate, a large weight decay and decay factors.
 
-    In float32 without ReLU, in which rounding moves some pixel across zero within ten steps.
+    In float32 use no ReLU, since rounding would move some pixel across zero within ten steps.
     """
     net = network(dtype, act_type=unit)
     module, parameters = to_torch(net), parameters_of(net)
@@ -145,7 +145,7 @@ def test_ten_steps_of_nag(dtype, tolerance, unit, momentum):
         assert apart(torch_step(module, optimizer, x.astype(dtype), y), expected) < tolerance, step
 
 
-def test_a_parameter_without_a_gradient_stays():
+def test_parameter_without_gradient_is_unchanged():
     used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
     optimizer = nag.NAG([used, unused], lr=0.1, weight_decay=0.1)
     used.grad = torch.ones(2)
@@ -154,7 +154,7 @@ def test_a_parameter_without_a_gradient_stays():
 
 
 @pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU
-def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
+def test_training_agrees_with_the_mxnet_engine(unit, tolerance):
     theirs = gluon_learner(network(act_type=unit))
     ours = learner(theirs.net)
     for each in (theirs, ours):
@@ -170,7 +170,7 @@ def test_it_trains_as_the_engine_of_mxnet(unit, tolerance):
     assert ours.read_metrics() == (0.0, 0.0, 0, None)
 
 
-def test_the_states_of_each_engine_load_in_the_other(tmp_path):
+def test_states_load_in_the_other_engine(tmp_path):
     theirs = gluon_learner(network(act_type='swish'))
     train(theirs, range(3))
     ours = learner(theirs.net)
@@ -194,7 +194,7 @@ def test_states_of_another_network_are_refused():
         before.load_optimizer_states(dict(states, **{'output.bias/0': np.ones(3, 'float32')}))
 
 
-def test_the_saved_parameters_are_the_networks(tmp_path):
+def test_saved_parameters_equal_the_networks(tmp_path):
     trained, path, (x, _) = learner(), str(tmp_path / 'last.params'), batch()
     train(trained, range(2))
     trained.save_parameters(path)
@@ -210,14 +210,14 @@ def test_the_saved_parameters_are_the_networks(tmp_path):
 # -------------------------------------------------------------------------------- exact resuming
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
-def test_evaluating_and_resuming_change_no_bit_of_training(tmp_path, dtype):
+def test_evaluating_and_resuming_do_not_change_training(tmp_path, dtype):
     make = partial(learner, dtype=dtype)
     straight, first, second = (make(network(drop_rate=0.2)) for _ in range(3))
     train(straight, range(6))
     train(first, range(3))
     first.evaluate([batch(5)])
     arrays, numbers = first.state()
-    train(first, range(3, 6))  # which must leave what was returned alone
+    train(first, range(3, 6))  # must not change the returned arrays
     write_params(str(tmp_path / 'arrays'), arrays)
     second.load_state(read_params(str(tmp_path / 'arrays')), numbers)
     train(second, range(3, 6))
@@ -231,7 +231,7 @@ def test_randomness_depends_on_the_seed_and_the_iteration():
     def losses(**settings):
         trained, sums = TorchLearner(to_torch(network(drop_rate=0.5)), 'cpu', OPTIMIZER, **settings), []
         for _ in range(2):
-            torch.rand(5)  # someone else's random numbers
+            torch.rand(5)  # random numbers drawn by other code
             train(trained, [0], rate=0.0)
             sums.append(trained.read_metrics().loss)
             trained.reset_metrics()
@@ -249,7 +249,7 @@ def test_batches_may_be_tensors():
     assert tensors.evaluate([map(torch.tensor, (images, labels))]) == arrays.evaluate([(images, labels)])
 
 
-def test_training_goes_on_after_an_evaluation_that_failed():
+def test_training_continues_after_a_failed_evaluation():
     def broken():
         yield batch()
         raise InterruptedError
@@ -274,7 +274,7 @@ def test_bfloat16_learns():
     assert {array.dtype for array in values(trained).values()} == {np.dtype('float32')}
 
 
-def test_a_step_whose_gradients_overflow_is_left_out():
+def test_step_with_overflowing_gradients_is_skipped():
     trained = learner(dtype='float16', loss_scale=LossScale(2.0 ** 60))
     before = values(trained)
     train(trained, [0])
@@ -295,7 +295,7 @@ def test_a_step_whose_gradients_overflow_is_left_out():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which('c++') or shutil.which('g++')), reason='no C++ compiler')
-def test_compiled():
+def test_compiled_learner_trains_the_same():
     plain, compiled = learner(), learner(compiled=True)
     for each in (plain, compiled):
         train(each, range(3))
@@ -304,7 +304,7 @@ def test_compiled():
     assert compiled.evaluate([batch()]) == pytest.approx(plain.evaluate([batch()]), rel=1e-5)
 
 
-def test_without_a_compiler_the_flag_to_leave_out_is_named(monkeypatch):
+def test_missing_compiler_error_names_the_flag_to_omit(monkeypatch):
     def fails(*_):
         raise TorchDynamoException('InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_')
     monkeypatch.setattr(torch, 'compile', lambda *_, **__: fails)
@@ -314,7 +314,7 @@ def test_without_a_compiler_the_flag_to_leave_out_is_named(monkeypatch):
 
 # -------------------------------------------------------------------------- machines and errors
 
-def test_without_mxnet(tmp_path):
+def test_learner_works_without_mxnet(tmp_path):
     prefix = str(tmp_path / 'atac')
     export_graph(network(), prefix)
     loss = output_of(f'''
@@ -336,13 +336,13 @@ print(trained.read_metrics().loss)
     assert set(read_params(prefix + '-0001.params')) == set(parameters_of(network()))
 
 
-def test_it_reports_its_device_version_and_memory():
+def test_learner_reports_device_version_and_memory():
     trained = learner()
     assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
     assert trained.device_memory() == 0 and trained.cluster.size == 1
 
 
-def test_too_little_memory_names_the_batch_size(monkeypatch):
+def test_out_of_memory_error_names_the_batch_size(monkeypatch):
     trained = learner()
 
     def full(*_):
@@ -353,7 +353,7 @@ def test_too_little_memory_names_the_batch_size(monkeypatch):
 
 
 def test_pytorch_uses_the_threads_that_the_log_names(monkeypatch):
-    """It reads OMP_NUM_THREADS when it is imported, which may be earlier."""
+    """PyTorch reads OMP_NUM_THREADS when it is imported, possibly before openatac sets it."""
     before = torch.get_num_threads()
     monkeypatch.setenv('OMP_NUM_THREADS', '2')
     try:

@@ -1,4 +1,4 @@
-"""PyTorch's objective against MXNet's, in all its combinations, with gradients."""
+"""PyTorch's objective and its gradients agree with MXNet's in all combinations."""
 import itertools
 
 import mxnet as mx
@@ -17,7 +17,7 @@ RNG = np.random.RandomState(0)
 IMAGES = RNG.randn(BATCH, 3, 8, 8).astype('float32')
 LOGITS = 3 * RNG.randn(BATCH, CLASSES).astype('float32')
 LABELS = np.array([0, 6, 2, 2, 5, 1], 'int32')
-WITH_TEACHER = 3e-6  # MXNet's softened logarithms are 1.4e-6 from those in float64 (ours: 1e-7)
+WITH_TEACHER = 3e-6  # MXNet's softened logarithms differ by 1.4e-6 from float64 (ours: by 1e-7)
 COMBINATIONS = list(itertools.product([0.0, 0.1], [0.0, 0.2], [False, True]))
 
 
@@ -26,13 +26,13 @@ def teacher_network():
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Activation('relu'), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier())
-    with autograd.record():  # statistics that are not 0 and 1
+    with autograd.record():  # statistics other than 0 and 1
         net(mx.nd.array(IMAGES)).backward()
     return net
 
 
 def both(smoothing=0.0, mixup=0.0, teaches=False, **settings):
-    """(Objective, TorchObjective) of the same settings."""
+    """Return (MxnetObjective, TorchObjective) with the same settings."""
     settings = dict(settings, smoothing=smoothing, mixup=mixup, mixup_iterations=10, classes=CLASSES)
     if not teaches:
         return MxnetObjective(**settings), TorchObjective(**settings)
@@ -46,7 +46,7 @@ def close(ours, theirs, rel=1e-6):
 
 @pytest.mark.parametrize('iteration', [4, 10], ids=['mixup on', 'mixup over'])
 @pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
-def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iteration):
+def test_loss_and_gradients_agree_with_mxnet(smoothing, mixup, teaches, iteration):
     theirs, ours = both(smoothing, mixup, teaches, temperature=4.0, hard_weight=0.3)
     lam = ours.draw_mixup_lambda(7, iteration)
     assert lam == theirs.draw_mixup_lambda(7, iteration) and (lam == 1) == (not mixup or iteration == 10)
@@ -75,7 +75,7 @@ def test_a_batch_teaches_what_it_does_in_mxnet(smoothing, mixup, teaches, iterat
 
 @pytest.mark.filterwarnings('ignore:The .* input to HybridBlock is not used')  # in GluonCV's loss
 @pytest.mark.parametrize('hard_weight', [0.0, 1.0])
-def test_a_distillation_by_one_of_the_two_alone(hard_weight):
+def test_distillation_by_labels_or_teacher_alone_agrees_with_mxnet(hard_weight):
     theirs, ours = both(teaches=True, hard_weight=hard_weight)
     soft_targets = theirs.soft_targets(mx.nd.array(IMAGES))
     expected = theirs.loss(mx.nd.array(LOGITS), mx.nd.array(LABELS), soft_targets)
@@ -84,7 +84,7 @@ def test_a_distillation_by_one_of_the_two_alone(hard_weight):
     assert close(loss, expected, WITH_TEACHER)
 
 
-def test_a_teacher_is_asked_as_it_is_and_learns_nothing():
+def test_teacher_is_unchanged_by_distillation():
     module = to_torch(teacher_network()).train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     images = torch.tensor(IMAGES, requires_grad=True)
@@ -96,7 +96,7 @@ def test_a_teacher_is_asked_as_it_is_and_learns_nothing():
 
 @pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
 @pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
-def test_logits_in_low_precision_are_judged_in_float32(smoothing, mixup, teaches, dtype):
+def test_loss_of_low_precision_logits_is_computed_in_float32(smoothing, mixup, teaches, dtype):
     _, objective = both(smoothing, mixup, teaches)
     low, labels = torch.from_numpy(LOGITS).to(getattr(torch, dtype)), torch.from_numpy(LABELS)
     targets, soft_targets = objective.targets(labels, 0.4), objective.soft_targets(torch.from_numpy(IMAGES))
@@ -107,8 +107,8 @@ def test_logits_in_low_precision_are_judged_in_float32(smoothing, mixup, teaches
 
 
 @pytest.mark.parametrize('smoothing, mixup, teaches', COMBINATIONS)
-def test_nothing_waits_for_the_device(smoothing, mixup, teaches):
-    """On the device 'meta', whose tensors have no values, reading one is an error."""
+def test_objective_does_not_wait_for_the_device(smoothing, mixup, teaches):
+    """The device 'meta' has tensors without values, so that reading one is an error."""
     objective = TorchObjective(CLASSES, smoothing, mixup, 10, torch.nn.Identity() if teaches else None)
     output, labels = torch.empty(BATCH, CLASSES, device='meta'), torch.empty(BATCH, device='meta').int()
     targets = objective.targets(labels, 0.4)

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, read by no one any more, or of another encoding: every program."""
+"""Every program copes with standard streams that are closed, full, unread or in another encoding."""
 import json
 import os
 import subprocess
@@ -18,7 +18,7 @@ PLAN = (sys.executable, '-m', 'openatac', 'plan', '--gpus', '1', '--images-per-s
 
 
 def shell(line, *command, **environment):
-    """Run a line of bash in which "$@" is the command; (exit code, output, errors) as text."""
+    """Run a bash line in which "$@" is the command; return (exit code, output, errors) as text."""
     result = subprocess.run(
         ['bash', '-c', line, 'bash', *map(str, command)], capture_output=True, text=True, timeout=300,
         stdin=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT), **environment})
@@ -30,13 +30,13 @@ def name_of(command):
 
 
 @pytest.mark.parametrize('command', HELP, ids=name_of)
-def test_help_to_a_full_disk_is_one_line_that_names_standard_output(command):
+def test_help_to_a_full_disk_is_one_error_about_standard_output(command):
     code, _, errors = shell('"$@" > /dev/full', *command)
     assert code == 1 and 'standard output' in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize('command', [*HELP, PLAN], ids=name_of)
-def test_a_reader_that_leaves_ends_a_command_quietly(command):
+def test_closed_reader_ends_a_command_quietly(command):
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.PIPE,
@@ -45,8 +45,8 @@ def test_a_reader_that_leaves_ends_a_command_quietly(command):
     assert (result.returncode, result.stderr) == (streams.CLOSED, b'')
 
 
-def test_a_pipe_that_closes_ends_much_output_quietly():
-    """More than the buffers hold, so that the end comes in the middle of printing."""
+def test_closed_pipe_ends_long_output_quietly():
+    """Print more than the buffers hold, so that the pipe closes in the middle."""
     code = ('import sys\nfrom openatac.console import program\n'
             'def main():\n    for _ in range(10 ** 6): print("line")\n'
             'sys.exit(program.run_command(main, lambda *said: print(said, file=sys.stderr)))')
@@ -54,7 +54,7 @@ def test_a_pipe_that_closes_ends_much_output_quietly():
     assert output == 'line\n' and errors == f'{streams.CLOSED}\n'
 
 
-def test_a_file_of_rows_to_a_pipe_that_closes_ends_quietly():
+def test_csv_output_to_a_closed_pipe_ends_quietly():
     code = ('import sys\nimport numpy as np\nfrom openatac.console import program\n'
             'from openatac.evaluation.report import Report\n'
             'def main():\n    report = Report(None, "/dev/stdout")\n'
@@ -65,20 +65,20 @@ def test_a_file_of_rows_to_a_pipe_that_closes_ends_quietly():
     assert output.startswith('image,') and errors == f'{streams.CLOSED}\n' and shown == 0
 
 
-def test_a_full_disk_for_output_and_errors_is_an_exit_code():
+def test_full_disk_for_output_and_errors_gives_an_exit_code():
     assert shell('"$@" > /dev/full 2> /dev/full', *PLAN)[0] == 1
     assert shell('"$@" 2> /dev/full', *PLAN, '--gpus', 'x')[0] == 2
 
 
 @pytest.mark.parametrize('closing', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
-def test_closed_streams(closing):
+def test_commands_work_with_closed_streams(closing):
     code, output, errors = shell(f'"$@" {closing}', *PLAN)
     assert code == 0 and not errors
     assert bool(output) == (closing in ('<&-', '2>&-'))
     assert shell(f'"$@" {closing}', *PLAN, '--gpus', 'x')[0] == 2
 
 
-def test_files_get_no_number_of_a_closed_stream(tmp_path):
+def test_files_do_not_reuse_the_descriptor_of_a_closed_stream(tmp_path):
     code = ('import os, sys\nfrom openatac.console import program\n'
             'def main():\n    file = open(sys.argv[1], "w")\n    print("out")\n'
             '    print("err", file=sys.stderr)\n    os.write(1, b"low"); os.write(2, b"low")\n'
@@ -89,7 +89,7 @@ def test_files_get_no_number_of_a_closed_stream(tmp_path):
     assert int(number) > 2 and read == "''"
 
 
-def test_processes_that_we_start_have_the_streams_too(tmp_path):
+def test_child_processes_get_standard_streams_too(tmp_path):
     code = ('import subprocess, sys\nfrom openatac.console import program\n'
             'child = "import os; [os.fstat(number) for number in range(3)]"\n'
             'def main(): return subprocess.run([sys.executable, "-c", child]).returncode\n'
@@ -99,7 +99,7 @@ def test_processes_that_we_start_have_the_streams_too(tmp_path):
 
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory):
-    """(an export whose labels are not ASCII, a folder with an image that is good and one that is not)."""
+    """(an export with labels that are not ASCII, a folder with a good and a damaged image)."""
     from openatac.export.exporter import export
     from openatac.export.manifest import Manifest
     from openatac.models.networks_by_name import get_model
@@ -114,7 +114,7 @@ def exported(tmp_path_factory):
     return folder / 'net', folder / 'images'
 
 
-def test_messages_do_not_land_in_the_output_where_errors_are_closed(exported):
+def test_messages_stay_out_of_the_output_if_errors_are_closed(exported):
     command = (sys.executable, '-m', 'openatac', 'predict', '--json', *exported)
     code, output, _ = shell('"$@" 2>&-', *command)
     line, = map(json.loads, output.splitlines())
@@ -122,14 +122,14 @@ def test_messages_do_not_land_in_the_output_where_errors_are_closed(exported):
     assert line['predictions'][0]['label'] == 'é\x1b[1m'
 
 
-def test_what_the_encoding_lacks_is_escaped(exported):
+def test_unencodable_characters_are_escaped(exported):
     command = (sys.executable, '-m', 'openatac', 'predict', *exported, '--top', '1')
     code, output, errors = shell('"$@"', *command, PYTHONIOENCODING='ascii')
     assert code == 1 and 'bad.png' in errors and len(errors.splitlines()) == 1
     assert '\\xfc\\x1b[2m.png' in output and '\\xe9\\x1b[1m' in output
 
 
-def test_training_without_streams(cifar10, tmp_path):
+def test_training_works_without_streams(cifar10, tmp_path):
     command = (sys.executable, ROOT / 'train_cifar.py', '--data-dir', cifar10, '--blocks', '1',
                '--act-type', 'relu', '--num-epochs', '1', '--batch-size', '100', '--save-dir')
     assert shell('"$@" <&- >&- 2>&-', *command, tmp_path / 'closed')[0] == 0
@@ -137,7 +137,7 @@ def test_training_without_streams(cifar10, tmp_path):
     assert 'accuracy' in (tmp_path / 'closed' / 'train.log').read_text()
 
 
-def test_a_file_that_took_the_number_of_a_closed_stream_gives_it_back():
+def test_file_with_the_descriptor_of_a_closed_stream_releases_it():
     code = ('import sys\nfile = open("/dev/zero", "rb")\nassert file.fileno() == 1\n'
             'from openatac.console import program\n'
             'sys.exit(program.run_command(lambda: print("out"), print))')

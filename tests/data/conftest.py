@@ -1,4 +1,4 @@
-"""What the tests of data share."""
+"""Fixtures for the tests of data sets."""
 import pytest
 
 from openatac.data.small import cifar_files, download
@@ -6,7 +6,7 @@ from openatac.data.small import cifar_files, download
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Nothing is downloaded by mistake."""
+    """Keep tests from downloading anything by mistake."""
     monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setattr(download, 'PAUSE', 0)
     monkeypatch.setenv('no_proxy', '*')

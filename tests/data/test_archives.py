@@ -1,4 +1,4 @@
-"""Archives: what is wrong with one is said of it, and other errors are left alone."""
+"""Damaged archives are reported as such, and other errors are left alone."""
 import tarfile
 import zipfile
 
@@ -29,13 +29,13 @@ def test_members_are_read_by_their_paths(archive):
             assert stream.read() == b'text' * 5000
 
 
-def test_an_error_of_the_caller_is_not_blamed_on_the_archive(archive):
+def test_errors_of_the_caller_are_not_blamed_on_the_archive(archive):
     for error in (ValueError('mine'), KeyError('mine'), OverflowError('mine')):
         with pytest.raises(type(error), match='mine'), open_files(str(archive), ()):
             raise error
 
 
-def test_a_damaged_member_is_reported(archive):
+def test_damaged_member_is_reported(archive):
     damaged = bytearray(archive.read_bytes())
     damaged[60:80] = bytes(20)
     archive.write_bytes(damaged)
@@ -46,7 +46,7 @@ def test_a_damaged_member_is_reported(archive):
                 with file.open() as stream:
                     stream.read()
 
-    if archive.suffix == '.tar':  # which has no checksum of its contents, only of its headers
+    if archive.suffix == '.tar':  # a plain tar has checksums of its headers only
         read_all()
     else:
         with pytest.raises(DataError, match=archive.name):

@@ -1,4 +1,4 @@
-"""The augmentation of whole batches against the published transforms, image by image."""
+"""The augmentation of whole batches equals the published transforms of each image."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -20,10 +20,10 @@ def batch_of(images, top, left, mirrored):
     return normalise(mirror(crop(images, top, left), mirrored))
 
 
-# Against the published code.
+# Comparison with the published code.
 
 def published(*first):
-    """The published transform of an (H, W, 3) image; not by Compose, which would hybridize it."""
+    """Return the published transform of an (H, W, 3) image, without Compose, which would hybridize it."""
     steps = [*first, transforms.ToTensor(),
              transforms.Normalize([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])]
 
@@ -41,7 +41,7 @@ def test_every_corner_and_mirror_equals_the_published_transforms(images, monkeyp
         from gluoncv.data.transforms.block import RandomCrop
     except ImportError as error:
         pytest.skip(str(error))
-    # In the place of chance: what mx.image.random_crop and Gluon's flip ask for.
+    # Fixed answers to the random choices of mx.image.random_crop and Gluon's flip.
     monkeypatch.setattr(mx.image.image.random, 'randint', lambda low, high: next(corners))
     monkeypatch.setattr(mx.nd.image, 'random_flip_left_right',
                         lambda x: mx.nd.image.flip_left_right(x) if flipped else x)
@@ -57,13 +57,13 @@ def test_every_corner_and_mirror_equals_the_published_transforms(images, monkeyp
 
 
 def test_test_images_equal_the_published_transforms(images):
-    """Every byte in each channel is among them."""
+    """The images contain every byte value in each channel."""
     images[0] = np.arange(1024).reshape(32, 32) % 256
     transform = published()
     np.testing.assert_array_equal(normalise(images), np.stack([transform(image) for image in images]))
 
 
-# Against the plainest code.
+# Comparison with a plain loop.
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
@@ -87,7 +87,7 @@ def test_only_the_chosen_images_are_mirrored(images):
     np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
 
 
-# What chance decides.
+# Random choices.
 
 def test_choices_are_a_function_of_seed_and_epoch():
     np.random.seed(1)
@@ -109,14 +109,14 @@ def test_choices_cover_all_corners_and_both_mirrors():
     assert abs(np.corrcoef([top, left, mirrored, order])[np.triu_indices(4, 1)]).max() < 0.06
 
 
-def test_nothing_is_mirrored_where_a_mirror_image_is_another_class():
+def test_digits_are_not_mirrored():
     plain, mirroring = draw_choices(1000, 0, 0, mirror=False), draw_choices(1000, 0, 0)
     assert not plain.mirrored.any()
     for index in range(3):
         np.testing.assert_array_equal(plain[index], mirroring[index])
 
 
-def test_the_stream_is_the_same_in_every_version_of_numpy():
+def test_stream_is_the_same_in_every_version_of_numpy():
     order, top, left, mirrored = draw_choices(8, seed=1, epoch=2)
     assert order.tolist() == [2, 4, 1, 5, 6, 3, 0, 7]
     assert top.tolist() == [0, 3, 3, 0, 6, 3, 1, 2]

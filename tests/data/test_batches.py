@@ -1,4 +1,4 @@
-"""Batches: their order, their ends, and the thread that makes them ahead."""
+"""Batches: their order, their ends, and the thread that prepares them."""
 import itertools
 import threading
 
@@ -16,7 +16,7 @@ COUNT, BATCH = 37, 8
 
 @pytest.fixture
 def image_set():
-    """Image i has label i."""
+    """An image set in which image i has label i."""
     random = np.random.RandomState(0)
     return ImageSet(random.randint(0, 256, (COUNT, 3, 32, 32), np.uint8), np.arange(COUNT, dtype=np.int32),
                     tuple(map(str, range(COUNT))))
@@ -27,7 +27,7 @@ def listed(batches):
 
 
 @pytest.mark.parametrize('start', range(COUNT // BATCH + 1))
-def test_an_epoch_can_begin_at_any_batch(image_set, start):
+def test_epoch_can_begin_at_any_batch(image_set, start):
     batches = TrainingBatches(image_set, BATCH, seed=1)
     whole, rest = list(batches.epoch(2)), list(batches.epoch(2, start))
     assert listed(rest) == listed(whole[start:])
@@ -45,7 +45,7 @@ def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
     assert listed(epochs[0]) != listed(epochs[1])
 
 
-def test_what_happens_to_an_image_does_not_depend_on_the_batch_size(image_set):
+def test_augmentation_does_not_depend_on_the_batch_size(image_set):
     def images_of(batch_size):
         return {label: image.tolist() for images, labels in TrainingBatches(image_set, batch_size, 1).epoch(0)
                 for image, label in zip(images, labels)}
@@ -75,7 +75,7 @@ def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
     assert listed(batches) == listed(batches)
 
 
-def test_too_few_images_are_a_sentence(image_set):
+def test_too_few_images_are_refused(image_set):
     with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         TrainingBatches(image_set, COUNT + 1, seed=0)
     with pytest.raises(DataError):
@@ -90,7 +90,7 @@ def threads():
 
 @pytest.fixture(autouse=True)
 def no_thread_stays():
-    """Whatever a test does with its batches, their thread ends."""
+    """Check that a test leaves no batch thread running."""
     yield
     for thread in threads():
         thread.join(10)
@@ -102,13 +102,13 @@ def test_batches_come_in_order():
     assert list(prefetch([])) == []
 
 
-def test_batches_are_made_ahead_but_not_without_end():
+def test_number_of_batches_made_ahead_is_limited():
     made, ahead = [], threading.Event()
 
     def count():
         for number in itertools.count():
             made.append(number)
-            if number == 3:  # one was taken, two wait, one is at the door
+            if number == 3:  # one was taken, two are queued, one waits for room in the queue
                 ahead.set()
             yield number
 
@@ -120,7 +120,7 @@ def test_batches_are_made_ahead_but_not_without_end():
     numbers.close()
 
 
-def test_an_error_comes_after_the_batches_before_it():
+def test_error_comes_after_the_batches_before_it():
     def broken():
         yield 1
         yield 2

@@ -1,4 +1,4 @@
-"""CIFAR as it is passed around: folders of images, parquet files, and archives under all kinds of names."""
+"""CIFAR as people share it: image folders, parquet files, and archives under any name."""
 import hashlib
 import os
 import re
@@ -12,10 +12,10 @@ import pytest
 from openatac.data.small import cifar_files
 from openatac.data.small.cifar import class_names, load_cifar
 from openatac.errors import DataError
-from tests.helpers.made_up_images import CIFAR100, encoded, write_cifar
-from tests.helpers.scripts import call_script, refusal
+from tests.helpers.images.made_up_images import CIFAR100, encoded, write_cifar
+from tests.helpers.processes.scripts import run_in_process, script_error
 
-CLASSES = {  # class: superclass, of CIFAR-100
+CLASSES = {  # CIFAR-100's {class: superclass}
     'apple': 'fruit_and_vegetables', 'worm': 'non-insect_invertebrates', 'bee': 'insects'}
 
 
@@ -24,7 +24,7 @@ def picture(seed):
 
 
 def write_pictures(root, folders, form='PNG'):
-    """Two training pictures and a test picture in each of the folders."""
+    """Write two training pictures and a test picture into each folder."""
     for split, seeds in (('train', (0, 1)), ('test', (2,))):
         for number, folder in enumerate(folders):
             (root / split / folder).mkdir(parents=True)
@@ -35,7 +35,7 @@ def write_pictures(root, folders, form='PNG'):
 
 
 def check(images, names, all_names):
-    """The training pictures of `write_pictures`, in the published order of the classes."""
+    """Check the training pictures of `write_pictures`, in the published order of the classes."""
     assert images.class_names == tuple(all_names)
     expected = {(all_names.index(name), picture(10 * number + seed).tobytes())
                 for number, name in enumerate(names) for seed in (0, 1)}
@@ -47,14 +47,14 @@ def check(images, names, all_names):
 # Folders of images.
 
 @pytest.mark.parametrize('place', ['.', 'CIFAR-10-images', 'cifar10'])
-def test_folders_of_png_files(tmp_path, place):
+def test_folders_of_png_files_are_read(tmp_path, place):
     names = ['truck', 'cat', 'airplane']
     write_pictures(tmp_path / 'data' / place, names)
     check(load_cifar('cifar10', tmp_path / 'data'), names, class_names('cifar10'))
     assert len(load_cifar('cifar10', tmp_path / 'data', train=False)) == 3
 
 
-def test_classes_of_cifar100_in_folders(tmp_path):
+def test_cifar100_class_folders_are_read(tmp_path):
     write_pictures(tmp_path, CLASSES)
     check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
     with pytest.raises(DataError, match="apple.*--cifar100-labels"):
@@ -63,14 +63,14 @@ def test_classes_of_cifar100_in_folders(tmp_path):
         load_cifar('cifar10', tmp_path)
 
 
-def test_classes_in_folders_of_superclasses(tmp_path):
+def test_class_folders_inside_superclass_folders_are_read(tmp_path):
     write_pictures(tmp_path, [f'{coarse}/{fine}' for fine, coarse in CLASSES.items()])
     check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
     check(load_cifar('cifar100', tmp_path, labels='coarse'), [*CLASSES.values()],
           class_names('cifar100', 'coarse'))
 
 
-def test_a_folder_of_another_class_is_named(tmp_path):
+def test_folder_of_an_unknown_class_is_named(tmp_path):
     write_pictures(tmp_path / 'a', ['cat', 'Dog'])
     with pytest.raises(DataError, match="'Dog'.*'dog'"):
         load_cifar('cifar10', tmp_path / 'a')
@@ -92,7 +92,7 @@ def rows(seeds, column='img', **labels):
     return {column: [{'bytes': encoded(picture(seed), 'PNG'), 'path': None} for seed in seeds], **labels}
 
 
-def test_parquet_files_of_cifar10(tmp_path):
+def test_parquet_files_of_cifar10_are_read(tmp_path):
     folder = tmp_path / 'plain_text'
     write_parquet(folder / 'train-00000-of-00002.parquet', rows([0, 1], label=[9, 9]))
     write_parquet(folder / 'train-00001-of-00002.parquet', rows([10, 11], label=[3, 3]))
@@ -102,7 +102,7 @@ def test_parquet_files_of_cifar10(tmp_path):
         assert load_cifar('cifar10', place, train=False).labels.tolist() == [0]
 
 
-def test_parquet_files_of_cifar100(tmp_path):
+def test_parquet_files_of_cifar100_are_read(tmp_path):
     write_parquet(tmp_path / 'train.parquet', rows([0, 1], 'image', fine_label=[99, 99],
                                                    coarse_label=[13, 13]))
     check(load_cifar('cifar100', tmp_path), ['worm'], class_names('cifar100'))
@@ -119,13 +119,13 @@ def test_parquet_files_of_cifar100(tmp_path):
     (rows([0], label=[10]), '9'), (rows([0], label=[None]), '9'), (rows([0], label=['cat']), '9'),
     (rows([], label=[]), 'rows'),
 ])
-def test_a_damaged_parquet_file_is_one_sentence(tmp_path, columns, named):
+def test_damaged_parquet_file_is_refused(tmp_path, columns, named):
     write_parquet(tmp_path / 'train.parquet', columns)
     with pytest.raises(DataError, match=named):
         load_cifar('cifar10', tmp_path)
 
 
-def test_the_parquet_file_with_a_fault_is_named(tmp_path, caplog):
+def test_faulty_parquet_file_is_named(tmp_path, caplog):
     write_parquet(tmp_path / 'train-00000-of-00002.parquet', rows([0, 1, 2], label=[1, 2, 3]))
     second = tmp_path / 'train-00001-of-00002.parquet'
     write_parquet(second, {'img': [*rows([3])['img'], {'bytes': b'no image', 'path': None}], 'label': [1, 2]})
@@ -136,7 +136,7 @@ def test_the_parquet_file_with_a_fault_is_named(tmp_path, caplog):
         load_cifar('cifar10', str(tmp_path), train=True)
 
 
-def test_parquet_files_of_the_other_data_set_beside_them(tmp_path):
+def test_parquet_files_of_the_other_data_set_are_ignored(tmp_path):
     for folder, columns in (('cifar-10', rows([0], label=[9])),
                             ('cifar-100', rows([1], 'image', fine_label=[99], coarse_label=[13]))):
         for split in ('train', 'test'):
@@ -147,18 +147,18 @@ def test_parquet_files_of_the_other_data_set_beside_them(tmp_path):
     assert cifar_files.find_cifar('cifar10', str(tmp_path)) is None
 
 
-def test_a_folder_that_is_given_may_have_the_name_of_the_other_data_set(tmp_path):
+def test_given_folder_may_be_named_as_the_other_data_set(tmp_path):
     write_parquet(tmp_path / 'cifar100-and-more' / 'train.parquet', rows([0], label=[9]))
     assert load_cifar('cifar10', str(tmp_path / 'cifar100-and-more')).labels.tolist() == [9]
 
 
-def test_a_split_is_a_word_in_the_name_of_a_parquet_file(tmp_path):
+def test_parquet_split_is_found_as_a_word_in_the_file_name(tmp_path):
     write_parquet(tmp_path / 'train-latest.parquet', rows([0], label=[1]))
     write_parquet(tmp_path / 'validation-00000.parquet', rows([1], label=[2]))
     assert load_cifar('cifar10', str(tmp_path), train=False).labels.tolist() == [2]
 
 
-def test_other_files_are_not_parquet(tmp_path):
+def test_unrelated_files_are_not_taken_for_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')
     with pytest.raises(DataError, match='train.parquet.*download it again'):
@@ -168,7 +168,7 @@ def test_other_files_are_not_parquet(tmp_path):
 # Archives.
 
 def pack(path, folder, top='data'):
-    """An archive of a folder, by the ending of the path; '.tar.gz' here is a plain tar."""
+    """Archive a folder in the format of the path's extension; '.tar.gz' here is a plain tar."""
     if path.suffix == '.zip':
         with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
             for file in sorted(folder.rglob('*')):
@@ -180,7 +180,7 @@ def pack(path, folder, top='data'):
 
 
 @pytest.mark.parametrize('name', ['cifar10.tgz', 'cifar-10-images.zip', 'CIFAR-10.tar', 'cifar10.tar.gz'])
-def test_archives_of_pictures(tmp_path, name):
+def test_archives_of_pictures_are_read(tmp_path, name):
     names = ['truck', 'cat', 'airplane']
     folder = write_pictures(tmp_path / 'made', names)
     (tmp_path / 'data').mkdir()
@@ -192,7 +192,7 @@ def test_archives_of_pictures(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', ['cifar-100-binary.tar.gz', 'cifar-100-binary.tar', 'cifar100.zip'])
-def test_archives_of_binary_files(tmp_path, name):
+def test_archives_of_binary_files_are_read(tmp_path, name):
     folder = tmp_path / 'made'
     write_cifar(folder, CIFAR100, images=5)
     (tmp_path / 'data').mkdir()
@@ -202,7 +202,7 @@ def test_archives_of_binary_files(tmp_path, name):
     np.testing.assert_array_equal(found.labels, expected.labels)
 
 
-def test_an_archive_of_parquet_files(tmp_path):
+def test_archive_of_parquet_files_is_read(tmp_path):
     write_parquet(tmp_path / 'made' / 'train.parquet', rows([0, 1], label=[9, 9]))
     path = pack(tmp_path / 'x.zip', tmp_path / 'made')
     check(load_cifar('cifar10', path), ['truck'], class_names('cifar10'))
@@ -218,7 +218,7 @@ def damage(path, at, content):
     lambda path: os.truncate(path, 3000), lambda path: damage(path, 9000, bytes(50)),
     lambda path: path.write_bytes(b'7z\xbc\xaf\x27\x1c' + bytes(500)), lambda path: path.write_bytes(b''),
 ], ids=['cut off', 'changed', 'another kind', 'empty'])
-def test_a_damaged_zip_is_one_sentence(tmp_path, change):
+def test_damaged_zip_is_refused(tmp_path, change):
     path = pack(tmp_path / 'x.zip', write_pictures(tmp_path / 'made', ['cat', 'dog']))
     change(path)
     with pytest.raises(DataError, match='x.zip.*(download it again|folder)'):
@@ -229,7 +229,7 @@ def test_a_damaged_zip_is_one_sentence(tmp_path, change):
     ('../train/cat/x.png', 0o100644, 'points out'), ('/train/cat/x.png', 0o100644, 'points out'),
     ('train/cat/x.png', 0o120777, 'link'),
 ])
-def test_a_zip_with_members_that_lead_elsewhere(tmp_path, name, mode, named):
+def test_zip_members_outside_the_archive_are_refused(tmp_path, name, mode, named):
     with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
         member = zipfile.ZipInfo(name)
         member.external_attr = mode << 16
@@ -238,11 +238,11 @@ def test_a_zip_with_members_that_lead_elsewhere(tmp_path, name, mode, named):
         load_cifar('cifar10', tmp_path / 'x.zip')
 
 
-# What is not downloaded, and what is.
+# Whether data is downloaded.
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """The URL of a folder with a made-up CIFAR-100 archive that counts as the published one."""
+    """The URL of a folder with a made-up CIFAR-100 archive whose checksum is accepted."""
     write_cifar(tmp_path / 'made', CIFAR100, images=8)
     (tmp_path / 'mirror').mkdir()
     path = tmp_path / 'mirror' / 'cifar-100-binary.tar.gz'
@@ -255,10 +255,10 @@ def mirror(tmp_path, monkeypatch):
 FLAGS = '--dataset', 'cifar100', '--blocks', 1, '--batch-size', 4, '--dry-run', 1
 
 
-def test_a_folder_of_something_else_is_not_downloaded_into(tmp_path, mirror, capsys):
+def test_unrelated_folder_is_not_downloaded_into(tmp_path, mirror, capsys):
     (tmp_path / 'data' / 'holiday').mkdir(parents=True)
-    error = refusal(capsys, 1, *FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
-                    '--save-dir', tmp_path / 'run')
+    error = script_error(capsys, 1, *FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
+                         '--save-dir', tmp_path / 'run')
     assert all(words in error for words in ("'holiday'", 'train/CLASS/', 'parquet', 'test.bin', 'zip'))
     assert os.listdir(tmp_path / 'data') == ['holiday']
 
@@ -270,11 +270,11 @@ def test_missing_and_empty_folders_are_downloaded_into(tmp_path, mirror, before)
         (tmp_path / 'data').mkdir()
         for name in before:
             (tmp_path / 'data' / name).write_bytes(b'')
-    assert call_script(*FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
-                       '--save-dir', tmp_path / 'run') == 0
+    assert run_in_process(*FLAGS, '--data-dir', tmp_path / 'data', '--data-url', mirror,
+                          '--save-dir', tmp_path / 'run') == 0
 
 
-def test_gluons_own_folder_is_downloaded_into_whatever_it_holds(tmp_path, mirror, monkeypatch):
+def test_gluons_folder_is_downloaded_into_regardless_of_content(tmp_path, mirror, monkeypatch):
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
     (tmp_path / 'datasets' / 'cifar100').mkdir(parents=True)
     (tmp_path / 'datasets' / 'cifar100' / 'notes.txt').write_text('')

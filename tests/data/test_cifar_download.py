@@ -1,4 +1,4 @@
-"""CIFAR is downloaded where it is missing, and unpacked whole or not at all; see test_download.py, too."""
+"""Missing CIFAR data is downloaded, and unpacked completely or not at all; see also test_download.py."""
 import os
 import shutil
 
@@ -6,22 +6,22 @@ import pytest
 
 from openatac.data.small import cifar_files
 from openatac.data.small.cifar import load_cifar
-from tests.helpers.cifar_archives import binary_files, check, publish, refused, write_archive
+from tests.helpers.images.cifar_archives import binary_files, check, refused, register_checksum, write_archive
 
 pytestmark = pytest.mark.usefixtures('no_network')
 
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
-    """The URL of a folder with a made-up CIFAR-100 archive that counts as the published one."""
+    """The URL of a folder with a made-up CIFAR-100 archive whose checksum is accepted."""
     os.mkdir(tmp_path / 'mirror')
     files = {**binary_files('cifar100'), 'fine_label_names.txt': b'x\n' * 100, 'readme.html': b'<p>'}
     path = tmp_path / 'mirror' / 'cifar-100-binary.tar.gz'
-    publish(monkeypatch, write_archive(path, files, 'cifar-100-binary'))
+    register_checksum(monkeypatch, write_archive(path, files, 'cifar-100-binary'))
     return path.parent.as_uri()
 
 
-def test_download_unpacks_what_is_needed(tmp_path, mirror, caplog):
+def test_download_unpacks_only_the_needed_files(tmp_path, mirror, caplog):
     folder = tmp_path / 'new' / 'data'
     check(load_cifar('cifar100', folder, url=mirror), 'cifar100', True)
     unpacked = os.listdir(folder / 'cifar-100-binary')
@@ -31,7 +31,7 @@ def test_download_unpacks_what_is_needed(tmp_path, mirror, caplog):
     assert 'MD5' not in caplog.text
 
 
-def test_mirror_from_the_environment(tmp_path, mirror, monkeypatch):
+def test_mirror_is_taken_from_the_environment(tmp_path, mirror, monkeypatch):
     monkeypatch.setenv('OPENATAC_DATA_URL', mirror + '/')
     check(load_cifar('cifar100', tmp_path / 'a'), 'cifar100', True)
     monkeypatch.setenv('OPENATAC_DATA_URL', 'http://127.0.0.1:9/')
@@ -44,7 +44,7 @@ def check_tidy(folder, unpacked=True):
     assert set(os.listdir(folder)) == expected
 
 
-def test_download_that_is_cut_short_leaves_nothing_half_done(tmp_path, mirror, monkeypatch):
+def test_interrupted_download_leaves_no_partial_folder(tmp_path, mirror, monkeypatch):
     def stop(source, target):
         target.write(source.read(10))
         raise KeyboardInterrupt
@@ -57,7 +57,7 @@ def test_download_that_is_cut_short_leaves_nothing_half_done(tmp_path, mirror, m
     check(load_cifar('cifar100', tmp_path / 'data', url=mirror), 'cifar100', True)
 
 
-def test_another_process_may_be_faster(tmp_path, mirror, monkeypatch):
+def test_data_unpacked_by_another_process_is_used(tmp_path, mirror, monkeypatch):
     rename, folder = os.rename, tmp_path / 'data'
 
     def late_rename(source, target):

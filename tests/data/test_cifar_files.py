@@ -1,4 +1,4 @@
-"""CIFAR in all its forms: binary and Python files, in folders and archives, whole and damaged."""
+"""CIFAR in all its forms: binary and Python files, in folders and archives, intact and damaged."""
 import logging
 import os
 import pickle
@@ -10,16 +10,16 @@ import pytest
 
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import DataError
-from tests.helpers.cifar_archives import (
+from tests.helpers.images.cifar_archives import (
     BATCHES,
     LAYOUT,
     binary_files,
-    by_python2,
-    by_python3,
     check,
-    publish,
+    pickle_as_python2,
+    pickle_as_python3,
     python_files,
     refused,
+    register_checksum,
     write_archive,
     write_folder,
 )
@@ -27,20 +27,20 @@ from tests.helpers.cifar_archives import (
 pytestmark = pytest.mark.usefixtures('no_network')
 
 
-# Where the data is found, and what is read.
+# Where data is found, and how it is read.
 
 def forms(name):
     yield 'binary', 0, binary_files(name)
-    yield 'python2', 1, python_files(name, by_python2)
+    yield 'python2', 1, python_files(name, pickle_as_python2)
     for protocol in (2, 3, 4, 5):
-        yield f'python3-protocol{protocol}', 1, python_files(name, by_python3(protocol))
+        yield f'python3-protocol{protocol}', 1, python_files(name, pickle_as_python3(protocol))
 
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('name, form, files', [
     pytest.param(name, form, files, id=f'{name}-{label}')
     for name in LAYOUT for label, form, files in forms(name)])
-def test_each_form_is_read_from_each_place(tmp_path, name, form, files, train):
+def test_every_form_is_read_from_every_location(tmp_path, name, form, files, train):
     _, _, middle, folders = LAYOUT[name]
     archive = f'{middle}-{("binary", "python")[form]}.tar.gz'
     direct = write_folder(tmp_path / 'direct', files)
@@ -52,15 +52,16 @@ def test_each_form_is_read_from_each_place(tmp_path, name, form, files, train):
         check(load_cifar(name, place, train), name, train)
 
 
-@pytest.mark.parametrize('write', [None, by_python2, by_python3(5)], ids=['binary', 'python2', 'python3'])
-def test_coarse_labels(tmp_path, write):
+@pytest.mark.parametrize('write', [None, pickle_as_python2, pickle_as_python3(5)],
+                         ids=['binary', 'python2', 'python3'])
+def test_coarse_labels_are_read(tmp_path, write):
     files = python_files('cifar100', write) if write else binary_files('cifar100')
     images = load_cifar('cifar100', write_folder(tmp_path / 'data', files), labels='coarse')
     check(images, 'cifar100', True, 'coarse')
     assert len(images.class_names) == 20
 
 
-def test_default_place_is_gluons(tmp_path, monkeypatch):
+def test_default_folder_is_that_of_gluon(tmp_path, monkeypatch):
     write_folder(tmp_path / 'datasets' / 'cifar10', binary_files('cifar10'))
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
     check(load_cifar('cifar10'), 'cifar10', True)
@@ -71,7 +72,7 @@ def test_default_place_is_gluons(tmp_path, monkeypatch):
 
 
 def test_binary_comes_before_python_and_folders_before_archives(tmp_path):
-    """Each later form is damaged, and so would fail if it were read."""
+    """The forms of lower priority are damaged, so that reading one would fail."""
     good = binary_files('cifar10')
     bad = dict.fromkeys([*good, *BATCHES, 'test_batch'], b'')
     middle, (binary, python) = LAYOUT['cifar10'][2:]
@@ -81,7 +82,7 @@ def test_binary_comes_before_python_and_folders_before_archives(tmp_path):
     check(load_cifar('cifar10', tmp_path), 'cifar10', True)
     shutil.rmtree(tmp_path / binary)
     shutil.rmtree(tmp_path / python)
-    write_folder(tmp_path / python, python_files('cifar10', by_python2))
+    write_folder(tmp_path / python, python_files('cifar10', pickle_as_python2))
     check(load_cifar('cifar10', tmp_path), 'cifar10', True)
     shutil.rmtree(tmp_path / python)
     write_archive(tmp_path / f'{middle}-binary.tar.gz', good, binary)
@@ -95,7 +96,7 @@ def test_binary_images_are_not_copied(tmp_path):
     assert images.strides == (3074, 1024, 32, 1)
 
 
-def test_class_names(tmp_path):
+def test_class_names_are_the_published_or_listed_ones(tmp_path):
     files = binary_files('cifar100')
     published = load_cifar('cifar100', write_folder(tmp_path / 'without', files)).class_names
     assert len(set(published)) == 100 and list(published) == sorted(published)
@@ -110,7 +111,7 @@ def test_class_names(tmp_path):
         load_cifar('cifar100', write_folder(tmp_path / 'wrong', files))
 
 
-def test_number_of_images_is_told_once(tmp_path, caplog):
+def test_number_of_images_is_logged_once(tmp_path, caplog):
     folder = write_folder(tmp_path / 'data', binary_files('cifar10'))
     with caplog.at_level(logging.INFO, 'openatac'):
         load_cifar('cifar10', folder)
@@ -125,14 +126,14 @@ def test_unpublished_archive_is_read_with_a_warning(tmp_path, caplog, monkeypatc
         message, = caplog.messages
         assert path in message and 'MD5' in message
         caplog.clear()
-        publish(monkeypatch, path)
+        register_checksum(monkeypatch, path)
         load_cifar('cifar10', tmp_path)
         assert not caplog.records
 
 
-# What is refused.
+# Refused data.
 
-def test_wrong_names(tmp_path):
+def test_wrong_data_set_and_label_names_are_refused(tmp_path):
     refused("'cifar20'.*cifar100", 'cifar20', tmp_path)
     refused("cifar10 .*'coarse'", 'cifar10', tmp_path, labels='coarse')
 
@@ -144,14 +145,14 @@ def test_wrong_names(tmp_path):
     (r'record 1 .*data_batch_5.bin.* 10\b', 'data_batch_5.bin',
      bytes(3073) + b'\x0a' + bytes(3072)),
 ])
-def test_damaged_binary_file(tmp_path, words, file, content):
+def test_damaged_binary_file_is_refused(tmp_path, words, file, content):
     files = {**binary_files('cifar10'), file: content}
     files = {name: content for name, content in files.items() if content is not None}
     refused(words, 'cifar10', write_folder(tmp_path / 'data', files))
     refused(words, 'cifar10', write_archive(tmp_path / 'data.tar.gz', files, 'x'))
 
 
-def test_cifar100_records_under_a_cifar10_name(tmp_path):
+def test_cifar100_records_named_as_cifar10_are_refused(tmp_path):
     content = binary_files('cifar100')['train.bin']
     folder = write_folder(tmp_path / 'odd', {'test_batch.bin': content})
     refused('test_batch.bin.* 3073 ', 'cifar10', folder, train=False)
@@ -165,7 +166,7 @@ def test_both_labels_of_cifar100_are_checked(tmp_path):
     refused('label 20, .*0 to 19', 'cifar100', folder)
 
 
-def test_file_that_cannot_be_opened(tmp_path):
+def test_unreadable_file_is_an_error(tmp_path):
     if os.geteuid() == 0:
         pytest.skip('root may read everything')
     folder = write_folder(tmp_path / 'data', binary_files('cifar10'))
@@ -187,12 +188,12 @@ def test_file_that_cannot_be_opened(tmp_path):
     ('has the label 10', {b'labels': [10], b'data': np.zeros((1, 3072), np.uint8)}),
     ('has the label -1', {b'labels': np.array([-1]), b'data': np.zeros((1, 3072), np.uint8)}),
 ])
-def test_damaged_python_file(tmp_path, words, batch):
+def test_damaged_python_file_is_refused(tmp_path, words, batch):
     folder = write_folder(tmp_path / 'data', {'test_batch': pickle.dumps(batch, 2)})
     refused(words, 'cifar10', folder, train=False)
 
 
-def test_a_file_that_is_no_whole_archive_is_refused(tmp_path):
+def test_incomplete_archive_is_refused(tmp_path):
     whole = write_archive(tmp_path / 'whole.tar.gz', binary_files('cifar10'), 'x')
     with open(whole, 'rb') as file:
         content = file.read()
@@ -228,11 +229,11 @@ def member(name, kind=tarfile.REGTYPE, target=''):
     ('link or a device', member('x/readme', tarfile.FIFOTYPE)),
     ('link or a device', member('x/readme', tarfile.GNUTYPE_SPARSE)),
 ])
-def test_archive_with_members_that_no_published_one_has(tmp_path, words, extra):
+def test_archive_with_unpublished_members_is_refused(tmp_path, words, extra):
     refused(words, 'cifar10', write_archive(tmp_path / 'a.tar.gz', binary_files('cifar10'), 'x', [extra]))
 
 
-def test_archive_of_something_else(tmp_path):
+def test_unrelated_archive_is_refused(tmp_path):
     path = write_archive(tmp_path / 'a.tar.gz', binary_files('cifar100'), 'x')
     refused("a.tar.gz .*'x'.*test_batch.bin", 'cifar10', path)
     refused('there is no archive', 'cifar10', tmp_path / 'mistyped.tar.gz')

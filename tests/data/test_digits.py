@@ -1,4 +1,4 @@
-"""The digits: whole, split by class without overlap, and in the shape that the networks take."""
+"""The digits are complete, split by class without overlap, and shaped for the networks."""
 import sys
 
 import numpy as np
@@ -21,12 +21,12 @@ def test_split_is_complete_disjoint_and_stratified():
     assert np.abs(shares[0] - shares[1]).max() < 0.005
 
 
-def test_split_is_the_documented_one():
+def test_split_equals_the_documented_one():
     pytest.importorskip('sklearn')
     assert load_digits(train=False).labels[:12].tolist() == [7, 6, 3, 7, 7, 3, 2, 8, 9, 3, 2, 6]
 
 
-def test_images_are_grey_squares_of_whole_range():
+def test_images_are_grey_squares_of_full_range():
     pytest.importorskip('sklearn')
     digits = load_digits()
     assert digits.images.shape == (1437, 3, 32, 32)

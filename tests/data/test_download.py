@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that can break off, ignore ranges, refuse and lie."""
+"""Downloads from a local server that can break off, ignore ranges, refuse requests and send wrong data."""
 import functools
 import hashlib
 import logging
@@ -13,7 +13,7 @@ from openatac.data.small import download
 from openatac.data.small.download import fetch
 from openatac.errors import DataError
 from openatac.files.checksums import file_md5
-from tests.helpers.web import QuietHandler, serving
+from tests.helpers.pages.web import QuietHandler, serving
 
 CONTENT = np.random.RandomState(0).bytes(300000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -46,7 +46,7 @@ def no_proxy(monkeypatch):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server of CONTENT; `cuts` lists where it ends its first answers, `errors` what it refuses with."""
+    """A server of CONTENT; `cuts` are the positions where its first answers end, `errors` error codes."""
     monkeypatch.setattr(download, 'PAUSE', 0)
     with serving(Handler) as server:
         server.ranges, server.ranges_work, server.cuts, server.errors, server.shift = [], True, [], [], 0
@@ -71,27 +71,27 @@ def check_whole(path):
 
 
 @pytest.mark.parametrize('progress', [False, True])
-def test_a_file_comes_in_one_request_and_with_a_bar_if_asked(server, path, progress, capfd):
+def test_file_is_fetched_in_one_request_with_an_optional_progress_bar(server, path, progress, capfd):
     assert fetch(server.url, path, MD5, progress) == path
     check_whole(path)
     assert server.ranges == [None]
     assert ('300k' in capfd.readouterr().err) == progress
 
 
-def test_nothing_is_asked_for_what_is_there(server, path):
+def test_existing_file_is_not_requested_again(server, path):
     fetch(server.url, path, MD5)
     fetch(server.url, path, MD5)
     assert len(server.ranges) == 1
 
 
-def test_goes_on_where_the_server_broke_off(server, path):
+def test_interrupted_download_continues(server, path):
     server.cuts = [100000, 200000]
     fetch(server.url, path, MD5)
     check_whole(path)
     assert server.ranges == [None, 'bytes=100000-', 'bytes=200000-']
 
 
-def test_goes_on_in_a_later_call(server, path, monkeypatch):
+def test_partial_download_continues_in_a_later_call(server, path, monkeypatch):
     monkeypatch.setattr(download, 'RETRIES', 0)
     server.cuts = [100000]
     with pytest.raises(DataError, match='100000 .*300000'):
@@ -102,28 +102,28 @@ def test_goes_on_in_a_later_call(server, path, monkeypatch):
     assert server.ranges == [None, 'bytes=100000-']
 
 
-def test_starts_again_where_the_server_ignores_ranges(server, path):
+def test_download_restarts_if_the_server_ignores_ranges(server, path):
     server.ranges_work = False
     server.cuts = [100000]
     fetch(server.url, path, MD5)
     check_whole(path)
 
 
-def test_part_that_is_whole_is_used(server, path):
+def test_complete_partial_file_is_used(server, path):
     write_part(path, CONTENT)
     fetch(server.url, path, MD5)
     check_whole(path)
     assert server.ranges == []
 
 
-def test_part_beyond_the_file_is_started_again(server, path):
+def test_oversized_partial_file_is_downloaded_again(server, path):
     write_part(path, bytes(len(CONTENT) + 1))
     fetch(server.url, path, MD5)
     check_whole(path)
     assert server.ranges == [f'bytes={len(CONTENT) + 1}-', None]
 
 
-def test_another_range_than_asked_for_is_refused(server, path, monkeypatch):
+def test_unrequested_range_is_refused(server, path, monkeypatch):
     monkeypatch.setattr(download, 'RETRIES', 0)
     write_part(path, CONTENT[:100000])
     server.shift = 1
@@ -132,7 +132,7 @@ def test_another_range_than_asked_for_is_refused(server, path, monkeypatch):
     assert file_md5(path + '.part') == hashlib.md5(CONTENT[:100000]).hexdigest()
 
 
-def test_wrong_checksum_deletes_the_part(server, path):
+def test_wrong_checksum_deletes_the_partial_file(server, path):
     wrong = '0' * 32
     with pytest.raises(DataError) as failure:
         fetch(server.url, path, wrong)
@@ -148,7 +148,7 @@ def test_wrong_file_in_place_is_replaced(server, path):
     check_whole(path)
 
 
-def test_a_failure_leaves_nothing_behind_and_a_success_only_the_file(server, path):
+def test_only_a_successful_download_leaves_a_file(server, path):
     server.errors = [404]
     folder = os.path.dirname(path)
     with pytest.raises(DataError):
@@ -158,7 +158,7 @@ def test_a_failure_leaves_nothing_behind_and_a_success_only_the_file(server, pat
     assert os.listdir(folder) == [os.path.basename(path)]
 
 
-def test_refusal_is_not_repeated_and_says_what_to_do(server, path):
+def test_http_refusal_is_not_retried_and_names_the_remedy(server, path):
     server.errors = [404] * 5
     with pytest.raises(DataError) as failure:
         fetch(server.url, path, MD5)
@@ -167,13 +167,13 @@ def test_refusal_is_not_repeated_and_says_what_to_do(server, path):
     assert len(server.ranges) == 1
 
 
-def test_passing_trouble_of_the_server_is_waited_out(server, path):
+def test_temporary_server_errors_are_retried(server, path):
     server.errors = [503, 500]
     fetch(server.url, path, MD5)
     check_whole(path)
 
 
-def test_no_server(path, monkeypatch):
+def test_unreachable_server_is_an_error(path, monkeypatch):
     monkeypatch.setattr(download, 'PAUSE', 0)
     monkeypatch.setattr(download, 'RETRIES', 1)
     with socket.socket() as unused:
@@ -184,7 +184,7 @@ def test_no_server(path, monkeypatch):
     assert url in str(failure.value)
 
 
-def test_silent_server(path, monkeypatch):
+def test_silent_server_times_out(path, monkeypatch):
     monkeypatch.setattr(download, 'TIMEOUT', 0.1)
     monkeypatch.setattr(download, 'RETRIES', 0)
     with socket.socket() as silent:
@@ -195,30 +195,30 @@ def test_silent_server(path, monkeypatch):
             fetch(url, path, MD5)
 
 
-def test_path_in_place_of_a_url(path):
+def test_path_instead_of_a_url_is_refused(path):
     with pytest.raises(DataError, match='/mirror/file'):
         fetch('/mirror/file', path, MD5)
 
 
-def test_folder_that_cannot_be_made(server, tmp_path):
+def test_uncreatable_folder_is_an_error(server, tmp_path):
     (tmp_path / 'file').write_bytes(b'')
     with pytest.raises(DataError, match='below'):
         fetch(server.url, str(tmp_path / 'file' / 'below'), MD5)
 
 
-def test_file_url(tmp_path):
+def test_file_url_is_fetched(tmp_path):
     (tmp_path / 'mirror').write_bytes(CONTENT)
     check_whole(fetch((tmp_path / 'mirror').as_uri(), str(tmp_path / 'file'), MD5))
 
 
-def test_says_what_it_downloads(server, path, caplog):
+def test_download_is_logged(server, path, caplog):
     with caplog.at_level(logging.INFO, 'openatac'):
         fetch(server.url, path, MD5)
     message, = caplog.messages
     assert server.url in message
 
 
-def test_of_several_processes_one_downloads(server, path):
+def test_only_one_of_several_processes_downloads(server, path):
     processes = [multiprocessing.get_context('spawn').Process(
         target=functools.partial(fetch, server.url, path, MD5)) for _ in range(3)]
     for process in processes:

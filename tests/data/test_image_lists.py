@@ -1,4 +1,4 @@
-"""Folders and lists of images as people have them: the same images, labels and classes."""
+"""Image folders and lists in common layouts give the same images, labels and classes."""
 import logging
 import re
 
@@ -15,10 +15,10 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below
 from openatac.export.manifest import Manifest
-from tests.helpers.commands import command_refusal
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import encoded, plain
-from tests.helpers.scripts import call_script, refusal
+from tests.helpers.images.made_up_images import encoded, plain
+from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.processes.commands import command_error
+from tests.helpers.processes.scripts import run_in_process, script_error
 
 
 def write_images(root, *names):
@@ -35,7 +35,7 @@ def content(images):
 
 # Folders.
 
-def test_all_formats_that_predict_reads_are_images(tmp_path, caplog):
+def test_all_image_formats_of_predict_are_recognised(tmp_path, caplog):
     write_images(tmp_path, *(f'a/x.{ending}' for ending in ('jpg', 'png', 'bmp', 'webp', 'gif', 'tiff')))
     for name in ('a/notes.txt', 'a/.DS_Store', 'a/.hidden.png', '.DS_Store'):
         (tmp_path / name).write_text('no image')
@@ -44,25 +44,25 @@ def test_all_formats_that_predict_reads_are_images(tmp_path, caplog):
     assert 'skipped 1 ' in caplog.text
 
 
-def test_images_may_lie_a_folder_deeper(tmp_path):
+def test_images_may_lie_one_folder_deeper(tmp_path):
     write_images(tmp_path, 'n01/images/x.jpg', 'n01/images/y.jpg', 'n02/images/z.jpg', 'n02/w.png')
     assert content(ImageFolder(str(tmp_path))) == {
         'n01/images/x.jpg': 0, 'n01/images/y.jpg': 0, 'n02/images/z.jpg': 1, 'n02/w.png': 1}
 
 
-def test_a_class_without_images_is_named(tmp_path):
+def test_class_without_images_is_named(tmp_path):
     write_images(tmp_path, 'cat/x.jpg')
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DataError, match="'empty'"):
         ImageFolder(str(tmp_path))
 
 
-def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+def test_numbered_classes_are_sorted_numerically(tmp_path):
     write_images(tmp_path, *(f'{number}/x.jpg' for number in (10, 9, 2, 0)))
     assert ImageFolder(str(tmp_path)).class_names == ('0', '2', '9', '10')
 
 
-def test_a_class_list_decides_the_order(tmp_path):
+def test_class_list_decides_the_order(tmp_path):
     write_images(tmp_path / 'images', 'dog/x.jpg', 'cat/x.jpg')
     path = tmp_path / 'classes.txt'
     path.write_bytes('\ufeffdog  \r\ncat\r\n\r\n'.encode())
@@ -92,7 +92,7 @@ FLAT = 'a.jpg', 'b.jpg', 'c.jpg'
     ('windows.txt', '\ufeffa.jpg n2  \r\nb.jpg n1\r\n\r\nc.jpg n2\r\n'),
 ])
 @pytest.mark.parametrize('folder', ['', 'images/'])
-def test_a_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
+def test_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
     write_images(tmp_path, *(folder + file for file in FLAT))
     (tmp_path / name).write_bytes(text.encode())
     images = ImageList(str(tmp_path), str(tmp_path / name), class_names=('n1', 'n2'))
@@ -103,7 +103,7 @@ def test_a_list_gives_a_flat_folder_its_labels(tmp_path, name, text, folder):
     ('val.csv', 'file,label\na.jpg,sea lion\nb.jpg,sea horse\n'),
     ('val.csv', 'a.jpg,sea lion\nb.jpg,sea horse\n'),
     ('val.txt', 'a.jpg\tsea lion\nb.jpg\tsea horse\n')])
-def test_a_class_name_may_have_blanks(tmp_path, name, text):
+def test_class_name_may_contain_blanks(tmp_path, name, text):
     write_images(tmp_path, *FLAT)
     (tmp_path / name).write_text(text)
     images = ImageList(str(tmp_path), str(tmp_path / name))
@@ -118,7 +118,7 @@ def test_images_that_are_not_in_the_list_are_counted(tmp_path, caplog):
     assert len(images) == 2 and f'skipped {len(FLAT) - 2} ' in caplog.text
 
 
-def test_a_flat_folder_without_a_list_names_the_flag(tmp_path):
+def test_flat_folder_without_a_list_names_the_flag(tmp_path):
     write_images(tmp_path, *FLAT)
     with pytest.raises(DataError, match='--val-labels'):
         ImageFolder(str(tmp_path))
@@ -129,14 +129,14 @@ def test_a_flat_folder_without_a_list_names_the_flag(tmp_path):
     ('', 'list.txt'),
     ('a.jpg\t \tn1\n', "'a.jpg"), ('elsewhere.jpg n1\n', 'elsewhere.jpg'), ('a.jpg -1\n', "'-1'"),
 ])
-def test_a_wrong_list_is_one_sentence(tmp_path, text, named):
+def test_wrong_list_is_refused(tmp_path, text, named):
     write_images(tmp_path, *FLAT)
     (tmp_path / 'list.txt').write_text(text)
     with pytest.raises(DataError, match=named):
         ImageList(str(tmp_path), str(tmp_path / 'list.txt'), class_names=('n1', 'n2'))
 
 
-def test_a_csv_list_with_an_endless_field_is_one_sentence(tmp_path):
+def test_csv_list_with_an_oversized_field_is_refused(tmp_path):
     write_images(tmp_path, *FLAT)
     (tmp_path / 'list.csv').write_text(f'a.jpg,"{"n" * 200000}"\n')
     with pytest.raises(DataError, match='list.csv'):
@@ -146,7 +146,7 @@ def test_a_csv_list_with_an_endless_field_is_one_sentence(tmp_path):
 # A number for each image, as ILSVRC publishes the labels of its validation images.
 
 def write_devkit(path, synsets):
-    """A meta.mat whose leaves are {number: synset}, with an inner node behind them as published."""
+    """Write a meta.mat with the leaves {number: synset} followed by an inner node, as published."""
     rows = [(number, synset, 0) for number, synset in synsets.items()] + [(len(synsets) + 1, 'n00', 2)]
     kinds = [('ILSVRC2012_ID', 'O'), ('WNID', 'O'), ('num_children', 'O')]
     scipy.io.savemat(path, {'synsets': np.array(rows, dtype=kinds)})
@@ -155,7 +155,7 @@ def write_devkit(path, synsets):
 @pytest.mark.parametrize('numbers, numbered', [
     ('2\n1\n2\n', ('n1', 'n2')), ('1\r\n0\r\n1\r\n', ('n1', 'n2')), ('1\n2\n1\n', ('n2', 'n1'))])
 @pytest.mark.parametrize('folder', ['', 'images/'])
-def test_numbers_are_in_the_order_of_the_sorted_files(tmp_path, numbers, numbered, folder):
+def test_label_numbers_follow_the_sorted_files(tmp_path, numbers, numbered, folder):
     write_images(tmp_path / 'val', *(folder + file for file in FLAT))
     (tmp_path / 'truth.txt').write_text(numbers)
     images = ImageList(str(tmp_path / 'val'), str(tmp_path / 'truth.txt'), class_names=('n1', 'n2'),
@@ -163,7 +163,7 @@ def test_numbers_are_in_the_order_of_the_sorted_files(tmp_path, numbers, numbere
     assert content(images) == {folder + 'a.jpg': 1, folder + 'b.jpg': 0, folder + 'c.jpg': 1}
 
 
-def test_the_devkit_says_which_class_a_number_means(tmp_path):
+def test_devkit_maps_label_numbers_to_classes(tmp_path):
     write_images(tmp_path / 'val', *FLAT)
     (tmp_path / 'truth.txt').write_text('1\n3\n2\n')
     write_devkit(tmp_path / 'meta.mat', {1: 'n2', 2: 'n3', 3: 'n1'})
@@ -178,7 +178,7 @@ def test_the_devkit_says_which_class_a_number_means(tmp_path):
     ('1\n2\n1\n', None, 'meta.mat.*--class-list'), ('1\n2\n', ('n1', 'n2'), '2 numbers.* 3 images'),
     ('1\n2\n3\n', ('n1', 'n2'), 'number 3.* 2 classes'), ('0\n1\n2\n', ('n1', 'n2'), 'number 2'),
 ])
-def test_what_is_missing_beside_numbers_is_named(tmp_path, numbers, numbered, named):
+def test_missing_companion_of_label_numbers_is_named(tmp_path, numbers, numbered, named):
     write_images(tmp_path / 'val', *FLAT)
     (tmp_path / 'truth.txt').write_text(numbers)
     with pytest.raises(DataError, match=named):
@@ -186,29 +186,29 @@ def test_what_is_missing_beside_numbers_is_named(tmp_path, numbers, numbered, na
                   numbered=numbered)
 
 
-def test_a_list_is_packed(tmp_path, capsys):
+def test_list_is_packed(tmp_path, capsys):
     write_images(tmp_path / 'flat', *FLAT)
     (tmp_path / 'x.lst').write_text('0\t4\ta.jpg\n1\t0\tb.jpg\n2\t4\tc.jpg\n')
     assert pack.main([str(tmp_path / 'x.lst'), str(tmp_path / 'x'), '--root', str(tmp_path / 'flat')]) == 0
     records = RecordFile(str(tmp_path / 'x.rec'))
     assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
-    assert 'classes' not in capsys.readouterr().out  # a list has no names of classes
+    assert 'classes' not in capsys.readouterr().out  # a list contains no class names
 
 
 @pytest.mark.parametrize('name, text, named', [
     ('x.lst', '0\t-1\ta.jpg\n', "'-1'"), ('x.lst', '0\t1\t2\ta.jpg\n', 'a.jpg'),
     ('x.csv', 'a.jpg,n1\na.jpg,n2\n', "a.jpg.*'n1'.*'n2'"), ('x.csv', 'gone.jpg,n1\n', 'gone.jpg')])
-def test_a_list_that_cannot_be_packed(tmp_path, capsys, name, text, named):
+def test_unusable_list_is_refused_by_pack(tmp_path, capsys, name, text, named):
     write_images(tmp_path / 'flat', *FLAT)
     (tmp_path / name).write_text(text)
-    error = command_refusal(capsys, 'pack', 1, str(tmp_path / name), str(tmp_path / 'x'), '--root',
-                            str(tmp_path / 'flat'))
+    error = command_error(capsys, 'pack', 1, str(tmp_path / name), str(tmp_path / 'x'), '--root',
+                          str(tmp_path / 'flat'))
     assert re.search(named, error) and not (tmp_path / 'x.rec').exists()
 
 
-def test_a_list_to_pack_needs_the_folder_of_its_images(tmp_path, capsys):
+def test_list_to_pack_needs_the_folder_of_its_images(tmp_path, capsys):
     (tmp_path / 'x.lst').write_text('0\t0\ta.jpg\n')
-    assert '--root' in command_refusal(capsys, 'pack', 2, str(tmp_path / 'x.lst'), str(tmp_path / 'x'))
+    assert '--root' in command_error(capsys, 'pack', 2, str(tmp_path / 'x.lst'), str(tmp_path / 'x'))
 
 
 def test_missing_files_are_reported_before_the_number_of_classes(tmp_path):
@@ -218,7 +218,7 @@ def test_missing_files_are_reported_before_the_number_of_classes(tmp_path):
         ImageList(str(tmp_path), str(tmp_path / 'x.csv'), classes=1000)
 
 
-# Classes that are numbers, where something has them in the order of their text.
+# Numbered classes that another file lists in text order.
 
 NUMBERS = '1', '2', '10'
 
@@ -234,7 +234,7 @@ def warnings_of(caplog):
     return [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
 
 
-def test_a_class_list_sorted_as_text_is_used_with_a_warning(numbers, caplog):
+def test_class_list_in_text_order_gives_a_warning(numbers, caplog):
     path = numbers / 'classes.txt'
     path.write_text('1\n2\n10\n')
     assert read_class_list(str(path)) == NUMBERS and not warnings_of(caplog)
@@ -246,40 +246,40 @@ def test_a_class_list_sorted_as_text_is_used_with_a_warning(numbers, caplog):
 
 
 @pytest.mark.usefixtures('small_network')
-def test_a_record_file_sorted_as_text_is_used_with_a_warning(numbers, caplog):
+def test_record_file_in_text_order_gives_a_warning(numbers, caplog):
     (numbers / 'classes.txt').write_text('1\n10\n2\n')
     assert pack.main([str(numbers / 'val'), str(numbers / 'x'),
                       '--class-list', str(numbers / 'classes.txt')]) == 0
     caplog.clear()
     rec = numbers / 'x.rec'
     flags = '--use-rec', '--rec-train', rec, '--rec-val', rec, '--save-dir', numbers / 'run'
-    assert call_script(*flags, '--logging-file', numbers / 'log', *TINY, script=train_imagenet) == 0
+    assert run_in_process(*flags, '--logging-file', numbers / 'log', *TINY, script=train_imagenet) == 0
     assert any(str(rec) in warning and '1, 10, 2' in warning for warning in warnings_of(caplog))
 
 
 @pytest.mark.usefixtures('small_network')
-def test_folders_of_numbers_say_how_they_are_sorted(numbers, caplog):
+def test_numbered_folders_give_a_warning_about_their_order(numbers, caplog):
     flags = '--data-dir', numbers, '--save-dir', numbers / 'run', '--logging-file', numbers / 'log', *TINY
-    assert call_script(*flags, script=train_imagenet) == 0
+    assert run_in_process(*flags, script=train_imagenet) == 0
     warning, = (warning for warning in warnings_of(caplog) if '--class-list' in warning)
     assert '1, 2, 10' in warning and '1, 10, 2' in warning
 
 
-def test_folders_are_matched_by_name_with_an_export_sorted_as_text(numbers, caplog):
+def test_folders_match_an_export_in_text_order_by_name(numbers, caplog):
     manifest = Manifest('net', 3, (3, 32, 32), (0, 0, 0), (1, 1, 1), labels=['1', '10', '2'])
     images = classes_below(str(numbers / 'val'), manifest)
     assert [images.read(index)[1] for index in range(images.total)] == [0] * 4 + [2] * 4 + [1] * 4
     assert any('1, 10, 2' in warning for warning in warnings_of(caplog))
 
 
-# From outside.
+# Whole commands.
 
 TINY = '--num-epochs', 1, '--batch-size', 4, '--input-size', 32, '-j', 0, '--dry-run', 1
 
 
 @pytest.mark.usefixtures('small_network')
-def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
-    """The number of classes, the folders below the classes and the flat validation images."""
+def test_tiny_imagenet_is_read_as_unpacked(tmp_path):
+    """Find the number of classes, the folders below the classes and the flat validation images."""
     write_images(tmp_path / 'train', *(f'n{c}/images/n{c}_{k}.JPEG' for c in range(3) for k in range(4)))
     write_images(tmp_path / 'val' / 'images', *(f'val_{k}.JPEG' for k in range(4)))
     (tmp_path / 'val' / 'val_annotations.txt').write_text(
@@ -287,7 +287,7 @@ def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
     for name in ('n0', 'n1', 'n2'):
         (tmp_path / 'train' / name / f'{name}_boxes.txt').write_text('')
     flags = '--data-dir', tmp_path, '--save-dir', tmp_path / 'run', '--logging-file', tmp_path / 'log', *TINY
-    assert call_script(*flags, script=train_imagenet) == 0
+    assert run_in_process(*flags, script=train_imagenet) == 0
     assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()
     assert pack.main([str(tmp_path / 'val'), str(tmp_path / 'packed')]) == 0
     records = RecordFile(str(tmp_path / 'packed.rec'))
@@ -296,8 +296,8 @@ def test_tiny_imagenet_is_understood_as_it_is_unpacked(tmp_path):
 
 
 @pytest.mark.usefixtures('small_network')
-def test_ilsvrc_is_understood_as_it_is_unpacked(tmp_path, capsys):
-    """Class folders for training, a flat folder and the devkit's numbers for validation."""
+def test_ilsvrc_is_read_as_unpacked(tmp_path, capsys):
+    """Read class folders for training, and a flat folder with the devkit's numbers for validation."""
     synsets = {1: 'n03', 2: 'n01', 3: 'n02'}
     for name in synsets.values():
         write_images(tmp_path / 'train', *(f'{name}/{name}_{k}.JPEG' for k in range(4)))
@@ -306,7 +306,7 @@ def test_ilsvrc_is_understood_as_it_is_unpacked(tmp_path, capsys):
     truth.write_text('2\n3\n1\n2\n')
     flags = ('--data-dir', tmp_path, '--val-labels', truth, '--save-dir', tmp_path / 'run',
              '--logging-file', tmp_path / 'log', *TINY)
-    assert 'meta.mat' in refusal(capsys, 1, *flags, script=train_imagenet)
+    assert 'meta.mat' in script_error(capsys, 1, *flags, script=train_imagenet)
     write_devkit(tmp_path / 'meta.mat', synsets)
-    assert call_script(*flags, script=train_imagenet) == 0
+    assert run_in_process(*flags, script=train_imagenet) == 0
     assert '12 training and 4 validation images' in (tmp_path / 'log').read_text()

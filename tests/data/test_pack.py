@@ -1,4 +1,4 @@
-"""Record files made from folders: the same bytes however they are made, and checked."""
+"""Record files made from folders have the same bytes however they are made, and can be checked."""
 import os
 import signal
 import subprocess
@@ -18,7 +18,7 @@ from openatac.data.records.pack import PackSettings, pack
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from tests.conftest import ROOT
-from tests.helpers.made_up_images import encoded, plain
+from tests.helpers.images.made_up_images import encoded, plain
 
 PACK = [sys.executable, '-c',
         'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']
@@ -31,7 +31,7 @@ def image_bytes(index, form='JPEG', size=(40, 30)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Sixty images of three classes, one of them half a JPEG and one a text."""
+    """Sixty images of three classes, including a truncated JPEG and a text file."""
     for index in range(60):
         path = tmp_path / 'images' / 'abc'[index // 20] / f'{index:02d}.jpg'
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 
 def packed(out):
-    """The files as bytes; nothing else may be there."""
+    """Return the bytes of the record files; no other file may exist."""
     place, name = os.path.split(out)
     assert sorted(other for other in os.listdir(place) if other.startswith(name)) == sorted(
         name + ending for ending in ENDINGS)
@@ -59,7 +59,7 @@ def made(tmp_path, name, folder, *flags):
     return packed(str(tmp_path / name))
 
 
-def test_the_files_and_the_images_left_out(folder, tmp_path, caplog):
+def test_files_are_written_and_bad_images_skipped(folder, tmp_path, caplog):
     out = str(tmp_path / 'out')
     assert pack(ImageFolder(folder), out, workers=2, max_bad_share=0.1) == (58, 3, 2)
     first, second = sorted(record.getMessage() for record in caplog.records)
@@ -74,7 +74,7 @@ def test_the_files_and_the_images_left_out(folder, tmp_path, caplog):
 
 
 @pytest.mark.parametrize('flags', [(), ('--shuffle', '3'), ('--resize', '20', '--quality', '70')])
-def test_the_same_bytes_with_any_number_of_workers(folder, tmp_path, flags):
+def test_any_number_of_workers_writes_the_same_bytes(folder, tmp_path, flags):
     alone = made(tmp_path, 'alone', folder, '-j', '1', *flags)
     assert made(tmp_path, 'many', folder, '-j', '5', *flags) == alone
 
@@ -105,7 +105,7 @@ def test_images_are_resized_and_compressed_as_asked(folder, tmp_path):
     assert packed(str(tmp_path / 'kept')) == made(tmp_path, 'plain', folder)
 
 
-def test_a_format_that_mxnet_may_not_read_becomes_a_jpeg(tmp_path):
+def test_format_unreadable_by_mxnet_becomes_a_jpeg(tmp_path):
     (tmp_path / 'images' / 'a').mkdir(parents=True)
     (tmp_path / 'images' / 'a' / 'x.jpg').write_bytes(image_bytes(3, 'BMP'))
     pack(ImageFolder(str(tmp_path / 'images')), str(tmp_path / 'out'))
@@ -127,9 +127,9 @@ def start(folder, out, *flags):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_run_is_resumed_to_the_same_bytes(tmp_path, folder):
+def test_killed_run_is_resumed_to_the_same_bytes(tmp_path, folder):
     images = [image_bytes(index, size=(300, 200)) for index in range(50)]
-    for index in range(60, 1200):  # enough to be caught at work
+    for index in range(60, 1200):  # enough images to be interrupted midway
         Path(folder, 'c', f'{index:04d}.jpg').write_bytes(images[index % 50])
     whole = made(tmp_path, 'whole', folder, '-j', '2')
     out = str(tmp_path / 'out')
@@ -154,7 +154,7 @@ def interrupt(*_):
 
 
 def stop_at(folder, out, length, **settings):
-    """Leave what a run leaves that is stopped when that many bytes are written: by a full disk, say."""
+    """Leave the files of a run that was stopped after writing that many bytes, as by a full disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, 'rename', interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -163,13 +163,13 @@ def stop_at(folder, out, length, **settings):
 
 
 @pytest.mark.parametrize('share', [0, 0.001, 0.5, 0.77, 1])
-def test_a_file_cut_anywhere_is_completed(folder, tmp_path, share):
+def test_truncated_file_is_completed(folder, tmp_path, share):
     whole = made(tmp_path, 'whole', folder, '--shuffle', '5')
     stop_at(folder, str(tmp_path / 'out'), int(len(whole[0]) * share), shuffle=5)
     assert made(tmp_path, 'out', folder, '--shuffle', '5') == whole
 
 
-def test_other_settings_and_other_images_start_again(folder, tmp_path, capsys):
+def test_changed_settings_or_images_start_over(folder, tmp_path, capsys):
     out = str(tmp_path / 'out')
     stop_at(folder, out, 9999)
     again = made(tmp_path, 'out', folder, '--quality', '50')
@@ -179,14 +179,14 @@ def test_other_settings_and_other_images_start_again(folder, tmp_path, capsys):
         handle.write(image_bytes(1))
     assert made(tmp_path, 'two', folder) == made(tmp_path, 'whole', folder)
     stop_at(folder, str(tmp_path / 'three'), 20000)
-    with open(os.path.join(folder, 'a', '07.jpg'), 'wb') as handle:  # mended in between
+    with open(os.path.join(folder, 'a', '07.jpg'), 'wb') as handle:  # repaired in between
         handle.write(image_bytes(7))
     assert made(tmp_path, 'three', folder) == made(tmp_path, 'mended', folder)
     assert 'resuming' not in capsys.readouterr().err
 
 
-def test_other_labels_start_again(folder, tmp_path, capsys):
-    """Of a list, whose names of images do not have their classes in them."""
+def test_changed_labels_start_over(folder, tmp_path, capsys):
+    """In a list, the image names do not contain the classes."""
     names, out = [f'a/{index:02d}.jpg' for index in range(12)], str(tmp_path / 'out')
 
     def images(labels, class_names):
@@ -208,15 +208,15 @@ def test_other_labels_start_again(folder, tmp_path, capsys):
     assert records.class_names == ('dog', 'cat')
 
 
-def test_a_finished_file_is_not_overwritten(folder, tmp_path):
+def test_finished_file_is_not_overwritten(folder, tmp_path):
     first = made(tmp_path, 'out', folder)
     with pytest.raises(DataError, match='out.rec '):
         main([folder, str(tmp_path / 'out')])
-    (tmp_path / 'out.rec.part.json').write_text('')  # the last thing that a run removes
+    (tmp_path / 'out.rec.part.json').write_text('')  # the last file that a run removes
     assert main([folder, str(tmp_path / 'out')]) == 0 and packed(str(tmp_path / 'out')) == first
 
 
-def test_two_runs_do_not_write_one_file(folder, tmp_path):
+def test_two_runs_cannot_write_the_same_file(folder, tmp_path):
     import fcntl
     with open(str(tmp_path / 'out.rec.part'), 'ab') as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -224,7 +224,7 @@ def test_two_runs_do_not_write_one_file(folder, tmp_path):
             pack(ImageFolder(folder), str(tmp_path / 'out'))
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
+def test_unwritable_destination_is_an_error(folder, tmp_path):
     with pytest.raises(DataError, match='none/out.rec'):
         pack(ImageFolder(folder), str(tmp_path / 'none' / 'out'))
 
@@ -235,7 +235,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(folder, tmp_path):
     (['x', 'y', '-j', 'many'], "'many'"),
     (['--check', 'x.rec', '--quality', '5'], '--quality'), (['--check', 'x.rec', '--root', 'y'], '--root'),
 ])
-def test_a_wrong_command_line_is_a_sentence(flags, problem, capsys):
+def test_wrong_command_line_is_refused(flags, problem, capsys):
     with pytest.raises(SystemExit) as end:
         main(flags)
     assert end.value.code == 2 and problem in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_a_wrong_command_line_is_a_sentence(flags, problem, capsys):
 
 # Checking.
 
-def test_a_good_file_passes(folder, tmp_path, capsys):
+def test_intact_file_passes_the_check(folder, tmp_path, capsys):
     made(tmp_path, 'out', folder)
     capsys.readouterr()
     assert main(['--check', str(tmp_path / 'out.rec')]) == 0
@@ -261,7 +261,7 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
         handle.write(b'none')
         handle.seek(bounds[20] + 12)  # the label
         handle.write(b'\0\0\xa0\x41')
-    (tmp_path / 'out.crc32').unlink()  # by which all are found, see test_checksums
+    (tmp_path / 'out.crc32').unlink()  # finds all damage, see test_checksums
     capsys.readouterr()
     assert check_records(rec, workers=2) == (58, 3, 3, 3)
     output = capsys.readouterr().out
@@ -271,7 +271,7 @@ def test_damaged_records_are_named(folder, tmp_path, capsys):
         check_records(rec)
 
 
-def test_the_photographs_are_packed(shared_data, tmp_path):
+def test_photographs_are_packed(shared_data, tmp_path):
     pack(ImageFolder(str(shared_data / 'imagenet_sample')), str(tmp_path / 'out'), workers=2)
     checked = check_records(str(tmp_path / 'out.rec'), workers=2)
     assert checked.records == 200 and checked.bad == 0

@@ -1,4 +1,4 @@
-"""Batches of photographs: their order, their parts, and the processes that make them."""
+"""Batches of photographs: their order, their division among processes, and the worker processes."""
 import contextlib
 import gc
 import itertools
@@ -20,8 +20,8 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.errors import DataError
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import run_python
-from tests.helpers.made_up_images import encoded, plain
+from tests.helpers.images.made_up_images import encoded, plain
+from tests.helpers.processes.fresh_python import run_python
 
 COUNT, BATCH, SIZE = 37, 8, 16
 
@@ -31,7 +31,7 @@ def png(grey, size=(24, 20)):
 
 
 def write(path, images, labels=None):
-    """A record file of the images (bytes), image i with label i, without an index."""
+    """Write a record file of encoded images without an index, image i with label i."""
     with open(path, 'wb') as handle:
         for index, (image, label) in enumerate(zip(images, labels or range(len(images)))):
             handle.write(pack_record(IMAGE.pack(0, label, index, 0) + image))
@@ -40,7 +40,7 @@ def write(path, images, labels=None):
 
 @pytest.fixture
 def source(tmp_path):
-    """Image i is plain grey 5 * i and has label i."""
+    """A record file whose image i is plain grey 5 * i and has label i."""
     return write(tmp_path / 'x.rec', [png(5 * index) for index in range(COUNT)])
 
 
@@ -62,7 +62,7 @@ def labels_of(batches):
 
 # Order.
 
-def test_epochs_have_the_rhythm_of_image_record_iter(source):
+def test_epochs_have_the_lengths_of_image_record_iter(source):
     photos = training(source)
     counts = [photos.batches(epoch) for epoch in range(9)]
     for epoch, count in enumerate(counts):
@@ -72,7 +72,7 @@ def test_epochs_have_the_rhythm_of_image_record_iter(source):
     assert [starts[epoch] * BATCH >= epoch * COUNT > (starts[epoch] - 1) * BATCH for epoch in range(10)]
 
 
-def test_every_image_comes_once_before_any_comes_again(source):
+def test_every_image_appears_once_before_any_repeats(source):
     photos = training(source)
     seen = [label for epoch in range(8) for label in labels_of(photos.epoch(epoch))]
     rounds = [seen[start:start + COUNT] for start in range(0, len(seen) - COUNT + 1, COUNT)]
@@ -80,7 +80,7 @@ def test_every_image_comes_once_before_any_comes_again(source):
     assert len({tuple(each) for each in rounds}) == 8
 
 
-def test_what_a_batch_is(source):
+def test_batch_shapes_types_and_values(source):
     photos = training(source, jitter=Jitter(0, 0, 0, 0))
     for images, labels in photos.epoch(0):
         assert images.shape == (BATCH, 3, SIZE, SIZE) and labels.shape == (BATCH,)
@@ -90,7 +90,7 @@ def test_what_a_batch_is(source):
 
 
 @pytest.mark.parametrize('workers', [1, 3])
-def test_the_number_of_workers_changes_nothing(source, workers):
+def test_batches_do_not_depend_on_the_number_of_workers(source, workers):
     alone = training(source)
     photos = training(source, workers=workers)
     for epoch in (0, 1):
@@ -100,23 +100,23 @@ def test_the_number_of_workers_changes_nothing(source, workers):
     assert listed(photos) == listed(alone) == listed(photos)
 
 
-def test_an_epoch_can_begin_at_any_batch(source):
+def test_epoch_can_begin_at_any_batch(source):
     photos = training(source)
     whole = [listed(photos.epoch(epoch)) for epoch in range(3)]
     for epoch, batches in enumerate(whole):
         for start in range(len(batches) + 1):
-            photos = training(source)  # as a process that knows nothing of the ones before
+            photos = training(source)  # as in a new process without the earlier epochs
             assert listed(photos.epoch(epoch, start)) == batches[start:]
 
 
-def test_the_seed_decides(source):
+def test_order_depends_on_the_seed(source):
     one = training(source)
     same = training(source)
     other = training(source, seed=2)
     assert listed(one.epoch(0)) == listed(same.epoch(0)) != listed(other.epoch(0))
 
 
-def test_what_happens_to_an_image_depends_on_seed_epoch_and_index_alone(tmp_path):
+def test_augmentation_depends_only_on_seed_epoch_and_index(tmp_path):
     random = np.random.RandomState(0)
     files = [encoded(random.randint(0, 256, (30, 40, 3), np.uint8), 'PNG') for _ in range(COUNT)]
     source = write(tmp_path / 'y.rec', files)
@@ -129,10 +129,10 @@ def test_what_happens_to_an_image_depends_on_seed_epoch_and_index_alone(tmp_path
     assert first_epoch(4) == first_epoch(COUNT)
 
 
-# Parts.
+# Division among processes.
 
 @pytest.mark.parametrize('parts', [2, 4])
-def test_parts_share_every_batch(source, parts):
+def test_parts_divide_every_batch(source, parts):
     whole = training(source)
     shares = [training(source, num_parts=parts, part_index=k) for k in range(parts)]
     for epoch in range(3):
@@ -155,7 +155,7 @@ def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
     assert seen == list(range(COUNT))
 
 
-def test_batches_that_cannot_be_made_are_refused(source):
+def test_impossible_batch_settings_are_refused(source):
     with pytest.raises(DataError, match=r'\b8 .*\b3\b'):
         TrainingPhotoBatches(source, SIZE, BATCH, 0, 0, num_parts=3)
     with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
@@ -166,14 +166,14 @@ def test_batches_that_cannot_be_made_are_refused(source):
 
 @pytest.fixture
 def damaged(tmp_path):
-    """Images 4, 5 and 36, the last, are damaged."""
+    """A record file in which images 4, 5 and 36, the last, are damaged."""
     images = [png(5 * index) for index in range(COUNT)]
     images[4], images[5], images[36] = b'text', images[5][:50], b'\xff\xd8\xff'
     return write(tmp_path / 'z.rec', images)
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_a_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
+def test_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
     photos = training(damaged, workers=workers, max_bad_share=0.1)
     labels = labels_of(itertools.chain(photos.epoch(0), photos.epoch(1)))
     again = labels_of(itertools.chain(photos.epoch(0), photos.epoch(1)))
@@ -186,7 +186,7 @@ def test_a_bad_image_is_replaced_by_the_next_good_one(damaged, workers, caplog):
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_testing_leaves_bad_images_out(damaged, workers):
+def test_evaluation_skips_bad_images(damaged, workers):
     photos = evaluation(damaged, workers=workers, max_bad_share=0.1)
     for _ in range(2):
         assert labels_of(photos) == [index for index in range(COUNT) if index not in (4, 5, 36)]
@@ -203,7 +203,7 @@ def test_too_many_bad_images_are_an_error(damaged, workers):
         list(photos)
 
 
-def test_a_data_set_without_a_good_image_is_an_error(tmp_path):
+def test_data_set_without_a_good_image_is_an_error(tmp_path):
     for count in (1, 2, 9):
         source = write(tmp_path / 'none.rec', [b'text'] * count)
         for photos in (training(source, batch_size=1), evaluation(source, batch_size=2)):
@@ -218,7 +218,7 @@ def test_only_the_first_bad_images_are_named(source, caplog):
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_an_unknown_label_is_an_error(tmp_path, workers):
+def test_unknown_label_is_an_error(tmp_path, workers):
     write(tmp_path / 'x.rec', [png(0)] * COUNT, [0] * 20 + [5] + [0] * 16)
     source = RecordFile(str(tmp_path / 'x.rec'), classes=5)
     photos = training(source, workers=workers)
@@ -229,7 +229,7 @@ def test_an_unknown_label_is_an_error(tmp_path, workers):
         list(photos)
 
 
-def test_a_folder_is_as_good_as_a_record_file(tmp_path):
+def test_folder_and_record_file_give_the_same_batches(tmp_path):
     for index in range(6):
         (tmp_path / str(index)).mkdir()
         (tmp_path / str(index) / 'x.png').write_bytes(png(5 * index))
@@ -240,7 +240,7 @@ def test_a_folder_is_as_good_as_a_record_file(tmp_path):
 # Processes.
 
 def children(pid):
-    """The processes that a process has started and that still run."""
+    """Return the running child processes of a process."""
     found = []
     for name in filter(str.isdigit, os.listdir('/proc')):
         with contextlib.suppress(OSError), open(f'/proc/{name}/stat') as handle:
@@ -257,7 +257,7 @@ def wait_for(condition, seconds=20):
         time.sleep(0.01)
 
 
-def test_a_killed_worker_is_named(source):
+def test_killed_worker_is_named(source):
     before = set(children(os.getpid()))
     photos = training(source, workers=2)
     batches = photos.epoch(0)
@@ -271,8 +271,7 @@ def test_a_killed_worker_is_named(source):
 
 
 @pytest.mark.parametrize('failing', [0, 1])
-def test_a_worker_that_dies_at_its_start_ends_the_others_and_new_ones_can_be_started(
-        source, monkeypatch, failing):
+def test_worker_that_dies_at_start_ends_the_others_and_can_be_restarted(source, monkeypatch, failing):
     before, started = set(children(os.getpid())), []
 
     class Popen(subprocess.Popen):
@@ -295,7 +294,7 @@ def test_a_worker_that_dies_at_its_start_ends_the_others_and_new_ones_can_be_sta
     wait_for(lambda: set(children(os.getpid())) <= before)
 
 
-def test_a_system_without_room_for_processes_is_one_sentence(source, monkeypatch):
+def test_process_limit_is_reported_as_one_error(source, monkeypatch):
     def refuse(*arguments, **options):
         raise OSError(11, 'Resource temporarily unavailable')
 
@@ -310,7 +309,7 @@ def test_a_system_without_room_for_processes_is_one_sentence(source, monkeypatch
 def test_workers_stay_over_epochs_and_end_when_no_longer_needed(source):
     before = set(children(os.getpid()))
     photos = training(source, workers=2)
-    assert set(children(os.getpid())) == before  # none before they are needed
+    assert set(children(os.getpid())) == before  # workers start only when needed
     list(photos.epoch(0))
     workers = set(children(os.getpid())) - before
     list(photos.epoch(1))
@@ -320,13 +319,13 @@ def test_workers_stay_over_epochs_and_end_when_no_longer_needed(source):
     wait_for(lambda: set(children(os.getpid())) <= before)
 
 
-def test_a_batch_is_the_readers_own(source):
+def test_batches_are_independent_copies(source):
     photos = training(source, workers=2)
-    batches = list(photos.epoch(0))  # kept, all of them, while later ones are made
+    batches = list(photos.epoch(0))  # all are kept while later ones are made
     assert listed(batches) == listed(photos.epoch(0))
 
 
-def test_leaving_an_epoch_early_spoils_nothing(source):
+def test_leaving_an_epoch_early_does_not_change_the_next(source):
     photos = training(source, workers=2)
     whole = listed(photos.epoch(1))
     for _ in range(3):
@@ -340,7 +339,7 @@ def test_leaving_an_epoch_early_spoils_nothing(source):
         next(left)
 
 
-def test_more_workers_than_images_in_a_batch(source):
+def test_more_workers_than_images_per_batch_are_accepted(source):
     photos = training(source, batch_size=2, workers=5)
     alone = training(source, batch_size=2)
     assert listed(photos.epoch(0)) == listed(alone.epoch(0))
@@ -359,7 +358,7 @@ for epoch in range(10 ** 6):
 
 @pytest.mark.parametrize('how', [
     signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
-def test_workers_end_with_the_reader_however_it_ends(source, how):
+def test_workers_end_however_the_reader_ends(source, how):
     reader = subprocess.Popen([sys.executable, '-c', READER, source.path], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True,
                               # a shell's background job, in which tests may run, ignores SIGINT
@@ -394,9 +393,9 @@ if __name__ == '__main__':
 
 @pytest.mark.parametrize('method', [
     pytest.param('fork', marks=pytest.mark.slow), pytest.param('spawn', marks=pytest.mark.slow),
-    'forkserver'])  # joblib adds its own, loky
-def test_workers_start_whatever_way_python_starts_processes(source, tmp_path, method):
-    """Ours and those of Gluon's DataLoader; from Python 3.14 on the default is forkserver."""
+    'forkserver'])  # joblib adds its own method, loky
+def test_workers_start_with_every_multiprocessing_method(source, tmp_path, method):
+    """Test our workers and Gluon's DataLoader's; from Python 3.14 on, the default is forkserver."""
     (tmp_path / 'read.py').write_text(START_METHODS)
     result = run_python(tmp_path / 'read.py', method, source.path)
     assert result.returncode == 0, result.stderr
@@ -406,7 +405,7 @@ def test_workers_start_whatever_way_python_starts_processes(source, tmp_path, me
     assert gluons == '[[0, 1], [2, 3]]'
 
 
-def test_photographs_come_as_from_one_process(shared_data):
+def test_real_photographs_do_not_depend_on_the_number_of_workers(shared_data):
     folder = ImageFolder(str(shared_data / 'imagenet_sample'))
     photos = TrainingPhotoBatches(folder, 96, 50, 7, 2)
     alone = TrainingPhotoBatches(folder, 96, 50, 7, 0)

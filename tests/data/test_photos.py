@@ -1,4 +1,4 @@
-"""What becomes of one photograph: decoded, cropped, recoloured, as by ImageRecordIter."""
+"""A photograph is decoded, cropped and recoloured as by MXNet's ImageRecordIter."""
 import contextlib
 import itertools
 import os
@@ -22,8 +22,8 @@ from openatac.data.photos.transforms import (
     Jitter,
     TrainingTransform,
 )
-from tests.helpers.fresh_python import run_python
-from tests.helpers.made_up_images import blocks, encoded, smooth
+from tests.helpers.images.made_up_images import blocks, encoded, smooth
+from tests.helpers.processes.fresh_python import run_python
 
 NORMALISED = dict(mean_r=123.68, mean_g=116.779, mean_b=103.939, std_r=58.393, std_g=57.12, std_b=57.375)
 PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_area=0.08, max_random_area=1.0,
@@ -31,7 +31,7 @@ PUBLISHED_CROP = dict(random_resized_crop=True, rand_mirror=True, min_random_are
 
 
 def record_iterator(folder, images, **options):
-    """The first batch, of all ``images`` (bytes of files), from MXNet's ImageRecordIter."""
+    """Return the first batch, with all ``images`` (file bytes), from MXNet's ImageRecordIter."""
     rec, idx = str(folder / 'x.rec'), str(folder / 'x.idx')
     writer = mx.recordio.MXIndexedRecordIO(idx, rec, 'w')
     for index, image in enumerate(images):
@@ -48,7 +48,7 @@ def photographs(shared_data, step=1):
 
 
 def training_inputs(images, size=64, **options):
-    """float32 (N, 3, size, size) in epoch 0."""
+    """Return the inputs of epoch 0, float32 (N, 3, size, size)."""
     transform = TrainingTransform(size, 0, **options)
     out = np.empty((len(images), 3, size, size), 'float32')
     for index, image in enumerate(images):
@@ -69,7 +69,7 @@ def test_every_kind_of_image_becomes_rgb(form, mode):
 
 
 @pytest.mark.parametrize('options', [{}, {'progressive': True}, {'optimize': True, 'quality': 30}])
-def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
+def test_truncated_jpeg_is_noticed_at_every_length(options):
     whole = encoded(blocks(64, 64), **options)
     decode(whole)
     decode(whole + b'something behind it')
@@ -78,7 +78,7 @@ def test_a_jpeg_that_was_cut_off_is_noticed_anywhere(options):
             decode(whole[:length])
 
 
-def test_a_photograph_that_lacks_only_its_end_marker_is_used_and_one_that_lacks_pixels_is_not(shared_data):
+def test_jpeg_without_end_marker_is_used_unless_pixels_are_missing(shared_data):
     for whole in photographs(shared_data, step=10):
         end = whole.rindex(b'\xff\xd9')
         np.testing.assert_array_equal(decode(whole[:end]), decode(whole))
@@ -87,7 +87,7 @@ def test_a_photograph_that_lacks_only_its_end_marker_is_used_and_one_that_lacks_
                 decode(whole[:end - missing])
 
 
-def test_a_png_that_was_cut_off_is_noticed_where_pixels_are_missing():
+def test_truncated_png_is_noticed_if_pixels_are_missing():
     whole = encoded(blocks(24, 24), 'PNG')
     image, refused = decode(whole), 0
     for length in range(len(whole)):
@@ -100,13 +100,13 @@ def test_a_png_that_was_cut_off_is_noticed_where_pixels_are_missing():
 
 @pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
                                   b'\x89PNGIEND\xaeB`\x82', bytes(99)])
-def test_other_data_is_not_decoded(data):
+def test_unsupported_data_is_not_decoded(data):
     with pytest.raises(BadImage):
         decode(data)
 
 
 def test_no_program_runs_to_decode_an_image(tmp_path, monkeypatch):
-    """As Pillow would have Ghostscript run one in PostScript."""
+    """Pillow would have Ghostscript run a PostScript image."""
     (tmp_path / 'gs').write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\n')
     (tmp_path / 'gs').chmod(0o755)
     monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
@@ -116,7 +116,7 @@ def test_no_program_runs_to_decode_an_image(tmp_path, monkeypatch):
     assert not (tmp_path / 'ran').exists()
 
 
-def test_a_flipped_bit_does_not_crash():
+def test_flipped_bit_does_not_crash():
     whole = bytearray(encoded(blocks(32, 32)))
     for position in range(0, len(whole), 3):
         whole[position] ^= 8
@@ -126,18 +126,18 @@ def test_a_flipped_bit_does_not_crash():
 
 
 def test_mxnets_own_opencv_gives_the_same_bits(shared_data):
-    """Of photographs without an orientation; the version of OpenCV that is installed makes no difference."""
+    """The photographs have no orientation; any installed version of OpenCV will do."""
     for file in photographs(shared_data, step=10):
         part = decode(file)[5:-9, 7:]
         theirs = mx.image.imresize(mx.image.imdecode(file)[5:-9, 7:], 130, 90, interp=1)
         np.testing.assert_array_equal(resize(part, 130, 90), theirs.asnumpy())
 
 
-def test_a_photograph_is_turned_upright():
+def test_photograph_is_turned_upright():
     pixels = np.zeros((16, 32, 3), np.uint8)
     pixels[:, :8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
     image = decode(encoded(pixels, exif=exif))
     assert image.shape == (32, 16, 3) and image[:6].min() > 200 and image[12:].max() < 50
 
@@ -146,7 +146,7 @@ def test_a_photograph_is_turned_upright():
 
 @pytest.fixture
 def pillow_alone(monkeypatch):
-    """pillow_alone(function, ...): what it returns where OpenCV is missing."""
+    """A function that calls function(...) with OpenCV hidden, and returns its result."""
     def call(function, *arguments):
         with monkeypatch.context() as patched:
             patched.setattr(codec, 'find_opencv', lambda: None)
@@ -156,7 +156,7 @@ def pillow_alone(monkeypatch):
 
 
 def decoded(data):
-    """The pixels as a list, or the reason why there are none."""
+    """Return the pixels as a list, or the reason why decoding fails."""
     try:
         return decode(data).tolist()
     except BadImage as error:
@@ -172,7 +172,7 @@ def test_pillow_decodes_the_same_pixels(pillow_alone, mode, options):
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_pillow_turns_photographs_alike(pillow_alone, orientation):
+def test_pillow_applies_the_same_orientation(pillow_alone, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(smooth(20, 31), exif=exif)
@@ -180,7 +180,7 @@ def test_pillow_turns_photographs_alike(pillow_alone, orientation):
 
 
 @pytest.mark.parametrize('options', [{}, {'progressive': True}])
-def test_pillow_notices_what_was_cut_off(pillow_alone, options):
+def test_pillow_notices_truncated_files(pillow_alone, options):
     whole = encoded(blocks(64, 64), **options)
     for length in range(0, len(whole) + 1, 13):
         assert decoded(whole[:length]) == pillow_alone(decoded, whole[:length]), length
@@ -242,7 +242,7 @@ def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path,
 
 
 @pytest.mark.parametrize('shape', [(10, 40), (40, 10), (10, 10), (200, 30), (33, 65)])
-def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
+def test_centre_crop_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
     files = [encoded(blocks(*shape), 'PNG')]
     expected = record_iterator(tmp_path, files, data_shape=(3, 32, 32))
     np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32, 32).transpose(2, 0, 1), expected[0])
@@ -250,7 +250,7 @@ def test_the_centre_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
 
 # Training.
 
-def test_choices_depend_on_seed_epoch_and_index_alone():
+def test_choices_depend_only_on_seed_epoch_and_index():
     transform = TrainingTransform(64, 1)
     first = transform.draw(2, 3, 300, 400)
     transform.draw(0, 0, 10, 10)
@@ -261,7 +261,7 @@ def test_choices_depend_on_seed_epoch_and_index_alone():
     assert len({str(chosen) for chosen in [first, *others]}) == 4
 
 
-def test_parts_have_the_published_areas_and_shapes():
+def test_crops_have_the_published_areas_and_shapes():
     chosen = [TrainingTransform(64, 0).draw(0, index, 300, 400) for index in range(2000)]
     parts = np.array([each.part for each in chosen if each.part])
     left, top, width, height = parts.T
@@ -269,7 +269,7 @@ def test_parts_have_the_published_areas_and_shapes():
     assert (top >= 0).all() and (top + height <= 300).all()
     areas, aspects = width * height / 120000, width / height
     assert 0.075 < areas.min() < 0.09 and areas.max() > 0.9
-    # Turned or not, the ratio is from 3/4 to 4/3, but for rounding.
+    # Turned or not, the aspect ratio is from 3/4 to 4/3, up to rounding.
     assert 0.73 < aspects.min() < 0.78 and 1.28 < aspects.max() < 1.37
     assert 0.4 < np.mean([each.mirrored for each in chosen]) < 0.6
     factors = np.array([each.factors for each in chosen])
@@ -279,7 +279,7 @@ def test_parts_have_the_published_areas_and_shapes():
     np.testing.assert_allclose(noise.std(axis=0), 0.1 * np.sqrt((COLOURS ** 2).sum(axis=1)), rtol=0.1)
 
 
-def test_an_image_too_narrow_for_any_part_gives_its_centre():
+def test_image_too_narrow_for_any_crop_gives_its_centre():
     transform = TrainingTransform(32, 0, Jitter(0, 0, 0, 0))
     image, out = blocks(400, 10), np.empty((3, 32, 32), 'float32')
     assert transform.draw(0, 0, 400, 10).part is None
@@ -289,7 +289,7 @@ def test_an_image_too_narrow_for_any_part_gives_its_centre():
                                transforms.centre(image, 32, 32).transpose(2, 0, 1), atol=1e-4)
 
 
-def test_without_jitter_an_input_is_the_part_of_the_image():
+def test_input_without_jitter_is_the_crop_of_the_image():
     image = blocks(90, 120)
     values = training_inputs([image] * 20, 32, jitter=Jitter(0, 0, 0, 0))
     for index, value in enumerate(values * STD + MEAN):
@@ -305,7 +305,7 @@ def test_without_jitter_an_input_is_the_part_of_the_image():
     ('contrast', lambda x, factor: factor * x + (1 - factor) * (x @ GREY)),
     ('saturation', lambda x, factor: factor * x + (1 - factor) * (x @ GREY)),
 ])
-def test_colours_change_by_their_definition(only, of_a_colour):
+def test_colour_jitter_follows_its_definition(only, of_a_colour):
     colour = np.array([250, 90, 20])
     image = np.tile(colour.astype(np.uint8), (40, 40, 1))
     jitter = Jitter(0, 0, 0, 0)._replace(**{only: 0.4})
@@ -319,8 +319,8 @@ def test_colours_change_by_their_definition(only, of_a_colour):
 
 @pytest.mark.parametrize('options', [dict(brightness=0.4), dict(contrast=0.4), dict(saturation=0.4),
                                      dict(pca_noise=0.1)])
-def test_image_record_iter_changes_a_colour_in_the_same_way(tmp_path, options):
-    """On one plain colour both draw from the same line of colours, to their own luck and rounding."""
+def test_image_record_iter_jitters_a_colour_in_the_same_way(tmp_path, options):
+    """From one plain colour, both draw from the same range, up to chance and rounding."""
     colour = np.array([180, 90, 20], np.uint8)
     file = encoded(np.tile(colour, (32, 32, 1)), 'PNG')
     theirs = record_iterator(tmp_path, [file] * 500, data_shape=(3, 32, 32), **options)[:, :, 9, 9]
@@ -331,13 +331,13 @@ def test_image_record_iter_changes_a_colour_in_the_same_way(tmp_path, options):
     np.testing.assert_allclose(np.corrcoef(ours.T), np.corrcoef(theirs.T), atol=0.15)
 
 
-def test_training_inputs_are_spread_as_those_of_image_record_iter(shared_data, tmp_path):
+def test_training_inputs_are_distributed_as_in_image_record_iter(shared_data, tmp_path):
     files = photographs(shared_data) * 5
     theirs = record_iterator(tmp_path, files, data_shape=(3, 64, 64), **PUBLISHED_CROP, **NORMALISED,
                              brightness=0.4, contrast=0.4, saturation=0.4, pca_noise=0.1)
     ours = training_inputs([decode(file) for file in files])
     np.testing.assert_allclose(ours.mean(axis=(0, 2, 3)), theirs.mean(axis=(0, 2, 3)), atol=0.1)
     np.testing.assert_allclose(ours.std(axis=(0, 2, 3)), theirs.std(axis=(0, 2, 3)), rtol=0.05)
-    # The less of an image a part shows, the smoother it is when enlarged.
+    # The smaller the crop, the smoother it is when enlarged.
     roughness = [np.abs(np.diff(images, axis=3)).mean() for images in (ours, theirs)]
     np.testing.assert_allclose(*roughness, rtol=0.1)

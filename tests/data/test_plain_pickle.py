@@ -1,4 +1,4 @@
-"""Pickles are read without unpickling: no code in them runs."""
+"""Pickles are read without unpickling, so that no code in them runs."""
 import contextlib
 import os
 import pickle
@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as st_numpy
 
 from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
-from tests.helpers.cifar_archives import (
+from tests.helpers.images.cifar_archives import (
     refused,
     write_archive,
     write_folder,
@@ -20,7 +20,7 @@ from tests.helpers.cifar_archives import (
 
 
 class Evil:
-    """Its pickle makes a file wherever it is loaded."""
+    """An object whose pickle makes a file when it is loaded."""
 
     def __init__(self, path):
         self.path = str(path)
@@ -30,7 +30,7 @@ class Evil:
 
 
 def evil_pickles(path):
-    """What each way of running something looks like; all make the folder `path` when unpickled."""
+    """Yield (name, pickle) for each way to run code; each pickle makes the folder `path` when loaded."""
     word = str(path).encode()
     argument = b'(V' + word + b'\ntR.'
     for protocol in range(6):
@@ -53,7 +53,7 @@ def evil_pickles(path):
 
 
 @pytest.mark.parametrize('way', [way for way, _ in evil_pickles('x')])
-def test_nothing_in_a_pickle_is_run(tmp_path, way):
+def test_code_in_a_pickle_is_not_run(tmp_path, way):
     marker = tmp_path / 'marker'
     content = dict(evil_pickles(marker))[way]
     with pytest.raises(DataError):
@@ -67,7 +67,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path, way):
 
 @pytest.mark.parametrize('way', ['reduce0', 'reduce5', 'os.mkdir', 'os.system', 'eval', 'inst', 'obj',
                                  'stack_global', 'dotted'])
-def test_python_itself_runs_them(tmp_path, way):
+def test_evil_pickles_run_in_pickle_itself(tmp_path, way):
     marker = tmp_path / 'marker'
     pickle.loads(dict(evil_pickles(marker))[way])
     assert marker.exists()
@@ -81,7 +81,7 @@ def test_python_itself_runs_them(tmp_path, way):
     ("'M8'", pickle.dumps(np.zeros(2, 'M8[s]'), 2)),
     ('BINFLOAT', pickle.dumps([0.5], 2)),
 ])
-def test_refusals_name_what_was_found(words, content):
+def test_refusals_name_the_offending_item(words, content):
     with pytest.raises(DataError, match=f'FILE .*{words}'):
         read_plain_pickle(content, 'FILE')
 
@@ -89,7 +89,7 @@ def test_refusals_name_what_was_found(words, content):
 @pytest.mark.parametrize('content', [
     pickle.dumps([1, 2, 3], 2)[:-1], b'\x80\x02K\x01s.', b'\x80\x02h\x07.', b'\x80\x02]K\x01K\x02s.',
     b'\x80\x02}K\x01a.', b'\x80\x02})K\x02s.'])
-def test_operations_that_do_not_fit_together(content):
+def test_inconsistent_operations_are_refused(content):
     with pytest.raises(DataError, match='FILE'):
         read_plain_pickle(content, 'FILE')
 
@@ -112,7 +112,7 @@ def test_small_file_cannot_ask_for_much_memory():
         read_plain_pickle(b'\x80\x02](' + encode + b'h\x00h\x02R' * 1000 + b'e.', 'FILE')
 
 
-def test_numpy_2_names():
+def test_numpy_2_module_names_are_accepted():
     array = np.arange(6, dtype='<i4').reshape(2, 3)
     for protocol in (2, 3):
         content = pickle.dumps(array, protocol).replace(b'numpy._core.', b'numpy.core.')

@@ -1,4 +1,4 @@
-"""Record files and image folders: what is read, and what a damaged one says."""
+"""Record files and image folders: their content, and the errors of damaged ones."""
 import os
 import pickle
 import struct
@@ -22,7 +22,7 @@ def payload(image, label=0.0, number=0, many=()):
 
 
 def write(folder, payloads, name='a', index=True):
-    """A record file and its index; their paths."""
+    """Write a record file and its index; return their paths."""
     records, offsets = b'', []
     for each in payloads:
         offsets.append(len(records))
@@ -37,7 +37,7 @@ def write(folder, payloads, name='a', index=True):
 
 
 def contents(records):
-    """What can be read; None for a bad record."""
+    """Return all records that can be read, with None for a bad one."""
     found = []
     for index in range(len(records)):
         try:
@@ -49,14 +49,14 @@ def contents(records):
 
 @pytest.fixture
 def pair(tmp_path):
-    """Five images with labels 0 to 4."""
+    """A record file of five images with labels 0 to 4, and its index."""
     return write(tmp_path, [payload(b'image %d' % i * (i + 3), i, i) for i in range(5)])
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.one_of(st.binary(max_size=9), st.just(MAGIC)), max_size=6).map(b''.join),
                 min_size=1, max_size=5), st.booleans())
-def test_what_is_packed_is_read(tmp_path_factory, images, index):
+def test_record_file_roundtrip(tmp_path_factory, images, index):
     folder = tmp_path_factory.mktemp('records')
     images = [image + b'.' for image in images]
     records = RecordFile(*write(folder, [payload(image, i) for i, image in enumerate(images)], index=index))
@@ -80,24 +80,24 @@ def test_mxnet_reads_and_writes_the_same_files(tmp_path):
     assert RecordFile(theirs, str(tmp_path / 'theirs.idx')).bounds == RecordFile(theirs).bounds
 
 
-def test_of_several_labels_the_first_counts(tmp_path):
+def test_first_of_several_labels_counts(tmp_path):
     records = RecordFile(*write(tmp_path, [payload(b'a', 7, many=(3, 4, 5)), payload(b'b', 2)]), classes=4)
     assert contents(records) == [(b'a', 3), (b'b', 2)]
 
 
 @pytest.mark.parametrize('label', [4, -1, 1.5, float('nan'), float('inf')])
-def test_an_unknown_label_gives_a_clear_error(tmp_path, label):
+def test_unknown_label_gives_a_clear_error(tmp_path, label):
     records = RecordFile(*write(tmp_path, [payload(b'a', 0), payload(b'b', label)]), classes=4)
     with pytest.raises(DataError, match=r'a\.rec, record 1 .*\b4 '):
         records.read(1)
 
 
-def test_another_process_gets_the_same(pair):
+def test_pickled_record_file_reads_the_same_in_another_process(pair):
     records = RecordFile(*pair, classes=5)
     assert contents(pickle.loads(pickle.dumps(records))) == contents(records)
 
 
-def test_an_index_in_any_order_gives_the_order_of_the_file(pair):
+def test_records_follow_the_file_order_for_any_index_order(pair):
     with open(pair[1]) as handle:
         lines = handle.readlines()
     with open(pair[1], 'w') as handle:
@@ -128,7 +128,7 @@ def test_every_truncation_is_noticed(pair, indexed):
 
 
 @pytest.mark.parametrize('indexed', [True, False])
-def test_every_flipped_bit_is_survived(pair, indexed):
+def test_flipped_bits_do_not_crash(pair, indexed):
     rec, idx = pair
     whole = contents(RecordFile(rec))
     with open(rec, 'rb') as handle:
@@ -150,7 +150,7 @@ def test_every_flipped_bit_is_survived(pair, indexed):
             data[position] ^= 1 << bit
 
 
-def test_a_merely_truncated_last_record_is_one_bad_record(pair):
+def test_truncated_last_record_is_one_bad_record(pair):
     with open(pair[0], 'r+b') as handle:
         handle.truncate(os.path.getsize(pair[0]) - 8)
     for records in RecordFile(*pair), RecordFile(pair[0]):
@@ -159,7 +159,7 @@ def test_a_merely_truncated_last_record_is_one_bad_record(pair):
         records.read(4)
 
 
-def test_the_index_of_another_file_is_named(tmp_path, pair):
+def test_index_of_another_file_is_named(tmp_path, pair):
     _, other = write(tmp_path, [payload(bytes(8 * i), 0) for i in range(4)], 'other')
     with pytest.raises(DataError, match='other.idx .*a.rec'):
         RecordFile(pair[0], other)
@@ -171,14 +171,14 @@ def test_the_index_of_another_file_is_named(tmp_path, pair):
 @pytest.mark.parametrize('text', [
     '', '1\t2\t3\n', 'a b\n', '0\t99999999999999999999\n', '0\t4\n', '0\t0\n1\t0\n', '0\t0\n',
     '0\t0\n1\t-4\n'])
-def test_a_damaged_index_is_named(pair, text):
+def test_damaged_index_is_named(pair, text):
     with open(pair[1], 'w') as handle:
         handle.write(text)
     with pytest.raises(DataError, match='a.idx'):
         RecordFile(*pair)
 
 
-def test_files_that_are_missing_or_something_else_are_named(tmp_path, pair):
+def test_missing_or_unrelated_files_are_named(tmp_path, pair):
     with pytest.raises(DataError, match='none.rec'):
         RecordFile(str(tmp_path / 'none.rec'))
     with pytest.raises(DataError, match='none.idx'):
@@ -189,7 +189,7 @@ def test_files_that_are_missing_or_something_else_are_named(tmp_path, pair):
             RecordFile(str(tmp_path / 'text.rec'))
 
 
-def test_the_class_list_beside_the_file_counts(tmp_path, pair):
+def test_class_list_beside_the_file_is_used(tmp_path, pair):
     (tmp_path / 'a.classes').write_text('one\ntwo\nthree\nfour\nfive\n')
     records = RecordFile(*pair)
     assert records.class_names == ('one', 'two', 'three', 'four', 'five') and records.classes == 5
@@ -199,7 +199,7 @@ def test_the_class_list_beside_the_file_counts(tmp_path, pair):
 
 # Folders.
 
-def test_a_folder_is_read_in_the_order_of_names(tmp_path):
+def test_folder_is_read_in_name_order(tmp_path):
     for name in ('b/2.JPEG', 'b/1.png', 'a/x.jpg', 'a/notes.txt', '.hidden/x.jpg', 'c/3.bmp'):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -214,7 +214,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path):
         images.read(2)
 
 
-def test_a_folder_without_images_in_classes_is_named(tmp_path):
+def test_folder_without_images_in_classes_is_named(tmp_path):
     with pytest.raises(DataError, match='none'):
         ImageFolder(str(tmp_path / 'none'))
     with pytest.raises(DataError, match=str(tmp_path)):
@@ -227,7 +227,7 @@ def test_a_folder_without_images_in_classes_is_named(tmp_path):
         ImageFolder(str(tmp_path), classes=10)
 
 
-def test_the_photographs_are_a_folder(shared_data):
+def test_real_photographs_are_read_from_a_folder(shared_data):
     images = ImageFolder(str(shared_data / 'imagenet_sample'))
     labels = [images.read(i)[1] for i in range(len(images))]
     assert len(images) == 200 and np.unique(labels).tolist() == list(range(len(images.class_names)))

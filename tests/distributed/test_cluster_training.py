@@ -1,4 +1,4 @@
-"""train_imagenet.py in several processes on this machine: equal to one, noticed deaths, exact resuming."""
+"""train_imagenet.py in several local processes equals one process, notices deaths and resumes exactly."""
 import os
 import re
 import shutil
@@ -19,9 +19,9 @@ from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.runs import session
 from tests.conftest import ROOT
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, finish, metrics_of, refusal, wait_until
+from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.processes.scripts import finish, metrics_of, run_in_process, script_error, wait_until
 
 EPOCHS = 12  # of 3 batches
 CLUSTER = '--kvstore', 'dist_device_sync', '--resume', 'auto'
@@ -41,10 +41,10 @@ def flags(folder, photos, *more):
 
 
 def start_cluster(*these, command=()):
-    """Start 2 workers and a server by `openatac launch`; ``command``: what stands before the script."""
+    """Start 2 workers and a server by `openatac launch`; ``command`` precedes the script."""
     return subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', *command, sys.executable,
-         str(ROOT / 'tests' / 'helpers' / 'imagenet_hosts.py'), *these], text=True,
+         str(ROOT / 'tests' / 'helpers' / 'networks' / 'imagenet_hosts.py'), *these], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
 
@@ -58,7 +58,7 @@ def batches_in(log):
 
 
 def running(folder):
-    """{process id: its command line} of the processes whose command names the folder."""
+    """Return {process id: command line} of the processes whose command names the folder."""
     found = {}
     for path in Path('/proc').glob('[0-9]*'):
         try:
@@ -70,7 +70,7 @@ def running(folder):
 
 @pytest.fixture(scope='module')
 def restarted(photos, tmp_path_factory):
-    """The folder of a run one of whose workers was killed, and which was started again."""
+    """The folder of a run that was started again after one of its workers was killed."""
     folder = tmp_path_factory.mktemp('restarted') / 'run'
     process = start_cluster(*flags(folder, photos, *CLUSTER))
     log = folder.with_suffix('.log')
@@ -96,11 +96,10 @@ def run_cluster(folder, photos):
 
 
 @pytest.mark.usefixtures('small_network')
-def test_two_workers_one_killed_compute_what_one_process_does_with_the_whole_batch(
-        restarted, photos, tmp_path):
-    """But for the statistics of BatchNorm, which sees each worker's half."""
+def test_restarted_workers_agree_with_one_process_on_the_whole_batch(restarted, photos, tmp_path):
+    """Only BatchNorm's statistics differ, since each worker sees half of a batch."""
     one = tmp_path / 'one'
-    assert call_script(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
+    assert run_in_process(*flags(one, photos, '--batch-size', 4), script=train_imagenet) == 0
     ours, theirs = parameters(restarted), parameters(one)
     for name, values in theirs.items():
         if 'running' not in name:
@@ -112,8 +111,8 @@ def test_two_workers_one_killed_compute_what_one_process_does_with_the_whole_bat
 
 
 @pytest.mark.slow
-def test_a_restart_goes_on_to_the_same_bits(restarted, photos, tmp_path):
-    """Also to the same statistics of BatchNorm, of which each worker has its own."""
+def test_restarted_run_resumes_to_the_same_bits(restarted, photos, tmp_path):
+    """Each worker's own BatchNorm statistics agree too."""
     run_cluster(tmp_path / 'whole', photos)
     ours, theirs = parameters(restarted), parameters(tmp_path / 'whole')
     for name, values in theirs.items():
@@ -121,9 +120,9 @@ def test_a_restart_goes_on_to_the_same_bits(restarted, photos, tmp_path):
 
 
 @pytest.mark.usefixtures('small_network')
-def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypatch):
+def test_workers_with_different_settings_do_not_start(photos, tmp_path, monkeypatch):
     class Worker(SingleProcess):
-        """The first of two, the other of which has other settings."""
+        """A worker whose only peer has other settings."""
 
         size = 2
 
@@ -133,13 +132,13 @@ def test_workers_with_different_settings_do_not_begin(photos, tmp_path, monkeypa
 
     compared = {}
     monkeypatch.setattr(kvstore, 'join_run', Worker)
-    assert call_script(*flags(tmp_path / 'run', photos), script=train_imagenet) == 1
+    assert run_in_process(*flags(tmp_path / 'run', photos), script=train_imagenet) == 1
     assert compared['seed'] == 1 and compared['batch_size'] and compared['initial_values']
     assert not (tmp_path / 'run' / 'last.params').exists()
 
 
-@pytest.mark.slow  # test_launch.py shows what is particular to dist_async, without training
-def test_asynchronous_training_trains_and_goes_on_from_its_weights(photos, tmp_path):
+@pytest.mark.slow  # test_launch.py tests the rest of dist_async without training
+def test_asynchronous_training_resumes_from_its_weights(photos, tmp_path):
     folder = tmp_path / 'run'
     recipe = '--kvstore', 'dist_async', '--resume', 'auto'
     process = start_cluster(*flags(folder, photos, *recipe))
@@ -148,7 +147,7 @@ def test_asynchronous_training_trains_and_goes_on_from_its_weights(photos, tmp_p
     stopped = finish(process)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     first = parameters(folder)
-    checkpoints = Checkpoints(str(folder / 'checkpoints'))  # made unlike any initial values
+    checkpoints = Checkpoints(str(folder / 'checkpoints'))  # unlike any initial values
     arrays, state = checkpoints.latest()
     for name in arrays:
         if name.startswith('parameter/convolution.weight/'):
@@ -162,7 +161,7 @@ def test_asynchronous_training_trains_and_goes_on_from_its_weights(photos, tmp_p
     assert after == pytest.approx(2 * before, rel=0.2)
 
 
-def test_workers_that_would_begin_at_different_places_do_not():
+def test_workers_with_different_checkpoints_do_not_start():
     class Others:
         size = 2
 
@@ -185,12 +184,12 @@ def test_workers_that_would_begin_at_different_places_do_not():
 
 
 @pytest.mark.usefixtures('small_network')
-def test_a_run_of_two_workers_goes_on_longer_in_one_process(restarted, photos, tmp_path, capsys):
+def test_run_of_two_workers_is_extended_in_one_process(restarted, photos, tmp_path, capsys):
     folder = shutil.copytree(restarted, tmp_path / 'copy')
     longer = flags(folder, photos, '--resume', 'auto', '--num-epochs', EPOCHS + 2, '--batch-size', 4)
-    error = refusal(capsys, 1, *longer, script=train_imagenet)
+    error = script_error(capsys, 1, *longer, script=train_imagenet)
     assert "devices was '2 x 1 x cpu' and is '1 x cpu'" in error and '--allow-inexact-resume' in error
-    assert call_script(*longer, '--allow-inexact-resume', script=train_imagenet) == 0
+    assert run_in_process(*longer, '--allow-inexact-resume', script=train_imagenet) == 0
     rows, before = metrics_of(folder), metrics_of(restarted)
     assert rows[:EPOCHS] == before and len(rows) == EPOCHS + 2
     assert rows[-1]['train_loss'] == pytest.approx(before[-1]['train_loss'], rel=0.1)

@@ -1,4 +1,4 @@
-"""`openatac launch`, and runs of several processes with MXNet's parameter server, all on loopback."""
+"""`openatac launch`, and runs of several local processes with MXNet's parameter server."""
 import concurrent.futures
 import json
 import os
@@ -12,12 +12,12 @@ import pytest
 
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from openatac.distributed.processes import ProcessGroup
-from tests.helpers.launched import PLAIN, WORKER, Launched, launch, sentences
+from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, sentences
 
 # ---------------------------------------------------------------------- with MXNet's kvstore
 
 def killer(role):
-    """Kill the process of a role when both workers are deep in MXNet."""
+    """Return a function that kills the process of a role once both workers are blocked inside MXNet."""
     def kill(launched):
         launched.wait_for('stuck', 2)
         pid, = (pid for pid in launched.processes() if is_last(role, environment_of(pid)))
@@ -30,16 +30,16 @@ def environment_of(pid):
 
 
 def is_last(role, variables):
-    """Whether these are the variables of the role's last process in a run of two workers."""
+    """Return whether these are the variables of the role's last process in a run of two workers."""
     return b'DMLC_ROLE=' + role.encode() in variables and (role != 'worker' or b'DMLC_TASK_ID=1' in variables)
 
 
-# What the workers do, and what is done meanwhile. Each run, which costs seconds, ends in a failure.
+# The workers' actions, and the test's meanwhile. Each run takes seconds and ends in a failure.
 CASES = {
     'sync': ('dist_sync add_up gather alike train crash', None),
     'async': ('dist_async train mismatch', None),
 }
-# Much the same is seen by test_membership.py, and by test_cluster_training.py.
+# test_membership.py and test_cluster_training.py cover similar cases.
 SLOW_CASES = {
     'device': ('dist_device_sync add_up', None),
     'sentence': ('dist_sync sentence', None),
@@ -53,7 +53,7 @@ slow = pytest.mark.slow
 
 
 def run_all(cases):
-    """{case: (exit code, output, errors)}; some at a time, since each spends seconds on waiting."""
+    """Return {case: (exit code, output, errors)}; several cases run at once, as each waits for seconds."""
     def run(case):
         actions, meanwhile = cases[case]
         launched = Launched('-n', 2, '-s', 1, '--patience', 5, command=[*WORKER, *actions.split()])
@@ -76,12 +76,12 @@ def slow_runs():
 
 
 def said_by(worker, output):
-    """Its lines, without the label and its rank."""
+    """Return the lines of a worker, without label and rank."""
     label = f'[worker {worker}] {worker} '
     return [line[len(label):] for line in output if line.startswith(label)]
 
 
-def test_two_workers_add_up_and_talk(runs):
+def test_two_workers_sum_values_and_exchange_messages(runs):
     output = runs['sync'][1]
     for rank in range(2):
         assert said_by(rank, output) == [
@@ -90,14 +90,14 @@ def test_two_workers_add_up_and_talk(runs):
 
 
 @slow
-def test_two_workers_add_up_on_their_devices(slow_runs):
+def test_two_workers_sum_values_on_their_devices(slow_runs):
     code, output, errors = slow_runs['device']
     assert (code, errors) == (0, [])
     assert [said_by(rank, output) for rank in range(2)] == [['sums [3.0, 6.0, 9.0]']] * 2
 
 
-def test_servers_that_update_follow_rate_and_decay_without_pickles(runs):
-    # Each worker's push is a step of its own: 0.95^2 * 0.975^2.
+def test_updating_servers_follow_rate_and_decay_without_pickles(runs):
+    # Each worker's push is its own step: 0.95^2 * 0.975^2.
     assert [said_by(rank, runs['async'][1]) for rank in range(2)] == [['weight [0.857939]', 'bias [1.0]']] * 2
 
 
@@ -113,7 +113,7 @@ def test_every_process_reports_the_settings_in_which_workers_differ(runs):
 
 
 def check_failure(result, cause, own=None):
-    """All others report that worker 1 failed from the cause; it itself says its ``own``."""
+    """Check that all others report worker 1's failure by its cause, and that worker 1 prints its ``own``."""
     code, _, errors = result
     assert code == 1
     said = sentences(errors)
@@ -122,13 +122,13 @@ def check_failure(result, cause, own=None):
     assert said.get('worker 1') == own
 
 
-def test_a_bug_in_one_worker_ends_all(runs):
+def test_bug_in_one_worker_ends_the_run(runs):
     check_failure(runs['sync'], 'RuntimeError: a bug')
     assert '[worker 1] RuntimeError: a bug' in runs['sync'][2]
 
 
 @slow
-def test_failures_of_one_worker_end_all(slow_runs):
+def test_failure_of_one_worker_ends_the_run(slow_runs):
     check_failure(slow_runs['sentence'], 'the loss became nan', 'the loss became nan')
     check_failure(slow_runs['leave'], '')
     code, _, errors = slow_runs['unequal']
@@ -139,7 +139,7 @@ def test_failures_of_one_worker_end_all(slow_runs):
 @pytest.mark.parametrize('case, who', [
     ('killed worker', 'worker 1 on '), ('killed server', 'server on '),
     ('killed scheduler', 'the scheduler on 127.0.0.1 ')])
-def test_a_killed_process_ends_all_even_in_mxnet(slow_runs, case, who):
+def test_killed_process_ends_the_run_even_inside_mxnet(slow_runs, case, who):
     code, _, errors = slow_runs[case]
     assert code == 128 + signal.SIGKILL
     said = sentences(errors)
@@ -147,7 +147,7 @@ def test_a_killed_process_ends_all_even_in_mxnet(slow_runs, case, who):
     assert all(line.startswith(who) and '--resume auto' in line for line in said.values()), said
 
 
-def test_an_optimizer_survives_as_json():
+def test_optimizer_roundtrips_through_json():
     import mxnet as mx
     ours = mx.optimizer.create('nag', learning_rate=0.3, momentum=0.8, wd=0.01, multi_precision=True,
                                param_idx2name={0: 'layer_weight', 1: 'layer_bias'})
@@ -167,7 +167,7 @@ def test_an_optimizer_survives_as_json():
 
 # -------------------------------------------------------------------------- the launcher alone
 
-def test_lines_are_labelled_and_arguments_arrive():
+def test_output_lines_are_labelled_and_arguments_passed_on():
     words = ['a b', "it's", '$HOME', '"', '*']
     code, output, errors = launch('-n', 2, '-s', 1, '--env', 'A=b c', command=[*PLAIN, *words])
     assert code == 0
@@ -179,7 +179,7 @@ def test_lines_are_labelled_and_arguments_arrive():
 
 
 @pytest.mark.parametrize('deed, expected', [pytest.param('7', 7, marks=pytest.mark.slow), ('suicide', 137)])
-def test_the_first_failure_ends_all_and_is_the_exit_code(deed, expected):
+def test_first_failure_ends_the_run_and_sets_the_exit_code(deed, expected):
     code, _, errors = launch('-n', 2, '-s', 1, command=[
         *PLAIN, 'worker1=' + deed, 'worker0=child', 'server0=stubborn', 'scheduler=sleep'])
     assert code == expected
@@ -191,7 +191,7 @@ def test_servers_without_work_do_not_keep_the_run_alive():
 
 
 def launch_saving(seconds):
-    """A launched run whose worker 0 takes so long for its checkpoint when asked to stop; all are here."""
+    """Launch a run whose worker 0 saves for that long when asked to stop; return it when all have started."""
     launched = Launched('-n', 2, '-s', 1, command=[
         *PLAIN, f'worker0=save{seconds}', 'worker1=sleep', 'server0=sleep', 'scheduler=sleep'])
     launched.wait_for('here', 5)
@@ -199,7 +199,7 @@ def launch_saving(seconds):
 
 
 @pytest.mark.parametrize('number', [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
-def test_a_signal_waits_for_the_checkpoint(number):
+def test_signal_waits_for_the_checkpoint(number):
     launched = launch_saving(0.3)
     launched.process.send_signal(number)
     code, output, _ = launched.finish()
@@ -207,7 +207,7 @@ def test_a_signal_waits_for_the_checkpoint(number):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_second_signal_does_not_wait_for_the_checkpoint(number):
+def test_second_signal_does_not_wait_for_the_checkpoint(number):
     launched = launch_saving(300)
     launched.process.send_signal(number)
     launched.wait_for('saving')
@@ -215,7 +215,7 @@ def test_a_second_signal_does_not_wait_for_the_checkpoint(number):
     assert launched.finish()[0] == 128 + number
 
 
-def test_a_killed_launcher_leaves_nothing():
+def test_killed_launcher_leaves_no_processes():
     launched = Launched('-n', 2, '-s', 1, command=[
         'sh', '-c', shlex.join([*PLAIN, 'worker0=child', 'worker1=stubborn', 'server0=sleep',
                                 'scheduler=sleep']) + '; true'])
@@ -233,12 +233,12 @@ def test_a_killed_launcher_leaves_nothing():
     (['-n', '1', '--env', '1=2'], "'1=2' is not NAME or NAME=VALUE"),
     (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE'),
 ])
-def test_command_lines_that_make_no_run(arguments, text):
+def test_invalid_command_lines_are_refused(arguments, text):
     code, _, errors = launch(*arguments, command=['true'])
     assert code == 2 and text in errors[-1], errors
 
 
-def test_what_the_launcher_cannot_use_is_named(tmp_path):
+def test_unusable_hosts_and_commands_are_named(tmp_path):
     (tmp_path / 'empty').write_text('# nothing\n')
     (tmp_path / 'wrong').write_text('-oProxyCommand=x\n')
     for arguments, command, text in (
@@ -251,8 +251,8 @@ def test_what_the_launcher_cannot_use_is_named(tmp_path):
         assert code == 1 and text in errors[-1], errors
 
 
-def test_a_group_that_is_gone_is_not_signalled_later():
-    """Its number may belong to another process by then. One whose children live on is."""
+def test_ended_process_group_is_not_signalled_later():
+    """Its id may by then belong to another process. A group with living children is still signalled."""
     told = []
     group = ProcessGroup(told.append)
     gone = group.start('worker 0', [sys.executable, '-S', '-c', ''], {})
@@ -262,7 +262,7 @@ def test_a_group_that_is_gone_is_not_signalled_later():
     assert sorted(told) == sorted([gone.pid, -gone.pid, orphans.pid])
 
 
-def test_the_end_of_a_process_is_seen_without_the_guard_too():
+def test_end_of_a_process_is_noticed_without_the_guard():
     def guard(pid):
         if pid < 0:
             raise BrokenPipeError

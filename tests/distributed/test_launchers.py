@@ -1,4 +1,4 @@
-"""`openatac launch` on simulated other machines: ssh, MPI, Slurm, Grid Engine and Kubernetes."""
+"""`openatac launch` on simulated remote machines: ssh, MPI, Slurm, Grid Engine and Kubernetes."""
 import json
 import os
 import re
@@ -11,9 +11,9 @@ import pytest
 import train_imagenet
 from openatac.distributed import launchers
 from tests.conftest import ROOT
-from tests.helpers.launched import PLAIN, WORKER, Launched, launch, listening, sentences
+from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, listening_addresses, sentences
 
-# Stands for ssh, mpirun, srun and qsub: notes its arguments, and runs the command here.
+# A stand-in for ssh, mpirun, srun and qsub: records its arguments, and runs the command locally.
 STAND_IN = f'#!{sys.executable}' + '''
 import json, os, subprocess, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
@@ -24,7 +24,7 @@ def note(**more):
         notes.write(json.dumps({'name': name, 'arguments': arguments, **more}) + '\\n')
 if name == 'ssh':
     note()
-    # a new session, and only these variables: as on another machine
+    # a new session with only these variables, as on another machine
     mark = {n: v for n, v in os.environ.items() if n in ('PATH', 'OPENATAC_TEST_MARK')}
     sys.exit(subprocess.call(['sh', '-c', arguments[-1]], env=mark, start_new_session=True))
 if name == 'qsub':
@@ -44,7 +44,7 @@ sys.exit(max(task.wait() for task in tasks))
 
 @pytest.fixture
 def fake_cluster(tmp_path):
-    """Function that launches on a fake cluster; it returns also what the stand-ins were given."""
+    """A function that launches on a fake cluster, and also returns the arguments of the stand-ins."""
     for name in ('ssh', 'mpirun', 'srun', 'qsub'):
         (tmp_path / name).write_text(STAND_IN)
         (tmp_path / name).chmod(0o755)
@@ -72,7 +72,7 @@ def who_was_here(output):
 EXPECTED = [' '.join(['here', who, *WORDS]) for who in ('scheduler', 'server0', 'worker0', 'worker1')]
 
 
-def test_ssh(fake_cluster, tmp_path):
+def test_ssh_launches_all_roles(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1 slots=2\n\nlocalhost:2222  # a comment\n')
     code, output, _, notes = fake_cluster('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
                                     "GREETING=it's me", command=[*PLAIN, *WORDS])
@@ -89,7 +89,7 @@ def test_ssh(fake_cluster, tmp_path):
         assert words[-len(WORDS):] == WORDS
 
 
-def test_ssh_leaves_nothing_at_the_other_end(fake_cluster, tmp_path):
+def test_ssh_leaves_no_remote_processes(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
     code, *_ = fake_cluster('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', command=[
         *PLAIN, 'worker1=5', 'worker0=sleep', 'server0=sleep', 'scheduler=sleep'])
@@ -101,13 +101,13 @@ def test_ssh_leaves_nothing_at_the_other_end(fake_cluster, tmp_path):
     launched.finish()
 
 
-@pytest.mark.slow  # test_membership.py tells workers of a signal
-def test_a_signal_reaches_workers_at_the_other_end(fake_cluster, tmp_path):
+@pytest.mark.slow  # test_membership.py tests how workers learn of a signal
+def test_signal_reaches_remote_workers(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
     launched = fake_cluster.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
                             command=[*WORKER, 'dist_sync', 'loop'])
     launched.wait_for('looping', 2)
-    assert {address for pid in launched.processes() for address in listening(pid)} == {'127.0.0.1'}
+    assert {address for pid in launched.processes() for address in listening_addresses(pid)} == {'127.0.0.1'}
     launched.process.send_signal(signal.SIGTERM)
     code, output, errors = launched.finish()
     assert code == 128 + signal.SIGTERM
@@ -132,7 +132,7 @@ def test_mpi_starts_all_roles_and_passes_the_environment_on(fake_cluster, tmp_pa
         assert all(name in note['variables'] for name in names)
 
 
-def test_slurm(fake_cluster):
+def test_slurm_launches_all_roles(fake_cluster):
     code, output, _, notes = fake_cluster('--cluster', 'slurm', '-n', 2, '-s', 1, command=[*PLAIN, *WORDS])
     assert code == 0 and who_was_here(output) == EXPECTED
     for note in notes:
@@ -140,7 +140,7 @@ def test_slurm(fake_cluster):
                                          {'server': '1', 'worker': '2'}[note['variables']['DMLC_ROLE']]]
 
 
-def test_grid_engine(fake_cluster):
+def test_grid_engine_launches_all_roles(fake_cluster):
     code, output, _, notes = fake_cluster('--cluster', 'sge', '-n', 2, '-s', 1, '--env', "GREETING=it's me",
                                     command=[*PLAIN, *WORDS])
     assert code == 0
@@ -151,19 +151,19 @@ def test_grid_engine(fake_cluster):
     assert 'export GREETING=' + shlex.quote("it's me") in note['script']
 
 
-def test_a_missing_program(tmp_path):
+def test_missing_launcher_program_is_named(tmp_path):
     code, _, errors = launch('--cluster', 'mpi', '-n', 1, '--host', '127.0.0.1', command=['true'])
     assert code == 1 and 'mpirun' in errors[-1] and '--cluster' in errors[-1]
 
 
-def test_host_files(tmp_path):
+def test_host_files_are_parsed(tmp_path):
     (tmp_path / 'hosts').write_text('a\n b:22 slots=4 \n#c\n')
     assert launchers.read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
 
 
 # -------------------------------------------------------------------------------- Kubernetes
 
-def test_the_manifest_for_kubernetes():
+def test_kubernetes_manifest_starts_a_valid_run():
     yaml = pytest.importorskip('yaml')
     with open(ROOT / 'examples' / 'kubernetes.yaml', encoding='utf-8') as handle:
         documents = list(yaml.safe_load_all(handle))
@@ -174,7 +174,7 @@ def test_the_manifest_for_kubernetes():
             for document in documents[3:]}
     numbers = documents[0]['data']
     program, name, *flags = shlex.split(numbers['command'])
-    assert (program, name) == ('openatac', 'train-imagenet')  # pip installs no other program
+    assert (program, name) == ('openatac', 'train-imagenet')  # the only program that pip installs
     train_imagenet.parser().parse_args(flags)
     assert jobs['worker']['completions'] == jobs['worker']['parallelism'] == int(numbers['DMLC_NUM_WORKER'])
     assert jobs['server']['completions'] == jobs['server']['parallelism'] == int(numbers['DMLC_NUM_SERVER'])

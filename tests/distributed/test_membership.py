@@ -1,4 +1,4 @@
-"""The membership of a run alone, in real processes on loopback, without MXNet."""
+"""The membership protocol of a run, in real local processes without MXNet."""
 import contextlib
 import errno
 import json
@@ -21,7 +21,7 @@ from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError
 from tests.conftest import ROOT
 
-# One process of a run: its job as JSON, then what it does when all have arrived.
+# One process of a run. Arguments: its job as JSON, its rank, its actions once all have arrived.
 PROCESS = '''
 import json, os, sys, time
 from openatac.errors import OpenatacError
@@ -35,7 +35,7 @@ try:
         hub = Hub(job)
         hub.wait_for_all()
         print('complete', flush=True)
-        hub.empty.wait()  # as long as MXNet's own loop would run
+        hub.empty.wait()  # stands for MXNet's own loop
         hub.wait_for_goodbyes()
         exit_process(None, 0)
     member = Member(job)
@@ -71,14 +71,14 @@ member.goodbye()
 
 
 class Run:
-    """Processes of one run, all of which must be gone at its end."""
+    """The processes of one run; `end` kills those that are left."""
 
     def __init__(self):
         self.ports, self.processes = keep_ports('127.0.0.1', 2), []
         self.port = self.ports[0].getsockname()[1]
 
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
-        # MXNet's port is not used here: it only has to be free.
+        # MXNet's port is not used here; it only has to be free.
         job = dict(role=role, address='127.0.0.1', port=self.port + 1, hub_port=self.port,
                    workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
                    failure_grace=0.2)
@@ -90,7 +90,7 @@ class Run:
         return process
 
     def all(self, *deeds, workers=2, servers=1, **fields):
-        """A whole run whose workers do all that; [scheduler, servers, workers]."""
+        """Start a whole run whose workers take these actions; return [scheduler, servers, workers]."""
         numbers = dict(workers=workers, servers=servers, **fields)
         hub = self.start('scheduler', **numbers)
         helpers = [self.start('server', *(['sleep'] if 'sleep' in deeds else []), **numbers)
@@ -98,7 +98,7 @@ class Run:
         return [hub, helpers, [self.start('worker', *deeds, rank=rank, **numbers) for rank in range(workers)]]
 
     def all_with_ranks(self, *deeds, **fields):
-        """`all`, when every worker has heard from every other, and so the hub knows their ranks."""
+        """Do the same as `all`, and wait until the hub knows the workers' ranks."""
         hub, servers, workers = self.all(*deeds, 'gather', 'sleep', **fields)
         ready(hub, *servers, *workers)
         for worker in workers:
@@ -127,20 +127,20 @@ def ready(*processes):
 
 
 def ends(process, timeout=60):
-    """(exit code, standard output, standard error) of a process that ends by itself."""
+    """Wait until a process ends by itself; return (exit code, standard output, standard error)."""
     output, errors = process.communicate(timeout=timeout)
     assert 'Traceback' not in errors and errors.count('error: ') <= 1, errors
     return process.returncode, output, errors
 
 
 def all_say(processes, *words):
-    """All end with code 1, each with one sentence that has the words."""
+    """Check that all processes end with code 1 and one error with these words each."""
     for process in processes:
         code, _, errors = ends(process)
         assert code == 1 and all(word in errors for word in words), errors
 
 
-def test_messages_arrive_in_the_order_of_ranks(run):
+def test_messages_arrive_in_rank_order(run):
     hub, servers, workers = run.all('gather', 'large', 'gather', workers=3, servers=2)
     expected = [{'rank': rank, 'pi': 0.1, 'text': 'é'} for rank in range(3)]
     for worker in workers:
@@ -154,7 +154,7 @@ def test_messages_arrive_in_the_order_of_ranks(run):
 
 @pytest.mark.parametrize('who, name', [('worker', 'worker 1 on '), ('server', 'server on '),
                                        ('scheduler', 'the scheduler on 127.0.0.1')])
-def test_a_killed_process_ends_all(run, who, name):
+def test_killed_process_ends_the_run(run, who, name):
     hub, servers, workers = run.all_with_ranks()
     victim = {'worker': workers[1], 'server': servers[0], 'scheduler': hub}[who]
     victim.kill()
@@ -162,14 +162,14 @@ def test_a_killed_process_ends_all(run, who, name):
             '--resume auto')
 
 
-def test_children_of_a_killed_process_do_not_stand_in_for_it(run):
+def test_children_of_a_killed_process_do_not_hide_its_death(run):
     hub, servers, workers = run.all_with_ranks('fork', heartbeat_timeout=30)
     workers[1].kill()
     all_say([hub, *servers, workers[0]], 'worker 1 on ', ' died: ')
 
 
 @pytest.mark.parametrize('who', ['worker', 'scheduler'])
-def test_a_process_that_no_longer_runs_ends_all(run, who):
+def test_stopped_process_ends_the_run(run, who):
     hub, _, workers = run.all_with_ranks(heartbeat_timeout=5)
     victim = {'worker': workers[1], 'scheduler': hub}[who]
     victim.send_signal(signal.SIGSTOP)
@@ -178,7 +178,7 @@ def test_a_process_that_no_longer_runs_ends_all(run, who):
     assert ends(victim)[0] == 1
 
 
-def test_a_failure_is_reported_to_all(run):
+def test_failure_is_reported_to_all_processes(run):
     hub, servers = run.start('scheduler'), [run.start('server', 'sleep')]
     workers = [run.start('worker', 'sleep'), run.start('worker', 'fail', rank=1)]
     code, _, errors = ends(workers[1])
@@ -186,13 +186,13 @@ def test_a_failure_is_reported_to_all(run):
     all_say([hub, *servers, workers[0]], 'worker 1 on ', 'the loss became nan')
 
 
-def test_unequal_numbers_of_steps(run):
+def test_unequal_numbers_of_steps_are_an_error(run):
     run.start('scheduler'), run.start('server', 'sleep')
     run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', 'large', rank=1)
     all_say(run.processes, 'something large', 'a message')
 
 
-def test_leaving_while_others_wait(run):
+def test_leaving_while_others_wait_is_an_error(run):
     run.start('scheduler'), run.start('server', 'sleep')
     run.start('worker', 'gather', 'gather'), run.start('worker', 'gather', rank=1)
     code = ends(run.processes[3])[0]
@@ -217,21 +217,21 @@ def test_different_numbers_of_workers_are_refused(run):
     all_say([run.processes[0], ready_to_hear], '3 workers and 1 servers', '2 and 1')
 
 
-def test_no_scheduler(run):
+def test_missing_scheduler_is_an_error(run):
     run.start('worker', arrival_timeout=0.5)
     all_say(run.processes, f'127.0.0.1, port {run.port}', '0.5 s')
 
 
 @pytest.mark.parametrize('offset', [0, 1])
-def test_a_port_in_use(run, offset):
+def test_port_in_use_is_an_error(run, offset):
     with run.ports[offset] as other:
         other.listen()
         run.start('scheduler')
         all_say(run.processes, f'127.0.0.1, port {run.port + offset}')
 
 
-def test_nobody_gets_a_port_between_its_choice_and_the_run(run):
-    """Whether by number or by chance; the run's own processes do."""
+def test_chosen_ports_stay_reserved_until_the_run_starts(run):
+    """Others get neither port, by number or by chance; the run's own processes do."""
     for index in range(2):
         with socket.socket() as other, pytest.raises(OSError) as error:
             other.bind(('127.0.0.1', run.port + index))
@@ -246,8 +246,8 @@ def test_nobody_gets_a_port_between_its_choice_and_the_run(run):
             ready(process)
 
 
-def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
-    """Another process takes the second port of the first row just before it would be ours."""
+def test_colliding_consecutive_ports_are_chosen_again(monkeypatch):
+    """Another process takes the second port of the first choice at the last moment."""
     rivals = []
 
     def bind(address, port):
@@ -266,7 +266,7 @@ def test_ports_in_a_row_that_collide_are_chosen_again(monkeypatch):
         port.close()
 
 
-def test_strangers_do_not_disturb_a_run(run):
+def test_foreign_connections_do_not_disturb_a_run(run):
     hub, servers, workers = run.all('sleep')
     ready(hub, *servers, *workers)
     address = ('127.0.0.1', run.port)
@@ -288,17 +288,17 @@ def test_strangers_do_not_disturb_a_run(run):
     all_say([other_run], f'127.0.0.1, port {run.port + 1}', 'DMLC_PS_ROOT_PORT')
     assert all(process.poll() is None for process in [hub, *servers, *workers])
     silent.close()
-    with socket.socket() as outside:  # nor does it listen on other addresses of this machine
+    with socket.socket() as outside:  # it does not listen on other addresses of this machine either
         assert outside.connect_ex(('127.0.0.2', run.port)) != 0
 
 
-# --------------------------------------------------------- what needs no process of its own
+# ------------------------------------------------------------------------ without processes
 
 COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROOT_PORT': '9091',
             'DMLC_NUM_WORKER': '2', 'DMLC_NUM_SERVER': '1'}
 
 
-def test_the_variables_of_a_job():
+def test_job_is_read_from_environment_variables():
     job = read_job(COMPLETE)
     assert job == Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
     more = {'OPENATAC_MEMBERSHIP_PORT': '7', 'OPENATAC_MEMBERSHIP_SILENCE': '2.5',
@@ -309,7 +309,7 @@ def test_the_variables_of_a_job():
 
 @pytest.mark.parametrize('variable', COMPLETE)
 @pytest.mark.parametrize('value', [None, '', '-1', 'many'])
-def test_variables_that_make_no_run(variable, value):
+def test_invalid_job_variables_are_refused(variable, value):
     if variable == 'DMLC_PS_ROOT_URI' and value:
         pytest.skip('any text may be a name')
     environment = {name: text for name, text in {**COMPLETE, variable: value}.items() if text is not None}
@@ -317,7 +317,7 @@ def test_variables_that_make_no_run(variable, value):
         read_job(environment)
 
 
-def test_names_of_stores(monkeypatch):
+def test_kvstore_names_are_checked(monkeypatch):
     for name in ('horovod', 'byteps', 'nccl', 'dist', 'p3', ''):
         with pytest.raises(OpenatacError, match=f'{name!r}.*dist_sync'):
             join_run(name)
@@ -338,7 +338,7 @@ def test_differences_are_named():
         'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2']
 
 
-def test_a_message_that_is_too_large():
+def test_oversized_message_is_refused():
     check_gathered_size('x' * (31 << 20), 'it', workers=2)
     with pytest.raises(ValueError, match='64 MB'):
         check_gathered_size('x' * (33 << 20), 'it', workers=2)

@@ -1,4 +1,4 @@
-"""PyTorch's engine in several processes on this machine, by gloo, against one process with all images."""
+"""PyTorch's engine in several local processes (gloo) agrees with one process with all images."""
 import re
 import signal
 import sys
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers.scripts import finish
+from tests.helpers.processes.scripts import finish
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
-from tests.helpers import torch_processes  # noqa: E402  (it needs torch)
+from tests.helpers.networks import torch_processes  # noqa: E402  (it needs torch)
 
-SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'torch_processes.py'
+SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'networks' / 'torch_processes.py'
 
 
 def run(count, folder, *cases):
@@ -25,18 +25,18 @@ def run(count, folder, *cases):
 
 
 def sentences(result):
-    """{process: its sentence}."""
+    """Return {process: its error}."""
     return dict(re.findall(r'^\[(.+?)\] error: (.*)$', result.stderr, re.M))
 
 
 def arrays_of(folder, case, count):
-    """What each process has written."""
+    """Return the arrays that each process has written."""
     return [dict(np.load(folder / f'{case}-{rank}.npz')) for rank in range(count)]
 
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
-    """{case: its arrays in each of two processes}."""
+    """The arrays of two processes: {case: [arrays of each process]}."""
     folder, cases = tmp_path_factory.mktemp('two'), ['group', 'bfloat16', 'batch', 'synchronised', 'overflow']
     assert run(2, folder, *cases).returncode == 0
     return {case: arrays_of(folder, case, 2) for case in cases}
@@ -47,15 +47,15 @@ def apart(found, expected):
 
 
 @pytest.mark.parametrize('case, most', [('group', 1e-6), ('synchronised', 1e-6), ('bfloat16', 1e-3)])
-def test_two_processes_compute_what_one_does_with_the_doubled_batch(two, case, most):
+def test_two_processes_agree_with_one_on_the_doubled_batch(two, case, most):
     expected = torch_processes.results(case)
-    expected.pop('metrics/0')  # each process has its own
+    expected.pop('metrics/0')  # each process keeps its own
     for found in two[case]:
         assert apart(found, expected) < most
 
 
-@pytest.mark.slow  # the compiler takes half a minute
-def test_two_processes_compute_the_same_compiled(tmp_path):
+@pytest.mark.slow  # compiling takes half a minute
+def test_two_compiled_processes_agree_with_one(tmp_path):
     assert run(2, tmp_path, 'compiled').returncode == 0
     expected = torch_processes.results('group')
     expected.pop('metrics/0')
@@ -63,7 +63,7 @@ def test_two_processes_compute_the_same_compiled(tmp_path):
         assert apart(found, expected) < 1e-5
 
 
-def test_each_process_has_its_own_running_statistics_and_their_mean_is_saved(two):
+def test_mean_of_the_processes_running_statistics_is_saved(two):
     first, second = two['batch']
     assert all((first[name] == second[name]).all() for name in first)
     for name in ('1.running_mean', '1.running_var'):
@@ -73,14 +73,14 @@ def test_each_process_has_its_own_running_statistics_and_their_mean_is_saved(two
     assert 'parameter/0.weight/1' not in first
 
 
-def test_gradients_that_overflow_in_one_process_are_a_step_in_none(two):
+def test_overflow_in_one_process_skips_the_step_in_all(two):
     first, second = two['overflow']
     assert first == second
     assert first['kept'] and first['scale'] == 512
 
 
-def test_three_processes_resume_to_the_same_bits_and_say_it_when_worker_0_is_killed(tmp_path):
-    """Three, as the sum of two numbers is the same in any order."""
+def test_three_processes_resume_exactly_and_report_a_killed_worker_0(tmp_path):
+    """Three are needed, since the sum of two numbers is the same in any order."""
     result = run(3, tmp_path, 'resumed', 'killed')
     for arrays in arrays_of(tmp_path, 'resumed', 3):
         whole = {name for name in arrays if name.startswith('whole/')}
@@ -93,7 +93,7 @@ def test_three_processes_resume_to_the_same_bits_and_say_it_when_worker_0_is_kil
 
 
 @pytest.mark.slow
-def test_when_worker_0_fails_the_others_say_why(tmp_path):
+def test_failure_of_worker_0_is_reported_by_the_others(tmp_path):
     result = run(2, tmp_path, 'fails')
     assert result.returncode == 1
     said = sentences(result)

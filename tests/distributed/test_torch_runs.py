@@ -1,4 +1,4 @@
-"""Both scripts with --engine torch in two processes on this machine, by gloo; with and without torchrun."""
+"""Both scripts with --engine torch in two local processes (gloo), with and without torchrun."""
 import os
 import re
 import signal
@@ -15,10 +15,10 @@ from openatac.distributed import launch
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.interrupted_runs import EPOCHS, assert_same_end, flags, wait_for_batch
-from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, finish, json_of, log_of, metrics_of, refusal
+from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.processes.interrupted_runs import EPOCHS, assert_same_outcome, flags, wait_for_batch
+from tests.helpers.processes.scripts import finish, json_of, log_of, metrics_of, run_in_process, script_error
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 from openatac.backends.compute import Compute  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.errors import DeviceError  # noqa: E402
-from tests.helpers import torch_processes  # noqa: E402
+from tests.helpers.networks import torch_processes  # noqa: E402
 
 TORCH = '--engine', 'torch'
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
@@ -38,7 +38,7 @@ def start(script, *words):
 
 
 def running(folder):
-    """{rank: process id} of the processes of a run that train."""
+    """Return {rank: process id} of a run's training processes."""
     found = {}
     for path in Path('/proc').glob('[0-9]*'):
         try:
@@ -55,24 +55,24 @@ def running(folder):
 
 @pytest.fixture(scope='module')
 def cifar_flags(tmp_path_factory, cifar10):
-    """From a folder to the flags of a run, with validation images, in processes without MXNet."""
+    """A function from a folder to the flags of a run with validation images, for processes without MXNet."""
     prefix = str(tmp_path_factory.mktemp('start') / 'atac')
-    assert call_script('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
-                       '--write-initial', prefix) == 0
+    assert run_in_process('--blocks', 1, '--act-layers', 1, '--useReLU', '--drop-rate', 0.1, '--seed', 3,
+                          '--write-initial', prefix) == 0
     return lambda folder: flags(cifar10, folder, *TORCH, '--batch-size', 1, '--val-split', 0.2, '--initial',
                                 prefix)
 
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory, cifar_flags):
-    """The folder of a run in two processes that nothing happened to."""
+    """The folder of an uninterrupted run in two processes."""
     folder = tmp_path_factory.mktemp('whole') / 'run'
     result = finish(start('train_cifar.py', *cifar_flags(folder)))
     assert result.returncode == 0 and 'Warning' not in result.stderr, result.stderr
     return str(folder)
 
 
-def test_a_run_of_two_processes_has_one_record(whole):
+def test_run_of_two_processes_has_one_record(whole):
     summary, rows = json_of(whole, 'summary.json'), metrics_of(whole)
     assert summary['device'] == '2 x 1 x cpu' and summary['validation_images'] == 20
     assert [row['iteration'] for row in rows] == [40, 80, 120]  # of 2 of the other 80 images each
@@ -80,8 +80,7 @@ def test_a_run_of_two_processes_has_one_record(whole):
     assert 0 < summary['test_accuracy'] <= 1
 
 
-def test_torchrun_restarts_a_run_whose_process_was_killed_to_the_same_bits(
-        tmp_path, cifar_flags, whole):
+def test_torchrun_restarts_a_killed_run_to_the_same_bits(tmp_path, cifar_flags, whole):
     folder = tmp_path / 'run'
     process = subprocess.Popen(
         [*TORCHRUN, '--max-restarts', '1', str(ROOT / 'train_cifar.py'), *map(str, cifar_flags(folder))],
@@ -94,11 +93,11 @@ def test_torchrun_restarts_a_run_whose_process_was_killed_to_the_same_bits(
     said = re.findall(r'^error: (.*)$', result.stderr, re.M)
     assert len(said) == 1 and said[0].startswith('worker 1 on ') and '--resume auto' in said[0]
     assert 'continuing after epoch 1, batch 0' in log_of(folder)
-    assert_same_end(folder, whole)
+    assert_same_outcome(folder, whole)
 
 
-@pytest.mark.slow  # two processes are told of it by the hub, as test_membership.py shows
-def test_a_run_that_a_signal_stops_goes_on_to_the_same_bits(tmp_path, cifar_flags, whole):
+@pytest.mark.slow  # the hub tells both processes of it, as test_membership.py shows
+def test_run_stopped_by_a_signal_resumes_to_the_same_bits(tmp_path, cifar_flags, whole):
     folder = tmp_path / 'run'
     process = start('train_cifar.py', *cifar_flags(folder))
     wait_for_batch(process, folder, 1, 5)
@@ -109,11 +108,11 @@ def test_a_run_that_a_signal_stops_goes_on_to_the_same_bits(tmp_path, cifar_flag
     assert state['progress']['epoch'] == 1 and 5 <= state['progress']['batch'] < 40
     assert 'metrics/1' in arrays
     assert finish(start('train_cifar.py', *cifar_flags(folder))).returncode == 0
-    assert_same_end(folder, whole)
+    assert_same_outcome(folder, whole)
 
 
 @pytest.mark.slow
-def test_a_process_that_no_longer_answers_ends_the_others(tmp_path, cifar_flags):
+def test_unresponsive_process_ends_the_others(tmp_path, cifar_flags):
     folder = tmp_path / 'run'
     process = torch_processes.start(2, sys.executable, ROOT / 'train_cifar.py', *cifar_flags(folder),
                                     OPENATAC_MEMBERSHIP_SILENCE='3')
@@ -127,11 +126,11 @@ def test_a_process_that_no_longer_answers_ends_the_others(tmp_path, cifar_flags)
 # ---------------------------------------------------------------------------- train_imagenet.py
 
 @pytest.mark.usefixtures('small_network')
-def test_two_processes_train_on_photographs_as_one_does_with_the_doubled_batch(tmp_path):
-    """With --syncbn, also to the same statistics of BatchNorm."""
+def test_two_processes_train_on_photographs_as_one_on_the_doubled_batch(tmp_path):
+    """With --syncbn, the BatchNorm statistics agree too."""
     photos, prefix = write_data_dir(tmp_path / 'photos'), tmp_path / 'start'
-    assert call_script('--num-classes', 2, '--input-size', 32, '--seed', 1, '--write-initial', prefix,
-                       script=train_imagenet) == 0
+    assert run_in_process('--num-classes', 2, '--input-size', 32, '--seed', 1, '--write-initial', prefix,
+                          script=train_imagenet) == 0
 
     def words(folder, batch_size):
         return ['--data-dir', photos, '--initial', prefix, '--batch-size', batch_size, '-j', 0, '--lr', 0.002,
@@ -140,7 +139,7 @@ def test_two_processes_train_on_photographs_as_one_does_with_the_doubled_batch(t
     two, one = tmp_path / 'two', tmp_path / 'one'
     result = finish(start('train_imagenet.py', *words(two, 2), '--syncbn'))
     assert result.returncode == 0, result.stderr
-    assert call_script(*words(one, 4), script=train_imagenet) == 0
+    assert run_in_process(*words(one, 4), script=train_imagenet) == 0
     ours, theirs = (read_params(str(folder / 'last.params')) for folder in (two, one))
     for name, values in theirs.items():
         assert np.abs(ours[name] - values).max() <= 1e-6 * max(1, np.abs(values).max()), name
@@ -152,7 +151,7 @@ def test_two_processes_train_on_photographs_as_one_does_with_the_doubled_batch(t
 # ------------------------------------------------------------------------------------- starting
 
 class Group:
-    """Stands for the group of processes that a script starts."""
+    """A stand-in for the group of processes that a script starts."""
 
     def __init__(self):
         self.started = []
@@ -163,13 +162,13 @@ class Group:
 
 @pytest.mark.parametrize('script, words', [
     (train_cifar, ['--gpus', '0,1']), (train_imagenet, ['--num-gpus', '2'])])
-def test_a_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
+def test_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     group, programs = Group(), []
     monkeypatch.setattr(
         launch, 'run', lambda start, program: programs.append(program) or (start(group) and 7))
-    assert call_script(*TORCH, *words, script=script) == 7
+    assert run_in_process(*TORCH, *words, script=script) == 7
     assert programs == [f'{script.__name__}.py']
     labels, commands, variables = zip(*group.started)
     assert labels == ('worker 0', 'worker 1')
@@ -190,7 +189,7 @@ def two_gpus(monkeypatch):
 @pytest.mark.usefixtures('two_gpus')
 @pytest.mark.parametrize('gpus, rank, device', [
     ('', None, 'cpu'), ('1,0', None, 'cuda:1'), ('', '1', 'cuda:1'), ('1,0', '1', 'cuda:0')])
-def test_each_process_has_a_gpu(monkeypatch, gpus, rank, device):
+def test_each_process_gets_its_own_gpu(monkeypatch, gpus, rank, device):
     if rank:
         monkeypatch.setenv('LOCAL_RANK', rank)
         monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
@@ -208,7 +207,8 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
 @pytest.mark.parametrize('code, words, named', [
     (2, [*TORCH, '--evaluate', 'x'], 'torchrun'), (2, [], '--engine'),
     (1, [*TORCH], 'MASTER_PORT')])
-def test_what_torchrun_cannot_start(monkeypatch, capsys, elsewhere, code, words, named):
+def test_unsupported_or_incomplete_torchrun_setup_is_refused(monkeypatch, capsys, isolated_cwd, code, words,
+                                                             named):
     for name, value in {'WORLD_SIZE': '2', 'RANK': '1', 'TORCHELASTIC_RUN_ID': 'x'}.items():
         monkeypatch.setenv(name, value)
-    assert named in refusal(capsys, code, *words)
+    assert named in script_error(capsys, code, *words)

@@ -1,4 +1,4 @@
-"""What outputs say about labelled images, against arithmetic written out."""
+"""The outcomes of labelled images equal explicit calculations."""
 import numpy as np
 import pytest
 
@@ -13,12 +13,12 @@ def outcomes(outputs, labels):
 
 
 def two_classes(score, correct):
-    """The outputs and the label of an image whose top class, 0, has that score."""
+    """Return the outputs and label of an image whose top class, 0, has that score."""
     return [np.log(score / (1 - score)), 0], int(not correct)
 
 
-def test_the_calibration_error_by_hand():
-    # Four images with a score of 0.75 in the bin (11/15, 12/15], of which two are right, and one with 0.95.
+def test_calibration_error_equals_a_hand_calculation():
+    # Four images of score 0.75 in the bin (11/15, 12/15], two of them right, and one of score 0.95.
     images = [two_classes(0.75, right) for right in (True, True, False, False)] + [two_classes(0.95, True)]
     found = outcomes(*zip(*images))
     assert found.calibration_error() == pytest.approx((4 * 0.25 + 1 * 0.05) / 5)
@@ -28,12 +28,12 @@ def test_the_calibration_error_by_hand():
     assert (bins[11].low, bins[11].high) == (11 / 15, 12 / 15)
 
 
-def test_certain_and_right_is_perfectly_calibrated():
+def test_certain_correct_predictions_are_perfectly_calibrated():
     assert outcomes([[1000, 0], [0, 1000]], [0, 1]).calibration_error() == 0
     assert outcomes([[1000, 0], [0, 1000]], [1, 0]).calibration_error() == 1
 
 
-def test_losses_ranks_and_predictions_batch_by_batch():
+def test_losses_ranks_and_predictions_accumulate_over_batches():
     random = np.random.RandomState(0)
     outputs, labels = random.randn(50, 8).astype('float32'), random.randint(0, 8, 50)
     found = Outcomes()
@@ -49,11 +49,11 @@ def test_losses_ranks_and_predictions_batch_by_batch():
     assert matrix[labels[0], outputs[0].argmax()] > 0
 
 
-def test_a_loss_that_a_probability_could_not_hold():
+def test_loss_beyond_the_range_of_a_probability_is_exact():
     assert outcomes([[0, 1000]], [0]).losses[0] == 1000
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
-def test_outputs_of_a_network_that_diverged_are_refused(value):
+def test_outputs_of_a_diverged_network_are_refused(value):
     with pytest.raises(OpenatacError):
         outcomes([[value, 0]], [0])

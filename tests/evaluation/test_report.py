@@ -1,4 +1,4 @@
-"""The report of an evaluation, from outside: scripts, commands and exports write the same."""
+"""Scripts, commands and exports write the same evaluation report."""
 import csv
 import os
 import re
@@ -14,10 +14,10 @@ from openatac.evaluation.report import Report
 from openatac.export.exporter import export
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
-from tests.helpers.commands import call_command, command_refusal, rows_of
-from tests.helpers.imagenet_hosts import shallow_host, shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import write_cifar, write_data_dir
-from tests.helpers.scripts import call_script, json_of, refusal
+from tests.helpers.images.made_up_images import write_cifar, write_data_dir
+from tests.helpers.networks.imagenet_hosts import shallow_host, shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.processes.commands import call_command, command_error, rows_of
+from tests.helpers.processes.scripts import json_of, run_in_process, script_error
 
 CIFAR10 = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 FILES = ['calibration.csv', 'classes.csv', 'confusion.csv', 'confusion.png', 'report.json']
@@ -40,25 +40,25 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def cifar10(tmp_path_factory):
-    """A folder of data with 60 test images, among which all classes are."""
+    """A folder of data with 60 test images that include all classes."""
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar')
 
 
 def evaluate(network, cifar10, *more):
-    return call_script('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu', '--evaluate', network[0],
-                       *more)
+    return run_in_process('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu',
+                          '--evaluate', network[0], *more)
 
 
 @pytest.fixture(scope='module')
 def report(network, cifar10, tmp_path_factory):
-    """The folder of a report by train_cifar.py, with predictions.csv in it."""
+    """The folder of a report by train_cifar.py, including predictions.csv."""
     folder = tmp_path_factory.mktemp('report')
     assert evaluate(network, cifar10, '--report', folder, '--predictions', folder / 'predictions.csv') == 0
     return folder
 
 
 def measures(predictions):
-    """(accuracy, {class: its accuracy}, expected calibration error) of a predictions file, written out."""
+    """Calculate (accuracy, {class: accuracy}, expected calibration error) from a predictions file."""
     correct = np.array([row['label'] == row['predicted'] for row in predictions])
     scores = np.array([float(row['score']) for row in predictions])
     labels = np.array([row['label'] for row in predictions])
@@ -70,7 +70,7 @@ def measures(predictions):
     return correct.mean(), {label: correct[labels == label].mean() for label in set(labels)}, error
 
 
-def test_the_files_agree_with_the_predictions(report):
+def test_files_agree_with_the_predictions(report):
     assert sorted(os.listdir(report)) == sorted([*FILES, 'predictions.csv'])
     predictions, found = rows_of(report / 'predictions.csv'), json_of(report, 'report.json')
     assert [row['image'] for row in predictions] == [str(index) for index in range(60)]
@@ -89,14 +89,14 @@ def test_the_files_agree_with_the_predictions(report):
         assert min(picture.size) > 300
 
 
-def test_a_class_may_have_any_name(tmp_path):
+def test_class_may_have_any_name(tmp_path):
     report = Report(str(tmp_path), None)
     report.outcomes.add(np.array([[2.0, 1], [1, 2], [2, 1]]), np.array([0, 1, 1]))
     report.write(['1', '2', '3'], ['label', 'name'])
     assert (tmp_path / 'confusion.csv').read_text().split() == ['label,label,name', 'label,1,0', 'name,1,1']
 
 
-def test_the_log_keeps_its_line_and_the_accuracy_is_the_reports(network, cifar10, report, tmp_path, capsys):
+def test_log_line_is_kept_and_shows_the_reports_accuracy(network, cifar10, report, tmp_path, capsys):
     assert evaluate(network, cifar10) == 0
     line = re.search('.*accuracy=.*', capsys.readouterr().err)[0]
     assert evaluate(network, cifar10, '--report', tmp_path) == 0
@@ -115,14 +115,14 @@ def assert_same_predictions(one, other):
     np.testing.assert_allclose(*scores, atol=1e-4)
 
 
-def test_the_engine_makes_no_difference(network, cifar10, report, tmp_path):
+def test_both_engines_write_the_same_report(network, cifar10, report, tmp_path):
     pytest.importorskip('torch')
     assert evaluate(network, cifar10, '--engine', 'torch', '--predictions', tmp_path / 'p.csv') == 0
     assert_same_predictions(tmp_path / 'p.csv', report / 'predictions.csv')
     assert os.listdir(tmp_path) == ['p.csv']
 
 
-def test_an_export_is_evaluated_to_the_same(network, cifar10, report, tmp_path, capsys):
+def test_export_gives_the_same_report(network, cifar10, report, tmp_path, capsys):
     assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', cifar10, '--report',
                         tmp_path, '--predictions', tmp_path / 'p.csv') == 0
     assert f'accuracy={json_of(report, "report.json")["accuracy"]:f} ' in capsys.readouterr().out
@@ -130,7 +130,7 @@ def test_an_export_is_evaluated_to_the_same(network, cifar10, report, tmp_path, 
     assert rows_of(tmp_path / 'confusion.csv') == rows_of(report / 'confusion.csv')
 
 
-def test_the_predictions_can_go_to_a_pipe(network, cifar10, capfd):
+def test_predictions_can_be_written_to_a_pipe(network, cifar10, capfd):
     assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
                         '--predictions', '/dev/stdout') == 0
     assert sum(line.count(',') == 4 for line in capfd.readouterr().out.splitlines()) >= 61
@@ -148,7 +148,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.mark.usefixtures('shallow_resnet')
-def test_photographs_have_their_names_and_those_left_out_are_not_listed(photos, tmp_path, capsys):
+def test_photographs_are_listed_by_name_without_skipped_ones(photos, tmp_path, capsys):
     mx.random.seed(5)
     net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
@@ -157,8 +157,8 @@ def test_photographs_have_their_names_and_those_left_out_are_not_listed(photos, 
     save_parameters(net, params)
     flags = ['--data-dir', photos, '--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 2,
              '-j', 0]
-    assert call_script('--evaluate', params, *flags, '--predictions', tmp_path / 'script.csv',
-                       script=train_imagenet) == 1
+    assert run_in_process('--evaluate', params, *flags, '--predictions', tmp_path / 'script.csv',
+                          script=train_imagenet) == 1
     assert call_command('evaluate-imagenet', params, *flags, '--report', tmp_path / 'report',
                         '--predictions', tmp_path / 'command.csv') == 1
     names = ['class0/000.jpg', 'class0/002.jpg', 'class1/000.jpg', 'class1/001.jpg', 'class1/002.jpg']
@@ -176,7 +176,7 @@ def test_photographs_have_their_names_and_those_left_out_are_not_listed(photos, 
     assert_same_predictions(tmp_path / 'export.csv', tmp_path / 'script.csv')
 
 
-def test_folders_lists_and_record_files_give_the_same(network, tmp_path):
+def test_folders_lists_and_record_files_give_the_same_report(network, tmp_path):
     val = os.path.join(write_data_dir(tmp_path / 'photos', classes=10, training=10, validation=20), 'val')
     names = sorted(os.path.relpath(os.path.join(place, name), val)
                    for place, _, files in os.walk(val) for name in files)
@@ -193,7 +193,7 @@ def test_folders_lists_and_record_files_give_the_same(network, tmp_path):
 
 # ------------------------------------------------------------------------------------- names
 
-def test_classes_have_numbers_for_names_that_are_unknown_or_shared(tmp_path):
+def test_classes_with_unknown_or_shared_names_get_numbers(tmp_path):
     report = Report(str(tmp_path), str(tmp_path / 'p.csv'))
     report.outcomes.add(np.eye(5), np.array([0, 1, 2, 3, 0]))
     report.write(['one', '=two', 'three', 'bytes\udcff', 'five'], ['crane', '=kite', 'crane'])
@@ -204,7 +204,7 @@ def test_classes_have_numbers_for_names_that_are_unknown_or_shared(tmp_path):
         assert next(csv.reader(handle)) == ['label', 'crane (0)', "'=kite", 'crane (2)', '3', '4']
 
 
-def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(__import__('sys').modules, 'matplotlib', None)
     report = Report(str(tmp_path), None)
     report.outcomes.add(np.eye(2), np.array([0, 1]))
@@ -216,21 +216,21 @@ def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
 # ------------------------------------------------------------------------------------ errors
 
 @pytest.mark.parametrize('flag', ['--report', '--predictions'])
-def test_a_report_needs_an_evaluation(flag, tmp_path, capsys):
-    error = refusal(capsys, 2, flag, tmp_path / 'x')
+def test_report_needs_an_evaluation(flag, tmp_path, capsys):
+    error = script_error(capsys, 2, flag, tmp_path / 'x')
     assert flag in error and '--evaluate' in error
 
 
 @pytest.mark.parametrize('flag, path', [
     ('--report', '/proc/report'), ('--predictions', '/proc/nowhere/p.csv'), ('--predictions', '/tmp')])
-def test_what_cannot_be_written_is_one_sentence_before_the_evaluation(flag, path, network, cifar10, capsys):
-    error = command_refusal(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
-                            flag, path)
+def test_unwritable_report_is_an_error_before_the_evaluation(flag, path, network, cifar10, capsys):
+    error = command_error(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
+                          flag, path)
     assert flag in error and path in error
 
 
-def test_a_data_set_of_other_classes_is_refused(network, capsys):
-    error = command_refusal(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar100')
+def test_data_set_with_other_classes_is_refused(network, capsys):
+    error = command_error(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar100')
     assert '100 outputs' in error and network[1] in error
 
 
@@ -238,5 +238,5 @@ def test_a_data_set_of_other_classes_is_refused(network, capsys):
     ([], 'IMAGES'), (['x', '--dataset', 'cifar10'], 'IMAGES'),
     (['--dataset', 'cifar10', '--val-labels', 'x'], '--val-labels'), (['x', '--data-dir', 'y'], '--data-dir'),
     (['x', '--class-list', 'y'], '--class-list'), (['x.rec', '--val-labels', 'y'], '--val-labels')])
-def test_one_set_of_images_is_needed(words, named, network, capsys):
-    assert named in command_refusal(capsys, 'evaluate', 2, network[1], *words)
+def test_exactly_one_set_of_images_is_required(words, named, network, capsys):
+    assert named in command_error(capsys, 'evaluate', 2, network[1], *words)

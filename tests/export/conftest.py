@@ -1,18 +1,18 @@
-"""What the tests of exports share: a network with its files, and a run."""
+"""Fixtures for the tests of exports: a network with its files, and a run."""
 import functools
 
 import pytest
 
 from openatac.models.weights import save_parameters
-from tests.helpers.commands import command_refusal
-from tests.helpers.scripts import call_script
-from tests.helpers.trained_export import ATAC, call, trained
+from tests.helpers.networks.trained_export import ATAC, call, trained
+from tests.helpers.processes.commands import command_error
+from tests.helpers.processes.scripts import run_in_process
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, *words): the sentence with which it ends with that code."""
-    return functools.partial(command_refusal, capsys, 'export')
+    """A function refused(code, *words) that returns the error line of a failing `openatac export`."""
+    return functools.partial(command_error, capsys, 'export')
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +29,7 @@ def params(net, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def whole(params, tmp_path_factory):
-    """PREFIX of an export by name and file, with the fused form."""
+    """The PREFIX of an export made from a name and a file, with the fused form."""
     prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
     assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
     return str(prefix)
@@ -39,7 +39,7 @@ def whole(params, tmp_path_factory):
 def run(cifar10, tmp_path_factory):
     """The folder of a short run, exported at its end as ``run/export/best``."""
     folder = tmp_path_factory.mktemp('run')
-    assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
-                       '--lr', 0.05, '--useGlobal', '--save-dir', folder,
-                       '--export', folder / 'export' / 'best') == 0
+    assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                          '--lr', 0.05, '--useGlobal', '--save-dir', folder,
+                          '--export', folder / 'export' / 'best') == 0
     return folder

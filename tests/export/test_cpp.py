@@ -1,4 +1,4 @@
-"""The C++ example is built against the installed mxnet wheel and agrees with Python."""
+"""The C++ example builds against the installed mxnet wheel and agrees with Python."""
 import shutil
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
 from tests.conftest import ROOT
-from tests.helpers.made_up_images import encoded, plain, smooth
+from tests.helpers.images.made_up_images import encoded, plain, smooth
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
 MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]
@@ -19,7 +19,7 @@ MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for
 
 @pytest.fixture(scope='module')
 def example(tmp_path_factory):
-    """(the program, the prefix of an export, its network); the running statistics are no initial values."""
+    """(the program, the prefix of an export, its network), with trained running statistics."""
     folder = tmp_path_factory.mktemp('cpp')
     shutil.copytree(ROOT / 'examples' / 'cpp', folder, dirs_exist_ok=True)
     done = subprocess.run(['make', '-C', str(folder), 'PYTHON=' + sys.executable], capture_output=True,
@@ -43,7 +43,7 @@ def classify(program, *arguments):
     return subprocess.run([str(program), *map(str, arguments)], capture_output=True, text=True, timeout=60)
 
 
-def test_it_agrees_with_python(example, tmp_path):
+def test_cpp_program_agrees_with_python(example, tmp_path):
     program, prefix, net = example
     pixels = smooth(seed=1)
     (tmp_path / 'image.ppm').write_bytes(encoded(pixels, 'PPM'))
@@ -61,13 +61,13 @@ def test_it_agrees_with_python(example, tmp_path):
     (b'P6\n32 32\n255\n' + bytes(100), 'is cut short'),
     (b'P6\n16 16\n255\n' + bytes(768), 'of 32 x 32 pixels'),
     (b'P5\n32 32\n255\n' + bytes(1024), 'is not a binary PPM'), (b'', 'is not a binary PPM')])
-def test_bad_images(example, tmp_path, image, sentence):
+def test_bad_images_are_refused(example, tmp_path, image, sentence):
     (tmp_path / 'image.ppm').write_bytes(image)
     done = classify(*example[:2], tmp_path / 'image.ppm')
     assert done.returncode == 1 and sentence in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_bad_exports(example, tmp_path):
+def test_bad_exports_are_refused(example, tmp_path):
     program, prefix, _ = example
     for suffix in ('.json', '-symbol.json', '-0000.params'):
         shutil.copy(str(prefix) + suffix, tmp_path)

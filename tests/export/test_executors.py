@@ -1,7 +1,7 @@
-"""MXNet's executors compute what the network does; left alone they fuse pre-activation ResNets wrongly."""
+"""MXNet's executors compute the same as the network; by default they fuse pre-activation ResNets wrongly."""
 import pytest
 
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 CODE = '''
 import openatac, sys
@@ -28,7 +28,7 @@ print(np.abs(found - net(x).asnumpy()).max() < 1e-5)
 
 @pytest.mark.parametrize('variables, right', [
     ({}, 'True'), pytest.param({'MXNET_SUBGRAPH_BACKEND': 'MKLDNN'}, 'False', marks=pytest.mark.slow)])
-def test_the_module_api(tmp_path, variables, right):
+def test_module_api_computes_the_same_unless_the_user_sets_otherwise(tmp_path, variables, right):
     """The second case shows that the first can fail, and that the user's own setting wins."""
     path = str(tmp_path / 'net')
     assert output_of(CODE % (path, path), **variables).splitlines()[-1] == right

@@ -1,4 +1,4 @@
-"""`openatac export`: what is written loads everywhere, and computes the same."""
+"""Files of `openatac export` load everywhere and compute the same as the network."""
 import os
 
 import mxnet as mx
@@ -18,15 +18,15 @@ from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
 from tests import oracle
-from tests.helpers.fresh_python import run_python
-from tests.helpers.made_up_images import encoded, smooth
-from tests.helpers.trained_export import ATAC, call, describe, images, outputs, trained
+from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs, trained
+from tests.helpers.processes.fresh_python import run_python
 from tests.oracle import filled, graph_of
 
-# ------------------------------------------------------------------------------- what is written
+# --------------------------------------------------------------------------------- written files
 
 @pytest.mark.kernels
-def test_gluon_loads_it(net, whole):
+def test_gluon_loads_an_export(net, whole):
     for files in (whole, whole + '-fused'):
         loaded = mx.gluon.SymbolBlock.imports(files + '-symbol.json', ['data'], files + '-0000.params')
         for x in (images(), images(1)):
@@ -43,15 +43,15 @@ def by_module(path, x):
 
 
 @pytest.mark.kernels
-def test_the_module_api_loads_it_as_the_description_says(net, whole, monkeypatch):
+def test_module_api_loads_an_export_as_its_manifest_says(net, whole, monkeypatch):
     note = read_manifest(whole).reports['symbol']['note']
     monkeypatch.setenv(*next(word for word in note.split() if '=' in word).rstrip(':').split('='))
     assert np.allclose(by_module(whole, images()), outputs(net, images()), atol=REORDERED_TOLERANCE)
 
 
 @pytest.mark.kernels
-def test_the_module_api_loads_the_fused_form_as_it_is(net, whole, monkeypatch):
-    monkeypatch.delenv('MXNET_SUBGRAPH_BACKEND', raising=False)  # as where openatac is not imported
+def test_module_api_loads_the_fused_form_directly(net, whole, monkeypatch):
+    monkeypatch.delenv('MXNET_SUBGRAPH_BACKEND', raising=False)  # as without openatac
     found = by_module(whole + '-fused', images())
     assert np.allclose(found, outputs(net, images()), atol=REORDERED_TOLERANCE)
 
@@ -64,7 +64,7 @@ np.save(sys.argv[2], net(mx.nd.array(np.load(sys.argv[2]))).asnumpy())
 
 
 @pytest.mark.slow  # test_int8_symbol.py loads the INT8 form, which is fused as well, in another process
-def test_the_fused_form_in_another_process(net, whole, tmp_path):
+def test_fused_form_computes_the_same_in_another_process(net, whole, tmp_path):
     path = str(tmp_path / 'x.npy')
     np.save(path, images())
     result = run_python('-c', 'import openatac' + LOAD, whole + '-fused', path, OMP_NUM_THREADS='1')
@@ -79,7 +79,7 @@ def test_load_checkpoint_finds_each_array_once(whole):
         assert sorted(auxiliary) == sorted(symbol.list_auxiliary_states())
 
 
-def test_the_description_tells_all(whole, capsys):
+def test_manifest_describes_the_export(whole, capsys):
     found = read_manifest(whole)
     assert found[:3] == (ATAC, 5, (3, 32, 32)) and found.labels == list('abcde')
     assert found.precision == 'float32' and found.crop_ratio == 0
@@ -92,13 +92,13 @@ def test_the_description_tells_all(whole, capsys):
         ['net.json', *(name for form in found.reports for name in FORMS.find(form).files('net'))])
 
 
-def test_mean_and_deviation_are_those_of_the_training(whole):
+def test_mean_and_deviation_equal_those_of_training(whole):
     pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
     trained_on = cifar_transforms.normalise(pixels.transpose(2, 0, 1)[None])[0]
     assert np.allclose(InputTransform(read_manifest(whole))(pixels), trained_on, atol=1e-5)
 
 
-def test_what_is_printed(net, params, tmp_path, capsys):
+def test_printed_output_reports_the_export(net, params, tmp_path, capsys):
     folder = tmp_path / 'pictures'
     folder.mkdir()
     for index in range(3):
@@ -113,9 +113,9 @@ def test_what_is_printed(net, params, tmp_path, capsys):
     assert '16 random and 0 real images' in capsys.readouterr().out
 
 
-# ------------------------------------------------------------------------------------- a run
+# --------------------------------------------------------------------------- export of a run
 
-def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
+def test_run_export_finds_its_network_labels_and_images(run, tmp_path):
     assert call(run, tmp_path / 'net') == 0
     found = read_manifest(str(tmp_path / 'net'))
     assert found.model == ATAC + '_global'
@@ -127,16 +127,16 @@ def test_a_run_knows_its_network_labels_and_images(run, tmp_path):
     assert np.allclose(found, outputs(net, images()), atol=SAME_TOLERANCE)
 
 
-def test_the_script_exports_the_same(run, tmp_path):
-    assert call(run, run / 'last.params', tmp_path / 'net') == 0  # of one epoch, which is the best one
+def test_training_script_writes_the_same_export(run, tmp_path):
+    assert call(run, run / 'last.params', tmp_path / 'net') == 0  # the only epoch, and so the best one
     ours, theirs = str(tmp_path / 'net'), str(run / 'export' / 'best')
     first, second = (read_manifest(path)._replace(reports={}, sha256={}) for path in (ours, theirs))
-    assert first == second  # but for names of arrays, which Gluon counts
+    assert first == second  # except for the array names, which Gluon numbers
     found = outputs(load_block(ours), images())
     assert np.allclose(found, outputs(load_block(theirs), images()), atol=SAME_TOLERANCE)
 
 
-def test_a_run_whose_images_are_gone(run, tmp_path, capsys):
+def test_run_whose_images_are_gone_is_exported(run, tmp_path, capsys):
     assert call(run, tmp_path / 'net', '--data-dir', tmp_path / 'nowhere') == 0
     assert 'cifar10' in capsys.readouterr().out
 
@@ -154,7 +154,7 @@ def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', ['cifar10_b1_atac', 'imagenet_1111_atac2'])
-def test_graphs_of_the_oracles_networks(name, tmp_path):
+def test_exported_graphs_equal_the_oracles(name, tmp_path):
     net, description, arrays = filled(name, 'hybridized')
     side = description['input_shape'][-1]
     manifest = describe(name, side)._replace(classes=arrays['eval_output'].shape[1])
@@ -169,8 +169,8 @@ def test_graphs_of_the_oracles_networks(name, tmp_path):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', [ATAC, 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_se'])
-def test_fused_and_really_so(name, tmp_path):
-    """The pre-activation hosts are those for which MXNet's fusion alone gives other outputs."""
+def test_fused_form_consists_of_fused_operators(name, tmp_path):
+    """MXNet's fusion alone gives other outputs for the pre-activation hosts."""
     net = trained(name)
     symbol, _ = trace(net)
     before, after = count_operators(symbol), count_operators(fuse(symbol))
@@ -184,15 +184,15 @@ def test_fused_and_really_so(name, tmp_path):
 
 
 @pytest.mark.kernels
-def test_mxnet_still_fuses_wrongly(net):
-    """If this fails, the identities that `fuse` puts in are no longer needed."""
+def test_mxnets_own_fusion_is_still_wrong(net):
+    """If this fails, the identities that `fuse` inserts are no longer needed."""
     symbol, arrays = trace(net)
     x = images()
     wrong = symbol_block(symbol.get_backend_symbol('MKLDNN'), arrays)
     assert np.abs(outputs(wrong, x) - outputs(net, x)).max() > 0.01
 
 
-def test_a_network_without_anything_to_fold(tmp_path):
+def test_fused_form_without_anything_to_fold_is_refused(tmp_path):
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Flatten(), mx.gluon.nn.Dense(5))
     net.initialize()
@@ -203,7 +203,7 @@ def test_a_network_without_anything_to_fold(tmp_path):
 
 # ----------------------------------------------------------------------------------- float16
 
-def test_float16(net, params, tmp_path, capsys):
+def test_float16_export_is_close_to_the_network(net, params, tmp_path, capsys):
     assert call(ATAC, params, tmp_path / 'half', '--precision', 'float16') == 0
     symbol, arrays = read_symbol(str(tmp_path / 'half'))
     for name, array in arrays.items():
@@ -217,7 +217,7 @@ def test_float16(net, params, tmp_path, capsys):
     assert np.abs(outputs(loaded, images()) - outputs(net, images())).max() < 0.02
 
 
-def test_float16_leaves_the_network_as_it_was(tmp_path):
+def test_float16_export_does_not_change_the_network(tmp_path):
     net = trained()
     before = {name: array.asnumpy() for name, array in trace(net)[1].items()}
     export(net, str(tmp_path / 'half'), describe(precision='float16'))

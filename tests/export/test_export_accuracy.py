@@ -1,4 +1,4 @@
-"""`openatac export --int8` and --onnx: how accurate the forms are, and on which images that is measured."""
+"""The accuracy of INT8 and ONNX exports, and the images on which it is measured."""
 import os
 import re
 import shutil
@@ -15,17 +15,17 @@ from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
 from openatac.runtime.processor import instruction_set
-from tests.helpers.digits_network import KNOWS
-from tests.helpers.made_up_images import encoded, plain
-from tests.helpers.scripts import json_of, metrics_of
-from tests.helpers.trained_export import ATAC, call, describe, images, outputs
+from tests.helpers.images.made_up_images import encoded, plain
+from tests.helpers.networks.digits_network import KNOWS
+from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs
+from tests.helpers.processes.scripts import json_of, metrics_of
 
-FEW = KNOWS - 0.2  # of some dozen images
+FEW = KNOWS - 0.2  # on a few dozen images
 NAIVE = '--int8', '--calibration', 'naive'  # the quicker one
 
 
 @pytest.mark.kernels
-def test_onnx(net, tmp_path):
+def test_onnx_form_computes_the_same_as_the_network(net, tmp_path):
     pytest.importorskip('onnx')
     onnxruntime = pytest.importorskip('onnxruntime')
     manifest = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
@@ -36,8 +36,8 @@ def test_onnx(net, tmp_path):
 
 
 @pytest.mark.kernels
-def test_int8(run, tmp_path):
-    """Calibrated on the run's own training images, measured on its test images."""
+def test_accuracy_of_the_int8_form_is_reported(run, tmp_path):
+    """Calibrate on the run's own training images and measure on its test images."""
     assert call(run, tmp_path / 'net', *NAIVE) == 0
     report = read_manifest(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
@@ -50,14 +50,14 @@ def test_int8(run, tmp_path):
 
 @pytest.fixture(scope='module')
 def digits(digits_network, tmp_path_factory):
-    """The command line's words for the network that knows the handwritten digits."""
+    """The command-line words for the network that was trained on the handwritten digits."""
     path = str(tmp_path_factory.mktemp('digits') / 'net.params')
     save_parameters(digits_network.net, path)
     return ATAC, path, '--input-size', '8'
 
 
 def accuracy_of(told):
-    """(images, accuracy in float32, accuracy in INT8) by the last line of what the export prints."""
+    """Return (images, accuracy in float32, accuracy in INT8) from the last line of an export's output."""
     found = re.fullmatch(r'accuracy on (\d+) labelled images: (\S+) in float32, (\S+) in int8',
                          told.splitlines()[-1])
     return int(found[1]), float(found[2]), float(found[3])
@@ -65,7 +65,7 @@ def accuracy_of(told):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('mode', [pytest.param('naive', marks=pytest.mark.slow), 'entropy'])
-def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
+def test_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
     assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
     count, before, after = accuracy_of(capsys.readouterr().out)
     assert count == 360 and before > KNOWS and after > KNOWS
@@ -74,8 +74,8 @@ def test_the_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
 
 
 @pytest.mark.kernels
-def test_int8_as_onnx(digits, tmp_path, capfd):
-    """Measured like MXNet's form; nothing of what ONNX Runtime says while it quantizes gets through."""
+def test_accuracy_of_the_int8_onnx_form_is_reported(digits, tmp_path, capfd):
+    """It is measured like MXNet's form, and ONNX Runtime's messages are suppressed."""
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--onnx') == 0
@@ -90,7 +90,7 @@ def test_int8_as_onnx(digits, tmp_path, capfd):
 
 
 def write_classes(folder, names, each=4):
-    """Test digits as PNG files, in a folder per class called by ``names``; the folder."""
+    """Write test digits as PNG files into a folder per class, named by ``names``; return the folder."""
     test = load_digits(train=False)
     for label, name in enumerate(names):
         (folder / name).mkdir(parents=True)
@@ -100,8 +100,8 @@ def write_classes(folder, names, each=4):
     return folder
 
 
-def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits, tmp_path, capsys):
-    """Sorted by their names they would be other classes; and not all classes are there."""
+def test_accuracy_on_a_folder_with_subfolders_named_as_the_classes(digits, tmp_path, capsys):
+    """Sorted by name, the folders would be other classes; some classes are missing too."""
     names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     folder = write_classes(tmp_path / 'test', names[:8])
     (folder / 'one' / 'bad.png').write_text('no picture')
@@ -112,7 +112,7 @@ def test_accuracy_on_a_folder_whose_subfolders_are_called_as_the_classes(digits,
     assert count == 32 and before > FEW
 
 
-def test_accuracy_on_a_folder_of_as_many_classes(digits, refused, tmp_path, capsys):
+def test_accuracy_on_a_folder_with_the_same_number_of_classes(digits, refused, tmp_path, capsys):
     folder = write_classes(tmp_path / 'test', [f'class-{label}' for label in range(10)])
     words = *digits, tmp_path / 'net', *NAIVE, '--calibrate', folder, '--measure', folder
     assert call(*words, '--measure-images', 20) == 0
@@ -122,7 +122,7 @@ def test_accuracy_on_a_folder_of_as_many_classes(digits, refused, tmp_path, caps
     assert all(str(count) in refused(1, *words) for count in (folder, 9, 10))
 
 
-def test_where_the_accuracy_cannot_be_measured(digits, refused, tmp_path, capsys):
+def test_unmeasurable_accuracy_is_explained(digits, refused, tmp_path, capsys):
     words = *digits, tmp_path / 'net'
     folder = write_classes(tmp_path / 'test', list('0123456789'))
     assert call(*words, *NAIVE, '--calibrate', folder) == 0

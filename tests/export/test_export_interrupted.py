@@ -1,4 +1,4 @@
-"""`openatac export` leaves whole files or those from before, however it is stopped."""
+"""However `openatac export` is stopped, it leaves complete new files or the previous ones."""
 import fcntl
 import os
 import resource
@@ -11,12 +11,12 @@ from openatac.export.exporter import export
 from openatac.export.forms import symbol_files
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
-from tests.helpers.fresh_python import run_python
-from tests.helpers.trained_export import ATAC, contents, describe, trained
+from tests.helpers.networks.trained_export import ATAC, contents, describe, trained
+from tests.helpers.processes.fresh_python import run_python
 
-# ----------------------------------------------------------------- whole, or as it was before
+# --------------------------------------------------- complete new files, or the previous ones
 
-def test_older_forms_do_not_stay_beside_another_network(net, tmp_path):
+def test_forms_of_the_previous_network_are_removed(net, tmp_path):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe(), ('symbol', 'fused'))
     (tmp_path / 'net-notes.txt').write_text('mine')
@@ -24,7 +24,7 @@ def test_older_forms_do_not_stay_beside_another_network(net, tmp_path):
     assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-notes.txt', 'net-symbol.json', 'net.json']
 
 
-def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
+def test_disagreement_changes_nothing(net, tmp_path, monkeypatch):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe())
     before = contents(tmp_path)
@@ -34,7 +34,7 @@ def test_a_disagreement_changes_nothing(net, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_a_file_that_cannot_be_put_in_place_changes_nothing(net, tmp_path):
+def test_file_that_cannot_be_put_in_place_changes_nothing(net, tmp_path):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe())
     before = contents(tmp_path)
@@ -46,7 +46,7 @@ def test_a_file_that_cannot_be_put_in_place_changes_nothing(net, tmp_path):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
-def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, number):
+def test_export_stopped_midway_changes_nothing(net, refused, params, tmp_path, monkeypatch, number):
     export(net, str(tmp_path / 'net'), describe())
     before, handler = contents(tmp_path), signal.getsignal(number)
 
@@ -60,8 +60,8 @@ def test_stopped_in_the_middle(net, refused, params, tmp_path, monkeypatch, numb
     assert contents(tmp_path) == before and signal.getsignal(number) is handler
 
 
-def test_stopped_while_the_files_take_their_place(net, tmp_path, monkeypatch):
-    """Then it is done first."""
+def test_signal_while_replacing_files_waits_for_the_export(net, tmp_path, monkeypatch):
+    """The export finishes first."""
     export(net, str(tmp_path / 'net'), describe())
     rename = os.rename
 
@@ -84,8 +84,8 @@ cli.main(['export', *sys.argv[1:]])
 """
 
 
-def test_killed_in_the_middle(net, params, tmp_path):
-    """It could not clean up; the next export does."""
+def test_export_killed_midway_changes_nothing(net, params, tmp_path):
+    """A killed export cannot clean up; the next one does."""
     export(net, str(tmp_path / 'net'), describe())
     before = contents(tmp_path)
     assert run_python('-c', KILL, ATAC, params, tmp_path / 'net', OMP_NUM_THREADS='1').returncode == -9
@@ -95,7 +95,7 @@ def test_killed_in_the_middle(net, params, tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(before)
 
 
-def test_a_full_disk(net, refused, params, tmp_path):
+def test_full_disk_changes_nothing(net, refused, params, tmp_path):
     export(net, str(tmp_path / 'net'), describe())
     before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
@@ -106,7 +106,7 @@ def test_a_full_disk(net, refused, params, tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_two_at_once(refused, params, tmp_path):
+def test_second_concurrent_export_is_refused(refused, params, tmp_path):
     aside = tmp_path / '.net.part'
     aside.mkdir()
     with open(aside / 'lock', 'w') as handle:

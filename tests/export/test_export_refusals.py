@@ -1,4 +1,4 @@
-"""`openatac export` refuses wrong command lines, damaged files and networks that no form can follow."""
+"""`openatac export` refuses wrong command lines, damaged files and networks that it cannot reproduce."""
 import json
 import os
 
@@ -11,12 +11,12 @@ from openatac.export.exporter import export
 from openatac.export.forms.symbol_files import load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import SAME_TOLERANCE, ParityCheck, ParityError
-from tests.helpers.scripts import json_of, refusal
-from tests.helpers.trained_export import ATAC, call, contents, describe, trained
+from tests.helpers.networks.trained_export import ATAC, call, contents, describe, trained
+from tests.helpers.processes.scripts import json_of, script_error
 
 # --------------------------------------------------------------------------------- bad input
 
-def test_wrong_command_lines(refused, params, run, tmp_path):
+def test_wrong_command_lines_are_refused(refused, params, run, tmp_path):
     out = tmp_path / 'net'
     assert 'cifar_resnet20_v2_atac' in refused(2, 'cifar_resnet_20_v2_atac', params, out)
     assert ATAC in refused(2, ATAC, out)
@@ -33,14 +33,14 @@ def test_wrong_command_lines(refused, params, run, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['net-int8', 'net-fused', 'net-symbol', 'net-int8-fused'])
-def test_the_name_of_another_exports_files_is_refused(refused, params, tmp_path, capsys, name):
+def test_name_of_another_exports_files_is_refused(refused, params, tmp_path, capsys, name):
     assert name in refused(2, ATAC, params, tmp_path / name)
-    assert name in refusal(capsys, 2, '--dry-run', 1, '--export', tmp_path / name)
+    assert name in script_error(capsys, 2, '--dry-run', 1, '--export', tmp_path / name)
     assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize('forms', [['onxx'], []])
-def test_forms_that_there_are_not_change_nothing(net, tmp_path, forms):
+def test_unknown_forms_change_nothing(net, tmp_path, forms):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe())
     before = contents(tmp_path)
@@ -49,7 +49,7 @@ def test_forms_that_there_are_not_change_nothing(net, tmp_path, forms):
     assert contents(tmp_path) == before
 
 
-def test_files_of_something_else(refused, params, run, tmp_path):
+def test_unsuitable_files_are_refused(refused, params, run, tmp_path):
     out = tmp_path / 'made' / 'net'
     cut = tmp_path / 'cut.params'
     with open(params, 'rb') as handle:
@@ -68,30 +68,30 @@ def test_files_of_something_else(refused, params, run, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['cut.params', 'text.params']
 
 
-def test_damaged_settings(refused, run, tmp_path):
+def test_damaged_settings_are_refused(refused, run, tmp_path):
     settings = json_of(run, 'settings.json')
     for key, value in (('act_type', 'tanh'), ('r', 'x'), ('model', 3)):
         (tmp_path / 'settings.json').write_text(json.dumps({**settings, key: value}))
         assert 'settings.json' in refused(1, tmp_path, tmp_path / 'net')
 
 
-def test_an_out_that_cannot_be_written(refused, params, tmp_path):
+def test_unwritable_output_is_refused(refused, params, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     assert str(tmp_path / 'file') in refused(1, ATAC, params, tmp_path / 'file' / 'net')
 
 
-def test_a_file_of_labels_as_windows_saves_it(params, tmp_path):
+def test_label_file_from_windows_is_read(params, tmp_path):
     (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
     assert call(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
     assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
 
 
-def test_another_input_size(params, tmp_path):
+def test_another_input_size_is_accepted(params, tmp_path):
     assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
     assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
 
 
-def test_an_input_size_that_does_not_fit(tmp_path):
+def test_mismatched_input_size_is_refused(tmp_path):
     net = mx.gluon.nn.Dense(5, in_units=3 * 32 * 32)
     net.initialize()
     with pytest.raises(OpenatacError, match=r'\b16\b'):
@@ -99,7 +99,7 @@ def test_an_input_size_that_does_not_fit(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_a_network_that_is_no_longer_finite(net, refused, params, tmp_path):
+def test_network_with_non_finite_values_is_refused(net, refused, params, tmp_path):
     arrays = mx.nd.load(params)
     arrays['output.bias'][:] = np.nan
     mx.nd.save(str(tmp_path / 'nan.params'), arrays)
@@ -117,7 +117,7 @@ def test_a_network_that_is_no_longer_finite(net, refused, params, tmp_path):
     ('-0000.params', None, 'net-0000.params'),
     ('-0000.params', 1000, 'net-0000.params'),
 ], ids=lambda value: str(value)[:12])
-def test_damaged_symbol_files(whole, tmp_path, ending, content, named):
+def test_damaged_symbol_files_are_refused(whole, tmp_path, ending, content, named):
     for file in ('-symbol.json', '-0000.params'):
         with open(whole + file, 'rb') as handle:
             data = handle.read()
@@ -129,17 +129,17 @@ def test_damaged_symbol_files(whole, tmp_path, ending, content, named):
         load_block(str(tmp_path / 'net'))
 
 
-def test_symbol_and_parameters_of_two_networks(net, whole, tmp_path):
+def test_symbol_and_parameters_of_different_networks_are_refused(net, whole, tmp_path):
     export(trained('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
     with open(whole + '-0000.params', 'rb') as handle:
         (tmp_path / 'net-0000.params').write_bytes(handle.read())
-    os.unlink(tmp_path / 'net.json')  # which knows by their checksums
+    os.unlink(tmp_path / 'net.json')  # it notices by their checksums
     with pytest.raises(OpenatacError, match=str(tmp_path / 'net')):
         load_block(str(tmp_path / 'net'))
 
 
 def test_rounding_that_the_network_amplifies_is_tolerated():
-    """As of one that was hardly trained: here each output moves by 1e-3 with the last bit of the image."""
+    """As in a barely trained network, the last bit of the image here moves each output by 1e-3."""
     def network(images):
         return np.sin(1e4 * images.reshape(len(images), -1)[:, :5].astype('float64')).astype('float32')
 
@@ -148,11 +148,11 @@ def test_rounding_that_the_network_amplifies_is_tolerated():
     report = check.report(lambda images: network(images) + 2 * check.rounding, SAME_TOLERANCE)
     assert report['max_difference'] > 10 * SAME_TOLERANCE
     assert f'{check.rounding:g}' in report['warning'] and 'train' in report['warning']
-    with pytest.raises(ParityError, match=f'{check.rounding:g}.*train'):  # why, and what to do
+    with pytest.raises(ParityError, match=f'{check.rounding:g}.*train'):  # the cause and the remedy
         check.report(lambda images: network(images) + 20 * check.rounding, SAME_TOLERANCE)
 
 
-def test_a_disagreement_of_a_network_with_huge_outputs_is_put_down_to_its_training():
+def test_disagreement_with_huge_outputs_is_blamed_on_training():
     def network(images):
         return 1e9 * images.reshape(len(images), -1)[:, :5]
 
@@ -160,7 +160,7 @@ def test_a_disagreement_of_a_network_with_huge_outputs_is_put_down_to_its_traini
         ParityCheck(network, (3, 8, 8)).report(lambda images: 1.02 * network(images), SAME_TOLERANCE)
 
 
-def test_a_disagreement_of_a_network_that_keeps_rounding_small_is_not_put_down_to_its_training():
+def test_disagreement_with_small_rounding_is_not_blamed_on_training():
     def network(images):
         return images.reshape(len(images), -1)[:, :5]
 

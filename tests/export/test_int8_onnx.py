@@ -1,4 +1,4 @@
-"""INT8 as ONNX computes nearly what float32 does, and leaves nothing behind."""
+"""INT8 networks in ONNX compute nearly the same as float32, and quantizing leaves no files."""
 import logging
 import tempfile
 
@@ -10,8 +10,8 @@ from openatac.errors import OpenatacError
 from openatac.export.int8.onnx import quantize_onnx
 from openatac.export.onnx.model import to_onnx, write_model
 from openatac.models.networks_by_name import get_model
-from tests.helpers.digits_network import KNOWS, digits
-from tests.helpers.run_onnx import run_onnx
+from tests.helpers.networks.digits_network import KNOWS, digits
+from tests.helpers.networks.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -37,12 +37,12 @@ def kinds(model):
 
 
 @pytest.mark.kernels
-def test_it_knows_the_digits_as_the_float32_network_does(model, quantized, tmp_path):
+def test_int8_network_is_as_accurate_as_the_float32_one(model, quantized, tmp_path):
     images, labels = digits(train=False)
     expected, found = run(model, images, tmp_path), run(quantized, images, tmp_path)
     assert (expected.argmax(1) == labels).mean() > KNOWS and (found.argmax(1) == labels).mean() > KNOWS
     assert (found.argmax(1) == expected.argmax(1)).mean() > KNOWS
-    # Some 50 tensors in a row, each rounded to a part in 128 of its range, which is some deviations wide.
+    # Some 50 tensors in sequence, each rounded to 1/128 of a range that spans a few standard deviations.
     assert np.sqrt(((found - expected) ** 2).mean()) < np.sqrt(50) / 128 * 4 * expected.std()
 
 
@@ -79,8 +79,8 @@ def test_batch_norms_become_convolutions_that_compute_the_same(name, tmp_path):
 
 
 @pytest.mark.kernels
-def test_a_channel_that_is_switched_off(digits_network, model, tmp_path):
-    """Its weights are next to nothing, and its bias is not: in steps of the weights it has over 32 bits."""
+def test_switched_off_channel_is_quantized(digits_network, model, tmp_path):
+    """The weights are tiny but the bias is not: in units of the weights' scale it exceeds 32 bits."""
     params = dict(digits_network.params)
     gamma, beta = (next(key for key in params if key.endswith('stage1_batchnorm0_' + name))
                    for name in ('gamma', 'beta'))
@@ -94,7 +94,8 @@ def test_a_channel_that_is_switched_off(digits_network, model, tmp_path):
     assert np.sqrt(((found - expected) ** 2).mean()) < np.sqrt(50) / 128 * 4 * expected.std()
 
 
-def test_nothing_is_printed_or_left_behind(model, digits_network, tmp_path, monkeypatch, capfd, caplog):
+def test_quantizing_prints_nothing_and_leaves_no_files(model, digits_network, tmp_path, monkeypatch, capfd,
+                                                       caplog):
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
     quantize_onnx(model, [digits_network.images[:8], digits_network.images[8:16]])
@@ -102,7 +103,7 @@ def test_nothing_is_printed_or_left_behind(model, digits_network, tmp_path, monk
     assert logging.root.handlers == handlers and logging.root.manager.disable == disabled
 
 
-def test_what_cannot_be_quantized(model, monkeypatch):
+def test_impossible_quantization_is_refused(model, monkeypatch):
     with pytest.raises(OpenatacError, match='--int8'):
         quantize_onnx(model, [np.zeros((2, 3, 9, 9), np.float32)])
     monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)

@@ -1,4 +1,4 @@
-"""INT8 networks compute nearly what the float32 ones do, also after a round through files."""
+"""INT8 networks compute nearly the same as float32 ones, also after saving and loading."""
 import collections
 
 import mxnet as mx
@@ -14,13 +14,13 @@ from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
 from openatac.graph.symbol import write_symbol_files
-from tests.helpers.cifar_slice import decode
-from tests.helpers.digits_network import KNOWS, digit_batches, train
-from tests.helpers.fresh_python import output_of
-from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
+from tests.helpers.images.cifar_slice import decode
+from tests.helpers.networks.digits_network import KNOWS, digit_batches, train
+from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
+from tests.helpers.processes.fresh_python import output_of
 
 RANGE = 'min_calib_range', 'max_calib_range'
-WEIGHTS_TOO = 2  # times `rounding`, which leaves out that of the weights
+WEIGHTS_TOO = 2  # a factor of `rounding`, which omits the rounding of the weights
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +31,7 @@ def quantized(digits_network):
 
 
 def write(symbol, params, folder):
-    """Write the symbol files; their path."""
+    """Write the symbol files; return their path."""
     states = set(symbol.list_auxiliary_states())
     write_symbol_files(str(folder / 'int8'), symbol, {
         ('aux:' if name in states else 'arg:') + name: array for name, array in params.items()})
@@ -43,12 +43,12 @@ def nodes(symbol):
 
 
 def is_int8(node):
-    """MXNet's fused operators say it by an attribute, the others by their name."""
+    """Return whether a node computes in INT8: fused operators have an attribute, others a name prefix."""
     return node.operator.startswith('_contrib_quantized_') or node.get('quantized') == 'true'
 
 
 def compare(network, quantized):
-    """The logits' error, relative to their spread, and the share of images of the same top-1 class."""
+    """Return the logits' error relative to their spread, and the share of equal top-1 classes."""
     images = mx.nd.array(network.images)
     expected, found = network.net(images).asnumpy(), quantized(images).asnumpy()
     return (np.sqrt(((found - expected) ** 2).mean()) / expected.std(),
@@ -56,9 +56,9 @@ def compare(network, quantized):
 
 
 def rounding(network, symbol, folder):
-    """The logits' relative error if every 8-bit tensor's own reached them undiminished.
+    """Return the logits' relative error if every 8-bit tensor's own error reached them undiminished.
 
-    A value is rounded to a multiple of the tensor's scale, which makes an error of scale / sqrt(12).
+    Rounding a value to a multiple of the tensor's scale causes an error of scale / sqrt(12).
     """
     fused = separate_shortcuts(network.symbol).get_backend_symbol('MKLDNN_QUANTIZE')
     scales = {node.name.replace('quantized_', '') + '_output': scale_of(node.attributes)
@@ -78,20 +78,20 @@ def scale_of(attributes):
 
 
 def accuracy(network):
-    """The share of the test digits that a Gluon network classifies rightly."""
+    """Return the share of the test digits that a Gluon network classifies correctly."""
     (share,), _ = accuracies([lambda images: network(mx.nd.array(images)).asnumpy()],
                              digit_batches(train=False))
     return share
 
 
 @pytest.mark.kernels
-def test_the_network_that_these_tests_quantize_knows_the_digits(digits_network):
+def test_float32_network_is_accurate(digits_network):
     assert accuracy(digits_network.net) > KNOWS
 
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('mode', METHODS)
-def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
+def test_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
     network = load_block(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)
     assert error < WEIGHTS_TOO * rounding(digits_network, quantized[mode][0], tmp_path) and agreement > KNOWS
@@ -99,8 +99,8 @@ def test_the_int8_network_agrees_with_the_float32_one(digits_network, quantized,
 
 
 @pytest.mark.kernels
-def test_a_badly_quantized_gate_would_be_seen(digits_network, quantized, tmp_path):
-    """The bound fails where the range of what goes into the sigmoids is an eighth of what it should be."""
+def test_badly_quantized_gate_is_detected(digits_network, quantized, tmp_path):
+    """The bound fails if the range of the sigmoids' inputs is an eighth of the right one."""
     symbol, params = quantized['naive']
     graph = Graph.of(symbol)
     gates = [node.inputs[0].node.inputs[0].node for node in graph.nodes() if node.operator == 'Activation']
@@ -123,19 +123,19 @@ def test_convolutions_are_int8_and_gates_float32(quantized):
         assert kinds[floats, False] == count and not kinds[floats, True]
 
 
-def test_the_default_leaves_the_pooling_in_float32(digits_network):
+def test_default_leaves_the_pooling_in_float32(digits_network):
     everything, _ = quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images],
                                     'naive', excluded=())
     assert '_contrib_quantized_pooling' in {node.operator for node in nodes(everything)}
 
 
-def test_the_layers_that_stay_in_float32_are_listed(digits_network):
+def test_layers_that_stay_in_float32_are_listed(digits_network):
     names = float_layers(digits_network.symbol, digits_network.params, (3, 8, 8))
     kinds = [node.operator for node in nodes(digits_network.symbol) if node.name in names]
     assert kinds == ['Pooling', 'Flatten', 'FullyConnected']
 
 
-def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
+def test_new_process_computes_the_same(digits_network, quantized, tmp_path):
     path = write(*quantized['entropy'], tmp_path)
     images = digits_network.images[:8]
     np.save(str(tmp_path / 'images.npy'), images)
@@ -150,15 +150,15 @@ def test_a_new_process_computes_the_same(digits_network, quantized, tmp_path):
 
 
 @pytest.mark.kernels
-def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path):
-    """With one INT8 convolution the rest is the fused float32 network, which MXNet itself gets wrong."""
+def test_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path):
+    """With one INT8 convolution, the rest is the fused float32 network, which MXNet itself gets wrong."""
     others = [node.name for node in nodes(digits_network.symbol)]
     others.remove(next(node.name for node in nodes(digits_network.symbol) if node.operator == 'Convolution'))
     symbol, params = quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images],
                                      'naive', excluded=others)
     assert sum(map(is_int8, nodes(symbol))) == 1
     error, _ = compare(digits_network, load_block(write(symbol, params, tmp_path)))
-    assert error < WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)  # MXNet's own: above 0.3
+    assert error < WEIGHTS_TOO * rounding(digits_network, symbol, tmp_path)  # MXNet's fusion: above 0.3
 
 
 @pytest.mark.kernels
@@ -170,7 +170,7 @@ def test_the_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_
     pytest.param('resnet50_v1b_aa', {}, marks=pytest.mark.slow),
 ])
 def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
-    """On images that are as bright as their label is high."""
+    """The images are the brighter, the higher their label."""
     side = 32 if name.startswith('resnet50') else 8
     random = np.random.RandomState(0)
     labels = random.randint(0, 10, 640)
@@ -180,12 +180,12 @@ def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
                         classes=10, **settings)
     symbol, params = quantize_symbol(network.symbol, network.params, [network.images], 'naive')
     error, agreement = compare(network, load_block(write(symbol, params, tmp_path)))
-    assert agreement > MIN_AGREEMENT and sum(map(is_int8, nodes(symbol))) > 5  # chance: 0.1; seen: 0.89
+    assert agreement > MIN_AGREEMENT and sum(map(is_int8, nodes(symbol))) > 5  # chance: 0.1; observed: 0.89
     assert name.startswith('resnet50') or error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 
 @pytest.mark.kernels
-def test_a_network_trained_on_real_images_is_quantized_within_rounding(shared_data, tmp_path):
+def test_network_trained_on_real_images_is_quantized_within_rounding(shared_data, tmp_path):
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
         records = decode(archive, 'train', 1000)
     images = normalise(records[:, 1:].reshape(-1, 3, 32, 32)[:, :, ::2, ::2])

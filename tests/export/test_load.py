@@ -1,4 +1,4 @@
-"""openatac.load: exports, runs and parameter files as predictors, with as few packages as they need."""
+"""openatac.load makes predictors of exports, runs and parameter files, with few packages."""
 import importlib.util
 import json
 import os
@@ -15,11 +15,11 @@ from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
-from tests.conftest import hiding
-from tests.helpers.documents import blocks_of
-from tests.helpers.fresh_python import output_of, run_python
-from tests.helpers.made_up_images import encoded, smooth
-from tests.helpers.scripts import call_script, run_script
+from tests.conftest import hide_packages
+from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.pages.documents import blocks_of
+from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.scripts import run_in_process, run_script
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
@@ -31,7 +31,7 @@ PHOTOS = SMALL._replace(image_shape=(3, 40, 40), crop_ratio=0.875, labels=[])
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A folder with exports of a network: 'atac' in all forms, and 'photos', which crops, in ONNX."""
+    """A folder with a network's exports: 'atac' in all forms, and 'photos', which crops, in ONNX."""
     folder = tmp_path_factory.mktemp('exports')
     mx.random.seed(3)
     net = openatac.get_model(SMALL.model, classes=5)
@@ -55,14 +55,14 @@ def images():
 
 
 def scores(predictions):
-    """(N, classes): the probabilities by class, from results with all classes."""
+    """Return the probabilities (N, classes) from results with all classes."""
     return np.array([[label.score for label in sorted(each, key=lambda label: label.class_index)]
                      for each in predictions])
 
 
-# ------------------------------------------------------------------------------ what it takes
+# ------------------------------------------------------------------------------------- inputs
 
-def test_all_kinds_of_images_give_the_same(predictor, images, tmp_path):
+def test_all_image_types_give_the_same_scores(predictor, images, tmp_path):
     expected = predictor(images)
     paths = [tmp_path / f'{index}.png' for index in range(len(images))]
     for path, image in zip(paths, images):
@@ -74,7 +74,7 @@ def test_all_kinds_of_images_give_the_same(predictor, images, tmp_path):
         np.testing.assert_allclose(scores([predictor(single)]), scores(expected[:1]), atol=1e-6)
 
 
-def test_the_best_classes_come_first(predictor, images):
+def test_best_classes_come_first(predictor, images):
     for result in predictor(images):
         assert [label.score for label in result] == sorted((label.score for label in result), reverse=True)
         assert sum(label.score for label in result) == pytest.approx(1)
@@ -83,7 +83,7 @@ def test_the_best_classes_come_first(predictor, images):
     assert best == predictor(images[0], top=99)[:2] and len(predictor(images[0], top=1)) == 1
 
 
-def test_scores_are_those_of_the_command(folder, images, tmp_path):
+def test_scores_equal_those_of_the_command(folder, images, tmp_path):
     Image.fromarray(images[0]).save(tmp_path / 'a.png')
     result = run_python('-m', 'openatac', 'predict', folder / 'atac.onnx', tmp_path / 'a.png', '--json')
     printed = json.loads(result.stdout)['predictions']
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_command(folder, images, tmp_path):
         (label.label, label.class_index) for label in openatac.load(folder / 'atac.onnx')(images[0])]
 
 
-def test_batches_do_not_matter(folder, images):
+def test_scores_do_not_depend_on_the_batch_size(folder, images):
     one, two = (openatac.load(folder / 'atac', batch_size=size) for size in (1, 2))
     np.testing.assert_allclose(scores(one(images)), scores(two(images)), atol=1e-5)
     assert one([]) == [] and one(np.empty((0, 32, 32, 3), 'uint8')) == []
@@ -112,7 +112,7 @@ def test_arrays_of_another_kind_are_refused(predictor, image):
         predictor([image])
 
 
-def test_other_objects_are_refused(predictor):
+def test_unsupported_objects_are_refused(predictor):
     with pytest.raises(ValueError, match='int'):
         predictor([3])
 
@@ -130,7 +130,7 @@ def test_top_must_be_a_number_of_classes(predictor, images, top):
         predictor(images, top=top)
 
 
-# --------------------------------------------------------------------------- what it runs in
+# ----------------------------------------------------------------------------------- engines
 
 def test_all_engines_agree(folder, images):
     expected = scores(openatac.load(folder / 'atac', engine='imperative')(images))
@@ -141,7 +141,7 @@ def test_all_engines_agree(folder, images):
             np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
 
 
-def test_the_fastest_engine_that_can_is_taken(folder, tmp_path, monkeypatch):
+def test_fastest_usable_engine_is_chosen(folder, tmp_path, monkeypatch):
     prefix = str(folder / 'atac')
     assert fastest_runtime(prefix) == fastest_runtime(prefix + '.onnx') == 'onnxruntime'
     assert fastest_runtime(prefix + '-fused-symbol.json') == 'fused'
@@ -150,10 +150,10 @@ def test_the_fastest_engine_that_can_is_taken(folder, tmp_path, monkeypatch):
     for name in os.listdir(folder):
         if name.startswith('atac') and not name.endswith('.onnx') and 'fused' not in name:
             shutil.copy(folder / name, tmp_path)
-    assert fastest_runtime(str(tmp_path / 'atac')) == 'fused'  # which the runtime fuses when it loads
+    assert fastest_runtime(str(tmp_path / 'atac')) == 'fused'  # the runtime fuses it when it loads
 
 
-def test_a_network_with_nothing_to_fuse_runs_in_the_fastest_engine_too(images, tmp_path):
+def test_network_without_fusible_layers_uses_the_fastest_engine(images, tmp_path):
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(5))
     net.initialize()
@@ -165,7 +165,7 @@ def test_a_network_with_nothing_to_fuse_runs_in_the_fastest_engine_too(images, t
     np.testing.assert_allclose(scores(predictor(images)), expected, atol=1e-5)
 
 
-def test_without_mxnet_the_engine_is_another(folder, images, no_mxnet):
+def test_without_mxnet_another_engine_is_chosen(folder, images, no_mxnet):
     pytest.importorskip('torch')
     code = ('import sys, numpy, openatac\n'
             'predictor = openatac.load(sys.argv[1])\n'
@@ -188,12 +188,12 @@ HIDDEN = ('mxnet', 'cv2', 'torch', 'gluoncv', 'matplotlib', 'onnx', 'scipy', 'sk
 
 
 @pytest.mark.parametrize('export', ['atac', 'photos'])
-def test_an_onnx_export_needs_onnx_runtime_and_pillow_alone(folder, tmp_path, export):
+def test_onnx_export_needs_onnx_runtime_and_pillow_alone(folder, tmp_path, export):
     paths = [tmp_path / name for name in ('a.jpg', 'b.png', 'c.jpg')]
     for seed, path in enumerate(paths):
         path.write_bytes(encoded(smooth(70, 50, seed), 'PNG' if path.suffix == '.png' else 'JPEG'))
     expected = [[list(label) for label in result] for result in openatac.load(folder / export)(paths)]
-    path = hiding(HIDDEN, tmp_path)
+    path = hide_packages(HIDDEN, tmp_path)
     for source in (export, export + '.onnx'):
         result = run_python('-c', ALONE, folder / source, *paths, path=path)
         assert result.returncode == 0, result.stderr
@@ -204,7 +204,7 @@ def test_an_onnx_export_needs_onnx_runtime_and_pillow_alone(folder, tmp_path, ex
         assert [each['class'] for each in json.loads(line)['predictions']] == [label[2] for label in labels]
 
 
-def test_an_engine_or_device_that_is_missing_is_named(folder, no_mxnet):
+def test_engine_or_device_that_is_missing_is_named(folder, no_mxnet):
     with pytest.raises(ValueError, match='tensorrt'):
         openatac.load(folder / 'atac', engine='tensorrt')
     for engine in ('auto', 'onnxruntime', 'fused', 'int8'):
@@ -218,7 +218,7 @@ def test_an_engine_or_device_that_is_missing_is_named(folder, no_mxnet):
 
 
 @pytest.mark.parametrize('name', ['nowhere', 'nowhere/best.params', 'nothing.onnx'])
-def test_what_is_not_there_is_named(tmp_path, name):
+def test_missing_export_is_named(tmp_path, name):
     with pytest.raises(OpenatacError, match=name.split('.')[0]):
         openatac.load(tmp_path / name)
 
@@ -227,11 +227,11 @@ def test_what_is_not_there_is_named(tmp_path, name):
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory, cifar10):
-    """The folder of a run of the engine torch, whose graph is beside it."""
+    """The folder of a run of the engine torch, with its graph."""
     pytest.importorskip('torch')
     folder = tmp_path_factory.mktemp('runs')
     network = '--blocks', 1, '--act-layers', 1, '--seed', 3
-    assert call_script(*network, '--write-initial', folder / 'start') == 0
+    assert run_in_process(*network, '--write-initial', folder / 'start') == 0
     result = run_script(*network, '--data-dir', cifar10, '--engine', 'torch', '--initial', folder / 'start',
                         '--batch-size', 50, '--num-epochs', 1, '--save-dir', folder / 'run', '--export',
                         folder / 'export')
@@ -240,7 +240,7 @@ def run(tmp_path_factory, cifar10):
 
 
 @pytest.mark.parametrize('engine', ['mxnet', 'torch'])
-def test_a_run_predicts_as_its_export_does(run, images, engine):
+def test_run_predicts_as_its_export_does(run, images, engine):
     expected = openatac.load(run.parent / 'export')(images, top=10)
     for source in (run, run / 'best.params', run / 'last.params'):
         predictor = openatac.load(source, engine=engine)
@@ -250,8 +250,8 @@ def test_a_run_predicts_as_its_export_does(run, images, engine):
     assert 'airplane' in {label.label for label in found[0]}
 
 
-def test_a_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
-    """If a unit is not registered for PyTorch, from the files of its graph."""
+def test_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
+    """Units that are not registered for PyTorch are loaded from the graph's files."""
     Image.fromarray(images[0]).save(tmp_path / 'a.png')
     expected = openatac.load(run)(images[0], top=10)
     code = ('import sys, json, openatac\nprint(json.dumps(openatac.load(sys.argv[1])(sys.argv[2], top=10)))')
@@ -268,13 +268,13 @@ def test_a_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
     assert result.returncode == 1 and str(copy) in result.stderr.splitlines()[-1]
 
 
-def test_a_run_without_either_library_says_what_to_install(run, tmp_path):
+def test_loading_a_run_without_either_library_says_what_to_install(run, tmp_path):
     code = 'import sys, openatac; openatac.load(sys.argv[1])'
-    result = run_python('-c', code, run, path=hiding(('mxnet', 'torch'), tmp_path))
+    result = run_python('-c', code, run, path=hide_packages(('mxnet', 'torch'), tmp_path))
     assert result.returncode == 1 and 'pip install' in result.stderr.splitlines()[-1]
 
 
-def test_a_folder_without_a_run_is_named(tmp_path):
+def test_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(OpenatacError, match=str(tmp_path)):
         openatac.load(tmp_path)
     (tmp_path / 'settings.json').write_text('{}')
@@ -282,7 +282,7 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         openatac.load(tmp_path, engine='onnxruntime')
 
 
-def test_the_snippets_of_the_document_run(folder, tmp_path, monkeypatch, capsys):
+def test_documented_snippets_run(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(folder, 'export')
     (tmp_path / 'photo.jpg').write_bytes(encoded(smooth(70, 50)))
@@ -291,7 +291,7 @@ def test_the_snippets_of_the_document_run(folder, tmp_path, monkeypatch, capsys)
     assert len(capsys.readouterr().out.splitlines()) == 8
 
 
-def test_loading_is_light():
+def test_loading_imports_only_what_it_needs():
     code = ('import sys, openatac\nopenatac.load\n'
             'print([name for name in ("mxnet", "torch", "cv2") if name in sys.modules])')
     assert importlib.util.find_spec('cv2') and output_of(code) == '[]'

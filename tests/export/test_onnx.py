@@ -1,4 +1,4 @@
-"""ONNX files: every network of the zoo, and every operator, in ONNX Runtime against MXNet."""
+"""Every network of the zoo and every operator agrees in ONNX Runtime with MXNet."""
 import re
 import sys
 
@@ -19,8 +19,8 @@ from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
 from openatac.zoo.names import get_model_list
 from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
-from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
-from tests.helpers.run_onnx import run_onnx
+from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
+from tests.helpers.networks.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -32,7 +32,7 @@ S = mx.sym
 
 
 def small(name):
-    """The network ``name`` with one block per stage, and with few channels where the zoo has none."""
+    """Return the network ``name`` with one block per stage, and few channels if the zoo has no small one."""
     if name.startswith('resnet50'):
         with in_resnets_place(shallow_host()):
             return get_model(name, classes=10), IMAGENET
@@ -42,7 +42,7 @@ def small(name):
 
 
 def trained(net, image_shape, rate=0.02):
-    """``net`` after two steps, with its scales away from where they start."""
+    """Train ``net`` for two steps, so that its scales leave their initial values; return it."""
     mx.random.seed(1)
     np.random.seed(1)
     net.initialize(mx.init.MSRAPrelu())
@@ -60,7 +60,7 @@ def trained(net, image_shape, rate=0.02):
 
 
 def write(net, path, image_shape, **described):
-    """Write a network with values, or (symbol, arrays), as the ONNX file ``path``."""
+    """Write an initialised network or (symbol, arrays) as the ONNX file ``path``."""
     symbol, arrays = net if isinstance(net, tuple) else trace(net)
     write_model(to_onnx(symbol, arrays, image_shape, **described), str(path))
 
@@ -70,7 +70,7 @@ def images(count, image_shape, seed=0):
 
 
 def difference(net, path, image_shape, batches):
-    """The largest difference between the network's outputs and the file's."""
+    """Return the largest difference between the network's outputs and the file's."""
     found = []
     for batch in batches:
         x = images(batch, image_shape, batch)
@@ -87,7 +87,7 @@ def shape_of(value):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', SMALLEST)
-def test_a_network_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
+def test_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     net, image_shape = small(name)
     trained(net, image_shape)
     path = str(tmp_path / 'net.onnx')
@@ -98,11 +98,11 @@ def test_a_network_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', get_model_list())
-def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
-    """On images that the statistics are of, and with scales that keep branches small, as training does.
+def test_full_size_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
+    """Use the images of the running statistics, and small scales of the branches, as after training.
 
-    Deep networks of random weights amplify rounding. Where that is not enough, the file must be about as
-    near to MXNet's outputs in float64 as those in float32 are.
+    Deep networks of random weights amplify rounding. If necessary, compare with float64: the file must be
+    about as close to MXNet's outputs in float64 as those in float32 are.
     """
     net, image_shape = get_model(name), (3, 224, 224) if name.startswith('resnet50') else CIFAR
     mx.random.seed(1)
@@ -112,7 +112,7 @@ def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp
         parameter.set_data(0.3 * parameter.data())
     with autograd.record():
         outputs = net(images(3, image_shape, 3))
-    outputs.backward()  # which is when MXNet 1.9.1 updates the statistics, with momentum 0.9 from 0 and 1
+    outputs.backward()  # MXNet 1.9.1 updates the statistics here, with momentum 0.9 from 0 and 1
     for name, statistic in net.collect_params('.*running_').items():
         initial = float(name.endswith('running_var'))
         statistic.set_data(mx.nd.maximum(10 * (statistic.data() - 0.9 * initial), 0 if initial else -np.inf))
@@ -129,8 +129,8 @@ def test_a_network_of_full_size_computes_in_onnx_what_it_does_in_mxnet(name, tmp
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_cbam', 'cifar_resnet8_v2_ge',
                                   'resnet50_v1b_aa'])
-def test_the_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
-    """Accepted by older runtimes, small, with weights as initializers only, and described."""
+def test_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
+    """The file is small, has weights only as initializers, and describes itself; older runtimes accept it."""
     net, image_shape = small(name)
     net.initialize()
     net(images(1, image_shape))
@@ -156,7 +156,7 @@ def test_the_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
 @pytest.mark.parametrize('name, left', [('cifar_resnet18_v1_atac', 0), ('resnet50_v1b_atac', 0),
                                         ('cifar_resnet18_v1_frelu', 0), ('cifar_resnet8_v2_atac', 5)])
 def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path):
-    """Pre-activation leaves those before a convolution: one in each block, the first and the last."""
+    """In pre-activation networks some remain: one in each block, the first and the last."""
     net, image_shape = small(name)
     net.initialize()
     net(images(1, image_shape))
@@ -170,8 +170,8 @@ def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path
 
 
 @pytest.mark.parametrize('unit', ['se', 'ge', 'eca', 'cbam'])
-def test_gates_are_not_repeated_for_every_pixel(unit):
-    """There are no products with ones, and maxima are not searches for a place."""
+def test_gates_are_broadcast_and_not_repeated_for_every_pixel(unit):
+    """The file has no products with ones, and computes maxima directly."""
     net, image_shape = small('cifar_resnet8_v2_' + unit)
     net.initialize()
     net(images(1, image_shape))
@@ -195,7 +195,7 @@ NETWORKS = {
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', list(NETWORKS))
-def test_networks_of_other_kinds_compute_the_same(name, tmp_path):
+def test_other_network_architectures_compute_the_same(name, tmp_path):
     build, image_shape = NETWORKS[name]
     net = build()
     net.initialize(mx.init.MSRAPrelu())
@@ -297,9 +297,9 @@ OPERATORS = {
 
 
 @pytest.mark.kernels
-@pytest.mark.filterwarnings('ignore:Cannot decide type')  # of the input: float32 it is
+@pytest.mark.filterwarnings('ignore:Cannot decide type')  # the input's type: float32
 @pytest.mark.parametrize('name', list(OPERATORS))
-def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
+def test_operator_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     image_shape, data = VECTOR if name.endswith('vectors') else PLANES, S.var('data')
     mx.random.seed(1)
     net = gluon.SymbolBlock(OPERATORS[name](data), data)
@@ -312,7 +312,7 @@ def test_each_operator_computes_in_onnx_what_it_does_in_mxnet(name, tmp_path):
     assert difference(net, str(tmp_path / 'net.onnx'), image_shape, (1, 7)) < 2e-5
 
 
-def test_gather_excite_of_neighbourhoods(tmp_path):
+def test_gather_excite_with_a_neighbourhood_computes_the_same(tmp_path):
     for variant in GATHER_EXCITE_VARIANTS:
         unit = GatherExcite(16, extent=4, variant=variant)
         unit.initialize(mx.init.Normal(0.5))
@@ -321,7 +321,7 @@ def test_gather_excite_of_neighbourhoods(tmp_path):
         assert difference(unit, str(tmp_path / 'net.onnx'), (16, 10, 9), (1, 3)) < 1e-5
 
 
-def test_what_does_not_depend_on_the_images_is_computed_before(tmp_path):
+def test_constants_are_folded(tmp_path):
     x, w = S.var('data'), S.var('w', shape=(2, 3))
     first = S.contrib.arange_like(S.slice(S.square(x), begin=(0, 1), end=(1, 2)), axis=0)
     row = S.take(S.dot(w, w, transpose_b=True), first)
@@ -330,8 +330,8 @@ def test_what_does_not_depend_on_the_images_is_computed_before(tmp_path):
     assert onnx.numpy_helper.to_array(model.graph.initializer[0]).tolist() == [[3, 3]]
 
 
-def test_symbol_files_and_low_precision(tmp_path):
-    """Parameters named as in MXNet's files, and those in float16, which become float32."""
+def test_symbol_files_and_float16_parameters_are_converted(tmp_path):
+    """Parameters may be named as in MXNet's files; float16 becomes float32."""
     net, image_shape = small('cifar_resnet8_v2_atac')
     trained(net, image_shape)
     prefix = str(tmp_path / 'net')
@@ -359,13 +359,13 @@ def test_symbol_files_and_low_precision(tmp_path):
     (lambda x: S.broadcast_add(x, S.var('w', shape=(6, 2, 1))), 'broadcast_add'),
     (lambda x: S.slice_axis(x, axis=0, begin=1, end=None), r'\b1\b'),
 ])
-def test_what_cannot_be_written_is_named(build, named):
+def test_unsupported_operator_is_named(build, named):
     with pytest.raises(OpenatacError, match=named) as error:
         to_onnx(build(S.var('data')), {'w': np.ones((6, 2, 1))}, PLANES)
     assert '\n' not in str(error.value)
 
 
-def test_a_parameter_of_another_shape_is_named():
+def test_parameter_of_another_shape_is_named():
     bn = S.BatchNorm(S.var('data'), name='bn')
     arrays = {'bn_' + name: np.ones(6) for name in ('gamma', 'beta', 'moving_mean', 'moving_var')}
     to_onnx(bn, arrays, PLANES)
@@ -373,7 +373,7 @@ def test_a_parameter_of_another_shape_is_named():
         to_onnx(bn, dict(arrays, bn_moving_var=np.ones(5)), PLANES)
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+def test_failed_write_leaves_no_file(tmp_path):
     model = to_onnx(S.var('data') + 1, {}, PLANES)
     (tmp_path / 'folder').mkdir()
     with pytest.raises(OpenatacError, match='folder'):
@@ -400,7 +400,7 @@ def test_wrong_images_and_files_are_named(tmp_path):
         run(str(tmp_path / 'other'), manifest)
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+def test_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(OpenatacError, match=r"onnx .*pip install 'openatac\[onnx\]'"):
         to_onnx(S.var('data') + 1, {}, VECTOR)

@@ -1,4 +1,4 @@
-"""`openatac predict` on files of all kinds, and the runtimes that an export can be run by."""
+"""`openatac predict` on all kinds of files, and the runtimes for an export."""
 import importlib.util
 import io
 import json
@@ -30,9 +30,9 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from openatac.models.weights import load_parameters, save_parameters
 from tests.conftest import ROOT
-from tests.helpers.made_up_images import encoded, smooth, write_photos
+from tests.helpers.images.made_up_images import encoded, smooth, write_photos
 
-pytest.importorskip('onnxruntime')  # the export of these tests has all forms
+pytest.importorskip('onnxruntime')  # the export in these tests has all forms
 pytest.importorskip('onnx')
 
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
@@ -44,7 +44,7 @@ START = 'import sys; from openatac.commands.predict import main; sys.exit(main(s
 
 
 def network(name='cifar_resnet8_v2_atac'):
-    """A network that tells images apart, with running statistics that are away from their initial values."""
+    """Return a network that distinguishes images, with trained running statistics."""
     mx.random.seed(3)
     net = get_model(name, classes=5)
     net.initialize(mx.init.MSRAPrelu())
@@ -59,7 +59,7 @@ def network(name='cifar_resnet8_v2_atac'):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """The folder of an export 'atac' of all forms, with its network's parameters in atac.params."""
+    """The folder of the export 'atac' in all forms, with the network's parameters in atac.params."""
     folder = tmp_path_factory.mktemp('exports')
     net = network()
     save_parameters(net, str(folder / 'atac.params'))
@@ -79,7 +79,7 @@ def write(path, image, **options):
 
 
 def call(capsys, *arguments):
-    """(exit code, standard output, standard error) of `openatac predict`."""
+    """Run `openatac predict`; return (exit code, standard output, standard error)."""
     try:
         code = predict.main([str(argument) for argument in arguments])
     except SystemExit as end:
@@ -89,7 +89,7 @@ def call(capsys, *arguments):
 
 
 def expected(folder, images):
-    """Probabilities (B, 5) of uint8 images of 32 x 32, by the network itself."""
+    """Return the network's own probabilities (B, 5) for uint8 images of 32 x 32."""
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     load_parameters(net, str(folder / 'atac.params'))
     inputs = (np.stack(images).astype('float32') - np.array(MEAN, 'float32')) / np.array(STD, 'float32')
@@ -98,7 +98,7 @@ def expected(folder, images):
 
 # The command.
 
-def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
+def test_scores_equal_those_of_the_network(folder, prefix, tmp_path, capsys):
     images = [smooth(seed=seed) for seed in range(5)]
     paths = [write(tmp_path / f'{seed}.png', image) for seed, image in enumerate(images)]
     code, out, err = call(capsys, prefix, *paths, '--json', '--batch-size', 2, '--top', 3)
@@ -112,7 +112,7 @@ def test_scores_are_those_of_the_network(folder, prefix, tmp_path, capsys):
         assert [each['score'] for each in line['predictions']] == pytest.approx(scores[best], abs=1e-5)
 
 
-def test_the_table_has_the_same(prefix, tmp_path, capsys):
+def test_csv_table_equals_the_printed_scores(prefix, tmp_path, capsys):
     paths = [write(tmp_path / name, smooth(seed=seed))
              for seed, name in enumerate(['a.png', 'longer name.png'])]
     _, out, _ = call(capsys, prefix, *paths, '--json')
@@ -126,7 +126,7 @@ def test_the_table_has_the_same(prefix, tmp_path, capsys):
         for of_image in predictions for each in of_image]
 
 
-def test_the_table_leaves_out_the_folder_that_all_images_share(prefix, tmp_path, capsys):
+def test_table_leaves_out_the_folder_that_all_images_share(prefix, tmp_path, capsys):
     (tmp_path / 'b').mkdir()
     paths = [write(tmp_path / name, smooth()) for name in ('a.png', 'b/c.png', 'b/d.png')]
     for given, shown in ((paths, ['a.png', 'b/c.png', 'b/d.png']), (paths[1:], ['c.png', 'd.png']),
@@ -142,10 +142,10 @@ NAMES = ['tench', 'goldfish', 'great white shark', 'crane (n02012849)', 'crane (
 
 
 @pytest.mark.parametrize('known, lines, names', [
-    (IDS, SYNSETS, NAMES),  # by the ids, whatever the order
+    (IDS, SYNSETS, NAMES),  # matched by the ids, in any order
     ([], [f'{each}: {name}' for each, name in zip(IDS, 'abcde')], list('abcde')),
     (LABELS, ['\ufefftench, Tinca tinca \r', 'b\r', 'c', 'd', 'e'], ['tench, Tinca tinca', *'bcde'])])
-def test_names_of_classes_from_a_list(folder, prefix, tmp_path, capsys, known, lines, names):
+def test_class_names_can_come_from_a_list(folder, prefix, tmp_path, capsys, known, lines, names):
     for file in os.listdir(folder):
         shutil.copy(folder / file, tmp_path)
     manifest = json.loads((tmp_path / 'atac.json').read_text())
@@ -159,7 +159,7 @@ def test_names_of_classes_from_a_list(folder, prefix, tmp_path, capsys, known, l
     assert code == 0 and {each['label'] for each in json.loads(out)['predictions']} == set('vwxyz')
 
 
-def test_a_wrong_number_of_names_is_refused(prefix, tmp_path, capsys):
+def test_wrong_number_of_names_is_refused(prefix, tmp_path, capsys):
     code, _, err = call(capsys, prefix, write(tmp_path / 'a.png', smooth()), '--labels', 'one,two')
     assert code == 2 and '--labels' in err and '2' in err and '5' in err
 
@@ -173,12 +173,12 @@ def test_all_forms_agree(prefix, tmp_path, capsys, form):
     found = json.loads(out)['predictions']
     assert code == 0 and (FORMS.find(form).is_quantized or not err)
     assert {each['class'] for each in found} == {each['class'] for each in plain}
-    if not FORMS.find(form).is_quantized:  # what those compute is compared where a network was trained well
+    if not FORMS.find(form).is_quantized:  # their outputs are compared in tests with a well-trained network
         assert {each['class']: each['score'] for each in found} == pytest.approx(
             {each['class']: each['score'] for each in plain}, abs=1e-4)
 
 
-def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
+def test_folders_are_searched_recursively_in_order(prefix, tmp_path, capsys):
     (tmp_path / 'b' / 'deep').mkdir(parents=True)
     for name in ('z.png', 'b/x.JPG', 'b/deep/y.jpeg', '.hidden.png'):
         write(tmp_path / name, smooth())
@@ -191,7 +191,7 @@ def test_folders_are_searched_to_the_bottom_in_order(prefix, tmp_path, capsys):
     assert str(tmp_path / 'empty') in failure(prefix, image=str(tmp_path / 'empty'))
 
 
-def test_bad_images_are_named_and_left_out(prefix, tmp_path, capsys):
+def test_bad_images_are_named_and_skipped(prefix, tmp_path, capsys):
     whole = encoded(smooth(90, 70), 'JPEG')
     bad = {'cut.jpg': whole[:len(whole) // 2], 'empty.png': b'', 'text.jpg': b'not an image',
            'cut.png': encoded(smooth(), 'PNG')[:-40],
@@ -211,12 +211,12 @@ COMMAND = 'import sys; from openatac.cli import main; sys.exit(main(sys.argv[1:]
 
 
 def run(*arguments, start=START, **options):
-    """`openatac predict` in a process of its own."""
+    """Run `openatac predict` in its own process."""
     return subprocess.run([sys.executable, '-c', start, *map(str, arguments)], stderr=subprocess.PIPE,
                           timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)}, **options)
 
 
-def test_an_image_from_standard_input(prefix, tmp_path, capsys, monkeypatch):
+def test_image_from_standard_input_is_classified(prefix, tmp_path, capsys, monkeypatch):
     data = encoded(smooth(), 'PNG')
     (tmp_path / 'a.png').write_bytes(data)
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(data)))
@@ -228,7 +228,7 @@ def test_an_image_from_standard_input(prefix, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize('unbuffered', ['', pytest.param('1', marks=pytest.mark.slow)])
-def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered):
+def test_closed_pipe_ends_predict_quietly(prefix, tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv('PYTHONUNBUFFERED', unbuffered)
     image = write(tmp_path / 'a.png', smooth())
     reading, writing = os.pipe()
@@ -238,7 +238,7 @@ def test_a_closed_pipe_ends_it_quietly(prefix, tmp_path, monkeypatch, unbuffered
     assert (result.returncode, result.stderr) == (CLOSED, b'')
 
 
-def test_help_answers_without_mxnet():
+def test_help_works_without_mxnet():
     start = ('import sys; from openatac.commands import predict\n'
              'try: predict.main(["-h"])\n'
              'except SystemExit: assert not {"mxnet", "torch", "onnxruntime"} & set(sys.modules)')
@@ -288,7 +288,7 @@ def test_foreign_and_missing_files_are_named(folder, tmp_path):
     assert 'nowhere' in failure(str(tmp_path / 'nowhere'))
 
 
-def test_the_manifest_of_another_network_is_refused(folder, tmp_path):
+def test_manifest_of_another_network_is_refused(folder, tmp_path):
     prefix, image = copied(folder, tmp_path), write(tmp_path / 'a.png', smooth())
     manifest = json.loads((tmp_path / 'atac.json').read_text())
     for key, value, words in (('classes', 7, '7'), ('image_shape', [1, 32, 32], '1'),
@@ -304,7 +304,7 @@ def test_images_of_another_size_are_refused(prefix):
 
 
 @pytest.mark.parametrize('flags', [['--top', '0'], ['--batch-size', 'x'], ['--engine', 'abacus']])
-def test_wrong_flags(prefix, capsys, flags):
+def test_wrong_flags_are_refused(prefix, capsys, flags):
     code, _, err = call(capsys, prefix, 'a.png', *flags)
     assert code == 2 and flags[0] in err
 
@@ -318,13 +318,13 @@ def test_runtimes_compute_the_same(prefix):
     assert names[:6] == ['imperative', 'static', 'fused', 'int8', 'onnxruntime', 'onnxruntime-int8']
     for name in names:
         difference = abs(open_runtime(prefix, name)(images) - wanted)
-        if RUNTIMES.find(name).form.is_quantized:  # of a hardly trained network
+        if RUNTIMES.find(name).form.is_quantized:  # for a barely trained network
             assert difference.mean() < wanted.std(), name
         else:
             assert difference.max() < 1e-4 * abs(wanted).max(), name
 
 
-def test_the_load_of_an_int8_form_says_what_the_processor_has(prefix, tmp_path, capsys, monkeypatch):
+def test_loading_an_int8_form_reports_the_processors_instructions(prefix, tmp_path, capsys, monkeypatch):
     image = write(tmp_path / 'a.png', smooth())
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
     for file in ('-int8-symbol.json', '-int8.onnx'):
@@ -333,13 +333,13 @@ def test_the_load_of_an_int8_form_says_what_the_processor_has(prefix, tmp_path, 
     assert not call(capsys, prefix + '.onnx', image, '--json')[2]
 
 
-def test_without_openvino(prefix, monkeypatch):
+def test_missing_openvino_is_named_with_its_extra(prefix, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     with pytest.raises(OpenatacError, match=r"'openatac\[openvino\]'"):
         open_runtime(prefix, 'openvino')
 
 
-def test_fused_is_made_of_the_symbol_form_where_it_is_missing(folder, tmp_path):
+def test_missing_fused_form_is_made_from_the_symbol_form(folder, tmp_path):
     images = np.random.RandomState(0).randn(2, 3, 32, 32).astype('float32')
     prefix = copied(folder, tmp_path)
     wanted = open_runtime(prefix, 'static')(images)
@@ -348,7 +348,7 @@ def test_fused_is_made_of_the_symbol_form_where_it_is_missing(folder, tmp_path):
     assert np.allclose(open_runtime(prefix, 'fused')(images), wanted, atol=1e-4 * abs(wanted).max())
 
 
-def test_the_runtime_of_a_file(folder, tmp_path):
+def test_runtime_is_chosen_by_the_file(folder, tmp_path):
     prefix = copied(folder, tmp_path)
     assert runtime_for(prefix) == runtime_for(prefix + '-symbol.json') == 'static'
     assert runtime_for(prefix + '-int8-0000.params') == 'int8'
@@ -359,7 +359,7 @@ def test_the_runtime_of_a_file(folder, tmp_path):
     assert runtime_for(prefix) == 'fused' and 'static' not in runtimes_of(prefix)
 
 
-def test_a_float16_export_runs_in_float32(tmp_path, capsys):
+def test_float16_export_runs_in_float32(tmp_path, capsys):
     export(network(), str(tmp_path / 'half'), CIFAR._replace(precision='float16'))
     image = write(tmp_path / 'a.png', smooth())
     code, out, _ = call(capsys, tmp_path / 'half', image, '--json')
@@ -373,7 +373,7 @@ def test_a_float16_export_runs_in_float32(tmp_path, capsys):
 
 # Images.
 
-def test_a_cifar_image_is_taken_as_it_is():
+def test_cifar_image_is_not_resized():
     image = smooth()
     made = InputTransform(CIFAR)(decode(encoded(image, 'PNG')))
     assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
@@ -382,7 +382,7 @@ def test_a_cifar_image_is_taken_as_it_is():
 
 
 @pytest.mark.parametrize('size, crop_ratio', [(64, 0.875), (50, 0.8), (40, 1)])
-def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
+def test_photographs_are_cropped_as_in_evaluation(tmp_path, size, crop_ratio):
     write_photos(tmp_path, images=2, side=90)
     for name, shape in (('high.jpg', (200, 61)), ('wide.jpg', (70, 333)), ('small.jpg', (20, 30))):
         write(tmp_path / 'class1' / name, smooth(*shape, seed=1))
@@ -393,7 +393,7 @@ def test_photographs_are_what_the_evaluation_sees(tmp_path, size, crop_ratio):
         assert np.array_equal(transform(decode(photos.read(index)[0])), each)
 
 
-def test_real_photographs_are_what_the_evaluation_sees(shared_data):
+def test_real_photographs_are_cropped_as_in_evaluation(shared_data):
     photos = ImageFolder(str(shared_data / 'imagenet_sample'))
     transform = InputTransform(IMAGENET._replace(image_shape=(3, 224, 224)))
     evaluated = EvaluationPhotoBatches(photos, 224, 20, 0.875)
@@ -402,7 +402,7 @@ def test_real_photographs_are_what_the_evaluation_sees(shared_data):
         assert np.array_equal(transform(decode(photos.read(index)[0])), each)
 
 
-def test_inputs_that_are_no_squares():
+def test_rectangular_inputs():
     made = InputTransform(IMAGENET._replace(image_shape=(3, 40, 90)))(smooth(100, 100))
     assert made.shape == (3, 40, 90)
     made = InputTransform(CIFAR._replace(image_shape=(3, 40, 90)))(smooth(100, 50))
@@ -410,7 +410,7 @@ def test_inputs_that_are_no_squares():
 
 
 def kinds():
-    """{kind of file: (its bytes, the pixels that it must give)}."""
+    """Return {kind of file: (its bytes, the expected pixels)}."""
     colour = smooth(seed=2)
     grey = colour[:, :, 0]
     grey3 = np.repeat(grey[:, :, None], 3, axis=2)
@@ -419,7 +419,7 @@ def kinds():
     on_white = np.where(np.arange(32)[None, :, None] < 16, 255, colour)
     palette = opaque.quantize(64)
     turned = Image.Exif()
-    turned[0x0112] = 6  # a quarter turn clockwise makes it upright
+    turned[0x0112] = 6  # turning it clockwise by 90 degrees makes it upright
     frames = [Image.fromarray(np.full((32, 32, 3), level, 'uint8')) for level in (10, 200)]
     grey_level, white = np.full((32, 32), 99, 'uint8'), np.full((32, 32, 3), 255)
     animation = {'save_all': True, 'append_images': frames[1:]}
@@ -442,7 +442,7 @@ def kinds():
 
 
 @pytest.mark.parametrize('kind', kinds())
-def test_pixels_of_all_kinds_of_files(kind):
+def test_pixels_of_every_file_type(kind):
     data, wanted = kinds()[kind]
     found = decode(data)
     assert found.dtype == np.uint8 and np.array_equal(found, wanted)
@@ -460,14 +460,14 @@ def test_photographs_are_turned_upright():
 
 @pytest.mark.parametrize('array, words', [(np.full((8, 8), 2 ** 20, 'int32'), '32 bits'),
                                           (np.zeros((8, 8), 'float32'), 'floating-point')])
-def test_pixels_that_are_no_image(array, words):
+def test_malformed_pixel_arrays_are_refused(array, words):
     with pytest.raises(BadImage, match=words):
         decode(encoded(array, 'TIFF'))
 
 
 # The picture of the gates.
 
-def test_maps_are_the_means_of_the_gates(folder, prefix):
+def test_gate_maps_are_the_means_of_the_gates(folder, prefix):
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     load_parameters(net, str(folder / 'atac.params'))
     seen = []
@@ -481,7 +481,7 @@ def test_maps_are_the_means_of_the_gates(folder, prefix):
         assert np.allclose(found.values, gate[0].mean(0), atol=1e-5)
 
 
-def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
+def test_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
     pytest.importorskip('matplotlib')
     image = write(tmp_path / 'a.png', smooth(50, 60, seed=5))
     assert call(capsys, prefix, image, '--gates', tmp_path / 'gates.png')[0] == 0
@@ -496,7 +496,7 @@ def test_the_picture_has_a_panel_for_each_unit(prefix, tmp_path, capsys):
         'stage 1', 'stage 2', 'stage 3', 'after the stages']
 
 
-def test_what_has_no_gates_is_one_sentence(tmp_path):
+def test_network_without_gates_is_refused(tmp_path):
     pytest.importorskip('matplotlib')
     export(network('cifar_resnet8_v2_relu'), str(tmp_path / 'relu'), CIFAR)
     image = write(tmp_path / 'a.png', smooth())

@@ -14,16 +14,16 @@ from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder
-from tests.helpers.commands import call_command, command_refusal
-from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import blocks, encoded, write_data_dir
-from tests.helpers.run_onnx import run_onnx
-from tests.helpers.scripts import call_script, config_of, json_of, refusal
+from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir
+from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.run_onnx import run_onnx
+from tests.helpers.processes.commands import call_command, command_error
+from tests.helpers.processes.scripts import config_of, json_of, run_in_process, script_error
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
 @pytest.mark.parametrize('name, side', [('cifar_resnet8_v2_ge', 64), ('cifar_resnet8_v2_se', 64)])
-def test_a_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp_path):
+def test_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp_path):
     net = openatac.get_model(name, classes=3)
     net.initialize()
     net(mx.nd.zeros((1, 3, side, side)))
@@ -32,7 +32,7 @@ def test_a_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp
     assert json_of(tmp_path, 'out.json')['image_shape'] == [3, side, side]
 
 
-def test_a_network_whose_weights_have_another_size_is_refused(tmp_path, capsys):
+def test_network_whose_weights_have_another_size_is_refused(tmp_path, capsys):
     net = openatac.get_model('cifar_resnet8_v2_ge')
     net.initialize()
     net(mx.nd.zeros((1, 3, 64, 64)))
@@ -63,16 +63,16 @@ def test_training_fills_the_rectangle():
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """(images, the folder of a run on rectangles)."""
+    """(image folder, folder of a run on rectangular images)."""
     folder = tmp_path_factory.mktemp('rectangles')
     data = write_data_dir(folder / 'data')
-    assert call_script('--data-dir', data, '--input-size', '32x64', '--act-layers', 1, '--num-epochs', 1,
-                       '--batch-size', 4, '--lr', 0.001, '-j', 0, '--last-gamma', '--save-dir',
-                       folder / 'run', '--logging-file', folder / 'log', script=train_imagenet) == 0
+    assert run_in_process('--data-dir', data, '--input-size', '32x64', '--act-layers', 1, '--num-epochs', 1,
+                          '--batch-size', 4, '--lr', 0.001, '-j', 0, '--last-gamma', '--save-dir',
+                          folder / 'run', '--logging-file', folder / 'log', script=train_imagenet) == 0
     return data, folder / 'run'
 
 
-def test_a_run_on_rectangles_is_exported_and_predicts(tmp_path, trained, capsys):
+def test_run_on_rectangles_is_exported_and_predicts(tmp_path, trained, capsys):
     data, run = trained
     assert json_of(run, 'settings.json')['input_size'] == '32x64'
     assert call_command('export', run, tmp_path / 'out', '--onnx') == 0
@@ -88,40 +88,40 @@ def test_a_run_on_rectangles_is_exported_and_predicts(tmp_path, trained, capsys)
     assert '32 x 64' in capsys.readouterr().out
 
 
-def test_another_size_of_an_export(tmp_path, trained):
+def test_export_can_be_made_at_another_size(tmp_path, trained):
     assert call_command('export', trained[1], tmp_path / 'out', '--input-size', '64x32') == 0
     assert json_of(tmp_path, 'out.json')['image_shape'] == [3, 64, 32]
 
 
-def test_squares_stay_numbers():
+def test_square_sizes_stay_single_numbers():
     assert config_of(train_imagenet, '--input-size', '96x96').data.input_size == 96
     assert config_of(train_imagenet, '--input-size', '96X128').data.input_size == '96x128'
 
 
 @pytest.mark.parametrize('size', ['31', '32x31', '0x64', '32x64x3', 'axb', '-32', '32x', '99999', '1e3'])
-def test_wrong_sizes(capsys, size):
-    error = refusal(capsys, 2, f'--input-size={size}', script=train_imagenet)
+def test_wrong_sizes_are_refused(capsys, size):
+    error = script_error(capsys, 2, f'--input-size={size}', script=train_imagenet)
     assert '--input-size' in error and size in error and '160x320' in error
 
 
 @pytest.mark.parametrize('size', ['1x9999999', 'x', '', 31, [32, 64]])
-def test_a_damaged_size_in_the_settings_of_a_run(tmp_path, trained, size):
+def test_damaged_size_in_run_settings_is_refused(tmp_path, trained, size):
     settings = json_of(trained[1], 'settings.json')
     (tmp_path / 'settings.json').write_text(json.dumps({**settings, 'input_size': size}))
     with pytest.raises(OpenatacError, match='input_size'):
         RunFolder(str(tmp_path)).config()
 
 
-def test_self_attention_says_which_sides_it_takes(capsys):
-    error = refusal(capsys, 2, '--self-attention', 'fa', '--input-size', '64x66', '--summary',
-                    script=train_imagenet)
+def test_self_attention_error_names_the_supported_sides(capsys):
+    error = script_error(capsys, 2, '--self-attention', 'fa', '--input-size', '64x66', '--summary',
+                         script=train_imagenet)
     assert '64x66' in error and 'multiples of 4' in error
 
 
 # ONNX files for images of any size.
 
 def export(folder, unit, *flags):
-    """Export a network with some initial values; it, and the prefix of its files."""
+    """Export a newly initialised network; return it and the prefix of its files."""
     mx.random.seed(0)
     net = openatac.get_model(f'cifar_resnet8_v2_{unit}')
     net.initialize(mx.init.MSRAPrelu())
@@ -133,7 +133,7 @@ def export(folder, unit, *flags):
 
 
 @pytest.mark.parametrize('unit', ['atac', 'atac_global', 'se', 'frelu', 'swish'])
-def test_a_dynamic_file_takes_any_size(tmp_path, unit):
+def test_dynamic_file_takes_any_size(tmp_path, unit):
     net, code = export(tmp_path, unit, '--dynamic-size')
     assert code == 0
     for shape in ((1, 3, 32, 32), (3, 3, 45, 70), (2, 3, 128, 16)):
@@ -143,7 +143,7 @@ def test_a_dynamic_file_takes_any_size(tmp_path, unit):
     assert json_of(tmp_path, 'out.json')['reports']['onnx']['other_size'] == [64, 96]
 
 
-def test_without_the_flag_a_file_takes_one_size(tmp_path):
+def test_file_takes_one_size_without_the_flag(tmp_path):
     assert export(tmp_path, 'atac')[1] == 0
     with pytest.raises(Exception, match='40'):
         run_onnx(tmp_path / 'out.onnx', np.zeros((1, 3, 40, 40), 'float32'))
@@ -151,11 +151,11 @@ def test_without_the_flag_a_file_takes_one_size(tmp_path):
 
 
 @pytest.mark.parametrize('unit', ['ge_theta', 'cbam'])
-def test_a_network_of_one_size_is_refused(tmp_path, unit, capsys):
+def test_dynamic_export_of_a_fixed_size_network_is_refused(tmp_path, unit, capsys):
     assert export(tmp_path, unit, '--dynamic-size')[1] == 1
     assert '--dynamic-size' in capsys.readouterr().err
     assert not (tmp_path / 'out.json').exists()
 
 
-def test_the_flag_needs_onnx(tmp_path, trained, capsys):
-    assert '--onnx' in command_refusal(capsys, 'export', 2, trained[1], tmp_path / 'out', '--dynamic-size')
+def test_dynamic_flag_needs_onnx(tmp_path, trained, capsys):
+    assert '--onnx' in command_error(capsys, 'export', 2, trained[1], tmp_path / 'out', '--dynamic-size')

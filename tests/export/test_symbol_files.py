@@ -1,4 +1,4 @@
-"""Symbol files compute what the network does, and are never half written."""
+"""Symbol files compute the same as the network, and are never half written."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from openatac.export.forms.symbol_files import export_symbol, load_block
 
 @pytest.fixture
 def net():
-    """A network whose running statistics are away from their initial values."""
+    """A network whose running statistics have left their initial values."""
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     net.initialize(mx.init.MSRAPrelu())
     with autograd.record():
@@ -20,7 +20,7 @@ def net():
     return net
 
 
-def test_the_files_compute_what_the_network_does(net, tmp_path):
+def test_symbol_files_compute_the_same_as_the_network(net, tmp_path):
     path = str(tmp_path / 'made' / 'atac')
     assert export_symbol(net, path, (3, 32, 32)) <= 1e-5
     made = sorted(file.name for file in (tmp_path / 'made').iterdir())
@@ -32,7 +32,7 @@ def test_the_files_compute_what_the_network_does(net, tmp_path):
     assert set(symbol.list_auxiliary_states()) == set(auxiliary)
 
 
-def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
+def test_unwritable_destination_is_named(net, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(OpenatacError, match='file/atac'):
         export_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))

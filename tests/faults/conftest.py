@@ -1,10 +1,10 @@
-"""A small record file that the tests of this folder damage copies of."""
+"""A small record file; the tests of this folder damage copies of it."""
 import shutil
 
 import pytest
 
 from openatac.commands import pack
-from tests.helpers.made_up_images import write_photos
+from tests.helpers.images.made_up_images import write_photos
 
 
 @pytest.fixture(scope='session')
@@ -15,7 +15,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def packed(photos, tmp_path_factory):
-    """The folder of a record file 'out' made of them."""
+    """The folder of the record file 'out', made from these photographs."""
     folder = tmp_path_factory.mktemp('records')
     pack.main([photos, str(folder / 'out'), '-j', '1'])
     return folder
@@ -23,6 +23,6 @@ def packed(photos, tmp_path_factory):
 
 @pytest.fixture
 def records(packed, tmp_path):
-    """A copy of that record file, to be damaged; its path without .rec."""
+    """The path, without .rec, of a copy of that record file, which a test may damage."""
     shutil.copytree(packed, tmp_path / 'records')
     return str(tmp_path / 'records' / 'out')

@@ -1,9 +1,9 @@
-"""Damages files of every kind and counts what their readers do: ``python -m tests.faults.fuzz --minutes 10``.
+"""Damage files of every kind and count what their readers do: ``python -m tests.faults.fuzz --minutes 10``.
 
-A reader may take a damaged file or refuse it in a sentence. Faults are a traceback, the death of the process
-by a signal, more than 10 seconds of computing (or 60 of waiting), and other content taken for the right one
-although a checksum exists. Each case has a process of its own, and depends on the seed, the reader and its
-number alone. The input of each fault stays, with what the process wrote; the exit code is 1 if there is one.
+A reader may accept a damaged file or refuse it with one clear error. Faults are a traceback, the death of
+the process by a signal, more than 10 seconds of computing (or 60 of waiting), and changed content that is
+accepted although a checksum exists. Each case runs in its own process and depends only on the seed, the
+reader and its number. The input and output of each fault are kept; the exit code is 1 if there is a fault.
 """
 import argparse
 import collections
@@ -34,12 +34,12 @@ SAME, CHANGED, REFUSED = 'same', 'changed', 'refused'
 TRACEBACK, SIGNAL, HANG, SILENT = 'traceback', 'signal', 'hang', 'silent change'
 OUTCOMES = SAME, CHANGED, REFUSED, TRACEBACK, SIGNAL, HANG, SILENT
 FAULTS = OUTCOMES[3:]
-COMPUTING, WAITING = 10, 60  # seconds; the second is long because the machine may be busy
-MEMORY = 16 * 2 ** 30        # bytes of addresses that a process may have
+COMPUTING, WAITING = 10, 60  # seconds; the second limit is long because the machine may be busy
+MEMORY = 16 * 2 ** 30        # a process's address space in bytes
 
 
 class Case(NamedTuple):
-    """A file of a reader to be damaged."""
+    """A reader's file to damage."""
 
     seed: int
     reader: Reader
@@ -51,7 +51,7 @@ class Case(NamedTuple):
 
 
 class Fuzzer:
-    """Runs cases. folder : where the whole files are; keep : where the inputs of faults go."""
+    """Runs cases. folder : holds the intact files; keep : receives the inputs of faults."""
 
     def __init__(self, folder: str, keep: str):
         self._folder, self._keep = folder, keep
@@ -59,7 +59,7 @@ class Fuzzer:
         self._whole: dict[str, Content] = {}
 
     def run(self, case: Case) -> str:
-        """The outcome of a case, one of OUTCOMES."""
+        """Run a case and return its outcome, one of OUTCOMES."""
         place = os.path.join(self._folder, 'case')
         outcome = self._in_process(case, place)
         if outcome in FAULTS:
@@ -101,11 +101,11 @@ class Fuzzer:
             handle.write(damaged)
 
     def _outcome(self, reader: Reader, place: str) -> str:
-        """Read the damaged files; in the process of the case."""
+        """Read the damaged files in the case's process, and return the outcome."""
         resource.setrlimit(resource.RLIMIT_CPU, (COMPUTING, COMPUTING + 5))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        faulthandler.disable()  # pytest's, which writes pages
+        faulthandler.disable()  # pytest's handler, which writes pages
         output = os.open(os.path.join(place, 'output'), os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1), os.dup2(output, 2)
         try:
@@ -125,7 +125,7 @@ def _compare(whole: Content, found: Content, has_checksum: bool) -> str:
 
 
 def _wait(process: int, pipe: int) -> str:
-    """The outcome that a process reports, or how else it ends."""
+    """Return the outcome that a process reports, or how it ends otherwise."""
     ready, _, _ = select.select([pipe], [], [], WAITING)
     outcome = os.read(pipe, 100).decode() if ready else ''
     if not ready:
@@ -137,10 +137,10 @@ def _wait(process: int, pipe: int) -> str:
 
 
 def fuzz(cases: Iterable[Case], keep: str, counts: dict[str, Counter[str]]) -> None:
-    """Run the cases and add their outcomes to {name of the reader: how often each}."""
+    """Run the cases and count their outcomes in {name of the reader: counts}."""
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(folder, keep)
-        gc.freeze()  # or each process would copy all objects when it counts their references
+        gc.freeze()  # otherwise each process would copy all objects by counting references
         try:
             for case in cases:
                 counts[case.reader.name][fuzzer.run(case)] += 1
@@ -149,7 +149,7 @@ def fuzz(cases: Iterable[Case], keep: str, counts: dict[str, Counter[str]]) -> N
 
 
 def cases_of(seed: int, chosen: list[Reader], until: Optional[float], most: Optional[int]) -> Iterable[Case]:
-    """One of each reader in turn, until that time and at most that many of each."""
+    """Yield cases of each reader in turn, until the given time and up to a number for each."""
     for number in itertools.count() if most is None else range(most):
         for reader in chosen:
             if until is not None and time.monotonic() > until:
@@ -173,7 +173,7 @@ def main() -> int:
     p.add_argument('--case', type=int, help='only the case of this number')
     p.add_argument('--keep', help='folder for the inputs of faults (default: a new one)')
     args = p.parse_args()
-    logging.getLogger('openatac').setLevel(logging.ERROR)  # that the archive is made up is known
+    logging.getLogger('openatac').setLevel(logging.ERROR)  # the archive is known to be made up
     chosen = [reader for reader in readers() if reader.name in (args.reader or [reader.name])]
     if not chosen:
         p.error(f'argument --reader: choose from {", ".join(reader.name for reader in readers())}')

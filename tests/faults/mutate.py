@@ -1,4 +1,4 @@
-"""A seeded mutator: files damaged as disks, networks, careless hands and attackers damage them."""
+"""A seeded mutator that damages files as disks, networks, careless users and attackers do."""
 import copy
 import json
 import re
@@ -11,14 +11,14 @@ NUMBERS = [0, 1, -1, 2, 127, 255, 2 ** 15, 2 ** 16, 2 ** 31 - 1, -2 ** 31, 2 ** 
 FLOATS = [0.0, -0.0, 1e-40, 3e38, 1e300, float('nan'), float('inf'), -float('inf')]
 VALUES = [None, True, False, '', 'x', 'é\x1b[31m', '\ud800', '\0', '../../etc', 'x' * 10_000, [], {}, [[]],
           ['x'], {'a': 1}, [0, 0, 0], 10 ** 30, 10 ** 400, 0.5, *NUMBERS, *FLOATS]
-# Texts that no value makes, to stand in the place of one.
+# Texts that no JSON value produces, to replace a value.
 TEXTS = ['[' * 100_000, '{"a":' * 100_000, '[' * 500 + ']' * 500, '9' * 5000, '1e999', '-', 'NaN', '\0',
          '"\\u']
 MARK = '\ue000the text goes here'
 
 
 def damage(data: bytes, is_json: bool, random: Random) -> bytes:
-    """A damaged copy of a file's content; JSON is mostly damaged in its values."""
+    """Return a damaged copy of a file's content; JSON is mostly damaged in its values."""
     for _ in range(random.choice([1, 1, 1, 2, 3])):
         if is_json and random.random() < 0.9:
             data = _damaged_json(data, random)
@@ -74,7 +74,7 @@ BYTES = [_flip, _flip, _cut, _remove, _repeat, _overwrite, _overwrite, _insert, 
 
 
 def _place(data: bytes, random: Random) -> int:
-    """Anywhere in ``data``, and as often near its ends, where heads and tables are."""
+    """Return a position anywhere in ``data``, or as often near its ends, where headers and tables are."""
     size = max(len(data), 1)
     near = min(size, 128)
     return random.choice([random.randrange(size), random.randrange(near), size - 1 - random.randrange(near)])
@@ -85,7 +85,7 @@ def _length(random: Random) -> int:
 
 
 def _extreme(random: Random) -> bytes:
-    """The bytes of an extreme number, 1 to 8 of them."""
+    """Return the 1 to 8 bytes of an extreme number."""
     if random.random() < 0.2:
         return struct.pack(random.choice(['<d', '>d']), random.choice(FLOATS))
     size = random.choice([1, 2, 4, 8])
@@ -96,7 +96,7 @@ def _extreme(random: Random) -> bytes:
 # ------------------------------------------------------------------------------------- JSON
 
 def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
-    """The paths to all parts of a JSON value."""
+    """Yield the paths to all parts of a JSON value."""
     yield path
     for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(
             value, list) else ():
@@ -128,7 +128,7 @@ def _damaged_json(data: bytes, random: Random) -> bytes:
 
 
 def _choose(found: list[tuple], random: Random) -> tuple:
-    """One of the places; a name that is there once as often as one that is there a hundred times."""
+    """Choose one of the places; a rare name is chosen as often as a common one."""
     named: dict[str, list[tuple]] = {}
     for path in found:
         name = next((key for key in reversed(path) if isinstance(key, str)), '')
@@ -143,7 +143,7 @@ def _at(value: Any, path: tuple) -> Any:
 
 
 def _add(part: Any, key: Any, random: Random) -> None:
-    """Give a list or an object one part more."""
+    """Add a part to a list or an object."""
     new = copy.deepcopy(random.choice([part[key], random.choice(VALUES)]))
     if isinstance(part, list):
         part.insert(key, new)
@@ -152,7 +152,7 @@ def _add(part: Any, key: Any, random: Random) -> None:
 
 
 def _other_number(value: Any, random: Random) -> Any:
-    """The value with a number in its text, or itself as one, replaced by another."""
+    """Replace a number, or one in a text, by another."""
     if isinstance(value, str):
         numbers = list(re.finditer(r'-?\d+(\.\d+)?', value))
         if not numbers:

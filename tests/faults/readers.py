@@ -1,4 +1,4 @@
-"""What the fuzzer damages: each reader of files, with whole files of its kind, as small as they come."""
+"""The file readers that the fuzzer tests, each with small intact files of its kind."""
 import contextlib
 import gzip
 import importlib.util
@@ -49,24 +49,25 @@ from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
-from tests.helpers import small_export
-from tests.helpers.made_up_images import write_photos
-from tests.helpers.parameters import parameters_of
+from tests.helpers.images.made_up_images import write_photos
+from tests.helpers.networks import small_export
+from tests.helpers.networks.parameters import parameters_of
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 DESCRIPTION = small_export.MANIFEST._replace(image_shape=(3, 8, 8))
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
-REFUSALS = OpenatacError, BadImage, MemoryError  # which a command reports in a sentence
+REFUSALS = OpenatacError, BadImage, MemoryError  # a command reports it as one clear error
 Content = dict[str, Any]
 DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 
 
 class Reader(NamedTuple):
-    """A way to read files.
+    """A reader of files.
 
-    files : of the folder ``kind``, one of which is damaged; read : from the folder to {part: content}, which
-    leaves out what is refused, or raises one of REFUSALS; has_checksum : by which a change is found.
+    files : in the folder ``kind``; one of them is damaged. read : takes the folder and returns
+    {part: content} without refused parts, or raises one of REFUSALS. has_checksum : whether a checksum
+    reveals changes.
     """
 
     name: str
@@ -77,7 +78,7 @@ class Reader(NamedTuple):
 
 
 def parts(functions: dict[str, Callable[[], Any]]) -> Content:
-    """What each of them returns, without those that refuse."""
+    """Return the results of these functions, without those that refuse."""
     found = {}
     for name, function in functions.items():
         with contextlib.suppress(*REFUSALS):
@@ -114,7 +115,7 @@ def _read_manifest(folder: str) -> Content:
 
 
 def _write_exports(folder: str) -> None:
-    """Of a one-block network: 'export' with checksums and 'old export' without."""
+    """Write exports of a one-block network: 'export' with checksums and 'old export' without."""
     mx.random.seed(1)
     net = openatac.get_model(DESCRIPTION.model, classes=3)
     net.initialize(mx.init.MSRAPrelu())
@@ -128,7 +129,7 @@ def _write_exports(folder: str) -> None:
 
 
 def _write_operators(folder: str) -> None:
-    """Of the operators that networks are made of, each once, without checksums."""
+    """Write an export with every operator of the networks once, without checksums."""
     data = mx.sym.var('data')
     outputs = mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), pad=(1, 1), num_group=1, name='conv')
     outputs = mx.sym.BatchNorm(outputs, name='norm')
@@ -199,7 +200,7 @@ def _read_archive(folder: str) -> Content:
 
 
 def _read_tar(folder: str) -> Content:
-    """Also an archive that was made in full knowledge of gzip's checksum."""
+    """Read an archive with gzip's checksum made valid, as an attacker would."""
     with open(folder + '/inner.tar', 'rb') as inner, gzip.open(folder + '/a.tar.gz', 'wb') as archive:
         archive.write(inner.read())
     return _cifar(folder + '/a.tar.gz')
@@ -247,7 +248,7 @@ def _read_images(folder: str) -> Content:
 def _write_images(folder: str) -> None:
     os.mkdir(folder + '/images')
     exif = Image.Exif()
-    exif[0x112] = 6  # turned by a quarter
+    exif[0x112] = 6  # turned by 90 degrees
     for ending in FORMATS:
         Image.fromarray(PIXELS).save(f'{folder}/images/rgb.{ending}', exif=exif)
     for mode in ('L', 'P', 'RGBA', 'I;16'):
@@ -282,14 +283,14 @@ def _read_flags(folder: str) -> Content:
     try:
         given = ParsedFlags(build(CifarConfig, {}), DEFAULTS)
         _, model, config = read_initial_network(folder + '/start', given)
-    except ValueError as error:  # which the command turns into a sentence
+    except ValueError as error:  # the command turns it into one clear error
         raise OpenatacError(str(error)) from None
     return {'model': model, 'flags': repr(config)}
 
 
 def _write_runs(folder: str) -> None:
     shutil.copytree(RUN, folder + '/run')
-    _edit(folder + '/run/settings.json', host=None, reduction=16)  # which newer runs have
+    _edit(folder + '/run/settings.json', host=None, reduction=16)  # newer runs have it
     net, _, config = RunFolder(folder + '/run').network()
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
@@ -314,7 +315,7 @@ def _read_checkpoint(folder: str) -> Content:
 
 
 def _read_resigned(folder: str) -> Content:
-    """Also a checkpoint whose checksums are right: whoever wrote it."""
+    """Read a checkpoint with its checksums made valid, as an attacker would."""
     place = os.path.join(folder, PLACE)
     _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
@@ -334,7 +335,7 @@ def _write_checkpoint(folder: str) -> None:
 # -------------------------------------------------------------------------------------- all
 
 def write_files(folder: str) -> None:
-    """Make a folder of whole files of each kind in ``folder``."""
+    """Write a folder of intact files of each kind into ``folder``."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for write in (_write_exports, _write_records, _write_cifar, _write_images, _write_runs,
                       _write_checkpoint):
@@ -342,7 +343,7 @@ def write_files(folder: str) -> None:
 
 
 def readers() -> list[Reader]:
-    """All readers, for the folders of `write_files`."""
+    """Return all readers, for the folders of `write_files`."""
     symbol, fused = FORMS.find('symbol').files('net'), FORMS.find('fused').files('net')
     images = [f'rgb.{ending}' for ending in FORMATS]
     images += ['L1.png', 'P1.png', 'R4.png', 'I4.png', 'cmyk.jpg', 'progressive.jpg']

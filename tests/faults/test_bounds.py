@@ -1,4 +1,4 @@
-"""Numbers out of bounds are refused where they are given: by flags, by the Python functions, in files."""
+"""Numbers out of bounds are refused in flags, in arguments of Python functions and in files."""
 import argparse
 import importlib
 import json
@@ -19,21 +19,21 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.atac import ChaATAC
 from openatac.options.declaration import fields
 from openatac.training.config import ImagenetConfig
-from tests.helpers.scripts import call_script, json_of
+from tests.helpers.processes.scripts import json_of, run_in_process
 
 
 class Parsed(Exception):
-    """Ends a command where it would parse its words."""
+    """Ends a command when it is about to parse its arguments."""
 
 
 @pytest.fixture
 def arguments(monkeypatch):
-    """[(command, argument)] of all that commands and scripts take."""
+    """[(command, argument)] for all arguments of commands and scripts."""
     found, initialise = [], argparse.Action.__init__
 
     def record(self, *positional, **keywords):
         initialise(self, *positional, **keywords)
-        if self.help and self.help is not argparse.SUPPRESS:  # which Python 3.14 checks here
+        if self.help and self.help is not argparse.SUPPRESS:  # Python 3.14 checks it here
             assert self.help % {**vars(self), 'prog': command}
         found.append((command, self))
 
@@ -77,19 +77,19 @@ def test_every_number_has_bounds_on_both_sides(arguments):
     ['evaluate-imagenet', 'x.params', '--num-classes', '2147483648'],
     ['export', 'cifar_resnet8_v2_relu', 'x.params', 'out', '--classes', '2147483648'],
     ['predict', 'x', 'y', '--batch-size', '2147483648'], ['bench', 'x', '--seconds', '1e30']])
-def test_a_number_that_is_too_large_or_small(command, capsys):
+def test_number_out_of_bounds_is_refused(command, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(command)
     last = capsys.readouterr().err.splitlines()[-1]
     assert end.value.code == 2 and command[-1] in last and command[-2] in last
 
 
-def test_a_crop_ratio_of_zero_is_the_default():
+def test_crop_ratio_of_zero_is_the_default():
     take = fields(ImagenetConfig)['crop_ratio'].option.parse
     assert take('0') == 0 and take(str(MIN_CROP_RATIO)) == MIN_CROP_RATIO
 
 
-def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
+def test_record_check_of_a_folder_is_refused(tmp_path, capsys):
     assert cli.main(['pack', '--check', str(tmp_path)]) == 1
     error, = capsys.readouterr().err.splitlines()
     assert str(tmp_path) in error and 'folder' in error
@@ -99,7 +99,7 @@ def test_a_record_check_of_a_folder_is_a_sentence(tmp_path, capsys):
 
 @pytest.mark.parametrize('classes', [2.5, 0, -1, MAX_CLASSES + 1, '10', math.nan, True, [10]])
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_relu', 'cifar_resnet18_v1_relu', 'resnet50_v1b_relu'])
-def test_classes_of_a_network(name, classes):
+def test_number_of_classes_is_checked(name, classes):
     with pytest.raises(ValueError, match='classes'):
         get_model(name, classes=classes)
 
@@ -114,7 +114,7 @@ def test_classes_of_a_network(name, classes):
     (CIFARResNet18, {'drop_rate': 1}), (ResNet50_v1bATAC, {'layers': [3, 4, 6, 10 ** 6]}),
     (ResNet50_v1bATAC, {'deep_stem': True, 'stem_width': 1.5}), (ResNet50_v1bATAC, {'final_drop': 2}),
     (ResNet50_v1bATAC, {'attention': 'se', 'reduction': '16'})])
-def test_arguments_of_a_host(host, wrong):
+def test_host_arguments_are_checked(host, wrong):
     with pytest.raises(ValueError, match=[*wrong][-1]) as error:
         host(**wrong)
     assert '\n' not in str(error.value)
@@ -123,13 +123,13 @@ def test_arguments_of_a_host(host, wrong):
 @pytest.mark.parametrize('channels, r', [
     (0, 2), (-4, 2), (2.5, 2), ('16', 2), (None, 2), (16, '2'), (16, None), (16, 0), (16, math.nan),
     (16, math.inf), (16, 1e-400), (16, -1)])
-def test_arguments_of_the_unit(channels, r):
+def test_unit_arguments_are_checked(channels, r):
     with pytest.raises(ValueError, match=r'\b(channels|r)\b') as error:
         ChaATAC(channels, r)
     assert '\n' not in str(error.value)
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_numbers_are_accepted():
     import numpy as np
     ResNet20V2ATAC(layers=np.array([1, 1, 1]), classes=np.int64(10), r=np.float32(2))
 
@@ -138,15 +138,15 @@ def test_numbers_of_numpy_are_numbers():
 
 @pytest.fixture(scope='module')
 def run_folder(cifar10, tmp_path_factory):
-    """A run's folder, with its settings and parameters."""
+    """The folder of a run, with its settings and parameters."""
     folder = str(tmp_path_factory.mktemp('run'))
-    assert call_script('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu', '--num-epochs', 1,
-                       '--batch-size', 100, '--save-dir', folder) == 0
+    assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu', '--num-epochs', 1,
+                          '--batch-size', 100, '--save-dir', folder) == 0
     return folder
 
 
 @pytest.mark.parametrize('wrong', [{'blocks': 10 ** 6}, {'blocks': 1.5}, {'drop_rate': 2}, {'r': 'x'}])
-def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
+def test_wrong_numbers_in_settings_are_refused(run_folder, tmp_path, capsys, wrong):
     settings = json_of(run_folder, 'settings.json')
     settings.update(wrong, **({'act_type': 'ChaATAC'} if 'r' in wrong else {}))
     (tmp_path / 'settings.json').write_text(json.dumps(settings))
@@ -157,7 +157,7 @@ def test_wrong_numbers_in_settings(run_folder, tmp_path, capsys, wrong):
 
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
-def test_a_crop_ratio_in_a_description(ratio):
+def test_crop_ratio_in_a_manifest_is_checked(ratio):
     from openatac.export.images.inputs import InputTransform
     from openatac.export.manifest import Manifest
     with pytest.raises(OpenatacError, match=re.escape(str(ratio))):

@@ -1,4 +1,4 @@
-"""An error claims that a checkpoint is kept only where there is one."""
+"""Errors claim that a checkpoint is kept only if there is one."""
 import errno
 
 import numpy as np
@@ -30,7 +30,7 @@ def fail_to_save(folder):
 
 
 @pytest.mark.parametrize('fail', [fail_to_write, fail_to_be_finite, fail_to_save])
-def test_an_error_says_what_is_kept_at_that_time(tmp_path, fail):
+def test_error_says_what_is_saved_at_that_time(tmp_path, fail):
     folder, checkpoints = str(tmp_path), checkpoints_of(str(tmp_path))
     nothing = checkpoints.kept
     assert nothing in fail(folder)
@@ -38,7 +38,7 @@ def test_an_error_says_what_is_kept_at_that_time(tmp_path, fail):
     assert checkpoints.kept in fail(folder) and nothing not in fail(folder)
 
 
-def test_resuming_is_the_remedy_only_with_a_checkpoint(tmp_path):
+def test_resuming_is_suggested_only_with_a_checkpoint(tmp_path):
     folder = str(tmp_path)
     assert '--resume' not in fail_to_write(folder)
     checkpoints_of(folder).save(1, GOOD, {})

@@ -1,4 +1,4 @@
-"""What has a checksum does not change unnoticed: a flipped bit is found in exports and in record files."""
+"""Checksums reveal a flipped bit in exports and in record files."""
 import json
 import os
 
@@ -14,13 +14,13 @@ from openatac.export.forms.symbol_files import load_block, load_exported_symbol,
 from openatac.export.gate_maps import gate_maps
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
-from tests.helpers.small_export import MANIFEST
+from tests.helpers.networks.small_export import MANIFEST
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
 
 def flip(path, place, bit=0):
-    """Flip a bit of the file, at that share of its length."""
+    """Flip a bit of the file, at the given fraction of its length."""
     with open(path, 'r+b') as handle:
         at = int(place * os.path.getsize(path))
         handle.seek(at)
@@ -31,7 +31,7 @@ def flip(path, place, bit=0):
 
 # ---------------------------------------------------------------------------------- exports
 
-def test_the_manifest_has_a_checksum_of_each_file(prefix):
+def test_manifest_has_a_checksum_of_each_file(prefix):
     files = [path for form in ('symbol', 'fused') for path in FORMS.find(form).files(prefix)]
     assert sorted(prefix + ending for ending in read_manifest(prefix).sha256) == sorted(files)
 
@@ -39,7 +39,7 @@ def test_the_manifest_has_a_checksum_of_each_file(prefix):
 @pytest.mark.parametrize('form, runtime', [
     ('symbol', 'static'), ('symbol', 'imperative'), ('fused', 'fused')])
 @pytest.mark.parametrize('number', [0, 1])
-def test_a_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
+def test_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
     open_runtime(prefix, runtime)(IMAGE)
     path = FORMS.find(form).files(prefix)[number]
     flip(path, 0.5)
@@ -50,14 +50,14 @@ def test_a_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
 @pytest.mark.parametrize('load', [
     load_block, read_symbol, lambda prefix: gate_maps(prefix, IMAGE[0]),
     lambda prefix: load_exported_symbol(prefix + '-symbol.json')])
-def test_a_flipped_bit_is_found_by_each_function_that_loads(prefix, load):
+def test_flipped_bit_is_found_by_each_loading_function(prefix, load):
     load(prefix)
     flip(prefix + '-symbol.json', 0.5)
     with pytest.raises(OpenatacError, match='-symbol.json'):
         load(prefix)
 
 
-def test_a_changed_onnx_file_is_found(tmp_path):
+def test_changed_onnx_file_is_found(tmp_path):
     pytest.importorskip('onnxruntime')
     (tmp_path / 'a.onnx').write_bytes(b'not the file that was exported')
     (tmp_path / 'a.json').write_text(json.dumps({'sha256': {'.onnx': '0' * 64}}))
@@ -65,7 +65,7 @@ def test_a_changed_onnx_file_is_found(tmp_path):
         RUNTIMES.find('onnxruntime')(str(tmp_path / 'a'), MANIFEST)
 
 
-def test_a_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
+def test_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
     pytest.importorskip('torch')
     from openatac.backends.torch.symbol_module import to_torch
     to_torch(prefix + '-symbol.json')
@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
         to_torch(prefix + '-symbol.json')
 
 
-def test_an_older_export_without_checksums_loads(prefix, capfd):
+def test_older_export_without_checksums_loads(prefix, capfd):
     with open(prefix + '.json', encoding='utf-8') as handle:
         description = json.load(handle)
     del description['sha256']
@@ -85,7 +85,7 @@ def test_an_older_export_without_checksums_loads(prefix, capfd):
     assert capfd.readouterr() == ('', '')
 
 
-def test_an_export_may_be_renamed(prefix):
+def test_renamed_export_passes_its_checksums(prefix):
     for name in os.listdir(os.path.dirname(prefix)):
         os.rename(os.path.join(os.path.dirname(prefix), name),
                   os.path.join(os.path.dirname(prefix), name.replace('net', 'other')))
@@ -101,7 +101,7 @@ def test_each_record_has_a_checksum(records, capsys):
 
 
 @pytest.mark.parametrize('place', np.linspace(0.02, 0.98, 5).tolist())
-def test_a_flipped_bit_names_its_record(records, capsys, place):
+def test_flipped_bit_names_its_record(records, capsys, place):
     bounds = RecordFile(records + '.rec', records + '.idx').bounds
     flip(records + '.rec', place, 3)
     hurt = max(index for index, start in enumerate(bounds[:-1]) if start <= int(place * bounds[-1]))
@@ -117,13 +117,13 @@ def test_a_flipped_bit_names_its_record(records, capsys, place):
             source.read(index)
 
 
-def test_without_the_list_nothing_is_said(records, capsys):
+def test_missing_checksum_list_gives_no_warning(records, capsys):
     os.unlink(records + '.crc32')
     assert pack.main(['--check', records + '.rec', '-j', '1']) == 0
 
 
 @pytest.mark.parametrize('text', ['', '0\tzz\n', '0\t00000000\n', '0\t123456789\n' * 12, '\xff\xfe'])
-def test_a_list_of_another_file_is_a_sentence(records, text):
+def test_checksum_list_of_another_file_is_refused(records, text):
     with open(records + '.crc32', 'w', encoding='latin-1') as handle:
         handle.write(text)
     with pytest.raises(DataError, match='crc32'):

@@ -1,4 +1,4 @@
-"""Files made to kill or to stall what reads them: symbol files, archives."""
+"""Symbol files and archives that were crafted to kill or stall their reader are refused."""
 import gzip
 import io
 import json
@@ -22,7 +22,7 @@ from openatac.study.costs.named_costs import costs_by_name
 
 
 def small():
-    """The graph of a convolution, a split and a sum, as MXNet writes it."""
+    """Return the graph of a convolution, a split and a sum, as MXNet writes it."""
     data = mx.sym.var('data')
     first = mx.sym.Convolution(data, num_filter=4, kernel=(3, 3), pad=(1, 1), no_bias=True, name='conv')
     halves = mx.sym.SliceChannel(first, num_outputs=2, name='split')
@@ -89,7 +89,7 @@ def nested(depth):
 
 
 @pytest.mark.parametrize('kind', CRAFTED)
-def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
+def test_crafted_graph_is_refused(tmp_path, kind):
     graph = small()
     CRAFTED[kind](graph)
     path = write(tmp_path, graph)
@@ -99,7 +99,7 @@ def test_a_crafted_graph_is_a_sentence(tmp_path, kind):
 
 
 @pytest.mark.parametrize('reshape', [{'shape': (-1, 3)}, {'shape': (0, -3, -1)}, {'shape': (-4, 1, -1, -2)}])
-def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
+def test_reshape_of_an_empty_array_is_refused(tmp_path, reshape):
     data = mx.sym.var('data')
     first = mx.sym.Reshape(data, shape=(-1, 2, 8))
     empty = mx.sym.slice(first, begin=(None, 2147483647), end=(None, 8))
@@ -113,14 +113,14 @@ def test_nothing_that_reshapes_gets_what_has_no_elements(tmp_path, reshape):
 
 
 @pytest.mark.parametrize('shape', [(0, 1), (0, -3, 1), (0, 0, 0, 1), (-3, 1), (7,), (10 ** 6,)])
-def test_what_reshapes_keeps_the_number_of_elements(tmp_path, shape):
-    """MXNet's own check lets these pass, and its copy writes beyond the end of the output."""
+def test_reshape_must_keep_the_number_of_elements(tmp_path, shape):
+    """MXNet's own check accepts these shapes, and its copy then writes beyond the end of the output."""
     path = write(tmp_path, mx.sym.Reshape(mx.sym.var('data'), shape=shape).tojson())
     with pytest.raises(OpenatacError, match=r'\(4, 4, 8\)'):
         check_takes_images(load_symbol_file(path), (4, 4, 8))
 
 
-def test_reshaping_again_and_again_is_limited(tmp_path):
+def test_repeated_reshapes_are_limited(tmp_path):
     outputs = mx.sym.var('data')
     for _ in range(257):
         outputs = mx.sym.Reshape(outputs, shape=(0, -1))
@@ -135,7 +135,7 @@ def load_symbol_of(path):
 @pytest.mark.parametrize('text', [
     '', '[]', '{}', 'null', '[' * 100_000, '{"nodes": ' * 100_000, '\0', '{"nodes": 5}',
     '{"nodes": [[]], "heads": [[0,0,0]], "arg_nodes": []}'])
-def test_what_is_not_a_graph_is_refused(tmp_path, text):
+def test_malformed_graph_is_refused(tmp_path, text):
     for read in (load_symbol_file, read_checked_json):
         with pytest.raises(OpenatacError):
             read(write(tmp_path, text))
@@ -146,7 +146,7 @@ def test_without_mxnet_each_node_has_one_output():
         check_graph(small())
 
 
-def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
+def test_total_number_of_node_outputs_is_limited():
     graph, asked = small(), []
     graph['heads'] = [[3, output, 0] for output in range(4)]
 
@@ -160,7 +160,7 @@ def test_the_outputs_of_a_node_are_counted_once_and_limited_in_all():
         check_graph(graph, lambda node: count(node, 50_001))
 
 
-def test_limits_are_stated(tmp_path, monkeypatch):
+def test_errors_state_the_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, 'MAX_NODES', 3)
     with pytest.raises(OpenatacError, match=r'\b3\b'):
         load_symbol_file(write(tmp_path, small()))
@@ -170,13 +170,13 @@ def test_limits_are_stated(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'resnet50_v1b_fa'])
-def test_our_own_graphs_come_out_as_they_went_in(tmp_path, name):
+def test_own_graphs_roundtrip_unchanged(tmp_path, name):
     symbol = get_model(name)(mx.sym.var('data'))
     for each in (symbol, fuse(symbol)):
         assert load_symbol_file(write(tmp_path, each.tojson())).tojson() == each.tojson()
 
 
-def test_a_network_that_needs_more_than_the_memory_is_refused(prefix, tmp_path, capsys):
+def test_network_that_needs_too_much_memory_is_refused(prefix, tmp_path, capsys):
     with open(prefix + '-symbol.json', encoding='utf-8') as handle:
         graph = json.load(handle)
     last = graph['heads'][0][0]
@@ -193,7 +193,7 @@ def test_a_network_that_needs_more_than_the_memory_is_refused(prefix, tmp_path, 
         predict.main([prefix, '-'])
 
 
-def test_a_parameter_of_a_kind_that_gluon_does_not_take(prefix):
+def test_parameter_type_unknown_to_gluon_is_refused(prefix):
     os.unlink(prefix + '.json')
     with open(prefix + '-symbol.json', encoding='utf-8') as handle:
         graph = json.load(handle)
@@ -225,20 +225,20 @@ def archive(folder, *members, tail=b''):
     return path
 
 
-def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused(small_limit, tmp_path):
+def test_archive_that_unpacks_beyond_the_limit_is_refused(small_limit, tmp_path):
     path = archive(tmp_path, ('test_batch.bin', 3 * 2 ** 20))
     assert os.path.getsize(path) < 10_000
     with pytest.raises(DataError, match='1 MB'):
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_an_archive_that_goes_on_behind_its_end_is_refused(small_limit, tmp_path):
+def test_archive_with_data_after_its_end_is_refused(small_limit, tmp_path):
     path = archive(tmp_path, ('test_batch.bin', 3073), tail=bytes(2 ** 21))
     with pytest.raises(DataError, match='1 MB'):
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_an_archive_whose_header_asks_for_all_memory_is_refused(small_limit, tmp_path):
+def test_archive_header_that_asks_for_all_memory_is_refused(small_limit, tmp_path):
     header = tarfile.TarInfo('a')
     header.type, header.size = tarfile.XHDTYPE, 2 ** 33 - 1
     path = str(tmp_path / 'cifar-10-binary.tar.gz')
@@ -248,7 +248,7 @@ def test_an_archive_whose_header_asks_for_all_memory_is_refused(small_limit, tmp
         cifar.load_cifar('cifar10', path, train=False)
 
 
-def test_a_sparse_file_of_more_than_the_limit_is_refused(small_limit, tmp_path):
+def test_sparse_file_beyond_the_limit_is_refused(small_limit, tmp_path):
     with open(tmp_path / 'test_batch.bin', 'wb') as file:
         file.truncate(3073 * 1000)
     with pytest.raises(DataError, match='1 MB'):

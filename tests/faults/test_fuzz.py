@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and what it has found before; `make test-faults` is the long one."""
+"""A short run of the fuzzer, and tests of the fuzzer itself; `make test-faults` is the long run."""
 import collections
 import os
 import signal
@@ -11,10 +11,10 @@ from tests.faults import fuzz
 from tests.faults.fuzz import FAULTS, OUTCOMES, Case, Fuzzer, cases_of
 from tests.faults.readers import Reader, readers
 
-CASES = 1  # of each reader
+CASES = 1  # for each reader
 
 
-def test_no_reader_has_a_fault(tmp_path):
+def test_readers_have_no_faults(tmp_path):
     counts = {reader.name: collections.Counter() for reader in readers()}
     fuzz.fuzz(cases_of(1, readers(), None, CASES), str(tmp_path), counts)
     assert all(sum(found.values()) == CASES for found in counts.values())
@@ -53,7 +53,7 @@ def fuzzer(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('outcome', OUTCOMES)
-def test_each_outcome_is_told_from_the_others(fuzzer, tmp_path, outcome):
+def test_outcomes_are_distinguished(fuzzer, tmp_path, outcome):
     whole = os.getpid()
 
     def read(folder):
@@ -67,14 +67,14 @@ def test_each_outcome_is_told_from_the_others(fuzzer, tmp_path, outcome):
         assert (kept / 'file.json').read_bytes() != (tmp_path / 'kind' / 'file.json').read_bytes()
 
 
-def test_what_only_waits_is_a_hang(fuzzer, monkeypatch):
+def test_waiting_reader_counts_as_a_hang(fuzzer, monkeypatch):
     monkeypatch.setattr(fuzz, 'WAITING', 0.2)
     whole = os.getpid()
     reader = Reader('any', 'kind', ('file.json',), lambda folder: os.getpid() == whole or time.sleep(60))
     assert fuzzer.run(Case(0, reader, 0)) == 'hang'
 
 
-def test_a_case_is_the_same_each_time(fuzzer, tmp_path):
+def test_cases_are_reproducible(fuzzer, tmp_path):
     whole = os.getpid()
 
     def read(folder):

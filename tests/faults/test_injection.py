@@ -1,4 +1,4 @@
-"""Text from outside that a spreadsheet, Markdown, HTML, a terminal or matplotlib would act on."""
+"""External text that a spreadsheet, Markdown, HTML, a terminal or matplotlib would interpret is escaped."""
 import csv
 import json
 import logging
@@ -17,8 +17,8 @@ from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.study.comparison.records import without_paths
 from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import run_python
-from tests.helpers.scripts import json_of
+from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.scripts import json_of
 
 FORMULA = "=cmd|'/c calc'!A1"
 EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\frac{ \x9b31m'
@@ -29,7 +29,7 @@ RUN = 'b1-relu-seed1'
 
 @pytest.mark.parametrize('text', [
     FORMULA, '+1+1', '-1+1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '\uff1d1', "'=1", '-', '=='])
-def test_formulas_are_text(tmp_path, text):
+def test_formulas_are_escaped_as_text(tmp_path, text):
     path = str(tmp_path / 'x.csv')
     write_csv(path, ['a'], [{'a': text}])
     with open(path, newline='') as handle:
@@ -40,7 +40,7 @@ def test_formulas_are_text(tmp_path, text):
 
 @pytest.mark.parametrize('value', [
     '-0.5', '+3', '-1e-7', '1,000', 'seed', '', -0.5, -3, None, "it's", "'quoted'"])
-def test_numbers_and_plain_text_stay(value):
+def test_numbers_and_plain_text_are_unchanged(value):
     assert escape_formula(value) is value
 
 
@@ -61,7 +61,7 @@ def test_cells_are_read_as_they_were_written(tmp_path_factory, cells):
     ('\x1b[2Ja', '\\x1b[2Ja'), ('a\nb', 'a\\nb'), ('a\tb\r', 'a\\tb\\r'), ('\x7f\x9b', '\\x7f\\x9b'),
     (os.fsdecode(b'a\xff'), 'a\\xff'), ('\u202egnp.exe', '\\u202egnp.exe'), ('\ud800', '\\ud800'),
     ('plain é ümlaut 漢字 😀 \\x1b', 'plain é ümlaut 漢字 😀 \\x1b')])
-def test_control_characters_are_shown(text, shown):
+def test_control_characters_are_made_visible(text, shown):
     assert for_terminal(text) == shown
 
 
@@ -75,14 +75,14 @@ def test_tables_and_the_log_show_control_characters(tmp_path, capsys):
     assert line.endswith('left out a\\x1b[0m\\nb')
 
 
-def test_an_error_is_one_line_without_control_characters(tmp_path, capsys):
+def test_error_is_one_line_without_control_characters(tmp_path, capsys):
     name = str(tmp_path / 'a\x1b[31m\nb')
     assert cli.main(['published', name]) == 1
     error, = capsys.readouterr().err.splitlines()
     assert 'a\\x1b[31m\\nb' in error
 
 
-def test_names_of_images_that_are_packed(tmp_path):
+def test_names_of_packed_images_are_escaped(tmp_path):
     folder = tmp_path / 'photos' / 'class\x1b[0m'
     folder.mkdir(parents=True)
     for index in range(3):
@@ -101,21 +101,21 @@ def test_names_of_images_that_are_packed(tmp_path):
     (r"train.py --data-dir 'C:\data\a b' --save-dir=D:/runs/run", "train.py --data-dir 'a b' --save-dir=run"),
     (r"train.py --data-dir '\\server\share\images\'", 'train.py --data-dir images'),
     ("it's no command", "it's no command"), (FORMULA, FORMULA)])
-def test_a_command_is_shown_without_paths_whatever_it_is(command, shown):
+def test_command_is_shown_without_paths(command, shown):
     assert without_paths(command) == shown
 
 
-def test_markdown_shows_text_as_it_is():
+def test_markdown_shows_text_literally():
     assert for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \
         '&lt;b&gt;&amp;\\|\\`\\*\\[x\\](y)\\_a\\_ act_layers 4 1.2.3'
     assert for_markdown('a\n\n# b\x1b[0m') == 'a # b\\[0m'
 
 
-def test_html_shows_text_as_it_is():
+def test_html_shows_text_literally():
     assert for_html('<a href="x">\x1b\'') == '&lt;a href=&quot;x&quot;&gt;&#x27;'
 
 
-def test_a_comparison_of_runs_with_evil_texts(tmp_path, capsys):
+def test_comparison_escapes_malicious_texts(tmp_path, capsys):
     """The command, a version and the note come from outside."""
     folder = tmp_path / 'runs' / 'one'
     shutil.copytree(ROOT / 'results' / 'cifar10_b1' / 'runs' / RUN, folder)
@@ -137,7 +137,7 @@ def test_a_comparison_of_runs_with_evil_texts(tmp_path, capsys):
     assert (tmp_path / 'comparison.png').stat().st_size > 1000
 
 
-def test_dollar_signs_in_a_picture_are_no_formula(tmp_path):
+def test_dollar_signs_in_a_picture_are_not_formulas(tmp_path):
     from openatac.training.tracking.curves import draw_curves
     draw_curves(str(tmp_path / 'x.png'), 'a $\\frac{ b$', {'$\\x$': {'$\\y$': [1, 2]}, 'b': {'c': [1]}})
     with Image.open(tmp_path / 'x.png') as picture:

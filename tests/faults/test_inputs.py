@@ -1,4 +1,4 @@
-"""Only regular files are opened as inputs: a FIFO or a device is a sentence, and never a wait."""
+"""Only regular files are opened as inputs: a FIFO or a device is an error at once."""
 import ast
 import io
 import os
@@ -26,7 +26,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
 
-# They open the kernel's tables, standard input, and what they have just written.
+# They open the kernel's tables, standard input, and files that they have just written.
 OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
        'openatac/training/tracking/contention.py'}
 OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
@@ -34,7 +34,7 @@ OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
 def odd(request, tmp_path):
-    """odd(path): put something there that is not a regular file."""
+    """A function odd(path) that creates something other than a regular file."""
     def make(path):
         if os.path.lexists(path):
             os.unlink(path)
@@ -51,7 +51,7 @@ def odd(request, tmp_path):
 
 @pytest.mark.parametrize('read', [
     open_input, check_input, read_text, read_csv, lambda path: read_input(path, 10)])
-def test_each_way_to_open_refuses_it_at_once(odd, tmp_path, read):
+def test_every_open_function_refuses_special_files_at_once(odd, tmp_path, read):
     with pytest.raises(OSError, match=str(tmp_path / 'a')):
         read(odd(tmp_path / 'a'))
 
@@ -67,7 +67,7 @@ GIVEN = ParsedFlags(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), D
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
     ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),
     ('a-flags.json', lambda path: read_initial_network(path.replace('-flags.json', ''), GIVEN))])
-def test_each_reader_says_it_in_a_sentence(odd, tmp_path, name, read):
+def test_every_reader_refuses_special_files(odd, tmp_path, name, read):
     path = odd(tmp_path / name)
     if os.path.isdir(path) and name == 'summary.json':
         pytest.skip('a folder of that name is not looked at')
@@ -80,13 +80,13 @@ def fail():
 
 
 @pytest.mark.parametrize('ending', ['.rec', '.idx', '.classes', '.crc32'])
-def test_each_file_of_a_record_file(odd, records, ending):
+def test_special_file_among_record_files_is_refused(odd, records, ending):
     odd(records + ending)
     with pytest.raises(OpenatacError):
         pack.main(['--check', records + '.rec', '-j', '1'])
 
 
-def test_an_image_is_left_out_by_each_reader_of_folders(odd, photos, tmp_path, prefix, capsys):
+def test_every_folder_reader_skips_special_files(odd, photos, tmp_path, prefix, capsys):
     folder = shutil.copytree(photos, tmp_path / 'photos')
     bad = odd(folder / 'class0' / '003.jpg')
     source = ImageFolder(str(folder))
@@ -98,12 +98,12 @@ def test_an_image_is_left_out_by_each_reader_of_folders(odd, photos, tmp_path, p
     capsys.readouterr()
     code = predict.main([prefix, str(folder)])
     printed = capsys.readouterr()
-    if not os.path.isdir(bad):  # which may hold images
+    if not os.path.isdir(bad):  # a folder may hold images
         assert code == 1 and bad in printed.err
     assert printed.out.count('class1') == 6
 
 
-def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
+def test_growing_file_is_read_only_up_to_the_limit(tmp_path):
     (tmp_path / 'a').write_bytes(bytes(11))
     assert len(read_input(str(tmp_path / 'a'), 11)) == 11
     with pytest.raises(OSError, match=str(tmp_path / 'a')):
@@ -114,8 +114,8 @@ def test_a_file_that_grows_is_read_to_the_limit_only(tmp_path):
         read_limited(io.BytesIO(bytes(11)), 10, '-')
 
 
-def test_no_other_place_opens_inputs():
-    """A reader that opens a path by itself would wait at a FIFO: it must use openatac.files.reading."""
+def test_only_the_reading_module_opens_inputs():
+    """A reader that opens a path by itself would hang at a FIFO: it must use openatac.files.reading."""
     found = []
     for path in (ROOT / 'openatac').rglob('*.py'):
         name = path.relative_to(ROOT).as_posix()

@@ -1,7 +1,7 @@
-"""Killed at random moments, twenty times each: the same command again ends with the same bytes.
+"""After kills at random moments, twenty for each command, the same command ends with the same bytes.
 
-Trainings are killed in tests/training. Kills of a packing or an export hit the work itself, which is
-done in a forked process; a comparison and a launch are commands of their own, with all that they start.
+tests/training kills trainings. Here, packing and exporting run in a forked process, which is killed; a
+comparison and a launch run as commands with all of their processes.
 """
 import contextlib
 import json
@@ -21,22 +21,22 @@ from openatac.commands import pack
 from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.conftest import ROOT
-from tests.helpers.made_up_images import write_cifar, write_photos
-from tests.helpers.marked_processes import MARK, marked_processes
-from tests.helpers.scripts import metrics_of
-from tests.helpers.small_export import MANIFEST
+from tests.helpers.images.made_up_images import write_cifar, write_photos
+from tests.helpers.networks.small_export import MANIFEST
+from tests.helpers.processes.marked_processes import MARK, marked_processes
+from tests.helpers.processes.scripts import metrics_of
 
 KILLS = 20
 pytestmark = pytest.mark.slow
 
 
 def content(folder):
-    """{path: bytes} of all files below a folder."""
+    """Return {path: bytes} of all files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
 
 
 def fork(work):
-    """The id of a process that does the work in silence."""
+    """Do the work silently in a forked process; return its id."""
     process = os.fork()
     if not process:
         code = 1
@@ -50,7 +50,7 @@ def fork(work):
 
 
 def kill_often(work, again, seconds):
-    """Do the work in processes that are killed within ``seconds``; ``again(finished)`` follows each."""
+    """Do the work in processes that are killed within ``seconds``; call ``again(finished)`` after each."""
     chance, kills = random.Random(KILLS), 0
     while kills < KILLS:
         process = fork(work)
@@ -68,7 +68,7 @@ def timed(work):
     return time.monotonic() - start
 
 
-def test_pack(tmp_path):
+def test_pack_resumes_after_being_killed(tmp_path):
     photos = write_photos(tmp_path / 'photos', classes=4, images=100, side=100)
     for name in 'whole', 'killed':
         (tmp_path / name).mkdir()
@@ -100,7 +100,7 @@ def network(seed):
 
 
 def without_times(files):
-    """Content of an export; its description, parsed, without what the clock has said."""
+    """Return the content of an export, with its manifest parsed and without measured times."""
     description = json.loads(files.pop('net.json'))
     for report in description['reports'].values():
         for key in [key for key in report if 'milliseconds' in key]:
@@ -108,7 +108,7 @@ def without_times(files):
     return files, description
 
 
-def test_export(tmp_path):
+def test_export_is_whole_after_being_killed(tmp_path):
     old, new = network(1), network(2)
     forms = ('symbol', 'fused')
     export(old, str(tmp_path / 'killed' / 'net'), MANIFEST, forms)
@@ -118,7 +118,7 @@ def test_export(tmp_path):
 
     def again(finished):
         path = tmp_path / 'killed' / 'net.json'
-        if path.exists():  # the old one or the new one: a set
+        if path.exists():  # either the complete old set or the complete new one
             for ending, wanted in json.loads(path.read_text())['sha256'].items():
                 assert sha256(str(tmp_path / 'killed' / f'net{ending}')) == wanted
 
@@ -138,7 +138,7 @@ def start(mark, *words):
 
 
 def finish(process, mark):
-    """(exit code, what it said); all that it started must end with it."""
+    """Wait for the end; return (exit code, output). All processes that it started must end too."""
     errors = process.communicate(timeout=300)[1]
     end = time.monotonic() + 60
     while marked_processes(mark):
@@ -148,9 +148,9 @@ def finish(process, mark):
 
 
 def hurt_often(words, seconds, hurt, check):
-    """Start the command again and again, and let ``hurt(process, mark, chance)`` end it each time.
+    """Start the command repeatedly, and let ``hurt(process, mark, chance)`` end it each time.
 
-    check : called when it was faster; it compares what is there, and removes it
+    check : called when the command finished first; compares the results, and removes them
     """
     chance, kills = random.Random(KILLS), 0
     while kills < KILLS:
@@ -167,7 +167,7 @@ def hurt_often(words, seconds, hurt, check):
 
 
 def run(*words):
-    """How long the command takes."""
+    """Return how long the command takes."""
     began, mark = time.monotonic(), os.urandom(8).hex()
     code, errors = finish(start(mark, *words), mark)
     assert code == 0, errors
@@ -185,7 +185,7 @@ def assert_same_run(ours, theirs):
 RECIPE = ['--lr-decay-epoch', 20, '--batch-size', 32, '--lr', 0.05]
 
 
-def test_compare(tmp_path):
+def test_compare_resumes_after_being_killed(tmp_path):
     data = write_cifar(tmp_path / 'data')
     words = ['--units', 'relu,se', '--blocks', 1, '--seeds', 1, '--jobs', 2, '--', '--data-dir', data,
              '--num-epochs', 60, *RECIPE]
@@ -202,8 +202,8 @@ def test_compare(tmp_path):
     check()
 
 
-def test_launch(tmp_path):
-    """The launcher, a worker, the server or the scheduler is killed, or a worker stopped."""
+def test_launch_resumes_after_being_killed(tmp_path):
+    """Kill the launcher, a worker, the server or the scheduler, or stop a worker."""
     photos = write_photos(tmp_path / 'photos' / 'train'), write_photos(tmp_path / 'photos' / 'val', seed=1)
     assert all(photos)
 

@@ -1,4 +1,4 @@
-"""Names that are not UTF-8, and links that lead in a circle, in folders of images."""
+"""Image folders with names that are not UTF-8, and with circular links."""
 import json
 import os
 import shutil
@@ -11,29 +11,29 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
-from tests.helpers.made_up_images import encoded, plain
-from tests.helpers.small_export import MANIFEST
+from tests.helpers.images.made_up_images import encoded, plain
+from tests.helpers.networks.small_export import MANIFEST
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 
 
 @pytest.fixture
 def folder(photos, tmp_path):
-    """A folder with the classes LATIN1 and class0, of six photographs each."""
+    """A folder with the classes LATIN1 and class0, with six photographs each."""
     folder = tmp_path / 'photos'
     shutil.copytree(os.path.join(photos, 'class0'), folder / 'class0')
     shutil.copytree(os.path.join(photos, 'class1'), folder / LATIN1)
     return str(folder)
 
 
-def test_such_a_class_is_packed_and_read_again(folder, tmp_path):
+def test_class_with_a_latin1_name_is_packed_and_read_back(folder, tmp_path):
     out = str(tmp_path / 'out')
     assert pack.main([folder, out, '-j', '1']) == 0
     assert RecordFile(out + '.rec').class_names == ImageFolder(folder).class_names == (LATIN1, 'class0')
     assert pack.main(['--check', out + '.rec', '-j', '1']) == 0
 
 
-def test_a_name_that_a_list_cannot_hold_is_refused_before_the_work(folder, tmp_path):
+def test_name_that_a_list_cannot_hold_is_refused_before_packing(folder, tmp_path):
     for name in ('line\nbreak', 'carriage\rreturn'):
         os.mkdir(os.path.join(folder, name))
         with pytest.raises(DataError):
@@ -50,7 +50,7 @@ def test_other_separators_are_part_of_a_name(folder, tmp_path, name):
     assert set(RecordFile(out + '.rec').class_names) == {LATIN1, name}
 
 
-def test_an_export_with_such_labels(folder, prefix, capsys):
+def test_export_with_latin1_labels_predicts(folder, prefix, capsys):
     description = MANIFEST._replace(labels=[LATIN1, 'class0', 'x'])
     write_manifest(prefix + '.json', description)
     assert read_manifest(prefix).labels == description.labels
@@ -59,12 +59,12 @@ def test_an_export_with_such_labels(folder, prefix, capsys):
     for flags in ([], ['--json']):
         assert predict.main([prefix, image, '--top', '3', *flags]) == 0
         output = capsys.readouterr().out
-        output.encode('utf-8')  # nothing that a terminal refuses
+        output.encode('utf-8')  # the terminal can show everything
         assert flags or 'caf\\xe9' in output
     assert 'caf\\xe9' in {each['label'] for each in json.loads(output)['predictions']}
 
 
-def test_links_in_a_circle_are_named_and_left_out(folder, tmp_path, caplog):
+def test_circular_links_are_named_and_skipped(folder, tmp_path, caplog):
     wanted = ImageFolder(folder).class_names
     os.symlink('loop', os.path.join(folder, 'loop'))
     os.symlink('.', os.path.join(folder, 'here'))
@@ -78,12 +78,12 @@ def test_links_in_a_circle_are_named_and_left_out(folder, tmp_path, caplog):
     assert 'circle.jpg' in caplog.text and len(RecordFile(str(tmp_path / 'out.rec'))) == 12
 
 
-def test_a_class_may_be_a_link_to_a_folder_elsewhere(folder, photos):
+def test_class_folder_may_be_a_link(folder, photos):
     os.symlink(os.path.join(photos, 'class1'), os.path.join(folder, 'linked'))
     assert 'linked' in ImageFolder(folder).class_names
 
 
-def test_a_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
+def test_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
     for name in ('Cat', 'dog'):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'x.png').write_bytes(encoded(plain(9), 'PNG'))

@@ -1,4 +1,4 @@
-"""Files are read at any place, in any thread, with pread or without it."""
+"""Files are read at any position, in any thread, with or without pread."""
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +8,7 @@ from openatac.files.reading import read_at
 
 
 @pytest.mark.parametrize('has_pread', [True, False])
-def test_threads_read_their_own_places(tmp_path, monkeypatch, has_pread):
+def test_threads_have_independent_read_positions(tmp_path, monkeypatch, has_pread):
     if not has_pread:
         monkeypatch.delattr(os, 'pread')
     content = os.urandom(100_000)

@@ -1,4 +1,4 @@
-"""Each JSON format is held against its schema: no wrong type in it is more than a sentence."""
+"""Each JSON format is checked against its schema: any wrong type in it gives one clear error."""
 import copy
 import json
 import os
@@ -38,7 +38,7 @@ WRONG = [None, True, -1, 10 ** 30, 0.5, float('nan'), 'x', '\ud800', ['x'], {'a'
 
 
 def places(value, path=()):
-    """The paths to all parts of a JSON value."""
+    """Yield the paths to all parts of a JSON value."""
     yield path
     items = ()
     if isinstance(value, dict):
@@ -50,7 +50,7 @@ def places(value, path=()):
 
 
 def mutants(value):
-    """Copies of a JSON value, each with something wrong in one place, or with that place left out."""
+    """Yield copies of a JSON value, each with one part replaced by a wrong value or removed."""
     for path in places(value):
         for wrong in WRONG:
             mutant = copy.deepcopy({'whole': value})
@@ -70,9 +70,9 @@ def mutants(value):
 
 
 def check(path, use, every=1):
-    """Let ``use`` have the mutants of the file: it may work, or raise OpenatacError; how many did either.
+    """Apply ``use`` to mutants of the file; it may work or raise OpenatacError. Return the count of each.
 
-    every : one of that many mutants is tried, where they take long
+    every : try only one mutant in so many, if each takes long
     """
     with open(path, encoding='utf-8') as handle:
         value = json.load(handle)
@@ -91,7 +91,7 @@ def check(path, use, every=1):
     return worked, refused
 
 
-def test_the_description_of_an_export(prefix, tmp_path, capsys):
+def test_damaged_manifest_is_refused(prefix, tmp_path, capsys):
     image = str(tmp_path / 'a.png')
     Image.fromarray(np.zeros((32, 32, 3), 'uint8')).save(image)
 
@@ -113,7 +113,7 @@ def test_the_description_of_an_export(prefix, tmp_path, capsys):
     ('image_shape', [3, 1000000, 1000000]), ('image_shape', [3, 32]), ('labels', None), ('labels', ['a', 3]),
     ('mean', 'x'), ('std', [0, 1, 1]), ('crop_ratio', 1e-9), ('classes', 2.5), ('precision', 'int8'),
     ('new', 1)])
-def test_what_a_description_may_not_say(prefix, key, value):
+def test_invalid_manifest_value_is_refused(prefix, key, value):
     with open(prefix + '.json', encoding='utf-8') as handle:
         description = json.load(handle)
     with open(prefix + '.json', 'w', encoding='utf-8') as handle:
@@ -124,12 +124,12 @@ def test_what_a_description_may_not_say(prefix, key, value):
 
 @pytest.fixture
 def run(tmp_path):
-    """A copy of a run's record."""
+    """A copy of the record of a run."""
     shutil.copytree(RUN, tmp_path / 'run')
     return str(tmp_path / 'run')
 
 
-def test_the_summary_of_a_run(run):
+def test_damaged_run_summary_is_refused(run):
     def use():
         groups = group_runs(find_runs(run))
         sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)
@@ -141,10 +141,10 @@ def test_the_summary_of_a_run(run):
     assert refused > worked > 0
 
 
-def test_the_settings_of_a_run(run):
+def test_damaged_run_settings_are_refused(run):
     def use():
         for read in (load_run, gates_of_run):
-            with pytest.raises(OpenatacError):  # at the latest for want of its parameters
+            with pytest.raises(OpenatacError):  # at the latest because its parameters are missing
                 read(run)
 
     worked, refused = check(os.path.join(run, 'settings.json'), use, every=3)
@@ -162,7 +162,7 @@ def test_too_many_blocks_are_refused_before_a_network_is_built(run, name):
         load_run(run) if name == 'settings.json' else find_runs(run)
 
 
-def test_the_metrics_of_a_run(run):
+def test_damaged_run_metrics_are_refused(run):
     path = os.path.join(run, 'metrics.csv')
     with open(path, encoding='utf-8') as handle:
         text = handle.read()
@@ -174,7 +174,7 @@ def test_the_metrics_of_a_run(run):
             find_runs(run)
 
 
-def test_the_measured_speeds(tmp_path):
+def test_damaged_speed_measurements_are_refused(tmp_path):
     good = (ROOT / 'results' / 'benchmark.csv').read_text('utf-8')
     (tmp_path / 'benchmark.csv').write_text(good, 'utf-8')
     assert list(benchmark_speeds(str(tmp_path)))
@@ -184,7 +184,7 @@ def test_the_measured_speeds(tmp_path):
             list(benchmark_speeds(str(tmp_path)))
 
 
-def test_the_recipe_of_a_comparison(tmp_path):
+def test_damaged_comparison_recipe_is_refused(tmp_path):
     (tmp_path / 'runs' / 'a').mkdir(parents=True)
     (tmp_path / 'runs' / 'a' / 'settings.json').write_text('{}')
     (tmp_path / 'recipe.json').write_text('["--recipe", "digits"]')
@@ -193,7 +193,7 @@ def test_the_recipe_of_a_comparison(tmp_path):
     assert worked > 0 and refused > 0
 
 
-def test_initial_values(tmp_path):
+def test_damaged_initial_files_are_refused(tmp_path):
     path = tmp_path / 'a-flags.json'
     config = build(CifarConfig, {'blocks': 1, 'useReLU': True})
     path.write_text(json.dumps({'model': 'atac', 'flags': network_settings(config)}))
@@ -202,7 +202,7 @@ def test_initial_values(tmp_path):
     def read():
         try:
             read_initial_network(str(tmp_path / 'a'), given)
-        except ValueError as error:  # which the command turns into a sentence
+        except ValueError as error:  # the command turns it into one clear error
             raise OpenatacError(str(error)) from None
 
     worked, refused = check(str(path), read)
@@ -214,8 +214,8 @@ class _Engine:
         assert arrays['a'].shape == (2,) and numbers['iteration'] + numbers['images'] >= 0
 
 
-def test_a_checkpoint(tmp_path):
-    """Also one whose checksums are right: whoever wrote it."""
+def test_damaged_checkpoint_is_refused(tmp_path):
+    """Include damaged checkpoints with valid checksums."""
     state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
              'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
                           'best': {'accuracy': 0.5, 'epoch': 0}}}
@@ -247,9 +247,9 @@ def test_a_checkpoint(tmp_path):
     assert refused > 10
 
 
-# --------------------------------------------------------------------- files that are there
+# --------------------------------------------------------------------------- existing files
 
-def test_the_results_of_this_repository_still_load():
+def test_results_of_this_repository_still_load():
     paths = sorted((ROOT / 'results').rglob('summary.json'))
     assert len(paths) >= 10
     for path in paths:
@@ -260,7 +260,7 @@ def test_the_results_of_this_repository_still_load():
             assert name in ('devices', 'data', 'kvstore') or config[name] == value
 
 
-def test_the_runs_in_results_are_read():
+def test_runs_in_results_are_read():
     assert len(runs_in(str(ROOT / 'results'))) >= 10
 
 
@@ -287,7 +287,7 @@ class Options(TypedDict, total=False):
     (dict[str, int], [{}, {'a': 1}], [{'a': 'b'}, [], None]),
     (Literal['a', 'b'], ['a'], ['c', None, ['a']]),
     (Options, [{}, {'name': None}, {'name': 'a', 'other': 5}], [{'name': 5}, []])])
-def test_what_fits(wanted, right, wrong):
+def test_validate_accepts_only_fitting_values(wanted, right, wrong):
     for value in right:
         assert validate(value, wanted) == value
     for value in wrong:
@@ -295,7 +295,7 @@ def test_what_fits(wanted, right, wrong):
             validate(value, wanted, 'the value')
 
 
-def test_tuples_are_made():
+def test_lists_become_tuples():
     assert validate([1, 2], tuple[int, int]) == (1, 2) and validate([1, 2, 3], tuple[int, ...]) == (1, 2, 3)
     assert validate({'x': 1}, Point) == Point(1, 0.5)
     for wrong in ({'y': 1}, {'x': 1, 'y': 2}, {'x': 1, 'z': 0}, [1, 0.5]):
@@ -303,17 +303,17 @@ def test_tuples_are_made():
             validate(wrong, Point, 'the point')
 
 
-def test_the_sentence_names_the_place():
+def test_error_names_the_place_of_the_value():
     with pytest.raises(ValueError, match=r'points\[1\].y .*3.*\b0\b.*\b1\b'):
         validate({'points': [{'x': 1}, {'x': 1, 'y': 3}]}, dict[str, list[Point]])
 
 
-def test_what_is_nested_without_end():
+def test_endlessly_nested_json_is_refused():
     for text in ('[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000):
         with pytest.raises(ValueError):
             parse_json(text)
 
 
-def test_the_state_of_a_run_that_has_not_begun():
+def test_state_of_an_unstarted_run_is_valid():
     state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': vars(Progress())}
     assert validate(json.loads(json.dumps(state)), State) == state

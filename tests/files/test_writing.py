@@ -1,4 +1,4 @@
-"""What is already at the path of a file that we write: a device, a FIFO, a link, a folder, another's file."""
+"""Writing to a path where a device, a FIFO, a link, a folder or another's file already exists."""
 import ast
 import contextlib
 import errno
@@ -21,7 +21,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import run_python
+from tests.helpers.processes.fresh_python import run_python
 
 ROWS = [{'a': 1, 'b': 'x'}]
 TEXT = 'a,b\n1,x\n'
@@ -29,7 +29,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root makes devices 
 
 
 def written_by_set(path):
-    """Write TEXT to ``path`` as a file of a set."""
+    """Write TEXT to ``path`` as part of a file set."""
     with replace_set(path[:-len('.csv')], [path], last=path) as aside:
         write_csv(aside + '.csv', ['a', 'b'], ROWS)
 
@@ -47,7 +47,7 @@ def path(tmp_path):
 
 
 def reader_of(fifo):
-    """A list that gets what comes out of a FIFO, and the thread that reads it."""
+    """Start a thread that reads a FIFO; return (the list that receives its content, the thread)."""
     found = []
     thread = threading.Thread(target=lambda: found.append(Path(fifo).read_text()), daemon=True)
     thread.start()
@@ -55,7 +55,7 @@ def reader_of(fifo):
 
 
 @both
-def test_a_fifo_is_written_to(path, write):
+def test_fifo_is_written_to(path, write):
     os.mkfifo(path)
     found, thread = reader_of(path)
     write(path)
@@ -65,7 +65,7 @@ def test_a_fifo_is_written_to(path, write):
 
 @both
 @as_root
-def test_a_device_is_written_to(path, write):
+def test_device_is_written_to(path, write):
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # like /dev/null
     write(path)
     assert stat.S_ISCHR(os.stat(path).st_mode) and os.stat(path).st_rdev == os.makedev(1, 3)
@@ -73,7 +73,7 @@ def test_a_device_is_written_to(path, write):
 
 @both
 @as_root
-def test_a_full_device_is_a_sentence(path, write):
+def test_full_device_is_an_error(path, write):
     os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 7))  # like /dev/full
     with pytest.raises(OpenatacError, match=os.strerror(errno.ENOSPC)), writing(path):
         write(path)
@@ -83,7 +83,7 @@ def test_a_full_device_is_a_sentence(path, write):
 @both
 @pytest.mark.parametrize('place', ['elsewhere', '.'])
 @pytest.mark.parametrize('there', [True, False])
-def test_a_link_stays_and_leads_to_the_new_file(tmp_path, path, write, place, there):
+def test_link_is_kept_and_its_target_replaced(tmp_path, path, write, place, there):
     (tmp_path / 'elsewhere').mkdir()
     real = tmp_path / place / 'real'
     if there:
@@ -100,7 +100,7 @@ def test_a_link_stays_and_leads_to_the_new_file(tmp_path, path, write, place, th
 
 
 @both
-def test_links_in_a_circle_are_a_sentence(path, write):
+def test_circular_link_is_refused(path, write):
     os.symlink('out.csv', path)
     with pytest.raises(OpenatacError, match='out.csv'), writing(path):
         write(path)
@@ -108,7 +108,7 @@ def test_links_in_a_circle_are_a_sentence(path, write):
 
 
 @both
-def test_a_folder_is_refused(tmp_path, path, write):
+def test_folder_is_refused(tmp_path, path, write):
     os.mkdir(path)
     with pytest.raises(OpenatacError, match='out.csv'), writing(path):
         write(path)
@@ -128,7 +128,7 @@ def test_mode_and_owner_are_kept(path, write):
 
 
 @both
-def test_a_new_file_gets_the_mode_of_the_umask(path, write):
+def test_new_file_mode_follows_the_umask(path, write):
     before = os.umask(0o027)
     try:
         write(path)
@@ -138,21 +138,21 @@ def test_a_new_file_gets_the_mode_of_the_umask(path, write):
 
 
 @both
-def test_the_umask_of_all_threads_is_left_alone(path, write, monkeypatch):
+def test_umask_is_not_changed(path, write, monkeypatch):
     monkeypatch.setattr(os, 'umask', lambda mask: pytest.fail(f'the umask became {mask:o}'))
     write(path)
     assert Path(path).read_text() == TEXT
 
 
-def test_what_will_replace_a_private_file_is_private(path):
+def test_replacement_of_a_private_file_is_private(path):
     write_text(path, 'old')
     os.chmod(path, 0o600)
     with replace_file(path) as temporary:
         assert stat.S_IMODE(os.stat(temporary).st_mode) == 0o600
 
 
-def test_a_set_that_fails_leaves_what_links_lead_to(tmp_path):
-    """The second of two files cannot be put in place, since a folder is there."""
+def test_failed_file_set_keeps_link_targets(tmp_path):
+    """The second of two files cannot be put in place, since its path is a folder."""
     (tmp_path / 'elsewhere').mkdir()
     real = tmp_path / 'elsewhere' / 'real'
     real.write_text('old')
@@ -172,7 +172,7 @@ def test_a_set_that_fails_leaves_what_links_lead_to(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['elsewhere', 'set.a', 'set.b', 'set.old']
 
 
-def test_a_command_writes_to_a_fifo(tmp_path, path, capsys):
+def test_command_writes_to_a_fifo(tmp_path, path, capsys):
     os.mkfifo(path)
     found, thread = reader_of(path)
     (tmp_path / 'results').mkdir()
@@ -183,8 +183,8 @@ def test_a_command_writes_to_a_fifo(tmp_path, path, capsys):
     assert found and found[0].startswith('network,') and stat.S_ISFIFO(os.stat(path).st_mode)
 
 
-def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
-    """--csv /dev/stdout > FILE: the rows and the text that is printed are both in FILE."""
+def test_standard_output_redirected_to_a_file_is_not_replaced(tmp_path):
+    """With --csv /dev/stdout > FILE, both the rows and the printed text are in FILE."""
     code = ('import os, sys\nos.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 1)\n'
             'from openatac.files.writing import write_text\nprint("before")\n'
             'write_text("/dev/stdout", "rows\\n")\nprint("after")')
@@ -192,9 +192,9 @@ def test_what_goes_to_standard_output_already_is_not_replaced(tmp_path):
     assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
 
 
-# ------------------------------------------------- what lies in the way of files of our own
+# ------------------------------------------------------ obstacles in place of our own files
 
-def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
+def test_lock_through_a_link_keeps_the_target(tmp_path):
     (tmp_path / 'real').write_text('kept')
     os.symlink('real', tmp_path / '.lock')
     with locked(str(tmp_path / '.lock')), pytest.raises(BlockingIOError), locked(str(tmp_path / '.lock')):
@@ -202,7 +202,7 @@ def test_a_lock_file_leaves_what_its_link_leads_to(tmp_path):
     assert (tmp_path / 'real').read_text() == 'kept'
 
 
-def test_a_lock_is_that_of_the_file_with_the_name_not_of_one_that_had_it(tmp_path):
+def test_lock_follows_the_name_and_not_a_renamed_file(tmp_path):
     path = tmp_path / 'a.part'
     with locked(str(path)) as first:
         path.rename(tmp_path / 'a')  # as a writer does when it has finished
@@ -212,8 +212,8 @@ def test_a_lock_is_that_of_the_file_with_the_name_not_of_one_that_had_it(tmp_pat
 
 
 @pytest.mark.parametrize('wait', [True, False])
-def test_a_lock_that_is_removed_still_lets_in_one_at_a_time(tmp_path, wait):
-    # Each thread opens the file for itself, so that the system locks it as between processes.
+def test_removed_lock_still_excludes_others(tmp_path, wait):
+    # Each thread opens the file separately, so that the system locks it as between processes.
     path, inside, entered, together = str(tmp_path / '.lock'), [], [], []
 
     def enter_often(name):
@@ -221,7 +221,7 @@ def test_a_lock_that_is_removed_still_lets_in_one_at_a_time(tmp_path, wait):
             with contextlib.suppress(BlockingIOError), locked(path, wait, remove=True):
                 inside.append(name)
                 entered.append(name)
-                time.sleep(0)  # lets the others try
+                time.sleep(0)  # lets the other threads try
                 together.append(len(inside))
                 inside.remove(name)
 
@@ -234,22 +234,22 @@ def test_a_lock_that_is_removed_still_lets_in_one_at_a_time(tmp_path, wait):
     assert len(entered) == 6 * 300 if wait else entered
 
 
-def test_a_lock_that_its_user_removed_is_not_removed_again(tmp_path):
+def test_lock_removed_by_its_user_is_not_removed_again(tmp_path):
     path = tmp_path / '.lock'
     with locked(str(path), remove=True):
         path.unlink()
         with locked(str(path)):
             pass
-    assert path.exists()  # the other's
+    assert path.exists()  # the other's lock
 
 
-def test_a_lock_that_is_a_fifo_is_refused(tmp_path):
+def test_fifo_as_a_lock_is_refused(tmp_path):
     os.mkfifo(tmp_path / '.lock')
     with pytest.raises(OSError, match='.lock'), locked(str(tmp_path / '.lock')):
         pass
 
 
-def test_only_leftovers_of_ours_are_removed(tmp_path):
+def test_only_own_leftovers_are_removed(tmp_path):
     for name in ('.a.csv.abcd_123.part', '.mine.part', 'b.part'):
         (tmp_path / name).write_text('')
     (tmp_path / '.set.abcd1234.part').mkdir()
@@ -257,10 +257,10 @@ def test_only_leftovers_of_ours_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['.mine.part', '.set.abcd1234.part', 'b.part']
 
 
-# ------------------------------------------------- prefixes of files that are to be written
+# ----------------------------------------------------------------- prefixes of output files
 
 @pytest.mark.parametrize('path', ['.', '', 'folder/', './folder/..'])
-def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
+def test_folder_is_refused_as_a_file_prefix(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
     with pytest.raises(ValueError, match=re.escape(repr(path))):
@@ -272,7 +272,7 @@ def test_a_folder_is_not_the_beginning_of_names(tmp_path, monkeypatch, path):
 @pytest.mark.parametrize('command', [
     ['pack', 'photos', 'folder/'], ['bench', 'x', '--out', 'folder/'], ['gates', 'x', '--out', 'folder/.'],
     ['export', 'cifar_resnet8_v2_relu', 'x.params', 'folder/']])
-def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, command):
+def test_commands_refuse_a_folder_as_prefix(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
     os.mkdir('photos')
@@ -282,14 +282,14 @@ def test_commands_refuse_a_folder_for_a_prefix(tmp_path, monkeypatch, capsys, co
     assert not os.listdir('folder')
 
 
-# ------------------------------------------------------ everything that writes does it here
+# ------------------------------------------------------- all modules write through this one
 
 WRITERS = {'files/writing.py', 'data/small/cifar_files.py', 'data/small/download.py', 'data/records/pack.py',
            'export/file_set.py', 'training/checkpoints/checkpoint.py'}
 
 
-def test_no_other_module_renames_files():
-    """os.replace and os.rename are for `openatac.files.writing` and for what makes whole folders or sets."""
+def test_only_the_writing_modules_rename_files():
+    """Only `openatac.files.writing` and modules that write whole folders or sets may rename files."""
     for source in (ROOT / 'openatac').rglob('*.py'):
         calls = {node.func.attr for node in ast.walk(ast.parse(source.read_text('utf-8')))
                  if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
@@ -298,7 +298,7 @@ def test_no_other_module_renames_files():
             assert not calls & {'replace', 'rename', 'renames', 'link'}, source
 
 
-def test_a_summary_is_written_with_its_link(tmp_path):
+def test_summary_is_written_through_a_link(tmp_path):
     from openatac.training.tracking.trackers import MetricsFiles
     (tmp_path / 'run').mkdir()
     os.symlink('../real', tmp_path / 'run' / 'summary.json')
@@ -307,9 +307,9 @@ def test_a_summary_is_written_with_its_link(tmp_path):
     assert os.path.islink(tmp_path / 'run' / 'summary.json')
 
 
-# ------------------------------------------------------ what a writer leaves that is killed
+# ------------------------------------------------------------- leftovers of a killed writer
 
-def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
+def test_next_writer_removes_leftovers_of_a_killed_one(path, tmp_path):
     process = os.fork()
     if not process:
         try:
@@ -323,7 +323,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(path, tmp_path):
     assert os.listdir(tmp_path) == ['out.csv']
 
 
-def test_a_writer_leaves_files_that_another_writes_or_that_have_another_name(path, tmp_path):
+def test_writer_keeps_files_in_use_and_files_with_other_names(path, tmp_path):
     others = ['.out.csv.part', '.out.csv.x.12345678.part', '.other.csv.12345678.part']
     for name in others:
         (tmp_path / name).write_text('')

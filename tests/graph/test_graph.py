@@ -1,4 +1,4 @@
-"""Symbols as data: read, written, walked, rewritten; what counts as a gate in them."""
+"""Symbols as graphs: reading, writing, traversing, rewriting, and finding gates."""
 import json
 
 import mxnet as mx
@@ -10,7 +10,7 @@ from openatac.errors import OpenatacError
 from openatac.graph.fusion import fuse
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 
 def network(name='cifar_resnet8_v2_atac'):
@@ -23,8 +23,8 @@ def run(symbol, x):
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_cbam', 'resnet50_v1b_fa'])
 @pytest.mark.parametrize('form', [lambda symbol: symbol, fuse], ids=['plain', 'fused'])
-def test_a_graph_is_written_as_it_was_read(name, form):
-    """Nodes, their order, attributes, subgraphs and the versions of running statistics."""
+def test_graph_roundtrip(name, form):
+    """Keep nodes, their order, attributes, subgraphs and the versions of running statistics."""
     symbol = form(network(name))
     described = json.loads(symbol.tojson())
     del described['node_row_ptr']
@@ -36,7 +36,7 @@ def test_a_graph_is_written_as_it_was_read(name, form):
     assert graph.symbol().tojson() == symbol.tojson()
 
 
-def test_several_outputs():
+def test_graph_with_several_outputs():
     halves = mx.sym.SliceChannel(mx.sym.var('data'), num_outputs=2, name='split')
     graph = Graph.of(mx.sym.Group([halves[1], halves[0] - halves[1]]))
     split, difference = (node for node in graph.nodes() if not node.is_variable)
@@ -47,7 +47,7 @@ def test_several_outputs():
     assert run(graph.symbol(), x).tolist() == [[2, 3]]
 
 
-def test_a_deep_graph_is_walked():
+def test_deep_graph_is_traversed():
     node = data = Node('null', 'data')
     for index in range(20_000):
         node = Node('exp', str(index), [Output(node)])
@@ -56,7 +56,7 @@ def test_a_deep_graph_is_walked():
     assert Graph.parse(Graph([Output(node)]).to_json()).nodes()[-1].name == '19999'
 
 
-def test_attributes_are_values():
+def test_attributes_are_parsed_as_values():
     node = Node('x', 'x', attributes={'kernel': '(3, 3)', 'flag': 'True', 'act_type': 'relu', '__note__': '1',
                                       'crafted': '(' * 4000})
     assert (node.get('kernel'), node.get('flag'), node.get('act_type'), node.get('none', 5)) == (
@@ -64,7 +64,7 @@ def test_attributes_are_values():
     assert node.settings() == {'kernel': (3, 3), 'flag': True, 'act_type': 'relu', 'crafted': '(' * 4000}
 
 
-def test_a_node_is_replaced_by_a_graph_of_its_inputs():
+def test_node_is_replaced_by_a_graph_of_its_inputs():
     a, b = mx.sym.var('data'), mx.sym.var('b')
     graph = Graph.of(mx.sym.elemwise_mul(mx.sym.elemwise_sub(a, b, name='minus'), a, name='times'))
     minus = next(node for node in graph.nodes() if node.name == 'minus')
@@ -76,7 +76,7 @@ def test_a_node_is_replaced_by_a_graph_of_its_inputs():
     assert found.asnumpy().tolist() == [6]
 
 
-def test_readers_are_all_that_take_a_node():
+def test_readers_lists_every_consumer_of_a_node():
     a = mx.sym.var('a')
     b = mx.sym.exp(a, name='b')
     readers = Graph.of(mx.sym.Group([b * b, mx.sym.sin(a, name='c')])).readers()
@@ -84,7 +84,7 @@ def test_readers_are_all_that_take_a_node():
             if node.name in 'abc'} == {'a': ['exp', 'sin'], 'b': ['elemwise_mul'] * 2, 'c': []}
 
 
-def test_shapes_that_are_not_determined_or_do_not_fit(capfd):
+def test_undetermined_or_mismatched_shapes_are_errors(capfd):
     graph = Graph.of(mx.sym.broadcast_add(mx.sym.var('data'), mx.sym.var('b')))
     with pytest.raises(UnknownShapes):
         graph.infer_shapes(data=(1, 2))
@@ -93,7 +93,7 @@ def test_shapes_that_are_not_determined_or_do_not_fit(capfd):
     assert capfd.readouterr().out == ''
 
 
-def test_a_file_is_read_without_mxnet(tmp_path):
+def test_file_is_read_without_mxnet(tmp_path):
     path = tmp_path / 'x-symbol.json'
     path.write_text(network().tojson())
     found = output_of('import sys\nfrom openatac.graph.nodes import Graph\n'
@@ -101,7 +101,7 @@ def test_a_file_is_read_without_mxnet(tmp_path):
     assert found == f'{len(Graph.of(network()).nodes())} False'
 
 
-def test_a_file_of_an_old_mxnet_is_refused(tmp_path):
+def test_file_of_an_old_mxnet_is_refused(tmp_path):
     described = Graph.of(network()).to_json()
     described['nodes'][-1]['param'] = described['nodes'][-1].pop('attrs')
     (tmp_path / 'x-symbol.json').write_text(json.dumps(described))
@@ -115,7 +115,7 @@ def gates_of(outputs):
     return [(gate.x.node.name, gate.factor.node.name) for gate in find_gates(Graph.of(outputs))]
 
 
-def test_a_gate_is_computed_from_what_it_multiplies():
+def test_gate_depends_on_the_array_that_it_multiplies():
     x, y = mx.sym.var('x'), mx.sym.var('y')
     gate = mx.sym.sigmoid(x, name='gate')
     for product in (x * gate, gate * x, mx.sym.broadcast_mul(gate, x)):
@@ -125,7 +125,7 @@ def test_a_gate_is_computed_from_what_it_multiplies():
     assert gates_of(product * mx.sym.tanh(product, name='second')) == [('x', 'gate'), ('first', 'second')]
 
 
-def test_factors_that_depend_on_the_shape_alone_are_not_gates():
+def test_factors_that_depend_only_on_the_shape_are_not_gates():
     x, weight = mx.sym.var('x'), mx.sym.var('w')
     for factor in (mx.sym.ones_like(x) * weight, mx.sym.reshape_like(weight, x),
                    mx.sym.slice_like(mx.sym.sin(weight), mx.sym.exp(x))):
@@ -135,5 +135,5 @@ def test_factors_that_depend_on_the_shape_alone_are_not_gates():
 @pytest.mark.parametrize('name, count', [
     ('atac', 7), ('swish', 7), ('mish', 7), ('xunit', 7), ('se', 3), ('ge', 3), ('eca', 3), ('cbam', 6),
     ('lca', 3), ('relu', 0), ('prelu', 0)])
-def test_gates_of_networks(name, count):
+def test_gates_of_whole_networks_are_found(name, count):
     assert len(gates_of(network('cifar_resnet8_v2_' + name))) == count

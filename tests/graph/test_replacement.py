@@ -1,4 +1,4 @@
-"""ATAC in networks that are already there: GluonCV's, and small ones with one difficulty each."""
+"""ATAC replaces activations in existing networks: GluonCV's, and small ones with one difficulty each."""
 import re
 
 import mxnet as mx
@@ -14,9 +14,9 @@ from mxnet.gluon.block import HybridBlock
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
 from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.replacement import replace_activations
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
 
-# name: (side of the images, how many activations are swapped, one of them)
+# name: (side of the images, number of replaced activations, one of them)
 WHOLE = {
     'resnet18_v1b': (64, 17, 'layer4.1.relu2'),
     'vgg11_bn': (32, 8, 'features.2'),
@@ -32,14 +32,14 @@ WHOLE = {
     'shufflenet_v2': (224, 37, 'features.5.2'),
     'mobilenetv2_0.25': (64, 35, 'features.3.out.2'),
 }
-# These call some in a forward: (side, how many are swapped without those, the error's words for one of those)
+# Networks with some activations inside forward: (side, number of replaceable ones, error text for one inside)
 PARTLY = {
     'resnet18_v1': (64, 9, 'features.4.0.forward (BasicBlockV1 calls relu)'),
     'se_resnet18_v1': (64, 9, 'features.7.1.forward (BasicBlockV1 calls relu)'),
     'cifar_resnet20_v1': (32, 9, 'features.4.2.forward (CIFARBasicBlockV1 calls relu)'),
     'shufflenet_v1': (224, 16, 'features.2.0.forward (shuffleUnit calls relu)'),
 }
-# These do so in all their blocks: (side, the error's words for one block, how many blocks)
+# Networks with activations inside forward in every block: (side, error text for one, number of blocks)
 INSIDE = {
     'resnet18_v2': (64, 'features.8.1.forward (BasicBlockV2 calls relu and relu)', 8),
     'resnet50_v2': (64, 'features.5.0.forward (BottleneckV2 calls relu and relu and relu)', 16),
@@ -51,7 +51,7 @@ INSIDE = {
 }
 
 
-# These hold no activation that the others do not hold in the same way.
+# These networks hold their activations in the same ways as the others.
 SIMILAR = {'darknet53', 'mobilenet0.25', 'resnet50_v1b', 'resnest14', 'vgg11', 'vgg11_bn', 'shufflenet_v1',
            'shufflenet_v2', 'resnet18_v1', 'se_resnet18_v1', 'resnet50_v2', 'senet_154'}
 
@@ -71,7 +71,7 @@ def images(side, batch=2):
 
 
 def trained(net, side):
-    """The network after a step's forward and backward, so that running statistics are off their start."""
+    """Run a training pass, so that the running statistics leave their initial values; return the network."""
     mx.random.seed(3)
     net.initialize(mx.init.MSRAPrelu())
     x = images(side)
@@ -97,7 +97,7 @@ def swappable(name):
 
 
 @pytest.mark.parametrize('name', slow_if_similar([*WHOLE, *PARTLY]))
-def test_gluoncv_networks_get_atac_and_keep_all_else(name, tmp_path):
+def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
     net = trained(gluoncv_network(name), side)
     before = values(net)
@@ -138,7 +138,7 @@ def _check_files(net, x, path):
 
 
 @pytest.mark.parametrize('name', slow_if_similar([*PARTLY, *INSIDE]))
-def test_activations_called_inside_forward_are_named_and_nothing_changes(name):
+def test_activations_inside_forward_are_named_and_network_is_unchanged(name):
     side = (PARTLY.get(name) or INSIDE[name])[0]
     words = PARTLY[name][2] if name in PARTLY else INSIDE[name][1]
     net, untouched = gluoncv_network(name), gluoncv_network(name)
@@ -156,7 +156,7 @@ def _classes(net):
     return found
 
 
-def test_gluoncvs_resnet_becomes_that_of_the_paper():
+def test_gluoncv_resnet_becomes_the_papers_network():
     net, ours = model_zoo.get_model('resnet50_v1b', classes=7), ResNet50_v1bATAC(r=4, classes=7)
     replaced = replace_activations(net, 'ChaATAC', where='layer[34].*.relu[12]', r=4)
     assert len(replaced) == 2 * (6 + 3)
@@ -171,7 +171,7 @@ def test_gluoncvs_resnet_becomes_that_of_the_paper():
     assert (net(images(64)).asnumpy() == expected).all()
 
 
-def test_an_uninitialised_network_is_as_if_built_with_atac():
+def test_uninitialised_network_equals_one_built_with_atac():
     net, built = get_model('cifar_resnet8_v2_relu'), get_model('cifar_resnet8_v2_atac')
     assert len(replace_activations(net, 'ChaATAC', image_shape=(3, 32, 32))) == 7
     results = []
@@ -184,7 +184,7 @@ def test_an_uninitialised_network_is_as_if_built_with_atac():
     assert all((results[0][1][name] == value).all() for name, value in results[1][1].items())
 
 
-def test_a_network_that_waits_for_its_first_images_goes_on_waiting():
+def test_deferred_initialisation_stays_deferred():
     net = model_zoo.get_model('resnet18_v1b')
     net.initialize(mx.init.Constant(0.5))
     replace_activations(net, 'ChaATAC', where='relu')
@@ -196,7 +196,7 @@ def test_a_network_that_waits_for_its_first_images_goes_on_waiting():
     assert (parameters['conv1.weight'].data().asnumpy() == 0.5).all()
 
 
-def test_new_parameters_are_where_the_others_are_and_drawn_as_told():
+def test_new_parameters_use_the_networks_device_and_given_initializer():
     contexts = [mx.cpu(0), mx.cpu(1)]
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, 3, in_channels=3), nn.Activation('relu'))
@@ -206,7 +206,7 @@ def test_new_parameters_are_where_the_others_are_and_drawn_as_told():
     assert (net[1].module[0].weight.data(mx.cpu(1)).asnumpy() == 0.25).all()
 
 
-def test_a_float16_network_stays_float16():
+def test_float16_network_stays_float16():
     net = nn.HybridSequential()
     net.add(nn.BatchNorm(in_channels=3), nn.Conv2D(4, 3, in_channels=3), nn.Activation('relu'))
     net.cast('float16')
@@ -217,7 +217,7 @@ def test_a_float16_network_stays_float16():
     assert norm.gamma.data().dtype == net[0].gamma.data().dtype == np.float32
 
 
-def test_a_hybridized_network_stays_so_and_computes_with_the_new_units(tmp_path):
+def test_hybridized_network_stays_hybridized_and_uses_the_new_units(tmp_path):
     net = trained(model_zoo.get_model('cifar_resnet20_v1'), 32)
     net.hybridize(static_alloc=True)
     before = net(images(32)).asnumpy()
@@ -225,14 +225,14 @@ def test_a_hybridized_network_stays_so_and_computes_with_the_new_units(tmp_path)
     after = net(images(32)).asnumpy()
     for block, x in ((net, images(32)), (block_at(net, 'features.2.0.body.2'), mx.nd.zeros((1, 16, 8, 8)))):
         block(x)
-        block.export(str(tmp_path / 'block'))  # which Gluon does for hybridized blocks alone
+        block.export(str(tmp_path / 'block'))  # Gluon does this only for hybridized blocks
     net.hybridize(False)
     assert np.abs(after - before).max() > 1e-3
     assert np.allclose(net(images(32)).asnumpy(), after, atol=1e-4 * np.abs(after).max())
     net.summary(images(32))
 
 
-def test_where_is_a_pattern_or_a_function_and_calls_can_follow_each_other():
+def test_where_takes_a_pattern_or_function_and_calls_can_be_chained():
     net = model_zoo.get_model('resnet18_v1b')
     first = replace_activations(net, 'ChaATAC', where='layer4.*', r=4)
     assert first == [f'layer4.{block}.relu{relu}' for block in (0, 1) for relu in (1, 2)]
@@ -247,7 +247,7 @@ def test_where_is_a_pattern_or_a_function_and_calls_can_follow_each_other():
 
 
 @pytest.mark.parametrize('act_type', ['prelu', 'swish', 'frelu', 'xunit', 'sine'])
-def test_other_activations_too(act_type):
+def test_other_activations_can_be_inserted(act_type):
     net = trained(model_zoo.get_model('mobilenet0.25', classes=3), 64)
     before = net(images(64)).asnumpy()
     assert len(replace_activations(net, act_type, image_shape=(3, 64, 64))) == 27
@@ -255,7 +255,7 @@ def test_other_activations_too(act_type):
     assert np.isfinite(after).all() and np.abs(after - before).max() > 1e-3 * np.abs(before).max()
 
 
-def test_settings_reach_the_units():
+def test_settings_are_passed_to_the_units():
     net = model_zoo.get_model('vgg11_bn')
     replace_activations(net, 'ChaATAC', where='features.2', r=8, useGlobal=True, useReLU=False)
     kinds = [type(block) for block in net.features[2].module]
@@ -264,7 +264,7 @@ def test_settings_reach_the_units():
 
 
 class Made(HybridBlock):
-    """A network of given children and a function of (block, F, x)."""
+    """A network with given children and a function of (block, F, x)."""
 
     def __init__(self, run, **children):
         super().__init__()
@@ -277,7 +277,7 @@ class Made(HybridBlock):
         return self.run(self, F, x)
 
 
-def test_vectors_and_squeezed_maps_are_left_alone():
+def test_activations_of_vectors_and_pooled_maps_are_unchanged():
     net = model_zoo.get_model('mobilenetv3_small')
     replaced = replace_activations(net, 'ChaATAC')
     squeezes = [block for block in _blocks(net) if type(block).__name__ == '_SE']
@@ -302,7 +302,7 @@ def _blocks(net):
     return found
 
 
-def test_every_rectifier_inside_a_forward_is_found_and_no_gate_is():
+def test_rectifiers_inside_forward_are_found_but_gates_are_not():
     def run(block, F, x):
         gates = F.sigmoid(x) * F.clip(x, 0, 1) * F.tanh(x) * F.Activation(x, act_type='sigmoid')
         pooled = F.relu(F.mean(x, axis=(2, 3), keepdims=True))
@@ -318,7 +318,7 @@ def test_every_rectifier_inside_a_forward_is_found_and_no_gate_is():
     assert isinstance(net[0].act, nn.Swish)
 
 
-def test_a_symbol_block_s_activations_are_called_inside_it():
+def test_activations_of_a_symbol_block_count_as_inside_forward():
     data = mx.sym.var('data', dtype='float32')
     inner = nn.Conv2D(4, 3, activation='relu')
     net = nn.HybridSequential()
@@ -336,7 +336,7 @@ def reused():
                 narrow=nn.Conv2D(4, 1), wide=nn.Conv2D(8, 1), relu=nn.Activation('relu'))
 
 
-def test_one_activation_at_two_places_gets_no_unit_with_weights():
+def test_activation_shared_by_two_places_gets_no_unit_with_weights():
     net = reused()
     for act_type in ('ChaATAC', 'prelu'):
         with pytest.raises(ValueError, match=r'relu .*\b4\b.*\b8\b'):
@@ -352,7 +352,7 @@ def test_one_activation_at_two_places_gets_no_unit_with_weights():
         replace_activations(twice, 'ChaATAC')
 
 
-def test_a_head_that_serves_two_maps_shares_its_unit_as_it_does_its_weights():
+def test_head_shared_by_two_maps_shares_its_unit_too():
     head = nn.HybridSequential()
     head.add(nn.Conv2D(4, 1), nn.Activation('relu'))
     net = Made(lambda block, F, x: [block.head(x), block.head(F.slice_axis(x, axis=3, begin=0, end=4))],
@@ -362,7 +362,7 @@ def test_a_head_that_serves_two_maps_shares_its_unit_as_it_does_its_weights():
     assert [output.shape for output in net(images(8))] == [(2, 4, 8, 8), (2, 4, 8, 4)]
 
 
-def test_an_activation_in_a_list_is_an_error_not_a_dead_unit():
+def test_activation_held_in_a_list_is_an_error():
     steps = [nn.Conv2D(4, 1), nn.Activation('relu')]
     net = Made(lambda block, F, x: steps[1](steps[0](x)))
     for step in steps:
@@ -373,7 +373,7 @@ def test_an_activation_in_a_list_is_an_error_not_a_dead_unit():
     assert _blocks(net) == children
 
 
-def test_parameter_names_stay_unique_where_blocks_have_one_prefix():
+def test_parameter_names_stay_unique_for_blocks_with_the_same_prefix():
     net = nn.HybridSequential()
     for _ in range(2):
         stage = nn.HybridSequential(prefix='stage_')
@@ -387,7 +387,7 @@ def test_parameter_names_stay_unique_where_blocks_have_one_prefix():
 
 
 @pytest.mark.parametrize('act_type', ['ChaATAC', 'swish'])
-def test_the_run_on_a_symbol_leaves_no_trace(act_type):
+def test_symbolic_pass_leaves_no_trace(act_type):
     net = reused()
     try:
         replace_activations(net, act_type)
@@ -412,7 +412,7 @@ def test_the_run_on_a_symbol_leaves_no_trace(act_type):
     ({'image_shape': 32}, r'image_shape .*\(channels, height, width\).* 32'),
     ({'image_shape': (4, 8, 8)}, r'image_shape \(4, 8, 8\)'),
 ])
-def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, capsys):
+def test_wrong_arguments_are_refused_and_change_nothing(arguments, words, capsys):
     net = nn.HybridSequential()
     net.add(nn.Conv2D(8, 3, in_channels=3), nn.Activation('relu'), nn.Dense(2, activation='relu'))
     children = _blocks(net)
@@ -423,7 +423,7 @@ def test_wrong_arguments_are_one_sentence_and_change_nothing(arguments, words, c
     assert capsys.readouterr() == ('', '')
 
 
-def test_what_is_not_a_hybrid_network_of_images_is_refused():
+def test_only_hybrid_networks_of_images_are_accepted():
     with pytest.raises(ValueError, match=' Sequential'):
         replace_activations(nn.Sequential(), 'ChaATAC')
     with pytest.raises(ValueError, match='Made'):

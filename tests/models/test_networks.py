@@ -1,4 +1,4 @@
-"""The networks by name, their arguments, and every activation against numeric derivatives."""
+"""Networks by name, their arguments, and every activation's gradient against numeric derivatives."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
 from openatac.zoo.host_arguments import place_activations
 from openatac.zoo.units import ACTIVATIONS
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import config_of
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.scripts import config_of
 
 
 def images(*shape):
@@ -24,7 +24,7 @@ def images(*shape):
 
 
 @pytest.mark.parametrize('name', sorted(ACTIVATIONS))
-def test_gradients_equal_numeric_derivatives_when_hybridized_before_a_global_pool(name):
+def test_hybridized_gradients_before_a_global_pool_equal_numeric_ones(name):
     channels = 4
     head = nn.HybridSequential()
     head.add(bind(ACTIVATIONS.find(name).gluon, r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(),
@@ -59,12 +59,12 @@ def _compare_along_random_directions(value, array, gradient, step=2e-3):
             changes.append(value())
         array[:] = mx.nd.array(start)
         numeric = (changes[0] - changes[1]) / (2 * step)
-        scale = np.abs(gradient).sum() + 3e-3  # of a float32 sum, where the derivative is 0
+        scale = np.abs(gradient).sum() + 3e-3  # the rounding of a float32 sum, where the derivative is 0
         assert abs(numeric - (gradient * direction).sum()) < 0.03 * scale
 
 
-def test_the_gradient_that_mxnet_gets_wrong_for_a_slope_is_right_here():
-    """Between layers of a hybridized network, Gluon's own computes in place, and then reads its output."""
+def test_slope_gradient_that_mxnet_gets_wrong_is_right():
+    """Inside a hybridized network, Gluon's own operator computes in place, and then reads its output."""
     slopes = {}
     for unit in nn.PReLU(), ACTIVATIONS.find('prelu').gluon(4):
         for hybrid in False, True:
@@ -91,12 +91,12 @@ def test_names_are_case_insensitive_and_arguments_reach_the_host():
     assert isinstance(net.features[6].module[0], nn.GlobalAvgPool2D)
 
 
-def test_a_wrong_name_lists_the_near_ones():
+def test_wrong_name_lists_similar_names():
     with pytest.raises(ValueError, match='cifar_resnet20_v2_atac'):
         get_model('cifar_resnet20_atac')
 
 
-def test_an_unknown_argument_is_rejected():
+def test_unknown_argument_is_rejected():
     with pytest.raises(TypeError):
         get_model('cifar_resnet8_v2_atac', clases=10)
 
@@ -145,7 +145,7 @@ def test_pretrained_is_a_file_of_the_same_network(tmp_path):
     (lambda: CIFARResNet18(drop_rate=-0.1), r'drop_rate\b.*-0\.1$'),
     (lambda: CIFARResNet18(r=65), 'r=65'),
 ])
-def test_bad_arguments_are_a_value_error_with_the_value(build, named):
+def test_bad_arguments_raise_value_error_with_the_value(build, named):
     with pytest.raises(ValueError, match=named):
         build()
 
@@ -153,12 +153,12 @@ def test_bad_arguments_are_a_value_error_with_the_value(build, named):
 @pytest.mark.parametrize('act_layers, act_order, wanted', [
     (2, 'bac', [nn.SELU] * 2 + [nn.ELU] * 2), (2, 'pre', [nn.ELU] * 2 + [nn.SELU] * 2),
     (0, 'bac', [nn.SELU] * 4), (4, 'pre', [nn.ELU] * 4)])
-def test_placement_counts_from_the_back_or_the_front(act_layers, act_order, wanted):
+def test_placement_counts_from_either_end(act_layers, act_order, wanted):
     placed = place_activations('gluon', 'elu', 'selu', act_layers, act_order)
     assert [type(activation(16)) for activation in placed] == wanted
 
 
-def test_arguments_without_effect_have_none():
+def test_ineffective_arguments_change_nothing():
     mx.random.seed(0)
     plain = ResNet20V2ATAC(layers=[1] * 3)
     given = ResNet20V2ATAC(layers=[1] * 3, skernel=5, dilation=2, asBackbone=True)
@@ -166,7 +166,7 @@ def test_arguments_without_effect_have_none():
             == [(k, p.shape) for k, p in parameters_of(given).items()])
 
 
-def test_a_deep_stem_is_built_and_leaves_the_default_keys_alone():
+def test_deep_stem_does_not_change_the_default_keys():
     keys = [set(parameters_of(ResNet50_v1bATAC(layers=[1] * 4, deep_stem=deep)))
             for deep in (False, True)]
     assert 'conv1.weight' in keys[0] and {'conv1.0.weight', 'conv1.3.weight', 'conv1.6.weight'} <= keys[1]
@@ -177,8 +177,8 @@ def test_a_deep_stem_is_built_and_leaves_the_default_keys_alone():
     assert net(images(1, 3, 64, 64)).shape == (1, 5)
 
 
-def test_a_resnet18_has_atac_in_the_place_of_each_relu():
-    """1 in the stem and 2 in each of 8 blocks; with ReLU it has the well-known 11,173,962 parameters."""
+def test_resnet18_has_atac_in_place_of_each_relu():
+    """The stem has 1, each of 8 blocks 2; with ReLU there are the well-known 11,173,962 parameters."""
     relu, atac = (get_model('cifar_resnet18_v1_' + unit, r=4, useReLU=False) for unit in ('relu', 'atac'))
 
     def units(net, kind):
@@ -187,7 +187,7 @@ def test_a_resnet18_has_atac_in_the_place_of_each_relu():
         return sum(isinstance(block, kind) for block in blocks)
 
     assert units(relu, nn.Activation) == units(atac, ChaATAC) == 17
-    assert units(relu, ChaATAC) == units(atac, nn.Activation) - 17 == 0  # those left are the sigmoids
+    assert units(relu, ChaATAC) == units(atac, nn.Activation) - 17 == 0  # the remaining ones are sigmoids
     assert atac.features[2].inter_channels == 16
     assert _trainable(relu) == 11173962
     added = sum(n * (2 * c * (c // 4) + 2 * (c // 4) + 2 * c)
@@ -195,7 +195,7 @@ def test_a_resnet18_has_atac_in_the_place_of_each_relu():
     assert _trainable(atac) == 11173962 + added
 
 
-def test_a_resnet18_places_its_activations_and_drops():
+def test_resnet18_places_activations_and_dropout():
     net = CIFARResNet18(layers=[1] * 4, act_layers=1, drop_rate=0.5)
     stages = list(net.features)[3:7]
     assert [isinstance(stage[0].act2, ChaATAC) for stage in stages] == [False, False, False, True]
@@ -203,8 +203,8 @@ def test_a_resnet18_places_its_activations_and_drops():
     assert stages[0][0].dropout is not None
 
 
-def test_a_resnet18_passes_settings_on_to_its_batch_norms():
-    """A step moves the running means by the share of the batch's that the momentum leaves."""
+def test_resnet18_passes_settings_on_to_its_batch_norms():
+    """A step moves the running means towards the batch's by one minus the momentum."""
     def means(momentum):
         mx.random.seed(1)
         net = CIFARResNet18(layers=[1] * 4, norm_kwargs={'momentum': momentum})

@@ -1,4 +1,4 @@
-"""Every network equals the published code's, imperative and hybridized, and after saving and loading.
+"""Every network equals that of the published code, imperative, hybridized and after saving and loading.
 
 Names, order, shapes, initial values, outputs, gradients, three NAG steps and the graph are compared.
 """
@@ -11,20 +11,20 @@ from mxnet import autograd, gluon
 
 from openatac.backends.mxnet.learner import MxnetLearner
 from tests import oracle
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
 from tests.oracle import fill, filled, graph_of, images, prepare
 
 # MXNet 1.9.1 gets the slope's gradient wrong in the published graph; ours is written differently.
 OTHER_GRAPH = {'cifar10_b1_prelu'}
-# Random weights that amplify rounding: 5e-4 from float64 however it is run.
+# These random weights amplify rounding: any mode is 5e-4 from float64.
 LOOSER = {'cifar100_b3_atac': 100}
 MODES = 'imperative', 'hybridized', 'static'
 
 
 def slow_elsewhere(name, mode):
-    """All networks but one are computed only as training does by default.
+    """Compute all networks but one only in the default mode of training.
 
-    test_zoo.py shows for every unit that the modes agree.
+    test_zoo.py shows that the modes agree for every unit.
     """
     is_repeated = mode != 'static' and not name.startswith('unit') and name != 'cifar10_b1_atac'
     return pytest.mark.slow if is_repeated else ()
@@ -35,7 +35,7 @@ cases = pytest.mark.parametrize('name', oracle.NAMES)
 
 @pytest.fixture(scope='module')
 def published(request):
-    """A case's network with the oracle's parameters, its description and arrays; do not change the values."""
+    """A case's network with the oracle's parameters, its description and its arrays; do not change them."""
     return filled(request.param)
 
 
@@ -43,7 +43,7 @@ each_published = pytest.mark.parametrize('published', oracle.NAMES, indirect=Tru
 
 
 def close(ours, theirs, share, name, what):
-    """Largest difference within ``share`` of the largest value."""
+    """Assert that the largest difference is within ``share`` of the largest value."""
     scale = max(np.abs(theirs).max(), 1e-12)
     worst = np.abs(np.asarray(ours) - theirs).max() / scale
     assert worst <= share * LOOSER.get(name, 1), f'{what} differs by {worst:.2g} of its largest value'
@@ -64,7 +64,7 @@ def test_parameters_are_named_shaped_and_ordered_as_published(published):
 
 @pytest.mark.kernels
 @each_published
-def test_outputs_after_saving_and_loading_are_the_published_ones(published, tmp_path):
+def test_outputs_after_saving_and_loading_equal_the_published_ones(published, tmp_path):
     net, description, arrays = published
     net.save_parameters(str(tmp_path / 'net.params'))
     again = oracle.build(description)
@@ -74,7 +74,7 @@ def test_outputs_after_saving_and_loading_are_the_published_ones(published, tmp_
 
 
 @cases
-def test_initial_values_are_the_published_ones(name):
+def test_initial_values_equal_the_published_ones(name):
     description, _ = oracle.load(name)
     net = oracle.build(description)
     mx.random.seed(42)
@@ -91,7 +91,7 @@ def test_initial_values_are_the_published_ones(name):
 @pytest.mark.kernels
 @pytest.mark.parametrize('name, mode', [
     pytest.param(name, mode, marks=slow_elsewhere(name, mode)) for name in oracle.NAMES for mode in MODES])
-def test_it_computes_and_trains_as_published(name, mode):
+def test_network_computes_and_trains_as_published(name, mode):
     net, description, arrays = filled(name, mode)
     x = images(name, description)
     close(net(x).asnumpy(), arrays['eval_output'], 1e-5, name, 'eval output')
@@ -134,8 +134,8 @@ def check_network(name, net, description, arrays, x):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', [name for name in oracle.NAMES if not name.startswith('unit')])
-def test_the_engine_trains_it_as_published(name):
-    """Its steps on CPUs run through other operators (`cpu_graph`, `step_graph`) on the same parameters."""
+def test_engine_trains_as_published(name):
+    """On CPUs, its steps use other operators (`cpu_graph`, `step_graph`) on the same parameters."""
     net, description, arrays = filled(name)
     batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]
     learner = MxnetLearner(net, [mx.cpu()], {'learning_rate': 0.02, 'wd': 1e-4, 'momentum': 0.9},
@@ -150,19 +150,19 @@ def test_the_engine_trains_it_as_published(name):
             norms_agree({key: p.grad() for key, p in learner.parameters.items() if p.grad_req != 'null'},
                         description['gradient_l2'], name)
     close(losses, arrays['train_losses'].mean(axis=1), 1e-4, name, 'training losses')
-    # On CPUs the published loop leaves the statistics of the image as they are.
+    # On CPUs, the published loop does not update the image statistics.
     norms_agree({key: p.data() for key, p in learner.parameters.items()},
                 {key: norm for key, norm in description['after_3_steps_l2'].items()
                  if not key.startswith('features.0.running')}, name)
 
 
 def without_counters(names):
-    """Gluon numbers networks by how many the process has made: leave that out of a name."""
+    """Remove Gluon's running number of the network from a name."""
     return [re.sub(r'^(resnet20v2atac|chaatac|conv|batchnorm|dense)\d+_', r'\1_', name) for name in names]
 
 
 @pytest.mark.parametrize('published', sorted({*oracle.NAMES} - OTHER_GRAPH), indirect=True)
-def test_the_exported_graph_is_the_published_one(published):
+def test_exported_graph_equals_the_published_one(published):
     net, description, _ = published
     symbol = net(mx.sym.var('data'))
     ours, theirs = graph_of(symbol), description['graph']

@@ -1,4 +1,4 @@
-"""Every name of the zoo: each unit in each host trains, hybridizes, exports, and costs what it holds."""
+"""Every unit in every host of the zoo trains, hybridizes, exports, and has the costs of its arrays."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -9,18 +9,18 @@ from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.study.costs.count import costs, layers
 from openatac.zoo.names import find_model
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.parameters import parameters_of
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
 UNITS = [name.lower().replace('chaatac', 'atac') for name in ACTIVATIONS] + list(ATTENTIONS)
-SMALL = {  # host: side of the images and arguments of a small one
+SMALL = {  # host: side of the images and arguments for a small network
     'cifar_resnet8_v2_': (32, {}),
     'cifar_resnet18_v1_': (32, {'layers': [1] * 4, 'channels': (16, 16, 16, 32)}),
-    'resnet50_v1b_': (48, {}),  # of `shallow_resnet`
+    'resnet50_v1b_': (48, {}),  # built by `shallow_resnet`
 }
-QUICK = 'atac', 'se'  # of the larger hosts, which build their units as the first one does
+QUICK = 'atac', 'se'  # the larger hosts build their units as the first one does
 NAMES = [host + unit if unit in QUICK or host.startswith('cifar_resnet8')
          else pytest.param(host + unit, marks=pytest.mark.slow) for host in SMALL for unit in UNITS]
 NAMES += ['resnet50_v1b_' + unit for unit in SELF_ATTENTIONS]
@@ -65,7 +65,7 @@ def hybrid(name):
     return Trained(name, hybrid=True)
 
 
-def test_the_list_is_all_units_in_all_hosts():
+def test_model_list_has_every_unit_in_every_host():
     hosts = [*(f'cifar_resnet{depth}_v2_' for depth in (8, 14, 20, 26, 32, 110)),
              'cifar_resnet18_v1_', 'resnet50_v1b_']
     assert get_model_list() == sorted([host + unit for host in hosts for unit in UNITS]
@@ -73,7 +73,7 @@ def test_the_list_is_all_units_in_all_hosts():
                                       + ['resnet50_v1b_aa', 'resnet50_v1b_fa'])
 
 
-def test_every_parameter_is_trained_hybridized_as_imperative(name, hybrid):
+def test_hybridized_and_imperative_training_update_every_parameter(name, hybrid):
     plain = Trained(name, hybrid=False)
     assert plain.output.shape == (BATCH, CLASSES) and np.isfinite(plain.output).all()
     assert np.abs(hybrid.output - plain.output).max() <= 1e-4 * np.abs(plain.output).max()
@@ -84,7 +84,7 @@ def test_every_parameter_is_trained_hybridized_as_imperative(name, hybrid):
         assert difference <= 1e-2 * np.abs(gradient).max() + 1e-4 * largest, key
 
 
-def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hybrid, tmp_path):
+def test_exported_network_computes_the_same_with_costs_of_its_arrays(hybrid, tmp_path):
     net, images = hybrid.net, hybrid.images()
     export_symbol(net, str(tmp_path / 'net'), hybrid.shape)
     expected = net(images).asnumpy()
@@ -99,14 +99,14 @@ def test_an_exported_network_computes_the_same_and_costs_what_its_arrays_hold(hy
 
 @pytest.mark.parametrize('host', sorted(SMALL))
 @pytest.mark.parametrize('attention', sorted(ATTENTIONS))
-def test_attention_leaves_the_rest_of_a_network_as_it_is(host, attention):
+def test_attention_does_not_change_the_rest_of_a_network(host, attention):
     plain, net = (list(parameters_of(small(host, 'atac', **settings)))
                   for settings in ({}, {'attention': attention}))
     assert [key for key in net if '.attention.' not in key] == plain
 
 
 @pytest.mark.parametrize('host', sorted(SMALL))
-def test_the_reduction_reaches_the_attention(host):
+def test_reduction_is_passed_to_the_attention(host):
     wide, narrow = ([parameter.shape[0] for key, parameter
                      in parameters_of(small(host, 'se', reduction=reduction)).items()
                      if key.endswith('attention.excite.0.weight')] for reduction in (4, 16))
@@ -124,7 +124,7 @@ def test_the_reduction_reaches_the_attention(host):
     ('cifar_resnet8_v2_ReLU@17-17-35-68', {
         'layers': (1,) * 3, 'act_type': 'relu', 'channels': [17, 17, 35, 68]}),
 ])
-def test_a_name_stands_for_settings_of_a_host(name, settings):
+def test_name_determines_the_host_settings(name, settings):
     assert find_model(name)[1] == settings
 
 
@@ -133,6 +133,6 @@ def test_a_name_stands_for_settings_of_a_host(name, settings):
     'resnet50_v1b_atac_global', 'resnet50_v1b', 'resnet50_v1b_', 'cifar_resnet20_v2_fa', '',
     'resnet50_v1b_relu@64-64', 'cifar_resnet8_v2_relu@', 'cifar_resnet8_v2_relu@16-16-x-64',
     'cifar_resnet8_v2_relu@16--32'])
-def test_other_names_stand_for_nothing(name):
+def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match=repr(name)):
         find_model(name)

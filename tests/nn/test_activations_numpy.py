@@ -1,4 +1,4 @@
-"""Every activation against its formula in NumPy: outputs, gradients, parameter counts, export."""
+"""Every activation agrees with its formula in NumPy: outputs, gradients, parameter counts, export."""
 import math
 
 import mxnet as mx
@@ -9,7 +9,7 @@ from mxnet import autograd
 from openatac.nn.activations import Sine
 from openatac.nn.xunit import XUnit
 from openatac.zoo.units import ACTIVATIONS
-from tests.helpers.numpy_layers import (
+from tests.helpers.networks.numpy_layers import (
     SHAPE,
     batch_norm,
     check_against_numpy,
@@ -47,7 +47,7 @@ REFERENCES = {
 }
 
 
-def test_every_activation_has_a_reference():
+def test_every_activation_has_a_numpy_reference():
     assert sorted(REFERENCES) == sorted(ACTIVATIONS)
 
 
@@ -58,9 +58,9 @@ def test_values_and_gradients(name):
 
 @pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
 def test_selu_has_the_gradient_of_the_published_runs(hybrid):
-    """Below zero MXNet 1.9.1 gives scale * (alpha + y) where scale * alpha + y is right, up to 0.09 less.
+    """Below zero, MXNet 1.9.1 gives scale * (alpha + y), up to 0.09 less than the right scale * alpha + y.
 
-    The published graph has that operator and its recorded training this gradient, so it stays.
+    The published graph uses that operator, and its recorded training this gradient, so both are kept.
     """
     unit = ACTIVATIONS.find('selu').gluon(SHAPE[1])
     if hybrid:
@@ -92,7 +92,7 @@ def test_parameter_counts(name, count):
 
 
 def test_large_inputs_stay_finite():
-    """Where exp(x) overflows in float32."""
+    """Test inputs for which exp(x) overflows in float32."""
     x = mx.nd.array([[[[-200.0, 200.0]]]])
     for name in ('elu', 'selu', 'gelu', 'swish', 'mish'):
         unit = ACTIVATIONS.find(name).gluon(1)
@@ -106,11 +106,11 @@ def test_large_inputs_stay_finite():
     (lambda: Sine(w0=0), r'w0\b.*\b0$'),
     (lambda: ACTIVATIONS.find('funnel').gluon(4), "ChaATAC.*'funnel'"),
 ])
-def test_a_bad_argument_is_named(build, named):
+def test_bad_argument_is_named(build, named):
     with pytest.raises(ValueError, match=named):
         build()
 
 
-def test_the_frequency_of_the_sine():
+def test_sine_frequency_is_applied():
     x = images()
     assert close(ACTIVATIONS.find('sine').gluon(4, w0=30)(x).asnumpy(), np.sin(30 * x.asnumpy()))

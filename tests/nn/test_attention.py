@@ -1,4 +1,4 @@
-"""Every attention block against its equations in NumPy: outputs, gradients, parameter counts, export."""
+"""Every attention block agrees with its equations in NumPy: outputs, gradients, parameter counts, export."""
 import math
 
 import mxnet as mx
@@ -10,12 +10,12 @@ from openatac.nn.attention import CBAM, ECA, LocalSEBlock, NINBlock
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
 from openatac.zoo.units import ATTENTIONS
-from tests.helpers.numpy_layers import (
+from tests.helpers.networks.numpy_layers import (
     SHAPE,
-    across,
     batch_norm,
     check_against_numpy,
     check_export,
+    conv1x1,
     convolve,
     images,
     local_attention,
@@ -26,7 +26,7 @@ from tests.helpers.numpy_layers import (
 
 
 def excited(vectors, p):
-    """W2 . relu(W1 . v) of SE's dense layers for vectors (B, C)."""
+    """Return W2 . relu(W1 . v) with SE's dense layers, for vectors (B, C)."""
     return relu(vectors @ p['excite.0.weight'].T) @ p['excite.2.weight'].T
 
 
@@ -39,7 +39,7 @@ def se(x, p, training):
 
 
 def filtered(x, p, training):
-    """The gathering with one filter as large as the image, and its BatchNorm."""
+    """Gather with one filter as large as the image, followed by BatchNorm."""
     whole = np.einsum('bchw,chw->bc', x, p['gather.0.weight'][:, 0])
     return batch_norm(whole, p, 'gather.1', training)
 
@@ -49,7 +49,7 @@ def nearest(gate, extent, like):
 
 
 def windows(x, extent):
-    """The average over windows of 2 * extent - 1 pixels around every extent-th, inside the image."""
+    """Average over windows of 2 * extent - 1 pixels around every extent-th pixel, inside the image."""
     reach = extent - 1
     gate = np.zeros(x.shape[:2] + tuple((side - 1) // extent + 1 for side in x.shape[2:]))
     for row in range(gate.shape[2]):
@@ -61,7 +61,7 @@ def windows(x, extent):
 
 
 def strided(x, p, training, steps):
-    """``steps`` depthwise 3x3 convolutions of stride 2, each with BatchNorm, ReLUs between."""
+    """Apply ``steps`` depthwise 3x3 convolutions of stride 2, each with BatchNorm, and ReLUs between them."""
     for step in range(steps):
         x = relu(x) if step else x
         x = convolve(x, p[f'gather.{3 * step}.weight'], stride=2, groups=x.shape[1])
@@ -71,7 +71,7 @@ def strided(x, p, training, steps):
 
 def ge_theta_plus_4(x, p, training):
     gate = strided(x, p, training, 2)
-    gate = across(p['excite.2.weight'], relu(across(p['excite.0.weight'], gate)))
+    gate = conv1x1(p['excite.2.weight'], relu(conv1x1(p['excite.0.weight'], gate)))
     return x * nearest(sigmoid(gate), 4, x)
 
 
@@ -111,7 +111,7 @@ CASES = {
 }
 
 
-def test_every_block_has_a_reference():
+def test_every_attention_block_has_a_numpy_reference():
     assert set(ATTENTIONS) <= set(CASES)
 
 
@@ -145,7 +145,7 @@ def test_parameter_counts(build, count):
 
 
 def test_parameters_of_the_published_resnet50():
-    """SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million (the paper's table of ImageNet)."""
+    """By the paper's ImageNet table, SE adds 28.1 - 25.6 million and GE-theta+ 33.7 - 25.6 million."""
     stages = [(3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7)]
     added = {name: sum(blocks * trainable(ATTENTIONS.find(name).gluon(channels), (1, channels, side, side))
                        for blocks, channels, side in stages) for name in ('se', 'ge')}
@@ -154,8 +154,8 @@ def test_parameters_of_the_published_resnet50():
 
 
 @pytest.mark.parametrize('channels, k', [(16, 3), (32, 3), (64, 3), (128, 5), (256, 5), (512, 5), (2048, 7)])
-def test_ecas_kernel(channels, k):
-    """Its published code: int(abs((log2(C) + 1) / 2)), made odd."""
+def test_eca_kernel_size(channels, k):
+    """The published code has int(abs((log2(C) + 1) / 2)), made odd."""
     assert ECA(channels).kernel == k
     assert k in (int((math.log2(channels) + 1) / 2), int((math.log2(channels) + 1) / 2) + 1)
 
@@ -177,12 +177,12 @@ def test_ecas_kernel(channels, k):
     (lambda: ATTENTIONS.find('senet').gluon(16), "attention .*se, ge, .*'senet'"),
     (lambda: ATTENTIONS.find('senet', '--attention'), "--attention .*'senet'"),
 ])
-def test_a_bad_argument_is_named(build, named):
+def test_bad_argument_is_named(build, named):
     with pytest.raises(ValueError, match=named):
         build()
 
 
-def test_the_filter_of_a_whole_image_takes_its_size_inside_a_hybridized_network(tmp_path):
+def test_whole_image_filter_infers_its_size_when_hybridized(tmp_path):
     def network():
         net = nn.HybridSequential()
         net.add(nn.Conv2D(16, 3, strides=2), ATTENTIONS.find('ge').gluon(16), nn.GlobalAvgPool2D())

@@ -1,4 +1,4 @@
-"""GroupNorm against its formula and GluonCV's, hybridized, and in the ImageNet host."""
+"""GroupNorm agrees with its formula and with GluonCV's, hybridized, and in the ImageNet host."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from mxnet import autograd
 
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.group_norm import GroupNorm
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
 
 
 def filled(norm):
@@ -23,7 +23,7 @@ def images():
 
 
 @pytest.mark.parametrize('hybrid', [False, True], ids=['imperative', 'hybridized'])
-def test_values_and_gradients_are_gluoncvs(hybrid):
+def test_values_and_gradients_equal_gluoncv(hybrid):
     ours, theirs = filled(GroupNorm(8, num_groups=4)), filled(GluonCVs(ngroups=4, in_channels=8))
     if hybrid:
         ours.hybridize(static_alloc=True)
@@ -41,7 +41,7 @@ def test_values_and_gradients_are_gluoncvs(hybrid):
         assert np.abs(one - other).max() < 1e-4 * np.abs(other).max()
 
 
-def test_the_formula():
+def test_values_equal_the_formula():
     x = images().asnumpy().reshape(2, 4, -1)
     expected = (x - x.mean(2, keepdims=True)) / np.sqrt(x.var(2, keepdims=True) + 1e-5)
     norm = GroupNorm(8, num_groups=4)
@@ -50,7 +50,7 @@ def test_the_formula():
 
 
 def test_float16_does_not_overflow():
-    """The stem's groups at 224 pixels: 25,088 values of 3 are more than float16 can add up."""
+    """The stem's groups at 224 pixels have 25,088 values; with values of 3, their sum overflows float16."""
     norm = GroupNorm(64)
     norm.initialize()
     norm.cast('float16')
@@ -69,7 +69,7 @@ def test_groups_must_divide_the_channels(groups, named):
         GroupNorm(8, num_groups=groups)
 
 
-def test_the_host_takes_it_and_keeps_its_names():
+def test_host_accepts_group_norm_and_keeps_parameter_names():
     plain = ResNet50_v1bATAC(act_layers=0)
     net = ResNet50_v1bATAC(norm_layer=GroupNorm, act_layers=0, last_gamma=True)
     names = [name for name in parameters_of(plain) if 'running' not in name]

@@ -1,4 +1,4 @@
-"""Self-attention against its equations in NumPy: outputs, gradients, parameter counts, export."""
+"""Self-attention agrees with its equations in NumPy: outputs, gradients, parameter counts, export."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -8,17 +8,17 @@ from openatac.models.networks_by_name import get_model
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
-from tests.helpers.numpy_layers import (
-    across,
+from tests.helpers.networks.numpy_layers import (
     check_export,
     close,
+    conv1x1,
     convolve,
     fill,
     images,
     numeric_gradient,
     trainable,
 )
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
 
 
 def softmax(x):
@@ -27,7 +27,7 @@ def softmax(x):
 
 
 def average(x, window, stride, pad):
-    """Average pooling over the pixels of each window that are in the image."""
+    """Average over the pixels of each window that lie in the image."""
     height, width = ((side - 1) // stride + 1 for side in x.shape[2:])
     result = np.zeros((*x.shape[:2], height, width))
     for row in range(height):
@@ -39,7 +39,7 @@ def average(x, window, stride, pad):
 
 
 def interpolated(x, height, width):
-    """Bilinear, from corner to corner."""
+    """Interpolate bilinearly, with aligned corners."""
     for axis, size in ((2, height), (3, width)):
         place = np.linspace(0, x.shape[axis] - 1, size)
         low = np.minimum(place.astype(int), max(x.shape[axis] - 2, 0))
@@ -50,11 +50,11 @@ def interpolated(x, height, width):
 
 
 def augmented(x, p, heads, values, stride=1, pools=0, downsample=False):
-    """Equations 1 to 5, pixel by pixel."""
+    """Compute equations 1 to 5 pixel by pixel."""
     local = convolve(x, p['conv.weight'], stride=stride)
     for _ in range(pools):
         x = average(x, 3, 2, 1)
-    projected = across(p['project.weight'], x)
+    projected = conv1x1(p['project.weight'], x)
     keys = (len(p['project.weight']) - values) // 2
     q, k, v = projected[:, :keys], projected[:, keys:2 * keys], projected[:, 2 * keys:]
     rows, columns = p['rows.weight'], p['columns.weight']
@@ -71,15 +71,15 @@ def augmented(x, p, heads, values, stride=1, pools=0, downsample=False):
                 for y1, x1 in pixels], axis=-1) / np.sqrt(d)
             mixed[:, head * values // heads:(head + 1) * values // heads, y0, x0] = np.einsum(
                 'bn,bdn->bd', softmax(logits), vs.reshape((*vs.shape[:2], -1)))
-    mixed = across(p['output.weight'], mixed)
+    mixed = conv1x1(p['output.weight'], mixed)
     if downsample:
         mixed = interpolated(mixed, *local.shape[2:])
     return np.concatenate([local, mixed], axis=1)
 
 
 def stand_alone(x, p, heads, kernel, dilation=1, stride=1):
-    """Equation 3, pixel by pixel, over the pixels of the window that are in the image."""
-    q, k, v = (across(p[name + '.weight'], x) for name in ('query', 'key', 'value'))
+    """Compute equation 3 pixel by pixel, over the pixels of the window that lie in the image."""
+    q, k, v = (conv1x1(p[name + '.weight'], x) for name in ('query', 'key', 'value'))
     d, reach, (height, width) = q.shape[1] // heads, kernel // 2, x.shape[2:]
     y = np.zeros_like(q)
     for head in range(heads):
@@ -99,15 +99,15 @@ def stand_alone(x, p, heads, kernel, dilation=1, stride=1):
 
 
 def stem(x, p, heads, block):
-    """Softmax attention within blocks whose values' matrices are mixed by the place in the block."""
-    q, k = across(p['query.weight'], x), across(p['key.weight'], x)
+    """Compute softmax attention within blocks, with value matrices mixed by the position in the block."""
+    q, k = conv1x1(p['query.weight'], x), conv1x1(p['key.weight'], x)
     matrices = p['values'].reshape(len(p['values']), -1, x.shape[1])
     v = np.zeros_like(q)
     for a in range(block):
         for b in range(block):
             share = softmax(p['mixtures'] @ (p['rows'][a, 0] + p['columns'][0, b]))
-            v[:, :, a::block, b::block] = across(np.einsum('m,moi->oi', share, matrices),
-                                                 x[:, :, a::block, b::block])
+            v[:, :, a::block, b::block] = conv1x1(np.einsum('m,moi->oi', share, matrices),
+                                                  x[:, :, a::block, b::block])
     y, d = np.zeros_like(q), q.shape[1] // heads
     for top in range(0, x.shape[2], block):
         for left in range(0, x.shape[3], block):
@@ -146,12 +146,12 @@ CASES = {
 
 @pytest.mark.parametrize('case', sorted(CASES))
 def test_values_and_gradients(case):
-    """First imperative, then hybridized."""
+    """Check imperatively, then hybridized."""
     build, shape, reference = CASES[case]
     block = build()
     block.initialize()
     x = images(shape)
-    block(x)  # the shapes of deferred parameters
+    block(x)  # infers the shapes of deferred parameters
     fill(block)
     parameters = parameters_of(block)
     p = {name: parameter.data().asnumpy().astype('float64') for name, parameter in parameters.items()}
@@ -213,12 +213,12 @@ def test_parameter_counts(build, shape, count):
     (lambda: ResNet50_v1bATAC(self_attention='ff'), "self_attention .*aa, fa.*'ff'"),
     (lambda: ResNet50_v1bATAC(self_attention='fa', deep_stem=True), 'deep_stem'),
 ])
-def test_a_bad_argument_is_named(build, named):
+def test_bad_argument_is_named(build, named):
     with pytest.raises(ValueError, match=named):
         build()
 
 
-def test_augmentation_holds_to_the_size_of_the_first_image_and_windows_to_none():
+def test_augmentation_fixes_the_image_size_but_windows_do_not():
     aa = get_model('resnet50_v1b_aa', layers=[1] * 4, classes=3)
     fa = get_model('resnet50_v1b_fa', layers=[1] * 4, classes=3)
     for net in (aa, fa):
@@ -238,8 +238,8 @@ def test_dilated_stages_keep_their_resolution(unit):
     assert symbol.infer_shape_partial(x=(1, 64, 16, 16))[1] == [(1, 2048, 8, 8)]
 
 
-def test_self_attention_is_where_the_papers_have_it():
-    """AA: in the last three stages, pooled in the second. FA: everywhere, the stem too."""
+def test_self_attention_is_placed_as_in_the_papers():
+    """AA is in the last three stages, pooled in the second; FA is everywhere, including the stem."""
     aa, fa = (get_model('resnet50_v1b_' + unit) for unit in ('aa', 'fa'))
     kinds = {name: [type(block.conv2).__name__ for stage in (net.layer1, net.layer2, net.layer3, net.layer4)
                     for block in stage] for name, net in (('aa', aa), ('fa', fa))}

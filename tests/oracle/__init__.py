@@ -8,7 +8,7 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of
 from tests.oracle import fill
 
 CASES = Path(__file__).parent / 'cases'
@@ -16,13 +16,13 @@ NAMES = sorted(path.stem for path in CASES.glob('*.json'))
 
 
 def load(name):
-    """(description, arrays) of one case."""
+    """Return (description, arrays) of a case."""
     description = json.loads((CASES / (name + '.json')).read_text())
     return description, dict(np.load(CASES / (name + '.npz'), allow_pickle=False))
 
 
 def build(description):
-    """Our network for a case, not yet initialised."""
+    """Build our network for a case, without initialising it."""
     from openatac.models.cifar_resnet import ResNet20V2ATAC
     from openatac.models.resnet_v1b import ResNet50_v1bATAC
     from openatac.nn.atac import ChaATAC
@@ -37,19 +37,19 @@ def build(description):
 
 
 def prepare(net, mode):
-    """The network in a mode: imperative, hybridized or static."""
+    """Return the network in a mode: imperative, hybridized or static."""
     if mode != 'imperative':
         net.hybridize(static_alloc=mode == 'static', static_shape=mode == 'static')
     return net
 
 
 def images(name, description):
-    """The case's input."""
+    """Return a case's input."""
     return mx.nd.array(fill.images(name, description['input_shape']))
 
 
 def filled(name, mode='imperative'):
-    """The case's network holding the oracle's parameters."""
+    """Return a case's network with the oracle's parameters."""
     description, arrays = load(name)
     net = build(description)
     net.initialize()
@@ -60,7 +60,7 @@ def filled(name, mode='imperative'):
 
 
 def graph_of(symbol):
-    """The nodes of a symbol as a case's ``graph`` has them, without their names."""
+    """Return a symbol's nodes without names, as in a case's ``graph``."""
     nodes = json.loads(symbol.tojson())['nodes']
     return [[node['op'], node.get('attrs', {}) if node['op'] != 'null' else {},
              [entry[:2] for entry in node['inputs']]] for node in nodes]

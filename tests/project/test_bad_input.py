@@ -1,4 +1,4 @@
-"""What a user can get wrong ends train_cifar.py with one sentence and harms nothing."""
+"""User errors end train_cifar.py with one clear error line and harm nothing."""
 import argparse
 import functools
 import hashlib
@@ -20,13 +20,13 @@ from openatac.options.command_line import flags_of
 from openatac.options.declaration import fields
 from openatac.options.flag_types import Number
 from openatac.training.config import CifarConfig
-from tests.helpers.made_up_images import CIFAR10, CIFAR100, write_cifar
-from tests.helpers.scripts import call_script, refusal, run_script, the_error
-from tests.helpers.web import serving_folder
+from tests.helpers.images.made_up_images import CIFAR10, CIFAR100, write_cifar
+from tests.helpers.pages.web import serving_folder
+from tests.helpers.processes.scripts import error_line, run_in_process, run_script, script_error
 
 
 @pytest.fixture(autouse=True)
-def no_network(elsewhere, monkeypatch):
+def no_network(isolated_cwd, monkeypatch):
     monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setenv('no_proxy', '*')
     monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
@@ -34,8 +34,8 @@ def no_network(elsewhere, monkeypatch):
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, *flags): the sentence with which it ends with that code."""
-    return functools.partial(refusal, capsys)
+    """A function refused(code, *flags) that returns the error line of a failing run."""
+    return functools.partial(script_error, capsys)
 
 
 # ---------------------------------------------------------------------------------- numbers
@@ -47,8 +47,8 @@ FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--s
              '--lr-decay-period', '--val-split', '--val-seed', '--max-bad-share'}
 
 
-def test_the_numeric_flags_are_known():
-    """A new one is to be put where it belongs here; one without bounds would be missing."""
+def test_all_numeric_flags_are_tested():
+    """Add a new numeric flag to the right list here; one without bounds would be missing."""
     assert set(NUMERIC) == FROM_ZERO | {
         '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
         '--head-lr-mult', '--log-interval', '--dry-run', '--image-size'}
@@ -66,7 +66,7 @@ FOR_EACH_KIND = ['inf', '-inf', '-0.5', '1e400', '-1e400', '', ' ', '1,5', '0x10
     *[(name, value) for name in sorted(NUMERIC) for value in FOR_EACH],
     *[(name, value) for name in ('--lr', '--batch-size') for value in FOR_EACH_KIND],
 ], ids=lambda text: text[:10])
-def test_nonsense_for_a_number(refused, name, value):
+def test_invalid_numbers_are_refused(refused, name, value):
     taken = {'0': FROM_ZERO, '0.5': set(NUMERIC) - WHOLE - {'--r', '--reduction'}}
     if name in taken.get(value, ()):
         assert NUMERIC[name](value) == float(value)
@@ -94,7 +94,7 @@ def test_wrong_flags_are_refused_before_anything_is_written(refused, cifar10, fl
     assert not os.listdir()
 
 
-def test_the_sentence_says_what_would_be_right(refused, cifar10):
+def test_error_names_the_valid_values(refused, cifar10):
     data = '--data-dir', cifar10
     for right, *flags in (
             ('0', '--lr', 'abc'), ('1', '--batch-size', -3), ('1', '--momentum', 2),
@@ -112,26 +112,26 @@ def test_the_sentence_says_what_would_be_right(refused, cifar10):
     (train_imagenet, ['--act-type', 'tanh']), (train_imagenet, ['--self-attention', 'zz']),
     (train_imagenet, ['--r', 1000]), (train_imagenet, ['--lr-decay-epoch', 'x']),
 ], ids=lambda each: ' '.join(map(str, each)) if isinstance(each, list) else each.__name__)
-def test_an_error_about_a_value_names_its_flag(capsys, cifar10, script, flags):
+def test_error_about_a_value_names_its_flag(capsys, cifar10, script, flags):
     data = ['--data-dir', cifar10] if script is train_cifar else []
-    code = call_script(*data, *flags, script=script)
-    error = the_error(code, capsys.readouterr().err)
+    code = run_in_process(*data, *flags, script=script)
+    error = error_line(code, capsys.readouterr().err)
     assert code == 2 and f'argument {flags[-2]}: ' in error and str(flags[-1]) in error
 
 
-def test_a_wrong_command_line_from_outside(tmp_path):
+def test_wrong_command_line_is_one_error_line(tmp_path):
     result = run_script('--lr', 'abc')
-    assert the_error(result.returncode, result.stderr).startswith('train_cifar.py: error: argument --lr:')
+    assert error_line(result.returncode, result.stderr).startswith('train_cifar.py: error: argument --lr:')
     assert result.returncode == 2 and result.stdout == ''
 
 
-# ----------------------------------------------------- settings that only the run can judge
+# ----------------------------------------------------- settings that only the run can check
 
 def test_float16_needs_a_gpu(refused, cifar10):
     assert '--dtype float16' in refused(1, '--dtype', 'float16', '--data-dir', cifar10)
 
 
-def test_a_batch_that_is_larger_than_the_data(refused, cifar10):
+def test_batch_larger_than_the_data_is_refused(refused, cifar10):
     error = refused(1, '--data-dir', cifar10, '--batch-size', 101)
     assert '100' in error and '101' in error and '--batch-size' in error
 
@@ -141,7 +141,7 @@ def diverging(folder):
     return '--data-dir', data, '--blocks', 1, '--act-type', 'relu', '--batch-size', 20, '--num-epochs', 4
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(refused, tmp_path):
+def test_non_finite_loss_stops_the_run_and_keeps_good_checkpoints(refused, tmp_path):
     small = diverging(tmp_path / 'small')
     error = refused(1, *small, '--save-dir', 'at-once', '--lr', 1e30, '--log-interval', 2)
     assert '--lr' in error and 'kept' not in error
@@ -161,8 +161,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(refused
 
 
 @pytest.mark.parametrize('rate', [1e30, 1e37])
-def test_a_last_step_too_far_is_noticed_before_anything_is_saved(refused, tmp_path, rate):
-    """The training loss of an epoch of one batch is that before its only step."""
+def test_divergence_at_the_last_step_is_noticed_before_saving(refused, tmp_path, rate):
+    """The training loss of an epoch with one batch is measured before its only step."""
     error = refused(1, *diverging(tmp_path / 'small'), '--batch-size', 100, '--lr', rate, '--save-dir', 'run')
     assert '--lr' in error
     assert not [name for name in os.listdir('run') if name.endswith('.params')]
@@ -176,7 +176,7 @@ def run_on(folder, *more):
 
 @pytest.fixture
 def files(cifar10, tmp_path):
-    """A copy of the data, to be damaged."""
+    """A copy of the data, which a test may damage."""
     return shutil.copytree(cifar10, str(tmp_path / 'files'))
 
 
@@ -188,7 +188,7 @@ def files(cifar10, tmp_path):
     ('data_batch_5.bin', b'', 'data_batch_5.bin'),
     ('data_batch_2.bin', b'\x0a' + b'\0' * 3072, 'label 10'),
 ])
-def test_damaged_data(refused, files, file, content, words):
+def test_damaged_data_is_refused(refused, files, file, content, words):
     if content is None:
         os.remove(os.path.join(files, file))
     else:
@@ -198,7 +198,7 @@ def test_damaged_data(refused, files, file, content, words):
     assert not os.path.exists('params/checkpoints') and not os.path.exists('params/last.params')
 
 
-def test_cifar100_under_the_name_of_cifar10(refused, tmp_path):
+def test_cifar100_named_as_cifar10_is_refused(refused, tmp_path):
     hundred = write_cifar(tmp_path / 'hundred', CIFAR100)
     for name in CIFAR10[0]:
         shutil.copy(os.path.join(hundred, 'train.bin'), os.path.join(hundred, name))
@@ -206,7 +206,7 @@ def test_cifar100_under_the_name_of_cifar10(refused, tmp_path):
     assert 'data_batch_1.bin' in refused(1, *run_on(hundred))
 
 
-def test_no_data_and_no_way_to_get_it(refused, server, tmp_path):
+def test_missing_data_without_network_is_an_error(refused, server, tmp_path):
     (tmp_path / 'empty').mkdir()
     for folder, named in ((tmp_path / 'none', '404'), (tmp_path / 'empty', '404'), (tmp_path, "'served'")):
         error = refused(1, *run_on(folder, '--data-url', server.url))
@@ -215,11 +215,11 @@ def test_no_data_and_no_way_to_get_it(refused, server, tmp_path):
     assert str(archive) in refused(1, *run_on(archive))
 
 
-# ------------------------------------ archives, on a web server of this machine or as files
+# -------------------------------------------- archives, from a local web server or as files
 
 @pytest.fixture
 def server(tmp_path):
-    """A server of the folder ``server.folder``, at ``server.url``."""
+    """A server for the folder ``server.folder`` at ``server.url``."""
     folder = tmp_path / 'served'
     folder.mkdir()
 
@@ -229,7 +229,7 @@ def server(tmp_path):
 
 
 def write_archive(path, files, *members):
-    """The data files as a published archive holds them, and more members."""
+    """Write an archive of the data files, as published, with further members."""
     with tarfile.open(path, 'w:gz') as archive:
         for name in os.listdir(files):
             archive.add(os.path.join(files, name), 'cifar-10-batches-bin/' + name)
@@ -239,7 +239,7 @@ def write_archive(path, files, *members):
         return hashlib.md5(handle.read()).hexdigest()
 
 
-ELSEWHERE = f'/tmp/openatac-evil-{os.getpid()}'  # no run but this one can have made it
+ELSEWHERE = f'/tmp/openatac-evil-{os.getpid()}'  # only this run can have made it
 
 
 def outside(name):
@@ -262,7 +262,8 @@ def link(kind, target):
     (link(tarfile.LNKTYPE, 'cifar-10-batches-bin/test_batch.bin'), 'batches.meta.txt'),
     (link(tarfile.CHRTYPE, ''), 'batches.meta.txt'),
 ], ids=['up', 'absolute', 'up later', 'symbolic link', 'hard link', 'device'])
-def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, tmp_path, member, words):
+def test_archive_with_unexpected_members_is_refused(refused, monkeypatch, cifar10, server, tmp_path, member,
+                                                    words):
     archive = server.folder / 'cifar-10-binary.tar.gz'
     monkeypatch.setitem(cifar_files.MD5, archive.name, write_archive(archive, cifar10, member))
     assert words in refused(1, *run_on(archive))
@@ -272,7 +273,7 @@ def test_an_archive_with_what_none_holds(refused, monkeypatch, cifar10, server, 
     assert not os.path.exists(ELSEWHERE)
 
 
-def test_an_archive_with_another_checksum(refused, cifar10, server, tmp_path):
+def test_archive_with_another_checksum_is_refused(refused, cifar10, server, tmp_path):
     write_archive(server.folder / 'cifar-10-binary.tar.gz', cifar10)
     error = refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
     assert cifar_files.MD5['cifar-10-binary.tar.gz'] in error
@@ -284,7 +285,7 @@ class Malicious:
         return os.system, ('touch executed',)
 
 
-def test_a_pickle_is_not_executed(refused, tmp_path):
+def test_pickle_is_not_executed(refused, tmp_path):
     folder = tmp_path / 'cifar-10-batches-py'
     folder.mkdir()
     for name in (*(f'data_batch_{k}' for k in range(1, 6)), 'test_batch'):
@@ -321,20 +322,20 @@ def write_unusable(kind, path, network):
 def network(tmp_path_factory, cifar10):
     """The parameters of a trained network."""
     folder = tmp_path_factory.mktemp('network')
-    assert call_script(*run_on(cifar10, '--act-type', 'relu', '--save-dir', folder)) == 0
+    assert run_in_process(*run_on(cifar10, '--act-type', 'relu', '--save-dir', folder)) == 0
     return str(folder / 'last.params')
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
 @pytest.mark.parametrize('kind', ['missing', 'truncated', 'random', 'without names', 'more classes',
                                   'another unit', 'less'])
-def test_parameters_that_cannot_be_used(refused, cifar10, network, tmp_path, kind, flag):
+def test_unusable_parameters_are_refused(refused, cifar10, network, tmp_path, kind, flag):
     path = tmp_path / 'file.params'
     write_unusable(kind, path, network)
     assert str(path) in refused(1, *run_on(cifar10, '--act-type', 'relu', flag, path))
     assert not os.path.exists('params/last.params')
 
 
-def test_the_same_parameters_undamaged_can_be_used(cifar10, network):
-    """A control: without it, the test above could pass for another reason."""
-    assert call_script(*run_on(cifar10, '--act-type', 'relu', '--evaluate', network)) == 0
+def test_undamaged_parameters_are_accepted(cifar10, network):
+    """Control the test above, which could otherwise pass for another reason."""
+    assert run_in_process(*run_on(cifar10, '--act-type', 'relu', '--evaluate', network)) == 0

@@ -1,4 +1,4 @@
-"""The help of each command, which appears at once; and a shell completes commands and flags."""
+"""Each command's help appears at once, and shells complete commands and flags."""
 import importlib
 import os
 import shutil
@@ -9,8 +9,8 @@ import pytest
 
 from openatac.commands.catalogue import COMMANDS, SITE
 from tests.conftest import ROOT
-from tests.helpers.commands import call_command
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.fresh_python import output_of
 
 HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2', 'fastapi']
 
@@ -29,7 +29,7 @@ for command in {list(COMMANDS)}:
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_help_says_what_the_command_does_and_ends_with_examples_and_the_page(name, capsys):
+def test_help_describes_the_command_and_ends_with_examples(name, capsys):
     assert call_command(name, '--help') == 0
     text = capsys.readouterr().out
     module = importlib.import_module(f'openatac.commands.{name.replace("-", "_")}')
@@ -44,12 +44,12 @@ def test_help_says_what_the_command_does_and_ends_with_examples_and_the_page(nam
 @pytest.mark.parametrize('line, expected', [
     ('openatac evaluate', ['evaluate', 'evaluate-imagenet']),
     ('openatac predict --lab', ['--labels']),
-    ('openatac export run --onn', ['--onnx']),  # whose arguments may be among the flags
+    ('openatac export run --onn', ['--onnx']),  # their arguments may be among the flags
     ('openatac train-cifar --dataset cifar100 --act-typ', ['--act-type']),
     ('openatac completion b', ['bash']),
     ('openatac nothing --', ['--help', '--version'])])
-def test_bash_completes(line, expected, tmp_path):
-    """A call of the function that `openatac completion bash` defines, as the Tab key makes it."""
+def test_bash_completion_works(line, expected, tmp_path):
+    """Call the function that `openatac completion bash` defines, as the Tab key does."""
     pytest.importorskip('argcomplete')
     if not shutil.which('bash'):
         pytest.skip('no bash on this machine')
@@ -65,7 +65,7 @@ def test_bash_completes(line, expected, tmp_path):
 
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
-def test_each_shell_has_its_code(shell, capsys):
+def test_every_shell_has_completion_code(shell, capsys):
     pytest.importorskip('argcomplete')
     assert call_command('completion', shell) == 0
     assert 'openatac' in capsys.readouterr().out

@@ -1,8 +1,8 @@
-"""The documents are true: files, links and figures in them exist, and their code runs.
+"""The documents are true: their files, links and figures exist, and their code runs.
 
-Python blocks run, page by page. Commands run in a folder with small inputs under the names that the documents
-use; trainings run as dry runs of one small batch. After `<!-- parsed only: REASON -->`, and without PyTorch
-if they need it, commands are only parsed, by their own parsers.
+Python blocks run page by page. Commands run in a folder with small inputs under the names in the documents;
+trainings are dry runs of one small batch. Commands after `<!-- parsed only: REASON -->`, and those that
+need PyTorch where it is missing, are only parsed by their own parsers.
 """
 import argparse
 import ast
@@ -27,21 +27,21 @@ from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.conftest import ROOT
-from tests.helpers.commands import call_command
-from tests.helpers.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
-from tests.helpers.made_up_images import CIFAR100, write_cifar, write_photos
-from tests.helpers.scripts import call_script
+from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
+from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
+from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.scripts import run_in_process
 
 IN_CODE = re.compile(r'`((?:openatac|tests|docs|examples|benchmarks|results|\.ci)/[\w./]+)`')
 IN_PATH = re.compile(r'^\| \d+ \| `([\w/]+\.py)`', re.MULTILINE)
-CONTINUED = ('docs/reference/api.md', 'docs/reference/commands.md')  # by docs/site/hooks.py
+CONTINUED = ('docs/reference/api.md',)  # by docs/site/hooks.py
 TABLES = runpy.run_path(str(ROOT / 'docs' / 'fill_tables.py'))['PAGES']
 SCRIPTS = {'train_cifar.py': train_cifar, 'train_imagenet.py': train_imagenet}
 LANGUAGES = {'python', 'bash', 'text', 'dockerfile'}
 WITH_CODE = [document for document in DOCUMENTS
              if {block.language for block in blocks_of(document)} & {'python', 'bash'}
              and not document.startswith('docs/tutorials/')]  # these run in `make docs`
-SHORT = {  # flags that make a command of the documents short
+SHORT = {  # flags that make a documented command fast
     'train-cifar': ['--dry-run', '1', '--batch-size', '4'],
     'train-imagenet': ['--dry-run', '1', '--batch-size', '2', '--input-size', '32', '-j', '0'],
     'evaluate-imagenet': ['-j', '0', '--num-gpus', '0'],
@@ -53,7 +53,7 @@ NOT_TRAINING = {'--evaluate', '--write-initial', '--print-config', '--help', '--
 # ------------------------------------------------------------------------- files, links, figures
 
 @pytest.mark.parametrize('document', DOCUMENTS)
-def test_the_files_that_a_document_names_exist(document):
+def test_files_named_in_documents_exist(document):
     text = text_of(document)
     named = [ROOT / name for name in IN_CODE.findall(text)]
     named += [ROOT / 'openatac' / name for name in IN_PATH.findall(text)]
@@ -61,7 +61,7 @@ def test_the_files_that_a_document_names_exist(document):
 
 
 @pytest.mark.parametrize('document', DOCUMENTS)
-def test_links_lead_somewhere(document):
+def test_link_targets_exist(document):
     for link in links_of(document):
         if re.match(r'https://[\w.-]+(/\S*)?$', link):
             continue
@@ -71,13 +71,13 @@ def test_links_lead_somewhere(document):
         assert not anchor or target in CONTINUED or anchor in anchors_of(target), link
 
 
-def test_the_architecture_names_every_folder():
+def test_architecture_names_every_folder():
     text = text_of('docs/architecture.md')
     folders = {path.parent.name for path in (ROOT / 'openatac').rglob('__init__.py')} - {'openatac'}
     assert not [folder for folder in sorted(folders) if f'`{folder}/`' not in text]
 
 
-def test_the_readme_fits_on_a_page_and_leads_to_every_how_to():
+def test_readme_fits_on_a_page_and_links_every_how_to():
     assert len(text_of('README.md').splitlines()) <= 150
     assert {f'docs/how-to/{path.name}' for path in (ROOT / 'docs' / 'how-to').glob('*.md')} <= set(
         links_of('README.md'))
@@ -91,7 +91,7 @@ def test_every_page_is_in_the_navigation_and_the_index():
 
 
 @pytest.mark.parametrize('document', ['README.md', 'docs/results.md'])
-def test_accuracies_are_those_of_the_results(document):
+def test_documented_accuracies_equal_the_results(document):
     recorded = ''.join(path.read_text('utf-8') for path in (ROOT / 'results').rglob('*')
                        if path.name in ('comparison.md', 'runs.csv'))
     figures = re.findall(r'[-+]?\d\.\d{4}\b', prose_of(document))
@@ -100,14 +100,14 @@ def test_accuracies_are_those_of_the_results(document):
 
 
 @pytest.mark.parametrize('document', ['docs/how-to/compare.md', 'docs/results.md'])
-def test_the_hours_of_a_run_are_those_of_the_logs(document):
+def test_documented_hours_equal_the_logs(document):
     hours = [sum(map(float, re.findall(r' time: ([\d.]+)$', path.read_text('utf-8'), re.MULTILINE))) / 3600
              for path in (ROOT / 'results' / 'cifar10_b1_40_epochs').glob('runs/*/train.log')]
     assert f'took {min(hours):.0f} to {max(hours):.0f} hours' in ' '.join(prose_of(document).split())
 
 
-def test_the_costs_of_atac_in_the_readme_are_measured():
-    """Its training time relative to that of ReLU."""
+def test_readme_costs_of_atac_equal_the_measured_costs():
+    """The README states the training time relative to ReLU's."""
     with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
         speed = {row['network']: float(row['images_per_second']) for row in csv.DictReader(handle)
                  if row['engine'] == 'MXNet'}
@@ -116,7 +116,7 @@ def test_the_costs_of_atac_in_the_readme_are_measured():
 
 
 @pytest.mark.parametrize('page, filled', TABLES.items())
-def test_tables_show_what_is_declared(page, filled):
+def test_generated_tables_are_current(page, filled):
     text = text_of(f'docs/{page}')
     assert filled(text) == text, 'python docs/fill_tables.py'
 
@@ -131,11 +131,11 @@ def test_public_names_and_extras_are_documented():
 
 
 def names_in_pytorch():
-    """Those that openatac.pytorch exports, also where PyTorch is missing."""
+    """Return the names that openatac.pytorch exports, even where PyTorch is missing."""
     return ast.literal_eval(text_of('openatac/pytorch/__init__.py').split('__all__ = ')[1])
 
 
-def test_the_table_of_recipes_shows_what_they_are():
+def test_recipe_table_equals_the_recipes():
     rows = re.findall(r'^\| `(\w+_atac|digits)` \| (.+?) \| `(.+?)` \| (\d+) \|',
                       text_of('docs/how-to/reproduce.md'), re.MULTILINE)
     shown = {name: (data.replace('-', '').lower().split(', '), network, int(epochs))
@@ -165,7 +165,7 @@ def has_torch():
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    """A folder with what the commands of the documents read, under the names that they use."""
+    """A folder with the inputs of the documented commands, under the names that they use."""
     home, world = tmp_path_factory.mktemp('home'), tmp_path_factory.mktemp('world')
     write_cifar(home / 'datasets' / 'cifar10' / 'cifar-10-batches-bin')
     write_cifar(home / 'datasets' / 'cifar100' / 'cifar-100-binary', CIFAR100)
@@ -188,11 +188,11 @@ def write_inputs():
     Path('list.lst').write_text(''.join(f'{index}\t{index % 2}\t{index % 2}/{index:03}.jpg\n'
                                         for index in range(12)))
     assert call_command('pack', 'imagenet/val', 'val') == 0
-    # Runs, as the first pages of the documents make them.
+    # Runs as in the first pages of the documents.
     short = ['--num-epochs', 1, '--lr-decay-epoch', '']
-    assert call_script('--recipe', 'digits', *short, '--save-dir', 'run') == 0
-    assert call_script('--dataset', 'folder', '--data-dir', 'photos', '--blocks', 1, '--batch-size', 8,
-                       *short, '--save-dir', 'cats') == 0
+    assert run_in_process('--recipe', 'digits', *short, '--save-dir', 'run') == 0
+    assert run_in_process('--dataset', 'folder', '--data-dir', 'photos', '--blocks', 1, '--batch-size', 8,
+                          *short, '--save-dir', 'cats') == 0
     shutil.copytree('cats', 'mine')
     shutil.copytree('cats', 'tuned')
     shutil.copytree('run', 'full')
@@ -200,14 +200,14 @@ def write_inputs():
     shutil.copy('run/sample.png', 'photo.jpg')
     shutil.copytree('run', 'cifar10-units/runs/b1-atac-seed0')
     shutil.copytree(ROOT / 'results' / 'cifar10_b1_40_epochs', 'results/cifar10_b1_40_epochs')
-    assert call_script('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
-                       '--save-dir', 'resnet', script=train_imagenet) == 0
+    assert run_in_process('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
+                          '--save-dir', 'resnet', script=train_imagenet) == 0
     command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)
 
 
 @pytest.fixture(autouse=True)
 def registered_as_before():
-    """Undo what documents register."""
+    """Unregister what the documents' code registers."""
     before = {registry: set(registry) for registry in (ACTIVATIONS, ATTENTIONS, HOSTS)}
     yield
     for registry, names in before.items():
@@ -217,7 +217,7 @@ def registered_as_before():
 
 @pytest.mark.release
 @pytest.mark.parametrize('document', WITH_CODE)
-def test_the_code_of_a_document_runs(document, world, capfd):
+def test_documented_code_runs(document, world, capfd):
     names = {}
     for block in blocks_of(document):
         assert block.language in LANGUAGES, block
@@ -236,17 +236,17 @@ def test_the_code_of_a_document_runs(document, world, capfd):
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_the_examples_in_the_help_are_right(name):
+def test_help_examples_are_valid(name):
     for line in COMMANDS[name].lines(name):
-        command_line = re.sub(' >.*', '', line)  # what the shell does with the output
+        command_line = re.sub(' >.*', '', line)  # the shell handles the redirected output
         HANDLERS['openatac'](shlex.split(command_line), False)
     assert (ROOT / 'docs' / COMMANDS[name].page).is_file()
 
 
-# A command's handler takes its words, and whether it is to run.
+# A command's handler takes its words, and whether to run it.
 
 def make(words, runs):
-    """Targets exist. None is run: the tests are one of them."""
+    """Check that targets exist. None is run, since the tests are one of them."""
     if '-C' in words:
         assert (ROOT / words[words.index('-C') + 1] / 'Makefile').is_file()
         return
@@ -256,7 +256,7 @@ def make(words, runs):
 
 
 def pip(words, runs):
-    """Extras exist."""
+    """Check that extras exist."""
     assert words[1] == 'install'
     extras = metadata_section('project.optional-dependencies')
     for word in words[2:]:
@@ -279,7 +279,7 @@ def python(words, runs):
 
 
 def torchrun(words, runs):
-    """What follows -m is parsed."""
+    """Parse the words after -m."""
     openatac_command(words[words.index('-m') + 1:], False)
 
 
@@ -291,30 +291,30 @@ def openatac_command(words, runs):
 
 
 def command(name, words, runs):
-    """Run a command or parse it; those that would train many networks are parsed."""
+    """Run a command, or parse it if it would train many networks."""
     if not runs or name == 'launch' or '--units' in words:
         parse(name, words)
     else:
         assert exit_code(name, *words) == 0, (name, *words)
 
 
-@functools.cache  # several documents have the same command
+@functools.cache  # several documents contain the same command
 def exit_code(name, *words):
     trains = name.startswith('train-') and not NOT_TRAINING & set(words)
     flags = SHORT.get(name, []) if trains or not name.startswith('train-') else []
     if trains:
         flags = [*flags, '--save-dir', f'dry-run-{len(os.listdir())}']
     if name.startswith('train-'):
-        return call_script(*words, *flags, script=SCRIPTS[name.replace('-', '_') + '.py'])
+        return run_in_process(*words, *flags, script=SCRIPTS[name.replace('-', '_') + '.py'])
     return call_command(name, *words, *flags)
 
 
 class Parsed(BaseException):
-    """The command's own parser has taken the command line."""
+    """Raised when the command's own parser has accepted the command line."""
 
 
 def parse(name, words):
-    """Have a command's own parser take the words, and that of a training those after --."""
+    """Parse the words with the command's own parser, and those after -- with a training's."""
     words, rest = (words[:words.index('--')], words[words.index('--') + 1:]) if '--' in words else (words, [])
     module = importlib.import_module(f'openatac.commands.{name.replace("-", "_")}')
     with pytest.MonkeyPatch.context() as patch:
@@ -338,7 +338,7 @@ def only_parsing(method):
 
 
 def only_shown(words, runs):
-    """A program that is not ours."""
+    """Accept a command of another project, without running it."""
     assert not runs
 
 

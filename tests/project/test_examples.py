@@ -12,7 +12,7 @@ pytestmark = pytest.mark.release
 
 
 @pytest.mark.parametrize('name', ['gluon_network', 'own_images', 'pytorch_network'])
-def test_an_example_learns(tmp_path, monkeypatch, name):
+def test_example_learns(tmp_path, monkeypatch, name):
     if name == 'pytorch_network':
         pytest.importorskip('torch')
     monkeypatch.setenv('PYTHONPATH', str(ROOT))

@@ -1,6 +1,6 @@
-"""Extensions that only this file has, each registered by one call.
+"""Extensions that only this file defines, each registered by one call.
 
-They are an activation, an attention block, a host, a form of exports, a runtime and a backend.
+They are an activation, an attention block, a host, an export form, a runtime and a backend.
 """
 import csv
 import json
@@ -39,10 +39,10 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
 from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
-from tests.helpers.imagenet_hosts import in_resnets_place, shallow_host
-from tests.helpers.made_up_images import encoded, smooth
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import call_script, config_of, json_of, the_error
+from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.scripts import config_of, error_line, json_of, run_in_process
 
 BATCH = 4
 
@@ -60,7 +60,7 @@ class Gated(HybridBlock):
 
 
 class Scale(HybridBlock):
-    """x times a weight per channel, which begins at the reduction ratio."""
+    """x times a weight per channel, whose initial value is the reduction ratio."""
 
     def __init__(self, channels, reduction=16, **kwargs):
         super().__init__(**kwargs)
@@ -92,7 +92,7 @@ class Tiny(HybridBlock):
 
 
 class Weights(Form):
-    """The four arrays of Tiny with ReLU, by NumPy."""
+    """The export form: the four arrays of Tiny with ReLU, written by NumPy."""
 
     name = 'npz'
     suffixes = ('.npz',)
@@ -105,7 +105,7 @@ class Weights(Form):
 
 
 class InNumpy(Runtime):
-    """Tiny with ReLU in NumPy."""
+    """The runtime: Tiny with ReLU in NumPy."""
 
     name = 'numpy-loop'
     form = Weights()
@@ -123,7 +123,7 @@ class InNumpy(Runtime):
 
 
 class Reordered(MxnetBackend):
-    """MXNet with the images in another order."""
+    """The backend: MXNet with the images in another order."""
 
     orders: ClassVar[list[int]] = []
 
@@ -173,7 +173,7 @@ def images():
 
 
 def one_step(name, hybrid):
-    """The output of a training step and {parameter: gradient}."""
+    """Return the output of a training step and {parameter: gradient}."""
     net = small(name)
     net.hybridize(hybrid)
     weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, 5))
@@ -186,7 +186,7 @@ def one_step(name, hybrid):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_a_network_by_name_trains_hybridized_as_imperative(name):
+def test_registered_network_trains_alike_hybridized_and_imperative(name):
     (expected, gradients), (output, found) = one_step(name, hybrid=False), one_step(name, hybrid=True)
     assert output.shape == (BATCH, 5)
     assert np.abs(output - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -199,7 +199,7 @@ def test_a_network_by_name_trains_hybridized_as_imperative(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_path):
+def test_export_computes_the_same_and_costs_match_its_arrays(name, tmp_path):
     net = small(name)
     expected = net(images()).asnumpy()
     export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
@@ -209,19 +209,19 @@ def test_an_export_computes_the_same_and_costs_what_its_arrays_hold(name, tmp_pa
     assert costs(net, (3, 32, 32)).parameters == sum(array.size for array in arrays)
 
 
-def test_costs_by_name():
+def test_costs_are_known_by_name():
     plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32)) for unit in ('relu', 'gate'))
     assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
     assert gated.parameters == plain.parameters + 8
 
 
-def test_settings_reach_the_toys_by_their_names():
+def test_settings_are_passed_to_the_registered_units():
     net = small('tiny_v1_gate_scale')
     values = {key: parameter.data().asnumpy() for key, parameter in parameters_of(net).items()}
     assert (values['features.1.slope'] == 1 / 2).all() and (values['features.2.weight'] == 2).all()
 
 
-def test_the_list_has_every_host_with_every_unit():
+def test_model_list_has_every_host_with_every_unit():
     names = openatac.get_model_list()
     assert {'tiny_v1_atac', 'tiny_v1_gate', 'tiny_v1_scale', 'resnet50_v1b_gate',
             'cifar_resnet110_v2_scale'} <= set(names)
@@ -230,7 +230,7 @@ def test_the_list_has_every_host_with_every_unit():
     assert not any('tiny_v1_aa' in name or name.endswith('gate_scale') for name in names)
 
 
-def test_the_host_by_its_name():
+def test_registered_host_is_built_by_name():
     host = HOSTS.find('TINY_v1')
     assert host.settings == ('classes', 'act_type', 'attention', 'r', 'reduction')
     assert isinstance(host.gluon(classes=3, act_type='GATED'), Tiny)
@@ -241,7 +241,7 @@ def test_the_host_by_its_name():
     (['--model', 'tiny_v1_gate'], 'tiny_v1_gate'),
     (['--act-type', 'gate', '--attention', 'SCALE', '--blocks', '1'], 'cifar_resnet8_v2_gate_scale'),
 ])
-def test_train_cifar_builds_it(flags, name):
+def test_train_cifar_builds_a_registered_unit(flags, name):
     config = resolve(config_of(train_cifar, *flags))
     net, built = build_network(config)
     net.initialize()
@@ -250,17 +250,17 @@ def test_train_cifar_builds_it(flags, name):
 
 
 @pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
-def test_a_setting_that_the_host_lacks_is_refused(flags, capsys):
-    code = call_script('--model', 'tiny_v1_gate', *flags, '--summary')
-    assert code == 2 and f'{flags[0]}: ' in the_error(code, capsys.readouterr().err)
+def test_setting_that_the_host_lacks_is_refused(flags, capsys):
+    code = run_in_process('--model', 'tiny_v1_gate', *flags, '--summary')
+    assert code == 2 and f'{flags[0]}: ' in error_line(code, capsys.readouterr().err)
 
 
-def test_a_comparison_names_it():
+def test_comparison_names_a_registered_unit():
     assert unit_flags('gate') == ['--act-type', 'Gated']
     assert unit_flags('scale') == ['--act-type', 'relu', '--attention', 'MyScale']
 
 
-def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
+def test_parameter_file_export_uses_the_registered_hosts_settings(tmp_path):
     net = small('tiny_v1_gate')
     save_parameters(net, str(tmp_path / 'net.params'))
     found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
@@ -269,7 +269,7 @@ def test_a_parameter_file_is_exported_with_what_the_host_says(tmp_path):
 
 
 class WithoutBias(HybridBlock):
-    """One dense layer without bias, whose name is not the one that its host gives."""
+    """One dense layer without bias, under another name than in the hosts."""
 
     def __init__(self, classes=4, act_type='relu', **kwargs):
         super().__init__(**kwargs)
@@ -288,7 +288,7 @@ def without_bias():
 
 
 @pytest.mark.parametrize('classes', [4, 7])
-def test_an_export_of_a_head_without_bias_knows_its_classes(classes, without_bias, tmp_path):
+def test_export_with_a_biasless_head_finds_its_number_of_classes(classes, without_bias, tmp_path):
     net = openatac.get_model(without_bias, classes=classes)
     net.initialize()
     save_parameters(net, str(tmp_path / 'net.params'))
@@ -298,12 +298,12 @@ def test_an_export_of_a_head_without_bias_knows_its_classes(classes, without_bia
     assert read_manifest(prefix).classes == classes
 
 
-def test_its_gates_are_found_in_its_stage():
+def test_gates_of_a_registered_unit_are_found_in_its_stage():
     gates = unit_gates(small('tiny_v1_gate'))
     assert [(gate.layer, gate.stage, gate.unit) for gate in gates] == [('features.1', '1', 'Gated')]
 
 
-def test_activations_are_swapped_for_it_and_it_for_others():
+def test_registered_unit_can_replace_and_be_replaced():
     net = small('tiny_v1_relu')
     assert openatac.replace_activations(net, 'gate', image_shape=(3, 32, 32), r=4) == ['features.1']
     assert isinstance(net.features[1], Gated)
@@ -313,14 +313,14 @@ def test_activations_are_swapped_for_it_and_it_for_others():
 
 @pytest.mark.parametrize('register, name', [
     (openatac.register_attention, 'global'), (openatac.register_activation, 'atac_se')])
-def test_a_name_whose_combination_names_another_unit_is_refused(register, name):
+def test_ambiguous_unit_name_is_refused(register, name):
     before = [*ACTIVATIONS], [*ATTENTIONS]
     with pytest.raises(ValueError, match=name):
         register(name, lambda channels, **_: mx.gluon.nn.Identity())
     assert ([*ACTIVATIONS], [*ATTENTIONS]) == before
 
 
-def test_what_is_unregistered_is_gone():
+def test_unregistered_unit_is_unknown():
     openatac.register_activation('brief', Gated)
     ACTIVATIONS.unregister('Brief')
     assert 'tiny_v1_brief' not in openatac.get_model_list()
@@ -342,7 +342,7 @@ def test_what_is_unregistered_is_gone():
     (lambda: openatac.register_host('other', Tiny, blocks=(1, 2)), 'layers'),
     (lambda: openatac.register_host('other', Tiny, title='other{depth}'), 'depth'),
 ])
-def test_what_cannot_be_registered(register, value):
+def test_invalid_registrations_are_refused(register, value):
     before = list(ACTIVATIONS), list(ATTENTIONS), list(HOSTS)
     with pytest.raises(ValueError, match=f'(?i){value}'):
         register()
@@ -352,7 +352,7 @@ def test_what_cannot_be_registered(register, value):
 # ------------------------------------------------------------------------- forms and runtimes
 
 def export(folder, *flags):
-    """(exit code, PREFIX) of `openatac export` of Tiny with ReLU."""
+    """Run `openatac export` for Tiny with ReLU; return (exit code, PREFIX)."""
     save_parameters(small('tiny_v1_relu'), str(folder / 'net.params'))
     prefix = str(folder / 'export' / 'net')
     return cli.main(['export', 'tiny_v1_relu', str(folder / 'net.params'), prefix, *flags]), prefix
@@ -360,13 +360,13 @@ def export(folder, *flags):
 
 @pytest.fixture
 def exported(tmp_path):
-    """PREFIX of an export with the form."""
+    """The PREFIX of an export with the registered form."""
     code, prefix = export(tmp_path, '--npz')
     assert code == 0
     return prefix
 
 
-def test_a_form_is_exported_and_in_the_manifest(exported):
+def test_registered_form_is_exported_and_listed_in_the_manifest(exported):
     manifest = read_manifest(exported)
     assert list(manifest.reports) == ['symbol', 'npz']
     report = manifest.reports['npz']
@@ -377,12 +377,12 @@ def test_a_form_is_exported_and_in_the_manifest(exported):
     assert form_of(exported + '.npz').name == 'npz' and prefix_of(exported + '.npz') == exported
 
 
-def test_another_export_in_its_place_removes_its_files(exported, tmp_path):
+def test_later_export_removes_files_of_a_registered_form(exported, tmp_path):
     assert export(tmp_path) == (0, exported)
     assert sorted(os.listdir(tmp_path / 'export')) == ['net-0000.params', 'net-symbol.json', 'net.json']
 
 
-def test_a_form_that_computes_something_else_is_refused(tmp_path, monkeypatch, capsys):
+def test_form_with_other_outputs_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Weights, 'write', lambda self, network, prefix: np.savez(
         prefix + '.npz', *(1.01 * array.asnumpy() for array in network.arrays.values())))
     code, prefix = export(tmp_path, '--npz')
@@ -390,7 +390,7 @@ def test_a_form_that_computes_something_else_is_refused(tmp_path, monkeypatch, c
     assert code == 1 and 'npz' in error and not os.listdir(os.path.dirname(prefix))
 
 
-def test_without_the_form_its_flag_is_unknown(tmp_path):
+def test_flag_of_an_unregistered_form_is_unknown(tmp_path):
     FORMS.unregister('npz')
     with pytest.raises(SystemExit) as end:
         export(tmp_path, '--npz')
@@ -398,7 +398,7 @@ def test_without_the_form_its_flag_is_unknown(tmp_path):
     assert end.value.code == 2
 
 
-def test_a_runtime_predicts(exported, tmp_path, capsys):
+def test_registered_runtime_predicts(exported, tmp_path, capsys):
     assert runtime_for(exported + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(exported)
     (tmp_path / 'a.png').write_bytes(encoded(smooth(), 'PNG'))
 
@@ -412,7 +412,7 @@ def test_a_runtime_predicts(exported, tmp_path, capsys):
     assert scores(exported, '--engine', 'numpy-loop') == expected and scores(exported + '.npz') == expected
 
 
-def test_its_files_are_checked_before_they_are_loaded(exported):
+def test_files_of_a_registered_form_are_checked_before_loading(exported):
     open_runtime(exported, 'numpy-loop')
     with open(exported + '.npz', 'r+b') as handle:
         handle.seek(200)
@@ -424,7 +424,7 @@ def test_its_files_are_checked_before_they_are_loaded(exported):
         open_runtime(exported, 'numpy-loop')
 
 
-def test_a_runtime_is_measured_in_its_own_process(exported, tmp_path):
+def test_registered_runtime_is_benchmarked_in_its_own_process(exported, tmp_path):
     out = str(tmp_path / 'speed')
     assert cli.main(['bench', exported, '--engines', 'static,numpy-loop', '--rounds', '1',
                      '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
@@ -445,7 +445,7 @@ class OnnxToo(Weights):
     (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
     (lambda: openatac.register_backend('mxnet', Reordered), 'mxnet'),
 ])
-def test_names_that_are_taken(register, value):
+def test_names_in_use_are_refused(register, value):
     before = list(FORMS), list(RUNTIMES), list(BACKENDS)
     with pytest.raises(ValueError, match=value):
         register()
@@ -454,11 +454,11 @@ def test_names_that_are_taken(register, value):
 
 # ------------------------------------------------------------------------------------- a backend
 
-def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
+def test_registered_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
     def train():
-        assert call_script('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
-                           '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
-                           '--resume', 'auto', '--save-dir', folder) == 0
+        assert run_in_process('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
+                              '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
+                              '--resume', 'auto', '--save-dir', folder) == 0
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.params')}
 
     folder = tmp_path / 'run'
@@ -469,8 +469,8 @@ def test_a_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
     assert train() == whole
 
 
-def test_a_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
-    code = call_script('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
-                       '--save-dir', tmp_path / 'run')
-    assert code == 2 and '--dtype: float16' in the_error(code, capsys.readouterr().err)
+def test_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
+    code = run_in_process('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
+                          '--save-dir', tmp_path / 'run')
+    assert code == 2 and '--dtype: float16' in error_line(code, capsys.readouterr().err)
     assert not (tmp_path / 'run').exists()

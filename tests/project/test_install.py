@@ -1,4 +1,4 @@
-"""The command, the doctor, and what is left where there is no MXNet."""
+"""The command, the doctor, and the functions that remain without MXNet."""
 import platform
 import sys
 
@@ -12,21 +12,21 @@ from openatac.runtime import cuda_libraries, nvidia_driver
 from openatac.runtime.libraries import has_torch, mxnet_missing
 from openatac.runtime.processor import instruction_set
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import output_of, run_python
+from tests.helpers.processes.fresh_python import output_of, run_python
 
-# ---------------------------------------------------------------------- without an MXNet
+# ------------------------------------------------------------------------- without MXNet
 
 @pytest.mark.parametrize('code', [
     'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")',
     'from openatac.nn.atac import ChaATAC', 'import mxnet', 'import mxnet.gluon',
     'import importlib.util; importlib.util.find_spec("mxnet"); import mxnet'])
-def test_what_needs_mxnet_says_so_in_a_sentence(no_mxnet, code):
+def test_mxnet_functions_without_mxnet_raise_one_clear_error(no_mxnet, code):
     result = run_python('-c', 'import openatac\n' + code, path=no_mxnet)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + mxnet_missing()
 
 
-def test_the_sentence_names_both_extras():
+def test_missing_mxnet_error_names_both_extras():
     assert "'openatac[cpu]'" in mxnet_missing() and "'openatac[cu112]'" in mxnet_missing()
     assert '\n' not in mxnet_missing()
 
@@ -37,7 +37,7 @@ ELSEWHERE = pytest.mark.parametrize('system, machine, version', [
 
 
 @ELSEWHERE
-def test_where_mxnet_cannot_run_the_sentence_names_the_engine_torch(monkeypatch, system, machine, version):
+def test_missing_mxnet_error_suggests_torch_where_mxnet_cannot_run(monkeypatch, system, machine, version):
     monkeypatch.setattr(sys, 'platform', system)
     monkeypatch.setattr(platform, 'machine', lambda: machine)
     monkeypatch.setattr(sys, 'version_info', (*version, 0, 'final', 0))
@@ -47,9 +47,9 @@ def test_where_mxnet_cannot_run_the_sentence_names_the_engine_torch(monkeypatch,
 
 
 @ELSEWHERE
-def test_where_mxnet_cannot_run_all_name_the_engine_torch(no_mxnet, system, machine, version):
+def test_all_commands_suggest_torch_where_mxnet_cannot_run(no_mxnet, system, machine, version):
     code = f"""
-import subprocess, sys, platform, urllib.request  # which imports other modules on macOS
+import subprocess, sys, platform, urllib.request  # macOS imports other modules
 from openatac.commands import costs, doctor, gates, train_cifar
 from openatac import cli
 sys.platform, platform.machine = {system!r}, lambda: {machine!r}
@@ -65,7 +65,7 @@ cli.main(['train-cifar'])
     assert printed.count('--engine torch') >= 3
 
 
-def test_other_libraries_can_still_probe(no_mxnet):
+def test_other_libraries_can_probe_for_mxnet(no_mxnet):
     code = ('import openatac\n'
             'try: import mxnet\n'
             'except ImportError as error: print(error.name)\n'
@@ -75,7 +75,7 @@ def test_other_libraries_can_still_probe(no_mxnet):
     assert output_of(code, path=no_mxnet).splitlines() == ['mxnet', 'mxnet', 'False']
 
 
-def test_the_script_fails_in_one_line(no_mxnet, tmp_path):
+def test_script_without_mxnet_fails_with_one_line(no_mxnet, tmp_path):
     result = run_python(ROOT / 'train_cifar.py', '--save-dir', tmp_path / 'run', path=no_mxnet)
     assert result.returncode == 1
     assert result.stderr.strip() == 'error: ' + mxnet_missing()
@@ -84,7 +84,7 @@ def test_the_script_fails_in_one_line(no_mxnet, tmp_path):
 
 # ------------------------------------------------------------------------------ the doctor
 
-def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
+def test_doctor_reports_a_missing_mxnet(no_mxnet):
     result = run_python('-m', 'openatac', 'doctor', path=no_mxnet)
     assert result.returncode == int(not has_torch()), result.stderr  # PyTorch trains too
     assert ('--engine torch' in result.stdout.splitlines()[-1]) == has_torch()
@@ -101,7 +101,7 @@ def test_the_doctor_reports_a_missing_mxnet(no_mxnet):
     ('raise ModuleNotFoundError("No module named \'distutils.version\'")', 'ModuleNotFoundError',
      'pip install setuptools'),
 ])
-def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, cause, remedy):
+def test_doctor_survives_a_broken_mxnet(tmp_path, source, cause, remedy):
     (tmp_path / 'mxnet.py').write_text(source)
     result = run_python('-m', 'openatac', 'doctor', path=[tmp_path])
     assert result.returncode == 1, result.stderr
@@ -109,7 +109,7 @@ def test_the_doctor_survives_a_broken_mxnet(tmp_path, source, cause, remedy):
     assert cause in line and line.endswith(remedy)
 
 
-def test_the_doctor_finds_the_real_mxnet():
+def test_doctor_finds_the_real_mxnet():
     mxnet, problem = doctor.ask_mxnet()
     assert problem is None
     assert mxnet['version'] == '1.9.1'
@@ -117,7 +117,7 @@ def test_the_doctor_finds_the_real_mxnet():
 
 @pytest.fixture
 def healthy(monkeypatch, tmp_path):
-    """A machine with an MXNet (no need to ask it), no GPU and no data; returns Gluon's folder."""
+    """A machine with a working MXNet but no GPU or data; returns Gluon's data folder."""
     monkeypatch.setattr(doctor, 'ask_mxnet', lambda: (
         {'version': '1.9.1', 'path': '/there', 'cuda': True, 'gpus': 1}, None))
     monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', list)
@@ -126,22 +126,22 @@ def healthy(monkeypatch, tmp_path):
 
 
 def doctors_lines(capsys):
-    """The doctor's findings by what they are about, on a machine where training works."""
+    """Return the doctor's {subject: finding} on a machine where training works."""
     assert cli.main(['doctor']) == 0
     lines = capsys.readouterr().out.splitlines()
     return {line[:13].strip(): line[14:] for line in lines[:-1]}
 
 
-def test_the_doctor_says_what_int8_runs_on(healthy, capsys, monkeypatch):
+def test_doctor_reports_the_int8_instructions(healthy, capsys, monkeypatch):
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
     assert (instruction_set() or 'unknown') in doctors_lines(capsys)['INT8']
 
 
-def test_the_doctor_says_what_to_import_first(healthy, capsys):
+def test_doctor_reports_the_import_order(healthy, capsys):
     assert 'import openatac before gluoncv' in doctors_lines(capsys)['GluonCV']
 
 
-def test_the_doctor_finds_data(healthy, capsys):
+def test_doctor_finds_data(healthy, capsys):
     lines = doctors_lines(capsys)
     assert lines['cifar10'].startswith(f'not in {healthy / "datasets" / "cifar10"}')
     assert lines['cifar10'].endswith('openatac train-cifar --dataset cifar10')
@@ -153,13 +153,13 @@ def test_the_doctor_finds_data(healthy, capsys):
     assert lines['cifar10'].startswith('found in') and lines['cifar100'].startswith('found in')
 
 
-def test_the_doctor_says_what_chose_the_threads(healthy, capsys, monkeypatch):
+def test_doctor_reports_the_source_of_the_thread_count(healthy, capsys, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '3')
     line = doctors_lines(capsys)['threads']
     assert line.startswith('3') and 'OMP_NUM_THREADS' in line
 
 
-def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
+def test_doctor_reports_usable_gpus(healthy, capsys, monkeypatch):
     monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', lambda: [
         nvidia_driver.Gpu('A100', 8, 0), nvidia_driver.Gpu('H100', 9, 0), nvidia_driver.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
@@ -169,7 +169,7 @@ def test_the_doctor_tells_which_gpus_are_usable(healthy, capsys, monkeypatch):
     assert 'T4' in lines['GPU 2'] and 'driver' in lines['GPU 2']
 
 
-def test_the_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
+def test_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
     monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
     monkeypatch.setattr(doctor, 'installed_version', lambda package: None)
@@ -190,7 +190,7 @@ def test_help_lists_every_command():
 
 
 @pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
-def test_a_wrong_command_line_ends_with_2(arguments, capsys):
+def test_wrong_command_line_exits_with_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 2

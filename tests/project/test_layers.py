@@ -1,23 +1,23 @@
-"""The layers of docs/architecture.md hold: what imports what is read from the source."""
+"""The source's imports respect the layers of docs/architecture.md."""
 import ast
 import graphlib
 import re
 
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 ROW = re.compile(r'^\| (\d+) \| (.+?) \|', re.M)
 
 
 def layers():
-    """{folder or file of the package: its layer} of the document's table, without what `with` names below."""
+    """Return {folder or file of the package: layer} from the document's table."""
     rows = ROW.findall((ROOT / 'docs' / 'architecture.md').read_text('utf-8'))
     return {name: int(number) for number, places in rows
             for name in re.findall(r'`(\w+)(?:/|\.py)`', places.split(' with ')[0])}
 
 
-# A module may import what is on its own layer or below. The modules at the top are on the ground layer, but
-# for those that start a program and the one that loads the public names.
+# A module may import from its own layer or below. Top-level modules are on the ground layer, except those
+# that start a program and the one that loads the public names.
 LAYERS = {**layers(), '__init__': 7, '__main__': 7}
 PACKAGE = ROOT / 'openatac'
 FILES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init__', ''): path
@@ -25,7 +25,7 @@ FILES = {'.'.join(path.relative_to(ROOT).with_suffix('').parts).replace('.__init
 
 
 def folder(module):
-    """The folder or file of the package that a module belongs to."""
+    """Return the folder or file of the package that a module belongs to."""
     return module.split('.')[1] if '.' in module else '__init__'
 
 
@@ -34,7 +34,7 @@ def layer(module):
 
 
 def imports_of(source):
-    """The modules of this project that a source imports anywhere in it."""
+    """Return the modules of this project that a source file imports anywhere."""
     for node in ast.walk(ast.parse(source)):
         names = []
         if isinstance(node, ast.Import):
@@ -48,7 +48,7 @@ def imports_of(source):
 
 
 def graph():
-    """{module: modules that it imports}."""
+    """Return {module: imported modules}."""
     return {module: set(imports_of(path.read_text('utf-8'))) for module, path in FILES.items()}
 
 
@@ -62,11 +62,11 @@ def test_each_folder_has_a_layer():
     assert {path.parent.name for path in PACKAGE.glob('*/__init__.py')} <= set(LAYERS)
 
 
-def test_the_imports_have_no_circle():
-    graphlib.TopologicalSorter(graph()).prepare()  # raises CycleError, which names the circle
+def test_module_imports_have_no_cycles():
+    graphlib.TopologicalSorter(graph()).prepare()  # raises CycleError, which names the cycle
 
 
-def test_the_folders_have_no_circle():
+def test_folder_imports_have_no_cycles():
     folders = {}
     for module, imports in graph().items():
         folders.setdefault(folder(module), set()).update(map(folder, imports))
@@ -75,7 +75,7 @@ def test_the_folders_have_no_circle():
     graphlib.TopologicalSorter(folders).prepare()
 
 
-def test_the_places_within_a_folder_have_no_circle():
+def test_imports_within_a_folder_have_no_cycles():
     def place(module):  # a file in the folder, or a folder in it, such as openatac.data.images
         return '.'.join(module.split('.')[:3])
 
@@ -88,8 +88,8 @@ def test_the_places_within_a_folder_have_no_circle():
     graphlib.TopologicalSorter(places).prepare()
 
 
-def test_a_folder_has_at_most_about_a_dozen_files():
-    """But that of the commands, which has one for each."""
+def test_folder_has_at_most_about_a_dozen_files():
+    """The folder of the commands is exempt, as it has one file for each."""
     folders = [PACKAGE, *(path for path in PACKAGE.rglob('*') if path.is_dir() and path.name != 'commands')]
     crowded = {path.name: files for path in folders
                if (files := sum(child.suffix == '.py' and child.name != '__init__.py'
@@ -97,7 +97,7 @@ def test_a_folder_has_at_most_about_a_dozen_files():
     assert not crowded
 
 
-def test_every_form_of_import_is_seen():
+def test_every_import_form_is_recognised():
     source = ('import openatac.zoo.names as zoo\n'
               'def late():\n'
               '    from openatac.nn import atac\n'

@@ -1,4 +1,4 @@
-"""The wheel: what it holds and asks for, and that its commands work without the checkout."""
+"""The wheel's content and requirements, and its commands without the checkout."""
 import os
 import re
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 
 from openatac.version import __version__
 from tests.conftest import ROOT
-from tests.helpers.made_up_images import write_cifar, write_data_dir
+from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 
 pytestmark = pytest.mark.release
 BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')
@@ -39,7 +39,7 @@ def metadata(wheel):
 
 @pytest.fixture(scope='module')
 def installed(wheel, tmp_path_factory):
-    """The folder of an environment's commands, with the wheel in it and its dependencies from this one."""
+    """The command folder of an environment with the wheel installed and this environment's dependencies."""
     folder = tmp_path_factory.mktemp('environment')
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
     python = folder / 'bin' / 'python'
@@ -52,7 +52,7 @@ def installed(wheel, tmp_path_factory):
 
 
 def pip(*arguments):
-    """Run pip without the network."""
+    """Run pip offline."""
     result = subprocess.run([sys.executable, '-m', 'pip', '--no-input', *map(str, arguments)],
                             capture_output=True, text=True, timeout=300,
                             env={**without_path(), 'PIP_DISABLE_PIP_VERSION_CHECK': '1'})
@@ -60,21 +60,21 @@ def pip(*arguments):
 
 
 def without_path():
-    """The environment, without a path to this checkout."""
+    """Return the environment variables without a path to this checkout."""
     return {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
 
 
 def run(command, folder, *arguments):
-    """Run an installed command in a folder, with no path to this checkout; what it prints."""
+    """Run an installed command in a folder, without a path to this checkout; return its output."""
     result = subprocess.run([command, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
                             timeout=300, env={**without_path(), 'OMP_NUM_THREADS': '1'})
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-# -------------------------------------------------------------------------------- what it is
+# ------------------------------------------------------------------ content and requirements
 
-def test_the_wheel_holds_the_whole_package(wheel):
+def test_wheel_holds_the_whole_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith('openatac/')}
         commands = archive.read(f'openatac-{__version__}.dist-info/entry_points.txt').decode()
@@ -88,7 +88,7 @@ def test_the_wheel_holds_the_whole_package(wheel):
 
 
 def requirements(metadata, extra):
-    """{package: requirement} that an extra asks for, those of the extras that it names included."""
+    """Return {package: requirement} of an extra, including those of the extras that it names."""
     found = {}
     for line in metadata.get_all('Requires-Dist'):
         if re.search(rf'extra == "{extra}"', line):
@@ -97,7 +97,7 @@ def requirements(metadata, extra):
     return found
 
 
-def test_extras_bring_what_they_promise(metadata):
+def test_extras_install_the_promised_packages(metadata):
     extras = {extra: requirements(metadata, extra) for extra in metadata.get_all('Provides-Extra')}
     assert {'cpu', 'cu112', 'tensorboard', 'wandb', 'onnx', 'openvino', 'torch', 'demo'} <= set(extras)
     assert all(extras.values())
@@ -119,9 +119,9 @@ def test_every_extra_that_a_message_names_exists(metadata):
     assert {'cpu', 'cu112', 'demo'} <= named <= set(metadata.get_all('Provides-Extra'))
 
 
-# ------------------------------------------------------------------------------- that it works
+# ---------------------------------------------------------------------- the installed commands
 
-def test_the_installed_command_works(installed, tmp_path):
+def test_installed_command_runs(installed, tmp_path):
     where = run(installed / 'python', tmp_path, '-c', 'import openatac; print(openatac.__file__)')
     assert str(installed.parent) in where
     assert run(installed / 'openatac', tmp_path, '--version').split() == ['openatac', __version__]

@@ -1,11 +1,11 @@
-"""Each picture with long titles, one point, equal values and many units: no text is cut off or covered."""
+"""Pictures with long titles, one point, equal values or many units have no clipped or covered text."""
 import itertools
 
 import numpy as np
 import pytest
 
-from openatac import options
 from openatac.evaluation.confusion_figure import confusion_figure
+from openatac.options.declaration import build
 from openatac.pictures import DPI, style, unit_styles, write_picture
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.figures import comparison_curves, error_figure
@@ -21,7 +21,7 @@ MANY = [f'a_unit_with_quite_a_long_name_{number}' for number in range(20)]
 
 
 def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72), note=''):
-    config = options.build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
+    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
     runs = [FinishedRun('run', config, 'net', unit, 1,
                         {'settings': {'data': '1+2'}, 'dataset': 'cifar100', 'last_accuracy': accuracy,
                          'best_accuracy': accuracy},
@@ -83,7 +83,7 @@ FIGURES = {
 
 
 def boxes(figure):
-    """[(text, its box in pixels)] of the visible texts, but those that lie in markers and bars by design."""
+    """Return [(text, its box in pixels)] of the visible texts, except those inside markers and bars."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Annotation, Text
     canvas = FigureCanvasAgg(figure)
@@ -99,7 +99,7 @@ def boxes(figure):
 
 
 def hidden_labels(axes, axis):
-    """The labels of ticks that are not drawn: outside of the limits, or of axes without any."""
+    """Return the labels of ticks that are not drawn: outside the limits, or on axes without ticks."""
     low, high = sorted(axis.get_view_interval())
     for tick in axis.get_major_ticks() + axis.get_minor_ticks():
         for label in (tick.label1, tick.label2):
@@ -114,7 +114,7 @@ def in_hidden_axes(text):
 
 @pytest.mark.filterwarnings('error:constrained_layout')
 @pytest.mark.parametrize('name', FIGURES)
-def test_no_text_is_cut_off_or_covered(name):
+def test_texts_are_not_clipped_or_covered(name):
     with style():
         figure = FIGURES[name]()
         found = list(boxes(figure))
@@ -128,7 +128,7 @@ def test_no_text_is_cut_off_or_covered(name):
         assert min(overlap) <= 2, f'{one!r} covers {other!r}'
 
 
-def test_a_unit_looks_the_same_everywhere():
+def test_unit_style_is_the_same_in_all_pictures():
     assert unit_styles(['relu'])['relu']['color'] == '#000000'
     for units in (['relu', 'atac'], ['atac', 'se', 'relu'], [*MANY, 'atac', 'relu']):
         assert {unit: unit_styles(units)[unit] for unit in ('relu', 'atac')} == unit_styles(['relu', 'atac'])
@@ -140,14 +140,14 @@ def test_a_unit_looks_the_same_everywhere():
 
 @pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
                                              (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
-def test_formats(tmp_path, formats, starts):
+def test_pictures_are_written_in_every_format(tmp_path, formats, starts):
     write_picture(str(tmp_path / 'a.png'), lambda: error_figure(GROUPS['one point']), formats)
     assert {path.name for path in tmp_path.iterdir()} == set(starts)
     for name, start in starts.items():
         assert (tmp_path / name).read_bytes().startswith(start)
 
 
-def test_a_class_whose_letters_no_font_has_is_called_by_its_index():
-    """Fonts differ from machine to machine, but none has letters for private use."""
+def test_class_name_without_glyphs_is_replaced_by_its_index():
+    """Fonts differ between machines, but none has glyphs for private-use characters."""
     figure = confusion_figure(np.eye(2, dtype=int), ['caf\u00e9', '\uf8fe\uf8fd'])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ['caf\u00e9', 'class 1']

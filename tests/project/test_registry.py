@@ -1,4 +1,4 @@
-"""The registry: names, aliases, order, and what it says of an unknown name."""
+"""The registry: names, aliases, order, and the error for an unknown name."""
 import pytest
 
 import openatac
@@ -6,20 +6,20 @@ from openatac.registry import Registry, bind, settings_of
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 
 
-def test_names_have_no_letter_case_and_an_alias():
+def test_names_are_case_insensitive_and_have_an_alias():
     assert ACTIVATIONS.name_of('CHAATAC') == ACTIVATIONS.name_of('Atac') == 'ChaATAC'
     assert ACTIVATIONS.find('atac').gluon is openatac.ChaATAC and ATTENTIONS.name_of('SE') == 'se'
 
 
 @pytest.mark.parametrize('name, near', [('ChaATC', 'chaatac'), ('reluu', 'relu'), (None, None), (3, None)])
-def test_an_unknown_name_lists_the_valid_ones_and_the_nearest(name, near):
+def test_unknown_name_lists_the_valid_ones_and_the_nearest(name, near):
     with pytest.raises(ValueError, match='act_type') as error:
         ACTIVATIONS.find(name)
     assert repr(name) in str(error.value) and all(valid in str(error.value) for valid in ACTIVATIONS)
     assert near is None or str(error.value).lower().endswith(f'{near}?')
 
 
-def test_a_registry_keeps_the_order_and_forgets_all_names():
+def test_registry_keeps_order_and_unregisters_all_names():
     registry = Registry('kind')
     registry.register('B', 1, alias='second')
     registry.register('a', 2)
@@ -32,14 +32,14 @@ def test_a_registry_keeps_the_order_and_forgets_all_names():
 
 def test_settings_are_read_from_signatures():
     def factory(channels, r=2, **kwargs):
-        """Takes two settings."""
+        """Take two settings."""
 
     assert settings_of(factory) == ('channels', 'r')
     assert settings_of(bind(factory, r=3, reduction=4)) == ('channels', 'r')
     assert bind(factory, r=3, reduction=4).keywords == {'r': 3}
 
 
-def test_a_name_is_a_word():
+def test_invalid_names_are_refused():
     for name in ('3d', 'a b', 'a-b', ''):
         with pytest.raises(ValueError, match=repr(name)):
             Registry('kind').register(name, 1)

@@ -1,4 +1,4 @@
-"""Every network of the zoo in PyTorch is its twin in Gluon."""
+"""Every network of the zoo computes the same in PyTorch as its twin in Gluon."""
 import inspect
 import itertools
 from functools import partial
@@ -12,8 +12,8 @@ from openatac.nn.group_norm import GroupNorm
 from openatac.study.costs.count import costs
 from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
-from tests.helpers.both_libraries import RightSELU, differences, drawn
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.both_libraries import RightSELU, differences, random_network
+from tests.helpers.networks.parameters import parameters_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402  (needs torch
 
 from openatac import pytorch  # noqa: E402
 
-# Settings by the start of a name, and the side of the images: one block a stage, since the others repeat it.
+# {start of a name: (settings, side of the images)}, with one block per stage, since the others repeat it.
 REDUCED = {'cifar_resnet18_v1': ({'layers': (1,) * 4, 'channels': (16, 16, 32, 32)}, 16),
            'resnet50_v1b': ({'layers': (1,) * 4, 'classes': 10}, 32), 'cifar_resnet8_v2': ({}, 16)}
 NAMES = {name: REDUCED[start] for start in REDUCED for name in openatac.get_model_list()
@@ -38,9 +38,9 @@ CASES = [*((name, settings, side) for name, (settings, side) in NAMES.items()),
 
 
 def with_values_of(net, module, x):
-    """The module, with the values of the Gluon network, in float64."""
+    """Return the module in float64, with the values of the Gluon network."""
     module = pytorch.use_biased_variance(module).double()
-    module(torch.tensor(x))  # some weights are shaped by the first image
+    module(torch.tensor(x))  # the first image determines the shape of some weights
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
                             for name, parameter in parameters_of(net).items()})
     return module
@@ -48,16 +48,16 @@ def with_values_of(net, module, x):
 
 @pytest.fixture
 def few_channels(monkeypatch):
-    """ResNet-50 with fewer channels, of which it has no setting."""
+    """ResNet-50 with fewer channels, for which it has no setting."""
     for models in ('openatac.models', 'openatac.pytorch.models'):
         monkeypatch.setattr(f'{models}.resnet_v1b.STAGE_CHANNELS', (32, 32, 48, 64))
 
 
 @pytest.mark.usefixtures('few_channels')
 @pytest.mark.parametrize('name, settings, side', CASES)
-def test_a_network_is_its_twin(name, settings, side, monkeypatch):
+def test_network_equals_its_gluon_twin(name, settings, side, monkeypatch):
     monkeypatch.setattr(gluon.nn.SELU, 'hybrid_forward', RightSELU.hybrid_forward)
-    net, x = drawn(partial(openatac.get_model, name, **settings), (3, side, side), 'float64')
+    net, x = random_network(partial(openatac.get_model, name, **settings), (3, side, side), 'float64')
     module = with_values_of(net, pytorch.get_model(name, **settings), x)
     shapes = {key: parameter.shape for key, parameter in parameters_of(net).items()}
     assert [*shapes.items()] == [(key, tuple(tensor.shape)) for key, tensor in module.state_dict().items()]
@@ -74,8 +74,8 @@ def test_a_network_is_its_twin(name, settings, side, monkeypatch):
     assert np.isclose(flops.get_total_flops() / 2, counted.multiply_adds, rtol=1e-4 if '_aa' in name else 0)
 
 
-def test_every_name_has_a_twin():
-    """The other depths have the keys of a network that repeats its blocks."""
+def test_every_name_has_a_pytorch_network():
+    """Networks of other depths have the keys of one that repeats its blocks."""
     assert pytorch.get_model_list is openatac.get_model_list
     for name in openatac.get_model_list():
         if name.startswith('cifar_resnet') and name.endswith(('v2_atac', 'v2_relu')):
@@ -86,7 +86,7 @@ def test_every_name_has_a_twin():
 
 @pytest.mark.parametrize('host', HOSTS.values(), ids=lambda host: host.name)
 def test_both_factories_repeat_the_declared_arguments(host):
-    """The names and defaults of openatac/zoo/host_arguments.py."""
+    """Both have the names and defaults of openatac/zoo/host_arguments.py."""
     for factory in (host.gluon, host.torch):
         defaults = {name: parameter.default for name, parameter
                     in inspect.signature(factory).parameters.items() if name != 'kwargs'}
@@ -95,16 +95,16 @@ def test_both_factories_repeat_the_declared_arguments(host):
             assert defaults[name] == host.arguments[name], name
 
 
-def test_group_norm_in_a_host():
+def test_host_accepts_group_norm():
     build = {'layers': (1,) * 4, 'classes': 4}
-    net, x = drawn(partial(openatac.get_model, 'resnet50_v1b_atac', norm_layer=GroupNorm, **build),
-                   (3, 32, 32), 'float64')
+    net, x = random_network(partial(openatac.get_model, 'resnet50_v1b_atac', norm_layer=GroupNorm, **build),
+                            (3, 32, 32), 'float64')
     module = with_values_of(net, pytorch.get_model(
         'resnet50_v1b_atac', norm_layer=pytorch.GroupNorm, **build), x)
     assert max(differences(net, module, x)[:2]) < 1e-5
 
 
-def test_the_last_gamma_starts_at_zero():
+def test_last_gamma_starts_at_zero():
     net = pytorch.get_model('resnet50_v1b_atac', layers=(1,) * 4, last_gamma=True)
     assert not net.layer1[0].bn3.gamma.any() and net.layer1[0].bn2.gamma.all()
 
@@ -118,7 +118,7 @@ def test_the_last_gamma_starts_at_zero():
     ('cifar_resnet18_v1_atac', {'drop_rate': 1}, 'drop_rate'),
     ('resnet50_v1b_fa', {'deep_stem': True}, 'deep_stem'),
 ])
-def test_errors_are_those_of_gluon(name, settings, named):
+def test_errors_equal_those_of_gluon(name, settings, named):
     found = []
     for get_model in (openatac.get_model, pytorch.get_model):
         with pytest.raises(ValueError, match=named) as error:
@@ -139,9 +139,9 @@ def softsign():
     ATTENTIONS.unregister('none')
 
 
-def test_registered_units(softsign):
+def test_registered_units_are_built(softsign):
     name = 'cifar_resnet8_v2_softsign'
-    net, x = drawn(partial(openatac.get_model, name), (3, 16, 16), 'float64')
+    net, x = random_network(partial(openatac.get_model, name), (3, 16, 16), 'float64')
     assert max(differences(net, with_values_of(net, pytorch.get_model(name), x), x)[:2]) < 1e-6
     assert pytorch.get_model('cifar_resnet8_v2_none')(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
     with pytest.raises(ValueError, match=r"'gluons'.*torch_factory"):
@@ -161,7 +161,7 @@ class Tiny(torch.nn.Module):
         return self.output(self.layers(x))
 
 
-def test_a_registered_host():
+def test_registered_host_is_built():
     openatac.register_host('tiny', None, torch_factory=Tiny)
     try:
         assert HOSTS.find('tiny').settings == ('classes', 'act_type')
@@ -172,8 +172,8 @@ def test_a_registered_host():
         HOSTS.unregister('tiny')
 
 
-def test_a_network_learns():
-    """Images whose class is their brighter half, in a few steps."""
+def test_network_learns():
+    """In a few steps, it learns to tell which half of an image is brighter."""
     torch.manual_seed(0)
     random = np.random.RandomState(0)
     labels = torch.tensor(random.randint(0, 2, 64))

@@ -1,8 +1,8 @@
-"""What the documents say of PyTorch runs without MXNet, as it is."""
+"""The documents' PyTorch snippets run without MXNet, as printed."""
 import pytest
 
-from tests.helpers.documents import blocks_of
-from tests.helpers.fresh_python import run_python
+from tests.helpers.pages.documents import blocks_of
+from tests.helpers.processes.fresh_python import run_python
 
 pytest.importorskip('torch')
 
@@ -11,7 +11,7 @@ SNIPPETS = [block.text for page in PAGES for block in blocks_of(page)
             if 'import torch\n' in block.text and not block.reason]
 
 
-def test_the_snippets_run_without_mxnet(tmp_path, monkeypatch, no_mxnet):
+def test_snippets_run_without_mxnet(tmp_path, monkeypatch, no_mxnet):
     monkeypatch.chdir(tmp_path)
     result = run_python('-c', '\n'.join(SNIPPETS), path=no_mxnet, OMP_NUM_THREADS='1')
     assert result.returncode == 0, result.stderr

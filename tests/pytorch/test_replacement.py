@@ -1,4 +1,4 @@
-"""ATAC in PyTorch networks that are already there: small ones with one difficulty each."""
+"""ATAC replaces activations in existing PyTorch networks, small ones with one difficulty each."""
 import copy
 import pickle
 import re
@@ -21,7 +21,7 @@ SHAPE = (3, 8, 8)
 
 
 class Block(nn.Module):
-    """Two convolutions whose one ReLU is called after each, as in torchvision's ResNets."""
+    """Two convolutions with one ReLU that is called after each, as in torchvision's ResNets."""
 
     def __init__(self, inner=4):
         super().__init__()
@@ -45,7 +45,7 @@ class Functional(nn.Module):
 
 
 class Caller(nn.Module):
-    """Calls what belongs to the network around it."""
+    """A module that calls a module of the network around it."""
 
     def forward(self, x, act):
         return act(act(x))
@@ -81,7 +81,7 @@ def x(batch=2):
     return torch.randn(batch, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
-def test_all_activations_of_maps_are_swapped():
+def test_all_activations_of_maps_are_replaced():
     net = net_of(nn.Conv2d(3, 4, 3), nn.ReLU6(), Block(), nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU()),
                  SqueezeExcite(), nn.Hardswish(), nn.Flatten(), nn.Linear(8 * 16, 5), nn.ReLU())
     net[2].conv1 = nn.Conv2d(4, 4, 3, padding=1)
@@ -99,8 +99,8 @@ def test_all_activations_of_maps_are_swapped():
     assert all(parameter.grad is not None for parameter in net.parameters())
 
 
-def test_each_call_has_a_unit_of_its_own():
-    """With its own channels, and its own statistics."""
+def test_each_call_gets_its_own_unit():
+    """Each unit has its own channels and statistics."""
     net = net_of(Block(inner=8), Block())
     assert replace_activations(net, 'atac', where='0.*', image_shape=SHAPE) == ['0.relu.0', '0.relu.1']
     assert [unit.module[3].weight.shape[0] for unit in net[0].relu] == [8, 3]
@@ -118,20 +118,20 @@ def test_each_call_has_a_unit_of_its_own():
     assert torch.equal(net(x()), compiled(x())) or torch.allclose(net(x()), compiled(x()), atol=1e-6)
 
 
-def test_some_calls_are_chosen():
+def test_only_selected_calls_are_replaced():
     net = net_of(Block())
     assert replace_activations(net, 'atac', where='*.relu.0', image_shape=SHAPE) == ['0.relu.0']
     assert isinstance(net[0].relu[0], ATAC) and type(net[0].relu[1]) is nn.ReLU
 
 
-def test_one_module_in_several_places():
+def test_module_in_several_places_is_replaced():
     relu = nn.ReLU()
     net = net_of(nn.Conv2d(3, 4, 3), relu, nn.Conv2d(4, 8, 3), relu)
     assert replace_activations(net, 'atac', image_shape=SHAPE) == ['1', '3']
     assert net[1].module[3].weight.shape[0] == 4 and net[3].module[3].weight.shape[0] == 8
 
 
-def test_a_module_that_another_calls():
+def test_module_called_by_another_is_replaced():
     net = Around(callers=1)
     assert replace_activations(net, 'atac', image_shape=SHAPE) == ['act.0', 'act.1']
     net(x())
@@ -140,7 +140,7 @@ def test_a_module_that_another_calls():
         replace_activations(Around(callers=2), 'atac', image_shape=SHAPE)
 
 
-def test_blocks_that_are_called_again_share_their_units():
+def test_repeated_blocks_share_their_units():
     block = Block()
     net = net_of(block, block)
     assert replace_activations(net, 'atac', image_shape=SHAPE) == ['0.relu.0', '0.relu.1']
@@ -151,7 +151,7 @@ def test_blocks_that_are_called_again_share_their_units():
     (None, r'forward \(Functional calls relu and relu and gelu\)'), ('act', None),
     (lambda name: not name.endswith('forward'), None), ('layer*', "'layer.*act"),
 ])
-def test_functional_activations(where, named):
+def test_functional_activations_are_refused_unless_excluded(where, named):
     net = Functional()
     if named is None:
         assert replace_activations(net, 'frelu', where, image_shape=SHAPE) == ['act']
@@ -161,7 +161,7 @@ def test_functional_activations(where, named):
         assert type(net.act) is nn.SiLU
 
 
-def test_calls_with_various_channels():
+def test_calls_with_different_channels_are_refused():
     class Various(nn.Module):
         def __init__(self):
             super().__init__()
@@ -177,7 +177,7 @@ def test_calls_with_various_channels():
     assert isinstance(net.act[0], nn.SiLU)
 
 
-def test_pixels_of_a_linear_layer_stay():
+def test_activations_of_linear_layers_are_not_replaced():
     class Mixer(nn.Module):
         def __init__(self):
             super().__init__()
@@ -190,8 +190,8 @@ def test_pixels_of_a_linear_layer_stay():
         replace_activations(Mixer(), 'atac', image_shape=SHAPE)
 
 
-def test_the_network_stays_as_it_was():
-    """Modes, statistics, random numbers, and all modules if it can't be swapped."""
+def test_original_network_is_unchanged():
+    """Modes, statistics and random numbers are unchanged, and all modules too if replacement fails."""
     net = net_of(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout())
     net[1].eval()
     state, random = copy.deepcopy(net.state_dict()), torch.random.get_rng_state()
@@ -206,7 +206,7 @@ def test_the_network_stays_as_it_was():
     assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in state.items())
 
 
-def test_device_precision_and_initial_values():
+def test_new_units_get_the_networks_precision_and_the_given_values():
     net = net_of(nn.Conv2d(3, 64, 3), nn.ReLU()).double().eval()
     replace_activations(net, 'atac', image_shape=SHAPE)
     weight = net[1].module[0].weight
@@ -218,7 +218,7 @@ def test_device_precision_and_initial_values():
     assert (net[1].module[0].weight == 1).all()
 
 
-def test_ours_are_swapped_for_others():
+def test_own_activations_can_be_replaced():
     net = get_model('cifar_resnet8_v2_atac', classes=4)
     names = replace_activations(net, 'relu', image_shape=(3, 16, 16))
     assert len(names) == 7 and 'features.2.0.msAA1' in names
@@ -227,7 +227,7 @@ def test_ours_are_swapped_for_others():
     assert torch.equal(net.eval()(x()), expected.eval()(x()))
 
 
-def test_registered_activations_are_swapped_too():
+def test_registered_activations_are_replaced_too():
     class Gate(nn.Module):
         def forward(self, x):
             return x * torch.sigmoid(F.relu(x))
@@ -244,12 +244,12 @@ def test_registered_activations_are_swapped_too():
 @pytest.mark.parametrize('arguments, named', [
     (('attac',), "did you mean atac"), (('atac', 3), '3'), (('atac', None, (3, 8)), r'\(3, 8\)'),
 ])
-def test_a_bad_argument_is_named(arguments, named):
+def test_bad_argument_is_named(arguments, named):
     with pytest.raises(ValueError, match=named):
         replace_activations(net_of(nn.Conv2d(3, 4, 3), nn.ReLU()), *arguments)
 
 
-def test_a_setting_that_the_unit_lacks():
+def test_setting_unknown_to_the_unit_is_refused():
     with pytest.raises(ValueError, match=re.escape('ratio; its settings are: r, useReLU, useGlobal')):
         replace_activations(net_of(nn.ReLU()), 'atac', ratio=2)
     with pytest.raises(ValueError, match='none'):

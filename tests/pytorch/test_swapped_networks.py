@@ -3,16 +3,16 @@ import numpy as np
 import pytest
 
 from openatac import replace_activations
-from tests.helpers.cifar_slice import decode
-from tests.helpers.torch_networks import build
+from tests.helpers.images.cifar_slice import decode
+from tests.helpers.networks.torch_networks import build
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 SIDE = 64
-NETWORKS = {  # how many activations are swapped, and one of them
+NETWORKS = {  # number of replaced activations, and one of them
     'torchvision resnet18': (17, 'layer4.1.relu.1'),
-    'torchvision densenet121': (120, 'features.denseblock1.denselayer2.relu1'),  # not that in its forward
+    'torchvision densenet121': (120, 'features.denseblock1.denselayer2.relu1'),  # not the one inside forward
     'torchvision mobilenet_v2': (35, 'features.2.conv.1.2'),
     'torchvision mobilenet_v3_small': (23, 'features.2.block.0.2'),
     'torchvision efficientnet_b0': (33, 'features.2.0.block.1.2'),
@@ -39,7 +39,7 @@ def swapped(name):
 
 
 @pytest.mark.parametrize('name', NETWORKS)
-def test_a_network_gets_atac_and_keeps_all_else(name):
+def test_network_gets_atac_and_is_otherwise_unchanged(name):
     torch.manual_seed(0)
     before = build(name).state_dict()
     net, names = swapped(name)
@@ -55,7 +55,7 @@ def test_a_network_gets_atac_and_keeps_all_else(name):
     assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
 
 
-def test_a_swapped_network_is_compiled():
+def test_network_with_replaced_activations_compiles():
     net, _ = swapped('torchvision resnet18')
     x = torch.randn(2, 3, SIDE, SIDE)
     compiled = torch.compile(net.eval(), fullgraph=True, backend='aot_eager')
@@ -69,8 +69,8 @@ def test_functional_activations_are_named():
         replace_activations(build('torchvision googlenet'), 'atac', image_shape=(3, SIDE, SIDE))
 
 
-def test_a_resnet18_with_atac_learns_on_real_images(shared_data):
-    """To tell ships from frogs better than chance by far, within some seconds."""
+def test_resnet18_with_atac_learns_on_real_images(shared_data):
+    """Within seconds, it tells ships from frogs far better than by chance."""
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
         records = [decode(archive, split, count) for split, count in (('train', 2000), ('test', 800))]
     (images, labels), (unseen, answers) = map(two_classes, records)
@@ -87,7 +87,7 @@ def test_a_resnet18_with_atac_learns_on_real_images(shared_data):
 
 
 def two_classes(records, frog=6, ship=8):
-    """(images, labels 0 and 1) of CIFAR-10 records."""
+    """Return (images, labels 0 and 1) from CIFAR-10 records."""
     records = records[np.isin(records[:, 0], (frog, ship))]
     images = torch.tensor(records[:, 1:].reshape(-1, 3, 32, 32)).float() / 127.5 - 1
     return images, torch.tensor(records[:, 0] == ship).long()

@@ -1,4 +1,4 @@
-"""What PyTorch's users do with modules: copies, layouts, precisions, compilers and exporters."""
+"""Common uses of PyTorch modules: copies, layouts, precisions, compilers and exporters."""
 import copy
 import io
 import pickle
@@ -22,7 +22,7 @@ SOME = ['ChaATAC', 'xunit', 'cbam', 'ge', 'fa']
 
 
 def unit(name):
-    """A unit with values, in evaluation mode, and its input."""
+    """Return a unit with random values in evaluation mode, and its input."""
     torch.manual_seed(0)
     module = UNITS[name](CHANNELS)
     x = torch.randn(2, CHANNELS, 8, 8)
@@ -44,7 +44,7 @@ def test_copies_compute_the_same(name):
 
 
 @pytest.mark.parametrize('name', ['ge', 'aa'])
-def test_a_unit_shaped_by_its_input_is_copied_before_and_after_it(name):
+def test_unit_with_inferred_shape_is_copied_before_and_after_inference(name):
     x = torch.randn(2, CHANNELS, 8, 8)
     module = UNITS[name](CHANNELS)
     again = pickle.loads(pickle.dumps(copy.deepcopy(module)))
@@ -60,7 +60,7 @@ def test_a_unit_shaped_by_its_input_is_copied_before_and_after_it(name):
 
 
 @pytest.mark.parametrize('name', UNITS)
-def test_channels_last_and_bfloat16(name):
+def test_units_work_in_channels_last_and_bfloat16(name):
     module, x = unit(name)
     expected = module(x)
     assert torch.allclose(module.to(memory_format=torch.channels_last)(
@@ -74,8 +74,8 @@ def test_channels_last_and_bfloat16(name):
 
 
 @pytest.mark.parametrize('name', SOME)
-def test_compiled(name):
-    """Whole, in training too; by the compiler's front end, whose back end takes minutes."""
+def test_units_compile(name):
+    """The compiler's front end takes the whole unit, also in training; its back end would take minutes."""
     module, x = unit(name)
     compiled = torch.compile(copy.deepcopy(module), fullgraph=True, backend='aot_eager')
     assert torch.allclose(compiled(x), module(x), atol=1e-6)
@@ -88,13 +88,13 @@ def test_compiled(name):
 
 
 @pytest.mark.skipif(shutil.which('c++') is None, reason='no C++ compiler')
-def test_compiled_to_machine_code():
+def test_units_compile_to_machine_code():
     module, x = unit('ChaATAC')
     assert torch.allclose(torch.compile(module, fullgraph=True)(x), module(x), atol=1e-5)
 
 
 @pytest.mark.parametrize('name', SOME)
-def test_exported(name):
+def test_units_can_be_exported(name):
     module, x = unit(name)
     program = torch.export.export(module, (x,))
     assert torch.allclose(program.module()(x), module(x), atol=1e-6)
@@ -103,7 +103,7 @@ def test_exported(name):
 
 @pytest.mark.parametrize('name', [*SOME, 'eca', 'aa', 'frelu'])
 @pytest.mark.filterwarnings('ignore::DeprecationWarning')
-def test_exported_to_onnx(name, tmp_path):
+def test_units_can_be_exported_to_onnx(name, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     pytest.importorskip('onnx')
     module, x = unit(name)
@@ -115,7 +115,7 @@ def test_exported_to_onnx(name, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_ge'])
-def test_a_whole_network_is_saved_compiled_and_exported(name, tmp_path):
+def test_whole_network_is_saved_compiled_and_exported(name, tmp_path):
     net = pytorch.get_model(name)
     x = torch.randn(2, 3, 16, 16)
     net(x)
@@ -128,7 +128,7 @@ def test_a_whole_network_is_saved_compiled_and_exported(name, tmp_path):
 
 
 def test_compiled_statistics_of_bfloat16_images_stay_in_float32():
-    """Those that enter as in MXNet, which the engine trains with."""
+    """These are the biased variances of MXNet, with which the engine trains."""
     module = torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, 3), pytorch.BatchNorm(CHANNELS))
     pytorch.use_biased_variance(module)
     other = copy.deepcopy(module)

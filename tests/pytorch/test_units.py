@@ -1,4 +1,4 @@
-"""Each unit in PyTorch is its twin in Gluon: names, outputs, gradients, and statistics after three steps."""
+"""Each unit equals its twin in Gluon: names, outputs, gradients, and statistics after three steps."""
 import inspect
 from functools import partial
 
@@ -9,8 +9,8 @@ from mxnet import autograd, gluon
 
 from openatac.registry import bind
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-from tests.helpers.both_libraries import RightSELU, difference, differences, drawn
-from tests.helpers.parameters import parameters_of
+from tests.helpers.networks.both_libraries import RightSELU, difference, differences, random_network
+from tests.helpers.networks.parameters import parameters_of
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -36,17 +36,18 @@ UNITS = {
 
 
 def twins(unit, settings):
-    """(Gluon's block, PyTorch's module with its values, images), in float64."""
-    block, x = drawn(partial(bind(unit.gluon, **settings), CHANNELS), (CHANNELS, SIDE, SIDE), 'float64')
+    """Return (Gluon's block, PyTorch's module with its values, images) in float64."""
+    block, x = random_network(
+        partial(bind(unit.gluon, **settings), CHANNELS), (CHANNELS, SIDE, SIDE), 'float64')
     module = pytorch.use_biased_variance(bind(unit.torch, **settings)(CHANNELS)).double()
-    module(torch.tensor(x))  # some weights are shaped by the first input
+    module(torch.tensor(x))  # the first input determines the shape of some weights
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
                             for name, parameter in parameters_of(block).items()})
     return block, module, x
 
 
 @pytest.mark.parametrize('name', UNITS)
-def test_a_unit_computes_the_same(name, monkeypatch):
+def test_unit_computes_the_same_as_in_mxnet(name, monkeypatch):
     monkeypatch.setattr(gluon.nn.SELU, 'hybrid_forward', RightSELU.hybrid_forward)
     block, module, x = twins(*UNITS[name])
     assert list(module.state_dict()) == list(parameters_of(block))
@@ -56,7 +57,7 @@ def test_a_unit_computes_the_same(name, monkeypatch):
 
 @pytest.mark.parametrize('name', [
     'ChaATAC', 'global ATAC', 'frelu', 'xunit', 'prelu', 'cbam', 'ge', 'nin', 'aa'])
-def test_three_steps_of_training_are_the_same(name):
+def test_three_training_steps_agree_with_mxnet(name):
     block, module, x = twins(*UNITS[name])
     trainer = gluon.Trainer(block.collect_params(), 'sgd', {'learning_rate': 0.01})
     optimizer = torch.optim.SGD(module.parameters(), 0.01)
@@ -74,7 +75,7 @@ def test_three_steps_of_training_are_the_same(name):
 
 
 @pytest.mark.parametrize('biased', [False, True])
-def test_the_running_variance_is_unbiased_by_default(biased):
+def test_running_variance_is_unbiased_by_default(biased):
     x = torch.randn(4, 3, 2, 2)
     norm = pytorch.BatchNorm(3, biased_variance=True) if biased else pytorch.BatchNorm(3)
     theirs = torch.nn.BatchNorm2d(3)
@@ -87,7 +88,7 @@ def test_the_running_variance_is_unbiased_by_default(biased):
 @pytest.mark.parametrize('unit', [*(ACTIVATIONS.find(name) for name in ACTIVATIONS),
                                   *(ATTENTIONS.find(name) for name in ATTENTIONS), AA, FA,
                                   SELF_ATTENTIONS.find('fa').stem], ids=lambda unit: str(unit.factory))
-def test_both_have_the_same_arguments(unit):
+def test_both_libraries_take_the_same_arguments(unit):
     def arguments(factory):
         return {name: parameter.default for name, parameter in inspect.signature(factory).parameters.items()
                 if name != 'kwargs'}
@@ -95,9 +96,9 @@ def test_both_have_the_same_arguments(unit):
 
 
 @pytest.mark.parametrize('unit', [AA, FA], ids=['aa', 'fa'])
-def test_both_take_the_input_channels_from_the_first_input(unit):
+def test_input_channels_are_inferred_in_both_libraries(unit):
     arguments = {'channels': 16, 'heads': 2}
-    block, x = drawn(partial(unit.gluon, **arguments), (6, SIDE, SIDE), 'float64')
+    block, x = random_network(partial(unit.gluon, **arguments), (6, SIDE, SIDE), 'float64')
     module = unit.torch(**arguments).double()
     module(torch.tensor(x))
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
@@ -113,14 +114,14 @@ def test_both_take_the_input_channels_from_the_first_input(unit):
     (lambda: pytorch.StandAloneSelfAttention(24), '16'), (lambda: pytorch.GroupNorm(8), '32'),
     (lambda: pytorch.AttentionAugmentedConv2D(8), 'upsilon'), (lambda: ACTIVATIONS.find('atak'), 'atac'),
 ])
-def test_a_bad_argument_is_named(build, named):
+def test_bad_argument_is_named(build, named):
     with pytest.raises(ValueError, match=named):
         build()
 
 
-def test_group_norm_is_gluons():
+def test_group_norm_equals_gluons():
     from openatac.nn.group_norm import GroupNorm
-    block, x = drawn(partial(GroupNorm, CHANNELS, 4), (CHANNELS, SIDE, SIDE), 'float64')
+    block, x = random_network(partial(GroupNorm, CHANNELS, 4), (CHANNELS, SIDE, SIDE), 'float64')
     module = pytorch.GroupNorm(CHANNELS, 4).double()
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
                             for name, parameter in parameters_of(block).items()})
@@ -128,7 +129,7 @@ def test_group_norm_is_gluons():
 
 
 def test_initial_values_have_the_published_distribution():
-    """Normal, with the variance 2 / ((1 + 0.25^2) * mean of the fans)."""
+    """The distribution is normal with variance 2 / ((1 + 0.25^2) * mean of the fans)."""
     torch.manual_seed(0)
     weight = pytorch.get_model('cifar_resnet8_v2_atac').features[4][0].conv2.weight
     fan = 64 * 9

@@ -1,4 +1,4 @@
-"""Parameter files go both ways between Gluon's networks and PyTorch's, and need no MXNet."""
+"""Parameter files can be exchanged between Gluon and PyTorch networks, without MXNet."""
 import logging
 
 import mxnet as mx
@@ -7,8 +7,8 @@ import pytest
 
 import openatac
 from openatac.errors import OpenatacError, ParameterFileError
-from tests.helpers.fresh_python import output_of, run_python
-from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.processes.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -30,7 +30,7 @@ def outputs(module):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_file_of_any_kind_is_the_network(tmp_path, kind):
+def test_file_of_every_kind_gives_the_same_network(tmp_path, kind):
     net = trained()
     module = pytorch.get_model(MODEL, pretrained=write(kind, net, tmp_path))
     for key, value in values_of(net).items():
@@ -41,7 +41,7 @@ def test_a_file_of_any_kind_is_the_network(tmp_path, kind):
 
 @pytest.mark.parametrize('kind', ['prefixed', 'gluon export'])
 @pytest.mark.parametrize('name', NAMES)
-def test_gluons_own_names(tmp_path, name, kind):
+def test_parameters_keep_gluons_names(tmp_path, name, kind):
     mx.random.seed(0)
     net = openatac.get_model(name, **settings_of(name))
     net.initialize(mx.init.MSRAPrelu())
@@ -52,7 +52,7 @@ def test_gluons_own_names(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_saved_parameters_are_gluons(tmp_path, name):
+def test_saved_parameters_load_in_gluon(tmp_path, name):
     module, path = pytorch.get_model(name, **settings_of(name)), str(tmp_path / 'net.params')
     expected = outputs(module)
     pytorch.save_parameters(module, path)
@@ -63,7 +63,7 @@ def test_saved_parameters_are_gluons(tmp_path, name):
     assert np.array_equal(outputs(again), expected)
 
 
-def test_a_network_with_other_classes_starts_from_it(tmp_path, caplog):
+def test_network_with_other_classes_starts_from_a_file(tmp_path, caplog):
     path = write('structural', trained(), tmp_path)
     torch.manual_seed(3)
     fresh = pytorch.get_model(MODEL, classes=5)
@@ -77,20 +77,20 @@ def test_a_network_with_other_classes_starts_from_it(tmp_path, caplog):
         pytorch.load_parameters(fresh, path)
 
 
-def test_the_weights_that_come_with_the_package():
+def test_bundled_weights_load():
     net, module = (library.get_model(MODEL, pretrained=True) for library in (openatac, pytorch))
     expected = net(mx.nd.array(IMAGES)).asnumpy()
     assert np.abs(outputs(module) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-def test_a_whole_file_gives_no_warning(tmp_path, caplog):
+def test_intact_file_gives_no_warning(tmp_path, caplog):
     path = write('structural', trained(), tmp_path)
     with caplog.at_level(logging.INFO):
         pytorch.get_model(MODEL, pretrained=path)
     assert [record.levelname for record in caplog.records] == ['INFO']
 
 
-def test_other_networks_files_are_refused(tmp_path):
+def test_files_of_other_networks_are_refused(tmp_path):
     path = write('structural', trained(), tmp_path)
     for name in ('cifar_resnet14_v2_atac', 'cifar_resnet8_v2_relu'):
         with pytest.raises(ParameterFileError, match='features'):
@@ -103,7 +103,7 @@ def test_other_networks_files_are_refused(tmp_path):
         pytorch.save_parameters(torch.nn.Linear(2, 2), str(tmp_path / 'folder' / 'net.params'))
 
 
-def test_precisions(tmp_path):
+def test_weights_load_in_every_precision(tmp_path):
     path = str(tmp_path / 'net.params')
     module = pytorch.get_model(MODEL).to(torch.bfloat16)
     pytorch.save_parameters(module, path)
@@ -131,7 +131,7 @@ assert not [name for name in sys.modules if name.split('.')[0] in ('mxnet', 'glu
 
 
 @pytest.mark.parametrize('kind', ['structural', 'gluon export', 'pt'])
-def test_without_mxnet(kind, tmp_path, no_mxnet):
+def test_weights_load_without_mxnet(kind, tmp_path, no_mxnet):
     net, path = trained(), str(tmp_path / 'again.params')
     result = run_python('-c', WITHOUT_MXNET, write(kind, net, tmp_path), path, path=no_mxnet,
                         OMP_NUM_THREADS='1')
@@ -141,11 +141,11 @@ def test_without_mxnet(kind, tmp_path, no_mxnet):
         np.testing.assert_array_equal(values_of(again)[key], value)
 
 
-def test_mxnet_stays_unloaded_where_it_is_installed():
+def test_installed_mxnet_is_not_loaded():
     assert output_of('import sys, openatac.pytorch as p; p.get_model("cifar_resnet8_v2_atac"); '
                      'print("mxnet" in sys.modules)', OMP_NUM_THREADS='1') == 'False'
 
 
-def test_without_torch(no_torch):
+def test_missing_pytorch_is_reported(no_torch):
     result = run_python('-c', 'import openatac.pytorch', path=no_torch)
     assert "pip install 'openatac[torch]'" in result.stderr.splitlines()[-1]

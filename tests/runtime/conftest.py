@@ -1,10 +1,10 @@
-"""A small package that stands for MXNet, for processes of their own: in this one MXNet is loaded already."""
+"""A stand-in for MXNet, for new processes: in this process, MXNet is already loaded."""
 import pytest
 
 
 @pytest.fixture
 def package(tmp_path):
-    """Writes files {name: source} of a package that stands for MXNet; returns its folder."""
+    """A function that writes the stand-in package from {name: source}; returns [its folder]."""
     def write(init, **modules):
         (tmp_path / 'mxnet').mkdir()
         for name, source in dict(modules, __init__=init).items():

@@ -1,4 +1,4 @@
-"""The physical cores of machines and cgroups, read from folders that stand for the system's."""
+"""The physical cores of machines and cgroups, read from stand-ins for the system's folders."""
 import os
 
 import pytest
@@ -7,7 +7,7 @@ from openatac.runtime import cores
 
 
 def machine(root, processors, siblings=str, files=()):
-    """A root folder with the topology of that many processors, and (path, text) files; returns it."""
+    """Make a root folder with the topology of that many processors and (path, text) files; return it."""
     topology = [(f'sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list', siblings(cpu))
                 for cpu in range(processors)]
     for name, text in [*topology, *files]:
@@ -18,14 +18,14 @@ def machine(root, processors, siblings=str, files=()):
 
 
 def v2(group, **limits):
-    """Cgroup v2: this process's group, and cpu.max of each group by its name (root for the root)."""
+    """Return the files of cgroup v2: this process's group, and each group's cpu.max (root for the root)."""
     return [('proc/self/cgroup', '0::' + group)] + [
         (f"sys/fs/cgroup/{name.replace('root', '.').replace('_', '/')}/cpu.max", text)
         for name, text in limits.items()]
 
 
 def v1(folder, quota):
-    """Cgroup v1, with a quota of a period of 100000 in one folder."""
+    """Return the files of cgroup v1, with a quota for a period of 100000 in one folder."""
     return [('proc/self/cgroup', '7:memory:/m\n4:cpu,cpuacct:/docker/x\n0::/'),
             (f'sys/fs/cgroup/{folder}/cpu.cfs_quota_us', quota),
             (f'sys/fs/cgroup/{folder}/cpu.cfs_period_us', '100000')]
@@ -48,14 +48,14 @@ def v1(folder, quota):
     (v1('cpu,cpuacct/docker/x', '200000'), 2),
     (v1('memory/m', '200000'), 8),
 ])
-def test_the_cgroups_quota_limits_the_cores(monkeypatch, tmp_path, files, count):
+def test_cgroups_quota_limits_the_cores(monkeypatch, tmp_path, files, count):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
     assert cores.physical_cores(machine(tmp_path, 8, files=files)) == count
 
 
 @pytest.mark.parametrize('allowed, count', [
     (range(8), 4), ([0], 1), ([0, 4], 1), ([0, 1], 2), ([1, 2, 5, 6, 7], 3)])
-def test_hyper_threads_of_a_core_count_once_and_only_where_allowed(monkeypatch, tmp_path, allowed, count):
+def test_hyper_threads_of_an_allowed_core_count_once(monkeypatch, tmp_path, allowed, count):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(allowed), raising=False)
     pairs = machine(tmp_path, 8, siblings=lambda cpu: f'{cpu % 4},{cpu % 4 + 4}')
     assert cores.physical_cores(pairs) == count

@@ -1,8 +1,8 @@
-"""MXNet's CUDA build on a machine that has an NVIDIA driver and no system CUDA.
+"""MXNet's CUDA build on a machine with an NVIDIA driver but no system CUDA.
 
-The tests marked slow are of mxnet-cu112 itself (`make test-cuda-wheel` installs it, 2 GB); a stand-in for the
-driver, which shows no GPU, takes them as far as a machine without a GPU can go. The others run with MXNet's
-CPU build: all libraries, MXNet's own too, are stand-ins there.
+The slow tests use mxnet-cu112 itself (`make test-cuda-wheel` installs it, 2 GB) with a stand-in for the
+driver that reports no GPU: they go as far as possible without one. The others run with MXNet's CPU build,
+and all of their libraries, including MXNet's own, are stand-ins.
 """
 import ctypes
 
@@ -10,10 +10,10 @@ import pytest
 
 from openatac.runtime.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
 from tests.conftest import ROOT
-from tests.helpers.fresh_python import output_of, run_python
-from tests.helpers.stub_driver import make_driver, make_library
+from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.stub_driver import make_driver, make_library
 
-# Which of NVIDIA's libraries link to which others, as their ELF headers say.
+# The links between NVIDIA's libraries, from their ELF headers.
 LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],
          'libcusolver.so.11': ['libcublas.so.11', 'libcublasLt.so.11']}
 TELL = '#include <stdio.h>\n__attribute__((constructor)) static void tell() { puts("%s"); fflush(stdout); }\n'
@@ -25,7 +25,7 @@ GPUS = 'from openatac.runtime.nvidia_driver import nvidia_gpus; print([tuple(gpu
 
 @pytest.fixture
 def machine(tmp_path):
-    """A folder with site/ (mxnet-cu112, CUDA 11) and driver/, whose libraries tell when they are loaded."""
+    """A folder with site/ (mxnet-cu112, CUDA 11) and driver/, whose libraries print when they are loaded."""
     made = {}
     for library, package in CUDA_LIBRARIES.items():
         made[library] = make_library(tmp_path / 'site' / 'nvidia' / package / 'lib' / library, TELL % library,
@@ -40,7 +40,7 @@ def machine(tmp_path):
 
 
 def import_mxnet(machine, driver='driver'):
-    """The process in which MXNet's stand-in was imported."""
+    """Import MXNet's stand-in in a process; return the finished process."""
     return run_python('-c', 'import openatac, mxnet', path=[machine / 'site'],
                       LD_LIBRARY_PATH=str(machine / driver))
 
@@ -54,21 +54,21 @@ def test_each_library_is_loaded_after_those_that_it_links_to(machine):
                for library, links in LINKS.items() for needed in links)
 
 
-def test_the_stand_ins_would_not_load_by_themselves(machine):
-    """Else the test above would show nothing."""
+def test_stand_in_libraries_do_not_load_without_the_preloading(machine):
+    """Otherwise the test above would show nothing."""
     result = run_python('-c', 'import mxnet', path=[machine / 'site'],
                         LD_LIBRARY_PATH=str(machine / 'driver'))
     assert 'libcudart.so.11.0' in result.stderr
 
 
-def test_the_libraries_of_another_cuda_are_left_alone(machine):
-    """PyTorch's CUDA 13 packages have a libcurand.so.10 and a libnccl.so.2 as well."""
+def test_libraries_of_another_cuda_version_are_ignored(machine):
+    """PyTorch's CUDA 13 packages contain a libcurand.so.10 and a libnccl.so.2 too."""
     make_library(machine / 'site' / 'nvidia' / 'cu13' / 'lib' / 'libcurand.so.10', TELL % 'CUDA 13')
     result = import_mxnet(machine)
     assert result.returncode == 0 and 'CUDA 13' not in result.stdout
 
 
-def test_a_missing_driver_is_named(machine):
+def test_missing_driver_is_named(machine):
     if has_driver():
         pytest.skip('this machine has an NVIDIA driver')
     message = import_mxnet(machine, driver='nowhere').stderr.splitlines()[-1]
@@ -76,7 +76,7 @@ def test_a_missing_driver_is_named(machine):
 
 
 @pytest.mark.parametrize('library', ['libcudnn.so.8', 'libcublasLt.so.11', 'libcudart.so.11.0'])
-def test_a_missing_library_is_named(machine, library):
+def test_missing_library_is_named(machine, library):
     if has_cuda_wheel():
         pytest.skip('the libraries that are installed would take its place')
     (machine / 'site' / 'nvidia' / CUDA_LIBRARIES[library] / 'lib' / library).unlink()
@@ -85,7 +85,7 @@ def test_a_missing_library_is_named(machine, library):
     assert library in message and "pip install 'openatac[cu112]'" in message
 
 
-def test_the_drivers_gpus_are_seen(tmp_path):
+def test_gpus_of_the_driver_are_listed(tmp_path):
     make_driver(tmp_path, gpus=2, name='NVIDIA H100 80GB HBM3', capability=(9, 0))
     told = output_of(GPUS,
                      LD_LIBRARY_PATH=str(tmp_path))
@@ -99,7 +99,7 @@ def test_the_drivers_gpus_are_seen(tmp_path):
 
 @pytest.fixture
 def driver(tmp_path):
-    """The folder of a driver that shows no GPU; skips where mxnet-cu112 is not what is installed."""
+    """The folder of a driver that reports no GPU; skips unless mxnet-cu112 is installed."""
     if not has_cuda_wheel():
         pytest.skip('mxnet-cu112 is not installed: run make test-cuda-wheel')
     return str(make_driver(tmp_path / 'driver').parent)
@@ -124,7 +124,7 @@ print(mx.runtime.Features().is_enabled('CUDA'), mx.context.num_gpus(), x.grad.as
 
 
 @pytest.mark.slow
-def test_the_wheel_imports_with_every_symbol_bound_and_computes_on_the_cpu(driver):
+def test_wheel_imports_with_every_symbol_bound_and_computes_on_the_cpu(driver):
     assert output_of(ON_THE_CPU, LD_LIBRARY_PATH=driver,
                      LD_BIND_NOW='1').splitlines()[-1] == 'True 0 [[2.0, 4.0, 6.0]]'
 
@@ -141,13 +141,13 @@ print(nvrtc.nvrtcCompileProgram(program, 1, (ctypes.c_char_p * 1)(b'--gpu-archit
 
 
 @pytest.mark.slow
-def test_what_cudnn_and_pointwise_fusion_load_on_a_gpu_is_found(driver):
-    """The parts of cuDNN load at their first use, NVRTC's builtins when MXNet fuses operators."""
+def test_libraries_that_load_only_on_a_gpu_are_found(driver):
+    """Parts of cuDNN load at their first use, and NVRTC's builtins when MXNet fuses operators."""
     assert output_of(NEEDED_ON_A_GPU, LD_LIBRARY_PATH=driver).splitlines() == ['[0, 0, 0]', '0']
 
 
 @pytest.mark.slow
-def test_a_run_that_asks_for_a_gpu_trains_on_the_cpu(driver, tmp_path):
+def test_run_that_asks_for_a_gpu_trains_on_the_cpu(driver, tmp_path):
     pytest.importorskip('sklearn', reason='the handwritten digits need scikit-learn')
     result = run_python(ROOT / 'train_cifar.py', '--dataset', 'digits', '--blocks', '1', '--num-epochs', '1',
                         '--gpus', '0', '--save-dir', tmp_path / 'run', LD_LIBRARY_PATH=driver)
@@ -157,7 +157,7 @@ def test_a_run_that_asks_for_a_gpu_trains_on_the_cpu(driver, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_doctor_finds_it_well(driver):
+def test_doctor_reports_a_working_wheel(driver):
     result = run_python('-m', 'openatac', 'doctor', LD_LIBRARY_PATH=driver)
     assert result.returncode == 0, result.stderr
     lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
@@ -165,7 +165,7 @@ def test_the_doctor_finds_it_well(driver):
 
 
 @pytest.mark.slow
-def test_the_doctor_without_a_driver(driver):
+def test_doctor_reports_a_missing_driver(driver):
     if has_driver():
         pytest.skip('this machine has an NVIDIA driver')
     result = run_python('-m', 'openatac', 'doctor')
@@ -183,7 +183,7 @@ import mxnet
 
 @pytest.mark.slow
 @pytest.mark.parametrize('library', ['libcudnn.so.8', 'libnccl.so.2'])
-def test_a_package_that_is_not_installed_is_named(driver, library):
+def test_missing_cuda_package_is_named(driver, library):
     message = run_python('-c', HIDE % [library], LD_LIBRARY_PATH=driver).stderr.splitlines()[-1]
     assert message.startswith('ImportError: ') and library in message
     assert "pip install 'openatac[cu112]'" in message

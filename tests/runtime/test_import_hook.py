@@ -1,8 +1,8 @@
-"""What happens when a package called mxnet, or GluonCV, is imported."""
+"""The import hook for packages named mxnet, and for GluonCV."""
 import numpy as np
 import pytest
 
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 REMOVED = ('int', 'NaN', 'npv', 'PZERO', 'in1d')
 OLD_NUMPY = f"""
@@ -14,7 +14,7 @@ print([hasattr(mxnet.np, name) == hasattr(numpy, name) for name in ('isdtype', '
 print([name for name in {REMOVED!r} if name in vars(numpy)])
 try:
     irr()
-except (NotImplementedError, RuntimeError) as error:  # the latter NumPy's own, while it had one
+except (NotImplementedError, RuntimeError) as error:  # the latter is NumPy's own, in versions that had one
     print('no irr')
 """
 
@@ -32,7 +32,7 @@ def test_every_module_and_function_of_mxnet_gets_the_old_numpy(package):
         'inf inf True', 'True True', '[True, True]', str(present), 'no irr']
 
 
-def test_an_import_that_failed_can_be_tried_again(package):
+def test_failed_import_can_be_retried(package):
     path = package('import numpy, os\n'
                    'if not os.path.exists(__file__ + ".tried"):\n'
                    '    open(__file__ + ".tried", "w").close()\n'
@@ -45,14 +45,14 @@ def test_an_import_that_failed_can_be_tried_again(package):
     assert output_of(code, path=path) == 'once\n0.0'
 
 
-def test_mxnet_loaded_before_openatac_stays_as_it_is(package):
+def test_mxnet_loaded_before_openatac_is_unchanged(package):
     path = package('import numpy\nnumber = 1\n')
     code = ('import mxnet, numpy, openatac\n'
             'import mxnet, os; print(mxnet.number, mxnet.numpy is numpy, "OMP_NUM_THREADS" in os.environ)')
     assert output_of(code, path=path) == '1 True False'
 
 
-def test_the_hook_is_there_once_after_reloads(package):
+def test_hook_is_installed_once_after_reloads(package):
     path = package('import numpy\nvalue = numpy.NINF\n')
     code = ('import importlib, sys, openatac\n'
             'importlib.reload(openatac.runtime)\n'
@@ -64,7 +64,7 @@ def test_the_hook_is_there_once_after_reloads(package):
     assert output_of(code, path=path) == '-inf 1'
 
 
-def test_an_mxnet_found_by_another_finder_works_too(package):
+def test_mxnet_found_by_another_finder_works_too(package):
     path = package('import numpy\nvalue = numpy.NINF\n')
     code = ('import importlib.machinery, sys\n'
             'class Editable:\n'
@@ -77,8 +77,8 @@ def test_an_mxnet_found_by_another_finder_works_too(package):
 
 
 @pytest.mark.parametrize('before', ['', 'import torch; '])
-def test_gluoncv_loads_beside_pytorch_2_and_does_not_let_pillow_pass_damaged_images(tmp_path, before):
-    """GluonCV raises beside one; that of the test says that it is version 2."""
+def test_gluoncv_loads_beside_pytorch_2_and_keeps_pillow_strict(tmp_path, before):
+    """GluonCV raises an error beside PyTorch 2; the test's stand-in reports version 2."""
     (tmp_path / 'torch.py').write_text('__version__ = "2.13.0"\nclass Tensor: pass\n')
     code = before + ('import openatac, gluoncv.data.mhp, torch; from PIL import ImageFile; '
                      'print(torch.__version__, ImageFile.LOAD_TRUNCATED_IMAGES)')

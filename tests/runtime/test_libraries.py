@@ -1,4 +1,4 @@
-"""CUDA's and the system's libraries are found in pip packages, or named."""
+"""CUDA's and the system's libraries are found in pip packages, or the missing one is named."""
 import ctypes
 import os
 import sys
@@ -6,17 +6,17 @@ import sys
 import pytest
 
 from openatac.runtime import cuda_libraries, system_libraries
-from tests.helpers.fresh_python import run_python
-from tests.helpers.stub_driver import make_library
+from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.stub_driver import make_library
 
 
 def cuda_wheel(folder):
-    """Let the metadata say that the CUDA build of MXNet is installed."""
+    """Make the metadata say that MXNet's CUDA build is installed."""
     (folder / 'mxnet_cu112-1.9.1.dist-info').mkdir()
     (folder / 'mxnet_cu112-1.9.1.dist-info' / 'METADATA').write_text('Name: mxnet-cu112\nVersion: 1.9.1\n')
 
 
-def test_cuda_libraries_are_loaded_in_order_from_where_pip_puts_them(monkeypatch, tmp_path):
+def test_cuda_libraries_of_pip_packages_are_loaded_in_order(monkeypatch, tmp_path):
     for name in ('cudnn/lib/libcudnn.so.8', 'cuda_runtime/lib/libcudart.so.11.0', 'nccl/lib/libnccl.so.2',
                  'cuda_runtime/lib/libcudart.so.12'):
         path = tmp_path / 'nvidia' / name
@@ -27,18 +27,18 @@ def test_cuda_libraries_are_loaded_in_order_from_where_pip_puts_them(monkeypatch
 
     def load(path, mode):
         loaded.append((os.path.basename(path), mode == ctypes.RTLD_GLOBAL))
-        raise OSError('not a library')  # is MXNet's to complain about
+        raise OSError('not a library')  # MXNet itself reports it
 
     monkeypatch.setattr(ctypes, 'CDLL', load)
     cuda_libraries.load_cuda_libraries()
-    assert loaded == []  # for the CPU build, there is nothing to load
+    assert loaded == []  # the CPU build needs no CUDA libraries
     cuda_wheel(tmp_path)
     cuda_libraries.load_cuda_libraries()
     assert loaded == [('libcudart.so.11.0', True), ('libcudnn.so.8', True), ('libnccl.so.2', True)]
     assert cuda_libraries.find_cuda_libraries()['libcufft.so.10'] is None
 
 
-def test_a_library_that_cannot_load_is_named_with_the_remedy(package, tmp_path):
+def test_unloadable_library_is_named_with_the_remedy(package, tmp_path):
     path = package('raise OSError("libcuda.so.1: cannot open shared object file")')
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
     assert message.startswith('ImportError: ') and 'libcuda.so.1' in message
@@ -58,7 +58,7 @@ print(ctypes.CDLL(sys.argv[2]).answer())
 '''
 
 
-def test_system_libraries_are_found_among_wheels_under_their_hashed_names(tmp_path):
+def test_system_libraries_with_hashed_names_are_found_in_wheels(tmp_path):
     hashed, named = [], []
     for k in (1, 2):
         hashed.append(make_library(tmp_path / 'site' / 'some.libs' / f'libneeded{k}-0123abcd.so.1.0.0',
@@ -78,7 +78,7 @@ def test_system_libraries_are_found_among_wheels_under_their_hashed_names(tmp_pa
 
 
 @pytest.mark.parametrize('library, debian', system_libraries.SYSTEM_LIBRARIES.items())
-def test_a_missing_system_library_is_named_with_its_package(package, library, debian):
+def test_missing_system_library_is_named_with_its_package(package, library, debian):
     path = package(f'raise OSError("{library}: cannot open shared object file")')
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
     assert library in message and 'apt install ' + debian in message and "'openatac[cpu]'" in message

@@ -1,7 +1,7 @@
 """glibc keeps the memory that MXNet frees."""
 import pytest
 
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 
 @pytest.mark.parametrize('variables, kept', [
@@ -9,7 +9,7 @@ from tests.helpers.fresh_python import output_of
     ({'GLIBC_TUNABLES': 'glibc.malloc.mmap_threshold=131072'}, False),
     ({'MALLOC_MMAP_THRESHOLD_': '131072'}, False),
 ])
-def test_freed_memory_is_kept_unless_the_user_has_set_up_malloc(package, variables, kept):
+def test_freed_memory_is_kept_unless_the_user_configures_malloc(package, variables, kept):
     path = package('')
     code = """
 import ctypes, resource

@@ -1,8 +1,8 @@
-"""MXNet as installed, with the NumPy that it expects."""
+"""MXNet as installed works with the NumPy interface that it expects."""
 import numpy as np
 import pytest
 
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 NUMPY_IS_LEFT_ALONE = '''
 import warnings
@@ -22,7 +22,7 @@ print(mx.metric.Accuracy().get()[0], mx.runtime.__loader__.__class__.__name__)
 '''
 
 
-def test_numpy_is_left_alone_by_imports_late_imports_and_reloads():
+def test_numpy_is_unchanged_by_imports_late_imports_and_reloads():
     assert output_of(NUMPY_IS_LEFT_ALONE).splitlines() == ['[]', '[]', 'accuracy SourceFileLoader']
 
 
@@ -40,7 +40,7 @@ def test_mxnet_has_its_old_numpy_names_at_run_time():
 
 
 @pytest.mark.parametrize('number', [np.int64, np.int32, int])
-def test_numbers_of_numpy_reach_operators_as_text_that_mxnet_reads(number):
+def test_numpy_numbers_reach_operators_as_text_that_mxnet_parses(number):
     import mxnet as mx
     two = number(2)
     x = mx.nd.arange(9).reshape((number(3), number(3)))

@@ -1,4 +1,4 @@
-"""What Windows lacks: modules of Unix alone, and locks; the engine torch and inference do without."""
+"""The engine torch and inference work without Unix's modules and file locks, as on Windows."""
 import csv
 import json
 import os
@@ -13,11 +13,11 @@ from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.conftest import UNIX
-from tests.helpers.fresh_python import output_of, run_python
-from tests.helpers.made_up_images import write_photos
-from tests.helpers.scripts import run_script
+from tests.helpers.images.made_up_images import write_photos
+from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.scripts import run_script
 
-pytestmark = pytest.mark.usefixtures('elsewhere')
+pytestmark = pytest.mark.usefixtures('isolated_cwd')
 
 
 @pytest.fixture(scope='module')
@@ -35,32 +35,32 @@ def run(tmp_path_factory, no_unix_and_no_mxnet):
     return folder / 'run'
 
 
-def test_modules_of_unix_are_hidden(no_unix):
+def test_unix_modules_are_hidden(no_unix):
     code = f'for name in {UNIX!r}:\n    try: __import__(name); print(name)\n    except ImportError: pass'
     assert output_of(code, path=no_unix) == ''
 
 
-def test_a_run_leaves_what_it_leaves_elsewhere(run):
+def test_run_writes_the_usual_files(run):
     summary = json.loads((run / 'summary.json').read_text())
     assert summary['epochs'] == 1 and summary['dataset'] == 'digits'
     assert {'best.params', 'metrics.csv', 'settings.json', 'checkpoints'} <= set(os.listdir(run))
     assert '.lock' not in os.listdir(run)
 
 
-def test_a_dry_run_says_what_it_can(run, no_unix_and_no_mxnet):
+def test_dry_run_reports_what_it_can_measure(run, no_unix_and_no_mxnet):
     result = run_script('--recipe', 'digits', '--act-layers', 1, '--engine', 'torch', '--dry-run', 1,
                         path=no_unix_and_no_mxnet)
     assert result.returncode == 0, result.stderr
     assert 'checkpoint' in result.stdout and 'Peak' not in result.stdout
 
 
-def test_a_run_is_compared(run, no_unix):
+def test_run_can_be_compared(run, no_unix):
     result = run_python('-m', 'openatac', 'compare', 'all', '--from', run, path=no_unix)
     assert result.returncode == 0, result.stderr
     assert {'comparison.md', 'runs.csv', 'runs'} <= set(os.listdir('all'))
 
 
-def test_a_comparison_trains(no_unix_and_no_mxnet):
+def test_comparison_trains_its_runs(no_unix_and_no_mxnet):
     pytest.importorskip('torch')
     pytest.importorskip('sklearn')
     result = run_python('-m', 'openatac', 'compare', 'all', '--units', 'relu,atac', '--blocks', 1,
@@ -72,7 +72,7 @@ def test_a_comparison_trains(no_unix_and_no_mxnet):
     assert not left
     with open(os.path.join('all', 'runs.csv'), encoding='utf-8') as file:
         rows = {row['unit']: row for row in csv.DictReader(file)}
-    for unit in 'relu', 'atac':  # as counted in MXNet's graph
+    for unit in 'relu', 'atac':  # numbered as in MXNet's graph
         count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
         assert int(rows[unit]['parameters']) == count.trainable
         assert int(rows[unit]['multiply_adds']) == count.multiply_adds
@@ -97,7 +97,7 @@ def test_worker_processes_read_photographs(no_unix):
     assert result.returncode == 0 and '(4, 3, 16, 16)' in result.stdout, result.stderr
 
 
-def test_a_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):
+def test_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):
     exported = run_python('-m', 'openatac', 'export', run, 'digits', path=no_unix)
     assert exported.returncode == 0, exported.stderr
     assert [name for name in os.listdir() if name.startswith('.')] == []
@@ -107,7 +107,7 @@ def test_a_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):
     assert len(json.loads(result.stdout)['predictions']) == 5
 
 
-def test_signals_that_windows_lacks(no_unix):
+def test_signals_missing_on_windows_are_skipped(no_unix):
     code = ('import signal\n'
             'for name in ("SIGHUP", "SIGUSR1", "SIGKILL", "SIGSTOP", "SIGCONT"): delattr(signal, name)\n'
             'from openatac.console.program import RUN_STOP_SIGNALS, stop_signals\n'
@@ -121,7 +121,7 @@ def test_signals_that_windows_lacks(no_unix):
 
 @pytest.fixture
 def no_locks(monkeypatch):
-    """A file system that has no locks, as NFS may."""
+    """A file system without locks, such as some NFS servers."""
     def flock(file, operation):
         raise OSError(37, 'No locks available')
 
@@ -130,7 +130,7 @@ def no_locks(monkeypatch):
 
 
 @pytest.mark.usefixtures('no_locks')
-def test_a_file_system_without_locks_is_a_warning(tmp_path, caplog):
+def test_file_system_without_locks_gives_a_warning(tmp_path, caplog):
     folder = str(tmp_path / 'run')
     for _ in range(2):
         with only_run_in(folder):
@@ -140,14 +140,14 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, caplog):
     assert folder in warning
 
 
-def test_a_folder_in_use_is_an_error_where_there_are_locks(tmp_path, caplog):
+def test_folder_in_use_is_an_error_where_locks_exist(tmp_path, caplog):
     with only_run_in(str(tmp_path)), pytest.raises(CheckpointError, match=str(tmp_path)), \
             only_run_in(str(tmp_path)):
         pass
     assert not caplog.messages
 
 
-def test_a_lock_goes_with_its_process(tmp_path):
+def test_lock_is_released_when_its_process_ends(tmp_path):
     path = tmp_path / '.lock'
     result = run_python('-c', 'import os, sys\nfrom openatac.files.locks import locked\n'
                               'with locked(sys.argv[1]): os._exit(7)', path)
@@ -157,7 +157,7 @@ def test_a_lock_goes_with_its_process(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the open files of a process')
-def test_no_lock_is_left_open(tmp_path):
+def test_locks_are_closed(tmp_path):
     before = os.listdir('/proc/self/fd')
     for _ in range(3):
         with locked(str(tmp_path / '.lock'), remove=True):

@@ -1,15 +1,15 @@
-"""The libraries that MXNet imports and hardly uses are imported when they are used."""
+"""Libraries that MXNet imports but hardly uses are imported on first use."""
 import pytest
 
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 
-def test_loading_mxnet_loads_none_of_them():
+def test_loading_mxnet_does_not_load_postponed_modules():
     code = 'import sys, openatac, mxnet; print([name in sys.modules for name in ("sklearn", "scipy.stats")])'
     assert output_of(code) == '[False, False]'
 
 
-def test_they_load_when_they_are_used():
+def test_postponed_modules_load_on_first_use():
     pytest.importorskip('sklearn')
     code = ('import openatac, mxnet, mxnet.test_utils, scipy.stats, sys\n'
             'from mxnet.contrib import quantization\n'
@@ -19,7 +19,7 @@ def test_they_load_when_they_are_used():
     assert output_of(code).splitlines() == ['True', 'sklearn.base']
 
 
-def test_mxnet_uses_them_at_once_where_they_are_loaded_already():
+def test_mxnet_uses_modules_that_are_already_loaded():
     pytest.importorskip('sklearn')
     code = ('import scipy.stats, sklearn.base, openatac, mxnet\n'
             'from mxnet.contrib import quantization\n'
@@ -28,7 +28,7 @@ def test_mxnet_uses_them_at_once_where_they_are_loaded_already():
     assert output_of(code) == 'True\nTrue'
 
 
-def test_without_scipy_mxnet_itself_says_that_it_is_needed(tmp_path):
+def test_without_scipy_mxnet_reports_that_it_is_needed(tmp_path):
     (tmp_path / 'scipy').mkdir()
     (tmp_path / 'scipy' / '__init__.py').write_text('raise ImportError("no SciPy")')
     code = 'import openatac, mxnet; from mxnet.contrib import quantization; print(quantization.stats)'

@@ -1,4 +1,4 @@
-"""What is said of the processor, by its flags and by the variable that caps oneDNN."""
+"""The instruction set, from the processor's flags and the variable that limits oneDNN."""
 import os
 
 import pytest
@@ -19,7 +19,7 @@ CASES = [
 
 
 @pytest.mark.parametrize('flags, cap, expected', CASES)
-def test_the_best_instructions_that_are_there_and_allowed(flags, cap, expected, tmp_path, monkeypatch):
+def test_best_available_and_allowed_instruction_set_is_used(flags, cap, expected, tmp_path, monkeypatch):
     cpuinfo = tmp_path / 'cpuinfo'
     cpuinfo.write_text(f'processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: fpu\n')
     monkeypatch.setenv(CAP, cap)
@@ -31,7 +31,7 @@ def test_the_best_instructions_that_are_there_and_allowed(flags, cap, expected, 
 
 
 @pytest.mark.parametrize('content', [None, '', 'Features : neon\n'])
-def test_a_processor_that_does_not_say(content, tmp_path):
+def test_unknown_processor_has_no_instruction_set(content, tmp_path):
     if content is not None:
         (tmp_path / 'cpuinfo').write_text(content)
     assert instruction_set(os.fspath(tmp_path / 'cpuinfo')) is None

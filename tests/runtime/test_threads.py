@@ -1,10 +1,10 @@
-"""The number of threads, MXNet's settings and OpenMP's; the user's own always win."""
+"""The number of threads and the settings of MXNet and OpenMP; the user's own always win."""
 import os
 
 import pytest
 
 from openatac.runtime import cores, threads
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of
 
 
 def test_threads_are_set_before_mxnets_own_code_runs(package):
@@ -23,7 +23,7 @@ def test_threads_are_set_before_mxnets_own_code_runs(package):
     ({'OMP_THREAD_LIMIT': '8'}, (4, None)),
     ({'OMP_THREAD_LIMIT': '2', 'OMP_NUM_THREADS': '3'}, (3, 'OMP_NUM_THREADS')),
 ])
-def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
+def test_users_own_number_of_threads_wins(monkeypatch, variables, expected):
     for name in ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS', 'OMP_THREAD_LIMIT'):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -34,7 +34,7 @@ def test_the_users_own_number_of_threads_wins(monkeypatch, variables, expected):
     assert os.environ[expected[1] or 'OMP_NUM_THREADS'] == str(expected[0])
 
 
-def test_the_users_own_settings_of_mxnet_win(package):
+def test_users_own_settings_of_mxnet_win(package):
     path = package('from os import environ\n')
     code = ('import openatac; from mxnet import environ; '
             'print(environ["MXNET_CPU_PARALLEL_SIZE"], environ["MXNET_USE_OPERATOR_TUNING"])')
@@ -55,7 +55,7 @@ OPENMP_VARIABLES = ('OMP_PROC_BIND', 'OMP_PLACES', 'GOMP_CPU_AFFINITY', 'GOMP_SP
 
 @pytest.mark.skipif(not 1 < len(cores.allowed_cores()) == cores.physical_cores(),
                     reason='binds a thread to each of several cores, none of which a quota takes away')
-def test_threads_are_bound_to_a_core_each_and_nothing_else_is():
+def test_only_worker_threads_are_bound_to_cores():
     unset = dict.fromkeys(OPENMP_VARIABLES)
     lines = output_of(OPENMP % (OPENMP_VARIABLES,), **unset).splitlines()
     assert lines == [f'1 {cores.physical_cores()}', 'True []']
@@ -72,7 +72,7 @@ def test_threads_are_bound_to_a_core_each_and_nothing_else_is():
     ({'GOMP_SPINCOUNT': '5'}, {'OMP_PROC_BIND', 'OMP_PLACES'}),
     ({'OMP_WAIT_POLICY': 'active'}, {'OMP_PROC_BIND', 'OMP_PLACES'}),
 ])
-def test_the_users_own_settings_of_openmp_win(monkeypatch, variables, added):
+def test_users_own_settings_of_openmp_win(monkeypatch, variables, added):
     for name in (*OPENMP_VARIABLES, 'OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS', 'OMP_THREAD_LIMIT'):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -90,7 +90,7 @@ def test_the_users_own_settings_of_openmp_win(monkeypatch, variables, added):
     assert restored == ([{0, 1, 2, 3}] if 'OMP_PROC_BIND' in added else [])
 
 
-def test_a_quota_below_the_cores_leaves_threads_unbound(monkeypatch):
+def test_quota_below_the_cores_leaves_threads_unbound(monkeypatch):
     monkeypatch.setattr(cores, 'allowed_cores', lambda root='/': set(range(4)))
     monkeypatch.setattr(cores, 'cgroup_quota', lambda root='/': 2)
     monkeypatch.setenv('OMP_NUM_THREADS', '2')

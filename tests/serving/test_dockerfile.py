@@ -1,4 +1,4 @@
-"""The Dockerfile of the server copies, installs and starts what it should; nothing here builds it."""
+"""The server's Dockerfile copies, installs and starts the right things; no test builds it."""
 import json
 import re
 import shlex
@@ -13,7 +13,7 @@ INSTRUCTIONS = {'FROM', 'COPY', 'RUN', 'USER', 'EXPOSE', 'HEALTHCHECK', 'ENTRYPO
 
 @pytest.fixture(scope='module')
 def instructions():
-    """[(instruction, the rest of its line)] of the file."""
+    """The [(instruction, rest of its line)] of the Dockerfile."""
     text = (ROOT / 'examples' / 'serve' / 'Dockerfile').read_text('utf-8').replace('\\\n', ' ')
     return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line and not line.startswith('#')]
 
@@ -22,18 +22,18 @@ def all_of(instructions, name):
     return [rest for instruction, rest in instructions if instruction == name]
 
 
-def test_it_is_made_of_known_instructions_on_a_slim_python(instructions):
+def test_image_uses_known_instructions_on_slim_python(instructions):
     assert {name for name, _ in instructions} <= INSTRUCTIONS
     assert {rest.split(' AS ')[0] for rest in all_of(instructions, 'FROM')} == {'python:3.12-slim'}
 
 
-def test_what_it_copies_is_what_the_wheel_is_built_of(instructions):
+def test_image_copies_only_the_sources_of_the_wheel(instructions):
     sources = [source for rest in all_of(instructions, 'COPY') for source in rest.split()[:-1]]
     assert {'pyproject.toml', 'setup.py', 'openatac', 'README.md', 'LICENSE'} == set(sources)
     assert all((ROOT / source).exists() for source in sources)
 
 
-def test_it_installs_the_server_and_what_an_onnx_file_takes(instructions):
+def test_image_installs_the_server_and_onnx_runtime(instructions):
     words = shlex.split(all_of(instructions, 'RUN')[-1].split('&&')[-1])
     assert words[:2] == ['pip', 'install']
     installed = {word for word in words[2:] if not word.startswith('-')}
@@ -44,7 +44,7 @@ def test_it_installs_the_server_and_what_an_onnx_file_takes(instructions):
                                                            'uvicorn'}
 
 
-def test_it_runs_as_a_user_without_privileges(instructions):
+def test_image_runs_as_an_unprivileged_user(instructions):
     names = [name for name, _ in instructions]
     (user,) = all_of(instructions, 'USER')
     assert user.split(':')[0].isdigit() and int(user.split(':')[0]) > 0
@@ -52,7 +52,7 @@ def test_it_runs_as_a_user_without_privileges(instructions):
     assert 'RUN' not in names[names.index('USER'):]
 
 
-def test_it_starts_the_command_on_the_port_that_it_exposes(instructions, capsys):
+def test_image_serves_on_the_exposed_port(instructions, capsys):
     entry, command = (json.loads(all_of(instructions, name)[0]) for name in ('ENTRYPOINT', 'CMD'))
     assert entry[:2] == ['openatac', 'serve']
     port = entry[entry.index('--port') + 1]
@@ -60,6 +60,6 @@ def test_it_starts_the_command_on_the_port_that_it_exposes(instructions, capsys)
     check = json.loads(all_of(instructions, 'HEALTHCHECK')[0].split('CMD ')[1])
     assert f'127.0.0.1:{port}/health' in check[-1]
     compile(check[-1], 'HEALTHCHECK', 'exec')
-    with pytest.raises(SystemExit) as end:  # the flags are the command's own
+    with pytest.raises(SystemExit) as end:  # the command accepts these flags
         serve.main([*entry[2:], *command, '--help'])
     assert end.value.code == 0

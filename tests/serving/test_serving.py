@@ -1,4 +1,4 @@
-"""`openatac serve`: the endpoint, its limits and errors, batches, the page, and the process."""
+"""`openatac serve`: the endpoint, its limits and errors, batching, the page, and the process."""
 import base64
 import contextlib
 import io
@@ -26,10 +26,10 @@ from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
 from tests.conftest import ROOT
-from tests.helpers.browser import BROWSER, in_browser, inaccessible, with_axe
-from tests.helpers.commands import call_command, command_refusal
-from tests.helpers.made_up_images import encoded, plain, smooth
-from tests.helpers.scripts import call_script
+from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
+from tests.helpers.processes.commands import call_command, command_error
+from tests.helpers.processes.scripts import run_in_process
 
 pytest.importorskip('fastapi')
 pytest.importorskip('onnxruntime')
@@ -51,7 +51,7 @@ IMAGE = encoded(smooth(40, 60), 'PNG')
 
 @pytest.fixture(scope='module')
 def prefix(tmp_path_factory):
-    """An export of a network that tells images apart, as symbol and ONNX files."""
+    """The prefix of an export of a network that distinguishes images, as symbol and ONNX files."""
     mx.random.seed(3)
     net = openatac.get_model(NETWORK.model, classes=5)
     net.initialize(mx.init.MSRAPrelu())
@@ -77,8 +77,8 @@ def client_of(predictor, gates=None, **limits):
     return TestClient(create_app(Classifier(predictor, gates, LIMITS._replace(**limits))))
 
 
-def refusal(response, status, *words):
-    """Check that a response is {"error": a sentence with these words}."""
+def assert_refused(response, status, *words):
+    """Check that a response is {"error": text with these words}."""
     assert response.status_code == status, response.text
     (key, sentence), = response.json().items()
     assert key == 'error' and all(word in sentence for word in words), sentence
@@ -87,7 +87,7 @@ def refusal(response, status, *words):
 # ---------------------------------------------------------------------------- the endpoint
 
 @pytest.mark.parametrize('form', ['PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'GIF'])
-def test_it_answers_what_the_predictor_does(client, predictor, form):
+def test_server_answers_with_the_predictors_scores(client, predictor, form):
     data = encoded(smooth(40, 60), form)
     expected = predictor(Image.open(io.BytesIO(data)), top=3)
     response = client.post('/predict?top=3', content=data)
@@ -97,7 +97,7 @@ def test_it_answers_what_the_predictor_does(client, predictor, form):
         for label, score, index in expected]}
 
 
-def test_gate_maps_are_those_of_the_export(client, predictor, prefix):
+def test_gate_maps_equal_those_of_the_export(client, predictor, prefix):
     maps = client.post('/predict?gates=true', content=IMAGE).json()['gates']
     expected = gate_maps(prefix, predictor.transform(smooth(40, 60)))
     assert [each['stage'] for each in maps] == [stage for stage, _ in expected]
@@ -105,7 +105,7 @@ def test_gate_maps_are_those_of_the_export(client, predictor, prefix):
         np.testing.assert_allclose(each['values'], values, atol=1e-4)
 
 
-def test_health(client, predictor):
+def test_health_reports_the_model(client, predictor):
     assert client.get('/health').json() == {
         'status': 'ok', 'model': NETWORK.model, 'classes': 5, 'gates': True, 'requests': 0}
     assert client_of(predictor).get('/health').json()['gates'] is False
@@ -114,51 +114,52 @@ def test_health(client, predictor):
 @pytest.mark.parametrize('data', [b'', b'no image', b'%!PS-Adobe-3.0 EPSF-3.0\n', IMAGE[:50], IMAGE[:-400],
                                   b'\xff\xd8\xff\xe0' + bytes(100), encoded(smooth(64, 64))[:-200],
                                   encoded(plain(3, 1, 500), 'PNG')])
-def test_what_is_not_an_image_is_refused(client, data):
-    refusal(client.post('/predict', content=data), 422, 'image')
+def test_invalid_image_is_refused(client, data):
+    assert_refused(client.post('/predict', content=data), 422, 'image')
 
 
-def test_a_file_that_is_too_large_is_refused(predictor):
+def test_file_that_is_too_large_is_refused(predictor):
     client = client_of(predictor, bytes=len(IMAGE) - 1)
-    refusal(client.post('/predict', content=IMAGE), 413, f'{len(IMAGE) - 1:,} bytes')
+    assert_refused(client.post('/predict', content=IMAGE), 413, f'{len(IMAGE) - 1:,} bytes')
     assert client_of(predictor, bytes=len(IMAGE)).post('/predict', content=IMAGE).status_code == 200
 
 
-def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(predictor):
+def test_image_of_too_many_pixels_is_refused_before_it_is_decoded(predictor):
     client = client_of(predictor, pixels=40 * 60 - 1)
-    refusal(client.post('/predict', content=IMAGE), 413, '60 x 40', '2,399')
+    assert_refused(client.post('/predict', content=IMAGE), 413, '60 x 40', '2,399')
     huge = bytearray(IMAGE)
     huge[16:24] = (2 ** 15).to_bytes(4, 'big') * 2  # the size in the header
-    refusal(client.post('/predict', content=bytes(huge)), 422)
+    assert_refused(client.post('/predict', content=bytes(huge)), 422)
 
 
-def test_a_form_is_refused(client):
-    refusal(client.post('/predict', files={'image': IMAGE}), 415, 'form', 'image/jpeg')
+def test_form_is_refused(client):
+    assert_refused(client.post('/predict', files={'image': IMAGE}), 415, 'form', 'image/jpeg')
 
 
 @pytest.mark.parametrize('query, words', [('top=0', 'top'), ('top=x', "'x'"), ('gates=perhaps', 'perhaps')])
-def test_a_wrong_parameter_is_refused(client, query, words):
-    refusal(client.post(f'/predict?{query}', content=IMAGE), 422, words)
+def test_wrong_parameter_is_refused(client, query, words):
+    assert_refused(client.post(f'/predict?{query}', content=IMAGE), 422, words)
 
 
-def test_the_example_serves_the_same(client, prefix, monkeypatch):
+def test_example_server_gives_the_same_answers(client, prefix, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['serve.py', prefix])
     example = TestClient(runpy.run_path(str(ROOT / 'examples' / 'serve.py'))['app'])
     assert example.post('/predict', content=IMAGE).json() == client.post('/predict', content=IMAGE).json()
 
 
-def test_gate_maps_that_are_not_there_are_refused(predictor):
-    refusal(client_of(predictor).post('/predict?gates=true', content=IMAGE), 422, 'symbol form', 'MXNet')
+def test_unavailable_gate_maps_are_refused(predictor):
+    assert_refused(client_of(predictor).post('/predict?gates=true', content=IMAGE),
+                   422, 'symbol form', 'MXNet')
 
 
 def test_other_addresses_and_methods_are_refused_in_json(client):
-    refusal(client.get('/nothing'), 404)
-    refusal(client.get('/predict'), 405)
-    assert client.get('/docs').status_code == 404  # a page that would load scripts from another site
+    assert_refused(client.get('/nothing'), 404)
+    assert_refused(client.get('/predict'), 405)
+    assert client.get('/docs').status_code == 404  # a page would load scripts from another site
 
 
 class Network:
-    """A network that a test holds up: it waits for ``free`` in each batch, and notes their sizes."""
+    """A network that a test can block: it waits for ``free`` in each batch, and records the batch sizes."""
 
     manifest = NETWORK
 
@@ -179,33 +180,33 @@ def network():
     network.free.set()
 
 
-def test_an_answer_that_takes_too_long(network):
+def test_slow_answer_times_out(network):
     client = client_of(Predictor(network), seconds=0.2)
     response = client.post('/predict', content=IMAGE)
-    refusal(response, 503, '0.2 s')
+    assert_refused(response, 503, '0.2 s')
     assert response.headers['retry-after'] == '1'
     assert client.get('/health').json()['requests'] == 0
 
 
-def test_more_requests_at_a_time_than_allowed(network):
+def test_requests_beyond_the_limit_are_refused(network):
     with client_of(Predictor(network), requests=1) as client, \
             ThreadPoolExecutor(1) as thread:
         first = thread.submit(client.post, '/predict', content=IMAGE)
         assert network.started.wait(60)
-        refusal(client.post('/predict', content=IMAGE), 503, '1 request')
+        assert_refused(client.post('/predict', content=IMAGE), 503, '1 request')
         network.free.set()
         assert first.result().status_code == 200
 
 
-def test_outputs_that_are_not_numbers():
+def test_non_finite_outputs_are_an_error():
     network = Network(float('nan'))
     network.free.set()
-    refusal(client_of(Predictor(network)).post('/predict', content=IMAGE), 500, 'NaN')
+    assert_refused(client_of(Predictor(network)).post('/predict', content=IMAGE), 500, 'NaN')
 
 
 # --------------------------------------------------------------------------------- batches
 
-def test_images_that_wait_run_together(network):
+def test_waiting_images_are_batched(network):
     batcher = Batcher(network, batch_size=4)
     images = [np.full((3, 2, 2), index, 'float32') for index in range(8)]
     outputs = [batcher.submit(images[0])]
@@ -217,7 +218,7 @@ def test_images_that_wait_run_together(network):
     assert network.sizes == [1, 4, 2]
 
 
-def test_all_images_of_a_batch_get_its_error():
+def test_batch_error_reaches_every_image():
     def fail(images):
         raise OpenatacError('no')
 
@@ -230,7 +231,7 @@ def test_all_images_of_a_batch_get_its_error():
 # -------------------------------------------------------------------------------- the page
 
 class Elements(HTMLParser):
-    """The attributes of all elements of a page, by tag."""
+    """Collects the attributes of all elements of a page by tag."""
 
     def __init__(self, text):
         super().__init__()
@@ -241,7 +242,7 @@ class Elements(HTMLParser):
         self.found.setdefault(tag, []).append(dict(attributes))
 
 
-def test_the_page_needs_nothing_but_itself_and_has_names_for_a_screen_reader(client):
+def test_page_is_self_contained_and_labelled_for_screen_readers(client):
     response = client.get('/')
     assert response.headers['content-type'] == 'text/html; charset=utf-8'
     text, found = response.text, Elements(response.text).found
@@ -257,26 +258,26 @@ def test_the_page_needs_nothing_but_itself_and_has_names_for_a_screen_reader(cli
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_an_image_that_is_chosen_is_classified_on_an_accessible_page(client, predictor, tmp_path):
-    """In a browser, which runs the page with one more script in it."""
+def test_chosen_image_is_classified_on_an_accessible_page(client, predictor, tmp_path):
+    """Run the page in a browser, with one more script in it."""
     choose = f'''<script>
 const bytes = Uint8Array.from(atob('{base64.b64encode(IMAGE).decode()}'), each => each.charCodeAt(0));
 classify(new File([bytes], 'a.png', {{ type: 'image/png' }}));
 </script></body>'''
-    html = with_axe(client.get('/').text.replace('</body>', choose))
+    html = add_axe_check(client.get('/').text.replace('</body>', choose))
     app = client.app
     app.add_api_route('/test', lambda: HTMLResponse(html))
     with serving(app) as url:
-        shown = in_browser(url + 'test', tmp_path, '--virtual-time-budget=20000')
+        shown = render_in_browser(url + 'test', tmp_path, '--virtual-time-budget=20000')
     label, score, _ = predictor(smooth(40, 60), top=1)[0]
     assert f'a.png: {label}, {score:.4f}'.replace('<', '&lt;').replace('>', '&gt;') in shown
     assert shown.count('<canvas') == len(client.post('/predict?gates=true', content=IMAGE).json()['gates'])
-    assert inaccessible(shown) == []
+    assert accessibility_violations(shown) == []
 
 
 @contextlib.contextmanager
 def serving(app):
-    """The URL of an application that a thread of this process serves."""
+    """Serve an application in a thread of this process; yield its URL."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level='warning'))
     started, startup = threading.Event(), server.startup
 
@@ -297,16 +298,16 @@ def serving(app):
 
 # ----------------------------------------------------------------------------- the process
 
-def test_an_engine_that_cannot_run_a_run_is_a_wrong_command(cifar10, tmp_path, capsys):
-    assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
-                       '--save-dir', tmp_path) == 0
+def test_engine_that_cannot_run_the_model_is_refused(cifar10, tmp_path, capsys):
+    assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                          '--save-dir', tmp_path) == 0
     assert call_command('serve', tmp_path, '--engine', 'onnxruntime') == 2
     assert 'argument --engine' in capsys.readouterr().err
 
 
 @contextlib.contextmanager
 def served(*words):
-    """(the process of `openatac serve` on a port that it chooses, a client of it)."""
+    """Run `openatac serve` on a free port; yield (the process, a client)."""
     process = subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'serve', *words, '--port', '0'], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
@@ -324,7 +325,7 @@ def served(*words):
         process.stderr.close()
 
 
-def test_fifty_parallel_requests_and_the_end(prefix, predictor):
+def test_fifty_parallel_requests_finish_before_shutdown(prefix, predictor):
     images = [smooth(32, 32, seed) for seed in range(50)]
     with served(prefix, '--timeout', '60') as (process, client):
         with ThreadPoolExecutor(50) as threads:
@@ -343,7 +344,7 @@ def test_fifty_parallel_requests_and_the_end(prefix, predictor):
             client.get('health')
 
 
-def test_a_network_by_its_name_and_ctrl_c():
+def test_pretrained_network_is_served_until_ctrl_c():
     name = 'cifar_resnet8_v2_atac'
     with served('--model', name) as (process, client):
         with ThreadPoolExecutor(8) as threads:
@@ -354,15 +355,15 @@ def test_a_network_by_its_name_and_ctrl_c():
         assert process.wait(60) == 0
 
 
-def test_without_the_extra(prefix, capsys, monkeypatch):
+def test_missing_serving_extra_is_reported(prefix, capsys, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    assert "pip install 'openatac[serve]'" in command_refusal(capsys, 'serve', 1, prefix)
+    assert "pip install 'openatac[serve]'" in command_error(capsys, 'serve', 1, prefix)
 
 
-def test_wrong_command_lines(prefix, capsys):
-    command_refusal(capsys, 'serve', 2)
-    command_refusal(capsys, 'serve', 2, prefix, '--model', 'x')
-    assert '--engine' in command_refusal(capsys, 'serve', 2, '--model', 'x', '--engine', 'static')
-    assert '--labels' in command_refusal(capsys, 'serve', 2, prefix, '--labels', 'a,b')
-    assert 'nothing' in command_refusal(capsys, 'serve', 1, 'nothing')
-    assert '203.0.113.1' in command_refusal(capsys, 'serve', 1, prefix, '--host', '203.0.113.1')
+def test_wrong_command_lines_are_refused(prefix, capsys):
+    command_error(capsys, 'serve', 2)
+    command_error(capsys, 'serve', 2, prefix, '--model', 'x')
+    assert '--engine' in command_error(capsys, 'serve', 2, '--model', 'x', '--engine', 'static')
+    assert '--labels' in command_error(capsys, 'serve', 2, prefix, '--labels', 'a,b')
+    assert 'nothing' in command_error(capsys, 'serve', 1, 'nothing')
+    assert '203.0.113.1' in command_error(capsys, 'serve', 1, prefix, '--host', '203.0.113.1')

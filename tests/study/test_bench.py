@@ -1,4 +1,4 @@
-"""`openatac bench` measures all engines in turn, in processes of their own. No test looks at a speed."""
+"""`openatac bench` measures all engines in turn, each in its own process. No test checks a speed."""
 import os
 import signal
 
@@ -17,15 +17,15 @@ from openatac.study.bench.measurement import Measurement
 from openatac.study.bench.process import BenchProcess, Turn
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
-from tests.helpers.commands import rows_of
+from tests.helpers.processes.commands import rows_of
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 
 
-# Engines that start without MXNet. (test_extension.py measures one of MXNet's too.)
+# Engines that start without MXNet; test_extension.py also measures one of MXNet's.
 
 class Pixels(Runtime):
-    """The outputs are the first pixels of an image; the process dies once PREFIX.kill exists."""
+    """Outputs the first pixels of an image; the process dies once PREFIX.kill exists."""
 
     name = 'pixels'
     form = FORMS.find('symbol')
@@ -41,7 +41,7 @@ class Pixels(Runtime):
 
 
 class Rounded(Pixels):
-    """As `Pixels`, to three digits."""
+    """Outputs the same as `Pixels`, rounded to three digits."""
 
     name = 'rounded'
 
@@ -50,7 +50,7 @@ class Rounded(Pixels):
 
 
 class OfInt8(Pixels):
-    """Another form."""
+    """An engine for another form."""
 
     name = 'of-int8'
     form = FORMS.find('int8')
@@ -70,7 +70,7 @@ def registered():
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the exports 'relu' and 'atac', of the symbol form only."""
+    """A folder with the exports 'relu' and 'atac', only in the symbol form."""
     folder = tmp_path / 'exports'
     folder.mkdir()
     for name in ('relu', 'atac'):
@@ -87,7 +87,7 @@ def test_exports_and_engines_are_measured(folder, tmp_path, capsys):
                        'pixels,rounded', '--out', out]) == 0
     printed = capsys.readouterr()
     table = printed.out.splitlines()
-    assert '16 turns' in printed.err  # how long it will take
+    assert '16 turns' in printed.err  # the expected duration
     rows = rows_of(out + '.csv')
     combinations = [(export, engine, size) for export in ('relu', 'atac') for engine in ('pixels', 'rounded')
                     for size in ('1', '3')]
@@ -104,7 +104,7 @@ def test_exports_and_engines_are_measured(folder, tmp_path, capsys):
         assert len(np.unique(np.asarray(picture.convert('L')))) > 20
 
 
-def test_what_cannot_run_is_named_and_left_out(folder, capsys, monkeypatch):
+def test_unrunnable_engine_is_named_and_skipped(folder, capsys, monkeypatch):
     two = Registry('engine', hyphens=True)
     for engine in (Pixels, OfInt8):
         two.register(engine.name, engine)
@@ -121,7 +121,7 @@ def test_what_cannot_run_is_named_and_left_out(folder, capsys, monkeypatch):
     assert relu in capsys.readouterr().out
 
 
-def test_a_process_that_dies_is_one_sentence(folder):
+def test_dead_process_is_one_error(folder):
     measured = BenchProcess(str(folder / 'relu'), 'pixels', [2])
     assert measured.problem is None and measured.outputs.shape == (2, 3)
     assert measured.turn(2, 0).batches >= 3
@@ -134,13 +134,13 @@ def test_a_process_that_dies_is_one_sentence(folder):
 @pytest.mark.parametrize('flags, words', [
     (['--batch-sizes', '1,0'], '0 is not'), (['--batch-sizes', '1,2,3,4,5,6,7,8,9'], '8'),
     (['--engines', 'abacus'], 'abacus'), (['--rounds', '0'], '--rounds'), (['--seconds', '0'], '--seconds')])
-def test_wrong_flags(folder, capsys, flags, words):
+def test_wrong_flags_are_refused(folder, capsys, flags, words):
     with pytest.raises(SystemExit) as end:
         bench.main([str(folder / 'relu'), *flags])
     assert end.value.code == 2 and words in capsys.readouterr().err
 
 
-def test_wrong_exports_and_places_are_one_sentence(folder, tmp_path, capsys):
+def test_wrong_exports_and_destinations_are_refused(folder, tmp_path, capsys):
     with pytest.raises(OpenatacError, match='nowhere'):
         bench.main([str(tmp_path / 'nowhere'), *SHORT])
     with pytest.raises(OpenatacError, match='nowhere'):
@@ -150,16 +150,16 @@ def test_wrong_exports_and_places_are_one_sentence(folder, tmp_path, capsys):
     assert 'relu' in capsys.readouterr().err
 
 
-# What is said of measurements.
+# The verdict on measurements.
 
 def measured(**speeds):
-    """Measurements of an export 'net' at batch 1, of {engine: images/s in each round}."""
+    """Return measurements of the export 'net' at batch 1 from {engine: images/s in each round}."""
     return [Measurement('net', name.replace('_', '-'), 1,
                         [Turn(1e3 / speed, 2e3 / speed, speed, 3) for speed in of_rounds], 0.0)
             for name, of_rounds in speeds.items()]
 
 
-def test_the_verdict_compares_round_by_round():
+def test_verdict_compares_round_by_round():
     first, second, third, fourth = verdict(measured(
         static=[90, 100, 110], fused=[180, 240, 220], int8=[300, 300, 300], onnxruntime=[270, 360, 300],
         torch=[60, 60, 60], torch_compiled=[90, 120, 100]))
@@ -173,7 +173,7 @@ def test_the_verdict_compares_round_by_round():
     assert only.endswith('static')
 
 
-def test_the_picture_has_a_panel_for_each_size():
+def test_picture_has_a_panel_for_each_size():
     pytest.importorskip('matplotlib')
     rows = [each.row() for each in measured(static=[90, 100], torch=[60, 70])]
     figure = bench_figure(rows + [{**row, 'batch': 64} for row in rows], 'a machine')

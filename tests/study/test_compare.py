@@ -1,4 +1,4 @@
-"""openatac compare: what is missing is trained, however often it is stopped, and only equals are compared."""
+"""openatac compare trains missing runs, however often it is stopped, and compares only comparable runs."""
 import contextlib
 import io
 import json
@@ -23,12 +23,12 @@ from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
-from tests.helpers.commands import call_command, rows_of
-from tests.helpers.made_up_images import write_cifar
-from tests.helpers.scripts import finish, metrics_of, wait_until
+from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.processes.commands import call_command, rows_of
+from tests.helpers.processes.scripts import finish, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
-EPOCHS = 10  # of a run that is stopped
+EPOCHS = 10  # files of a stopped run
 FLAGS = [*RECIPE, '--num-epochs', '2']
 ONE = ['--units', 'relu', '--blocks', '1', '--seeds', '1']
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
@@ -36,7 +36,7 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 
 @pytest.fixture(scope='module', autouse=True)
 def environment():
-    """That of the trainings, which are processes of their own."""
+    """The environment variables of the trainings, which run in their own processes."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -44,7 +44,7 @@ def environment():
 
 
 class TrainingHere:
-    """Stands for the process of a training, which it runs in this one: that saves the start-up."""
+    """A stand-in for a training's process that trains in this process, which saves the start-up."""
 
     def __init__(self, command, stderr, **options):
         assert command[:3] == [sys.executable, '-m', 'openatac']
@@ -66,7 +66,7 @@ def trainings_here():
 
 
 def compare(*words):
-    """Run the command in this process; the result has .returncode, .stdout and .stderr."""
+    """Run the command in this process; return .returncode, .stdout and .stderr."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         try:
             code = cli.main(['compare', *map(str, words)])
@@ -76,7 +76,7 @@ def compare(*words):
 
 
 def start_compare(*words):
-    """Start the command in a process of its own."""
+    """Start the command in its own process."""
     return subprocess.Popen([sys.executable, '-m', 'openatac', 'compare', *map(str, words)], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -87,14 +87,14 @@ def data(tmp_path_factory):
 
 
 def all_of(data):
-    """The flags of the comparison `two_units`."""
+    """Return the flags of the comparison `two_units`."""
     return ['--units', 'relu,SE', '--blocks', '1', '--seeds', '1,2', '--jobs', '2', '--', '--data-dir', data,
             *FLAGS]
 
 
 @pytest.fixture(scope='module')
 def two_units(tmp_path_factory, data):
-    """A finished comparison of ReLU and SE with two seeds: its folder and what it printed."""
+    """A finished comparison of ReLU and SE with two seeds: (folder, output)."""
     folder = tmp_path_factory.mktemp('comparison') / 'both'
     done = compare(folder, *all_of(data))
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,7 @@ def copy(two_units, tmp_path):
 
 # ----------------------------------------------------------------------------------- trainings
 
-def test_a_comparison_has_a_row_for_each_run_with_the_runs_own_figures(two_units):
+def test_comparison_has_a_row_with_the_figures_of_each_run(two_units):
     folder, _ = two_units
     rows = rows_of(folder / 'runs.csv')
     assert [(row['unit'], row['blocks'], row['seed']) for row in rows] == [
@@ -124,7 +124,7 @@ def test_a_comparison_has_a_row_for_each_run_with_the_runs_own_figures(two_units
     assert int(rows[2]['parameters']) > int(rows[0]['parameters']) == 77850  # the oracle's costs.json
 
 
-def test_a_comparisons_table_has_means_deviations_and_differences(two_units):
+def test_comparison_table_has_means_deviations_and_differences(two_units):
     folder, printed = two_units
     text = (folder / 'comparison.md').read_text('utf-8')
     last = [float(row['last_accuracy']) for row in rows_of(folder / 'runs.csv')]
@@ -134,7 +134,7 @@ def test_a_comparisons_table_has_means_deviations_and_differences(two_units):
     assert f'| 1 | se | relu | {sum(last[2:]) / 2 - sum(last[:2]) / 2:+.4f} |' in text
 
 
-def test_a_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
+def test_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
     folder, _ = two_units
     page = (folder / 'comparison.html').read_text('utf-8')
     assert all(row['command'] in page for row in rows_of(folder / 'runs.csv'))
@@ -143,8 +143,8 @@ def test_a_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
         assert len(picture.convert('L').getcolors(256)) > 10
 
 
-def test_only_what_is_missing_or_damaged_is_trained(copy, data):
-    """One run is damaged, and one finds a folder where its log should be."""
+def test_only_missing_or_damaged_runs_are_trained(copy, data):
+    """One run is damaged, and a folder is in the place of another's log."""
     before = rows_of(copy / 'runs.csv')
     summary = copy / 'runs' / 'b1-relu-seed1' / 'summary.json'
     summary.write_text(summary.read_text()[:100])
@@ -169,7 +169,7 @@ def test_only_what_is_missing_or_damaged_is_trained(copy, data):
 
 @pytest.mark.parametrize('number, code', [
     (signal.SIGINT, 130), (signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)])
-def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
+def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
     words = [tmp_path / 'x', *ONE, '--', '--data-dir', data, *RECIPE, '--num-epochs', EPOCHS]
     log = tmp_path / 'x' / 'runs' / 'b1-relu-seed1' / 'metrics.jsonl'
 
@@ -188,7 +188,7 @@ def test_stopped_or_killed_it_resumes(data, tmp_path, number, code):
 
 # ------------------------------------------------------------------------------- command lines
 
-def test_a_killed_training_is_a_failure_and_no_wrong_command(data, tmp_path, monkeypatch):
+def test_killed_training_is_reported_as_a_failure(data, tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingHere, '__init__', lambda self, *_, **__: None)
     monkeypatch.setattr(TrainingHere, 'code', -signal.SIGKILL, raising=False)
     assert compare(tmp_path / 'one', *all_of(data)).returncode == 1
@@ -211,30 +211,30 @@ def test_a_killed_training_is_a_failure_and_no_wrong_command(data, tmp_path, mon
     (['--units', 'relu', '--', '--channels', '17,17,35,68'], 2, '--channels'),
     ([], 1, 'x '),
 ])
-def test_wrong_commands(words, code, named, tmp_path):
+def test_wrong_commands_are_refused(words, code, named, tmp_path):
     done = compare(tmp_path / 'x', *words)
     assert done.returncode == code and 'Traceback' not in done.stderr
     assert named in done.stderr.splitlines()[-1]
 
 
-def test_a_folder_is_needed():
+def test_folder_is_required():
     done = compare('--units', 'relu')
     assert done.returncode == 2 and 'FOLDER' in done.stderr.splitlines()[-1]
 
 
-def test_a_wrong_flag_does_not_claim_the_folder(tmp_path):
+def test_wrong_flag_does_not_claim_the_folder(tmp_path):
     for flag in ('--num-epochy', '--num-epochz'):
         done = compare(tmp_path / 'x', *ONE, '--', flag, '3')
         assert done.returncode == 2
         assert 'b1-relu-seed1' in done.stderr.splitlines()[-1] and flag in done.stderr.splitlines()[-1]
 
 
-def test_another_recipe_in_the_same_folder_is_refused(two_units, data):
+def test_changed_recipe_in_the_same_folder_is_refused(two_units, data):
     done = compare(two_units[0], '--units', 'relu', '--', '--data-dir', data, '--num-epochs', 3)
     assert done.returncode == 1 and '--recipe cifar10_atac --data-dir' in done.stderr
 
 
-def test_what_a_comparison_sets_and_what_it_passes_on():
+def test_comparison_reserves_its_own_flags_and_passes_on_others():
     reserved = set(reserved_flags())
     assert {'--model', '--act-type', '--attention', '--useGlobal', '--no-useGlobal', '--blocks', '--seed',
             '--recipe', '--save-dir', '--save-plot-dir', '--resume', '--evaluate', '--export', '--dry-run',
@@ -244,33 +244,33 @@ def test_what_a_comparison_sets_and_what_it_passes_on():
                            '--engine', '--dtype', '--resume-from', '--log-interval', '--save-period', '-j'}
 
 
-def test_a_units_name_becomes_the_flags_that_build_it():
+def test_unit_name_is_translated_to_its_flags():
     assert unit_flags('atac') == ['--act-type', 'ChaATAC']
     assert unit_flags('ATAC_global') == ['--act-type', 'ChaATAC', '--useGlobal']
     assert unit_flags('swish_se') == ['--act-type', 'swish', '--attention', 'se']
     assert unit_flags('relu@17-17-35-68') == ['--act-type', 'relu', '--channels', '17,17,35,68']
 
 
-def test_a_dry_run_keeps_nothing(tmp_path, data, capfd):
+def test_dry_run_leaves_no_files(tmp_path, data, capfd):
     folder = tmp_path / 'full'
     assert cli.main(['compare', str(folder), *ONE, '--dry-run', '2', '--', '--data-dir', data, *FLAGS]) == 0
     out = capfd.readouterr().out
     assert 'b1-relu-seed1' in out and not os.listdir(tmp_path)
 
 
-def test_a_failed_dry_run_is_reported(tmp_path, capfd):
+def test_failed_dry_run_is_reported(tmp_path, capfd):
     folder = tmp_path / 'full'
     assert cli.main(['compare', str(folder), *ONE, '--dry-run', '2', '--', '--num-epochy', '3']) == 2
     error = capfd.readouterr().err
     assert '--num-epochy' in error and 'Traceback' not in error and not folder.exists()
 
 
-def test_a_killed_dry_run_is_reported(tmp_path, monkeypatch):
+def test_killed_dry_run_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, 'TRAIN_CIFAR', ['sh', '-c', 'kill -9 $$'])
     assert cli.main(['compare', str(tmp_path / 'full'), *ONE, '--dry-run', '2']) == 1
 
 
-# ------------------------------------------------------------------------ runs from elsewhere
+# -------------------------------------------------------------------------------- copied runs
 
 def test_records_are_copied_without_paths(two_units, tmp_path):
     folder = tmp_path / 'results'
@@ -289,8 +289,8 @@ def test_records_are_copied_without_paths(two_units, tmp_path):
     assert compare('--from', folder).stdout == done.stdout
 
 
-def test_a_path_is_shortened_only_where_it_is_one(two_units, tmp_path):
-    """Not within an address or a longer name."""
+def test_only_real_paths_are_shortened(two_units, tmp_path):
+    """A path within an address or a longer name is kept."""
     run = tmp_path / 'run'
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', run)
     data, url = '/data', 'http://mirror/data/cifar'
@@ -310,7 +310,7 @@ def test_a_path_is_shortened_only_where_it_is_one(two_units, tmp_path):
 
 
 def changed(two_units, folder, dataset=None, **settings):
-    """A copy of one run whose summary has other settings."""
+    """Return a copy of a run with other settings in its summary."""
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', folder)
     summary = json.loads((folder / 'summary.json').read_text())
     if dataset:
@@ -324,7 +324,7 @@ def changed(two_units, folder, dataset=None, **settings):
     ({'dataset': 'cifar100', 'cifar100_labels': 'fine'}, 'dataset'),
     ({'devices': '2 x gpu'}, 'images per step'), ({'engine': 'torch'}, 'engine'),
 ])
-def test_other_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, name):
+def test_runs_of_different_recipes_and_data_are_not_mixed(two_units, tmp_path, settings, name):
     changed(two_units, tmp_path / 'a', seed=5)
     changed(two_units, tmp_path / 'b', seed=6, **settings)
     with pytest.raises(OpenatacError, match=name):
@@ -361,10 +361,10 @@ def test_all_runs_are_copied_or_none(two_units, copy, tmp_path):
         assert sorted(copy.rglob('*')) == before
 
 
-def test_two_runs_of_one_seed(two_units, tmp_path):
+def test_duplicate_seeds_are_refused(two_units, tmp_path):
     changed(two_units, tmp_path / 'a', seed=5)
     changed(two_units, tmp_path / 'b', seed=5)
-    check_comparable(find_runs(tmp_path))  # one run, twice
+    check_comparable(find_runs(tmp_path))  # the same run twice
     metrics = (tmp_path / 'b' / 'metrics.csv')
     metrics.write_text(metrics.read_text().replace('0.05', '0.06'))
     with pytest.raises(OpenatacError, match=f'(?s)(?=.*{tmp_path / "a"}).*{tmp_path / "b"}'):
@@ -373,14 +373,14 @@ def test_two_runs_of_one_seed(two_units, tmp_path):
 
 @pytest.mark.parametrize('name', ['summary.json', 'metrics.csv'])
 @pytest.mark.parametrize('content', ['', '{}', '[1]', 'a,b\nx,y\n'])
-def test_damaged_records(two_units, tmp_path, name, content):
+def test_damaged_records_are_refused(two_units, tmp_path, name, content):
     changed(two_units, tmp_path / 'a')
     (tmp_path / 'a' / name).write_text(content)
     with pytest.raises(OpenatacError, match=str(tmp_path / 'a')):
         find_runs(tmp_path)
 
 
-def test_runs_of_pytorch_are_records_too(two_units, tmp_path):
+def test_runs_of_pytorch_can_be_compared(two_units, tmp_path):
     changed(two_units, tmp_path / 'a', seed=5, engine='torch', tf32=False, compile=False)
     summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
     summary['versions']['torch'] = summary['versions'].pop('mxnet')
@@ -396,8 +396,8 @@ def fake_group(unit, *accuracies):
     return groups.Group(unit, 2, runs, 0, 0)
 
 
-def test_welch_by_hand():
-    """Welch's t, his degrees of freedom and the interval, worked out here."""
+def test_welch_test_equals_a_hand_calculation():
+    """Calculate Welch's t, degrees of freedom and interval here."""
     a, b = [0.71, 0.74, 0.72], [0.70, 0.69, 0.705, 0.71]
     parts = [statistics.variance(a) / 3, statistics.variance(b) / 4]
     mean = statistics.mean(a) - statistics.mean(b)
@@ -412,7 +412,7 @@ def test_welch_by_hand():
                                 f'{p:.2g}')
 
 
-def test_without_spread_there_is_no_test():
+def test_no_test_without_variance():
     one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
     for pair, mean in (([one, other], 0.25), ([same, other], 0.25)):
         found, = differences.compare_groups(pair)
@@ -421,7 +421,7 @@ def test_without_spread_there_is_no_test():
         assert differences.seeds_needed(pair) is None
 
 
-def test_holm_by_hand():
+def test_holm_correction_equals_a_hand_calculation():
     assert differences.holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
     assert differences.holm([0.6, 0.6]) == [1, 1] and differences.holm([]) == []
 
@@ -429,7 +429,7 @@ def test_holm_by_hand():
 @pytest.mark.parametrize('against, pairs', [
     (None, [('atac', 'relu'), ('atac', 'se')]), ('relu', [('relu', 'se'), ('relu', 'atac')]),
     ('all', [('se', 'relu'), ('atac', 'relu'), ('atac', 'se')])])
-def test_which_units_are_compared(against, pairs):
+def test_units_are_compared_with_the_baseline(against, pairs):
     units = [fake_group(unit, 0.5, 0.6) for unit in ('relu', 'se', 'atac')]
     found = differences.compare_groups(units, against=against)
     assert [(each.one, each.other) for each in found] == pairs
@@ -437,7 +437,7 @@ def test_which_units_are_compared(against, pairs):
     assert [(each.one, each.other) for each in without] == [('se', 'relu')]
 
 
-def test_the_finding_names_what_is_beyond_chance():
+def test_finding_names_significant_differences():
     clear = [fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
              fake_group('atac', 0.70, 0.71, 0.72)]
     said = differences.state_findings(differences.compare_groups(clear))
@@ -447,8 +447,8 @@ def test_the_finding_names_what_is_beyond_chance():
     assert f'{p:.2g}' in differences.state_findings(differences.compare_groups(vague))
 
 
-def test_the_seeds_that_would_decide():
-    """By Cohen's table (1988, 2.4.1), an effect of 1 takes 17 seeds; if the deviation were known, 16."""
+def test_number_of_seeds_needed_for_a_decision():
+    """By Cohen's table (1988, 2.4.1), an effect of 1 needs 17 seeds; with a known deviation, 16."""
     def seeds(deviation):
         return differences.seeds_needed([fake_group('relu', 0.5, 0.5 + deviation * math.sqrt(2))])
 

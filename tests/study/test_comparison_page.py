@@ -1,4 +1,4 @@
-"""The page and the picture of a comparison of hand-made runs; its script in a browser if there is one."""
+"""The page and pictures of a comparison of hand-made runs; a browser runs the script, if there is one."""
 import logging
 import os
 import re
@@ -17,13 +17,13 @@ from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page as page_of
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
-from tests.helpers.browser import BROWSER, in_browser, inaccessible, with_axe
+from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
 
 EPOCHS = 4
 
 
 def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
-    """A made-up run whose accuracy rises to ``best`` and falls by 2% in the last epoch."""
+    """Return a made-up run whose accuracy rises to ``best`` and falls by 2% in the last epoch."""
     accuracies = [best / 2, best * 0.9, best, best * 0.98]
     history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
                'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
@@ -51,7 +51,7 @@ def page(groups, measure='last_accuracy'):
 
 
 def several():
-    """Three units, two of them with equal parameters, at two depths; sorted as text, numbers are wrong."""
+    """Return groups of three units at two depths, two with equal parameters; text order would be wrong."""
     return [group('relu', 1, 77_850, 0.70, 0.72), group('swish', 1, 77_850, 0.74, 0.75, 0.73),
             group('atac', 1, 189_578, 0.80, 0.82), group('relu', 10, 1_100_000, 0.76, 0.77),
             group('swish', 10, 1_100_000, 0.78, 0.781), group('atac', 10, 1_290_000, 0.85)]
@@ -64,7 +64,7 @@ def text():
 
 
 class Document(HTMLParser):
-    """What is in a page; the parser fails at a tag that is not closed or not open."""
+    """The content of a page; the parser fails at an unclosed or unopened tag."""
 
     VOID = ('meta',)
 
@@ -102,15 +102,15 @@ class Document(HTMLParser):
                 self.texts[tag][-1] += data
 
     def all(self, tag):
-        """The attributes of all elements of this kind."""
+        """Return the attributes of all elements with this tag."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_table_has_the_rows_of_the_comparison(text):
+def test_table_has_the_rows_of_the_comparison(text):
     assert Document(text).tables[0] == [list(tables.header(several())), *map(list, tables.rows(several()))]
 
 
-def test_the_finding_comes_first_then_circumstances_differences_and_commands():
+def test_finding_precedes_conditions_differences_and_commands():
     groups = several()
     document = Document(page(groups, 'best_accuracy'))
     finding = sentences.conclusion(
@@ -128,12 +128,12 @@ def test_the_finding_comes_first_then_circumstances_differences_and_commands():
                for text in document.texts['p'])
 
 
-def test_what_a_command_says_is_never_markup(text):
+def test_command_text_is_escaped(text):
     assert '&lt;script&gt;&amp;' in text
     assert len(Document(text).all('script')) == text.count('<script>') == 1
 
 
-def test_the_page_needs_nothing_but_itself(text):
+def test_page_is_self_contained(text):
     assert '://' not in text and '@import' not in text and not re.search(r'url\((?!#)', text)
     document = Document(text)
     ids = [attributes['id'] for _, attributes in document.tags if 'id' in attributes]
@@ -148,7 +148,7 @@ def test_the_page_needs_nothing_but_itself(text):
 
 @pytest.mark.parametrize('measure, words', [('best_accuracy', 'best test error of all epochs'),
                                             ('last_accuracy', 'test error after the last epoch')])
-def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
+def test_pictures_show_the_accuracy_and_the_curves_of_each_depth(measure, words):
     document = Document(page(several(), measure))
     labels = [attributes['aria-label'] for attributes in document.all('svg')]
     assert labels[0].startswith(words) and all(
@@ -159,17 +159,17 @@ def test_pictures_are_the_accuracy_and_the_curves_of_each_depth(measure, words):
     assert words + ' (%)' in document.texts['text']
 
 
-def test_the_same_runs_make_the_same_page(text):
+def test_page_is_reproducible(text):
     assert page(several()) == text
 
 
-def test_costs_relative_to_relu(text):
+def test_costs_are_relative_to_relu(text):
     table = Document(text).tables[1]
     assert table[1:] == [['1', 'swish', '1.00', '1.00', '1.00'], ['1', 'atac', '2.44', '2.44', '1.00'],
                          ['10', 'swish', '1.00', '1.00', '1.00'], ['10', 'atac', '1.17', '1.17', '1.00']]
 
 
-def test_speeds_on_different_devices_are_not_divided():
+def test_speeds_on_different_devices_have_no_ratio():
     groups = [group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8, device='1 x gpu')]
     assert Document(page(groups)).tables[1] == [['b', 'unit', 'parameters', 'multiply-adds'],
                                                 ['1', 'atac', '1.50', '1.50']]
@@ -179,7 +179,7 @@ def disturb(run):
     return run._replace(summary={**run.summary, 'disturbed': True})
 
 
-def test_speeds_have_their_range_and_those_that_were_disturbed_are_left_out():
+def test_speed_ranges_exclude_disturbed_runs():
     one = group('relu', 1, 100, 0.70, 0.71, 0.72)  # at 1001, 1002 and 1003 images/s
     two = one._replace(runs=[disturb(one.runs[0]), *one.runs[1:]])
     none = one._replace(unit='atac', runs=[disturb(run) for run in one.runs])
@@ -199,7 +199,7 @@ def test_speeds_have_their_range_and_those_that_were_disturbed_are_left_out():
      "train_cifar.py --data-dir cifar --save-dir 'run 1' --seed 1"),
     ('train_cifar.py --data-dir=/home/me/cifar/ --save-dir runs/1',
      'train_cifar.py --data-dir=cifar --save-dir runs/1')])
-def test_the_page_has_no_paths_of_the_machine(command, shown):
+def test_page_has_no_paths_of_the_machine(command, shown):
     one = group('relu', 1, 100, 0.7)
     one.runs[0].summary['command'] = command
     assert Document(page([one])).texts['code'] == [shown]
@@ -207,13 +207,13 @@ def test_the_page_has_no_paths_of_the_machine(command, shown):
 
 @pytest.mark.parametrize('groups', [
     [group('relu', 1, 100, 0.7)], [group('atac', 1, 150, 0.8), group('relu', 2, 200, 0.7)]])
-def test_nothing_to_compare_is_left_out(groups):
+def test_sections_without_a_comparison_are_omitted(groups):
     document = Document(page(groups))
     assert len(document.tables) == 1
     assert len(document.texts['code']) == len(groups)
 
 
-def test_a_run_that_diverged():
+def test_diverged_run_is_shown():
     broken = group('relu', 1, 100, 0.7, 0.1)
     broken.runs[1].history['train_loss'][:] = [float('nan'), float('inf'), float('nan'), float('nan')]
     assert len(Document(page([broken, group('atac', 1, 150, 0.8)])).all('svg')) == 2
@@ -221,7 +221,7 @@ def test_a_run_that_diverged():
 
 # The script that sorts.
 
-def test_what_the_script_relies_on(text):
+def test_page_structure_suits_the_sorting_script(text):
     columns = len(tables.header(several())) + 5 + len(differences.HEADER)
     assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == columns
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
@@ -237,11 +237,11 @@ def test_what_the_script_relies_on(text):
 @pytest.mark.parametrize('clicks, column, direction', [
     ([2], 2, 'ascending'), ([2, 2], 2, 'descending'), ([1], 1, 'ascending'), ([0], 0, 'descending'),
     ([5, 3, 4, 4], 4, 'descending')])
-def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
+def test_click_on_a_column_head_sorts(text, tmp_path, clicks, column, direction):
     clicking = ''.join(f"document.querySelectorAll('thead button')[{click}].click();" for click in clicks)
     path = tmp_path / 'page.html'
     path.write_text(text.replace('</body>', f'<script>{clicking}</script></body>'), 'utf-8')
-    document = Document(in_browser(path.as_uri(), tmp_path))
+    document = Document(render_in_browser(path.as_uri(), tmp_path))
     shown = document.tables[0][1:]
 
     def value(row):
@@ -256,35 +256,37 @@ def test_a_click_on_a_head_sorts(text, tmp_path, clicks, column, direction):
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_the_page_is_accessible(text, tmp_path):
+def test_page_is_accessible(text, tmp_path):
     path = tmp_path / 'page.html'
-    path.write_text(with_axe(text), 'utf-8')
-    assert inaccessible(in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000')) == []
+    path.write_text(add_axe_check(text), 'utf-8')
+    assert accessibility_violations(
+        render_in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000')) == []
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_an_inaccessible_page_is_noticed(text, tmp_path):
+def test_inaccessible_page_is_detected(text, tmp_path):
     path = tmp_path / 'page.html'
-    path.write_text(with_axe(text.replace(' lang="en"', '')), 'utf-8')
-    (rule, *_), = inaccessible(in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000'))
+    path.write_text(add_axe_check(text.replace(' lang="en"', '')), 'utf-8')
+    (rule, *_), = accessibility_violations(
+        render_in_browser(path.as_uri(), tmp_path, '--virtual-time-budget=20000'))
     assert rule == 'html-has-lang'
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
-def test_the_page_is_no_wider_than_a_phone(text, tmp_path):
-    """In a frame of 360 pixels: tables that are wider scroll by themselves."""
+def test_page_is_no_wider_than_a_phone(text, tmp_path):
+    """In a frame of 360 pixels, wider tables scroll by themselves."""
     (tmp_path / 'page.html').write_text(text, 'utf-8')
     frame = tmp_path / 'frame.html'
     frame.write_text('<body><iframe src="page.html" width="360" height="700"></iframe><script>'
                      'onload = () => { document.title = document.querySelector("iframe").contentDocument'
                      '.documentElement.scrollWidth; };</script></body>')
-    shown = in_browser(frame.as_uri(), tmp_path, '--allow-file-access-from-files')
+    shown = render_in_browser(frame.as_uri(), tmp_path, '--allow-file-access-from-files')
     assert int(re.search('<title>(.*?)</title>', shown)[1]) <= 360
 
 
 # The pictures.
 
-def test_a_point_for_each_group():
+def test_picture_has_a_point_for_each_group():
     groups = several()
     axes = error_figure(groups, 'best_accuracy').axes[0]
     lines = {line.get_label(): line for line in axes.lines}
@@ -298,7 +300,7 @@ def test_a_point_for_each_group():
     assert [text.get_text() for text in axes.texts] == ['1', '10'] * 3
 
 
-def test_equal_parameters_are_side_by_side_and_the_axis_says_so():
+def test_points_of_equal_parameters_are_placed_side_by_side():
     axes = error_figure(several()).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
@@ -311,7 +313,7 @@ def test_equal_parameters_are_side_by_side_and_the_axis_says_so():
 def test_error_bars_are_one_standard_deviation():
     groups = [group('relu', 1, 100, 0.7, 0.72, 0.77), group('atac', 1, 150, 0.8)]
     axes = error_figure(groups).axes[0]
-    bar, = axes.collections  # and none of a single seed
+    bar, = axes.collections  # and none for a single seed
     low, high = bar.get_segments()[0][:, 1]
     values = [100 - 100 * value for value in groups[0].values('last_accuracy')]
     np.testing.assert_allclose([low, high], [np.mean(values) - np.std(values, ddof=1),
@@ -323,13 +325,13 @@ def test_error_bars_are_one_standard_deviation():
      ['cifar100 (20 superclasses)', '1 seed', '2026-11-23']),
     ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
      ['digits', '1 to 3 seeds', 'standard deviation', '2026-11-23 to 2026-11-25'])])
-def test_the_picture_says_what_it_shows(groups, words):
+def test_picture_describes_its_content(groups, words):
     figure = error_figure(groups, 'last_accuracy')
     assert all(text in figure.get_suptitle() for text in words)
     assert figure.axes[0].get_ylabel() == 'test error after the last epoch (%)'
 
 
-def test_units_differ_by_colour_and_marker_and_keep_them():
+def test_units_have_distinct_and_stable_colours_and_markers():
     groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
     styles = [(line.get_color(), line.get_marker()) for line in error_figure(groups).axes[0].lines]
@@ -341,7 +343,7 @@ def test_units_differ_by_colour_and_marker_and_keep_them():
 
 @pytest.fixture(scope='module')
 def curves():
-    """[(the line, its band, the group of seeds, the column)] of all curves of several seeds."""
+    """[(line, band, group of seeds, column)] for all curves of several seeds."""
     figure = comparison_curves(several(), 1)
     return [(*drawn, column) for axes, column in zip(figure.axes, ('val_accuracy', 'train_loss'))
             for drawn in zip(axes.lines, axes.collections, several()[:3])]
@@ -367,12 +369,12 @@ def test_bands_reach_from_the_lowest_seed_to_the_highest(curves):
                                        [values[:, epoch].min(), values[:, epoch].max()])
 
 
-def test_the_curve_of_one_seed_has_no_band():
+def test_curve_of_one_seed_has_no_band():
     alone = comparison_curves([group('relu', 1, 100, 0.7)], 1)
     assert 'b = 1, 1 seed' in alone.get_suptitle() and not alone.axes[0].collections
 
 
-def test_the_png_file_opens_and_is_not_blank(tmp_path):
+def test_png_file_opens_and_is_not_blank(tmp_path):
     path = tmp_path / 'comparison.png'
     write_picture(path, lambda: error_figure(several(), 'last_accuracy'))
     with Image.open(path) as image:
@@ -381,7 +383,7 @@ def test_the_png_file_opens_and_is_not_blank(tmp_path):
     assert os.listdir(tmp_path) == ['comparison.png']
 
 
-def test_without_matplotlib_the_rest_is_there(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):
     groups = several()
     for name in ('matplotlib', 'matplotlib.figure'):
         monkeypatch.setitem(sys.modules, name, None)

@@ -31,7 +31,7 @@ def test_costs_equal_the_oracle(row):
         row['flops'], row['unique'], row['trainable'])
 
 
-def test_a_small_network_by_hand():
+def test_costs_of_a_small_network_equal_a_hand_calculation():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, 3, padding=1, use_bias=False), nn.BatchNorm(), nn.Flatten(), nn.Dense(5))
     net.initialize()
@@ -40,11 +40,11 @@ def test_a_small_network_by_hand():
     assert found.multiply_adds == 6 * 6 * 4 * (3 * 3 * 3) + 4 * 36 * 5
     assert found.trainable == 4 * 27 + 2 * 4 + 4 * 36 * 5 + 5
     assert found.parameters == found.trainable + 2 * 4
-    assert found.activations == 4 * 36 + 4 * 36 + 5  # the flattened ones are a view
+    assert found.activations == 4 * 36 + 4 * 36 + 5  # flattening makes a view
 
 
 class Products(nn.HybridSequential):
-    """x (B, 3, 4, 5) with all kinds of matrix products: those with ones only repeat and add up."""
+    """All kinds of matrix products of x (B, 3, 4, 5); those with ones only repeat or add values."""
 
     def hybrid_forward(self, F, x):
         planes = F.reshape(x, (0, 0, -1))  # (B, 3, 20)
@@ -56,12 +56,12 @@ class Products(nn.HybridSequential):
         return F.broadcast_add(F.batch_dot(ones, mixed, transpose_a=True), F.sum(flat))
 
 
-def test_matrix_products_count_and_those_with_ones_do_not():
+def test_matrix_products_count_unless_one_factor_is_ones():
     found = costs(Products(), (3, 4, 5))
     assert found.multiply_adds == 20 * 20 * 3 + 3 * 3 * 20 + 3 * 20 * 20 + 3 * 20 * 3 + 60 * 60
 
 
-def test_a_convolution_by_computed_filters_counts_and_shared_arrays_count_once():
+def test_computed_filters_count_and_shared_arrays_count_once():
     x, weight = mx.sym.var('data'), mx.sym.var('weight', shape=(6, 3, 1, 1))
     y = mx.sym.Convolution(x, 2 * weight, kernel=(1, 1), num_filter=6, no_bias=True)
     y = mx.sym.concat(y, mx.sym.Convolution(x, weight, kernel=(1, 1), num_filter=6, no_bias=True))
@@ -71,7 +71,7 @@ def test_a_convolution_by_computed_filters_counts_and_shared_arrays_count_once()
 
 
 def costs_of(*arguments, capsys):
-    """{network: (parameters, trainable, multiply-adds, activations in MB)} that `openatac costs` prints."""
+    """Return {network: (parameters, trainable, multiply-adds, activations in MB)} from `openatac costs`."""
     assert cli.main(['costs', *map(str, arguments)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     start = next(index for index, row in enumerate(rows) if row[0] == 'network')
@@ -80,7 +80,7 @@ def costs_of(*arguments, capsys):
             for name, parameters, trainable, multiply_adds, megabytes, *_ in rows[start + 1:]}
 
 
-def test_the_command_gives_the_published_figures(capsys):
+def test_command_gives_the_published_figures(capsys):
     """Table II: 4.4 G multiply-adds for ATAC-ResNet-50."""
     found = costs_of('--published', 'resnet50_v1b_atac', 'cifar_resnet8_v2_relu', capsys=capsys)
     wanted = {'net': 'cifar', 'blocks': 1, 'act_type': 'relu', 'classes': 10}
@@ -99,14 +99,14 @@ def test_layers_and_symbol_files_add_up(tmp_path, capsys):
     by_name = costs_of('cifar_resnet8_v2_atac', capsys=capsys)['cifar_resnet8_v2_atac']
     by_file = costs_of(path, '--input-size', 32, capsys=capsys)['net-symbol.json']
     assert by_file[0] == by_name[0] and by_file[2:] == by_name[2:]
-    assert by_file[1] - by_name[1] == 3  # the first BatchNorm's shift, which the file does not say is fixed
+    assert by_file[1] - by_name[1] == 3  # the first BatchNorm's shift; the file does not mark it as fixed
     cli.main(['costs', '--layers', 'cifar_resnet8_v2_atac'])
     rows = [line.split() for line in capsys.readouterr().out.split('\n\n')[0].splitlines()[1:]]
     assert sum(int(row[3].replace(',', '')) for row in rows) == by_name[0]
     assert sum(int(row[4].replace(',', '')) for row in rows) == by_name[2]
 
 
-def test_an_export_knows_its_input_size(tmp_path, capsys):
+def test_export_knows_its_input_size(tmp_path, capsys):
     net = get_model('cifar_resnet8_v2_relu')
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
@@ -128,7 +128,7 @@ def test_an_export_knows_its_input_size(tmp_path, capsys):
     (['resnet50_v1b_relu', '--classes', '0'], 2, '--classes: 0 '),
     (['x-symbol.json', '--classes', '5'], 2, '--classes: x-symbol.json'),
 ])
-def test_what_has_no_costs(arguments, code, named, capsys):
+def test_unsupported_inputs_have_no_costs(arguments, code, named, capsys):
     try:
         found = cli.main(['costs', *arguments])
     except SystemExit as end:
@@ -136,7 +136,7 @@ def test_what_has_no_costs(arguments, code, named, capsys):
     assert found == code and named in capsys.readouterr().err
 
 
-def test_a_damaged_symbol_and_an_image_of_another_size(tmp_path, capsys):
+def test_damaged_symbol_and_wrong_image_size_are_refused(tmp_path, capsys):
     (tmp_path / 'text.json').write_text('no symbol')
     assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
     assert 'symbol' in capsys.readouterr().err

@@ -5,10 +5,10 @@ from openatac import cli
 from openatac.export.forms.symbol_files import load_block
 from openatac.study import demo
 from tests.conftest import ROOT
-from tests.helpers.scripts import metrics_of
+from tests.helpers.processes.scripts import metrics_of
 
 
-def test_the_demo_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):
+def test_demo_runs_with_one_unit_and_one_epoch(tmp_path, monkeypatch, capsys):
     pytest.importorskip('sklearn')
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setattr(demo, 'UNITS', {

@@ -1,4 +1,4 @@
-"""Statistics of gates against NumPy over gates computed layer by layer; `openatac gates` on runs."""
+"""Gate statistics equal NumPy's over gates computed layer by layer; `openatac gates` analyses runs."""
 import contextlib
 import io
 import json
@@ -29,17 +29,17 @@ from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.study.gates.statistics import COLUMNS
 from openatac.training.networks.build import build_network
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
-from tests.helpers.commands import call_command, rows_of
-from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import call_script, config_of, json_of
+from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.commands import call_command, rows_of
+from tests.helpers.processes.scripts import config_of, json_of, run_in_process
 
 C = 6
 
 
 def network(*units):
-    """The units in a row, with running statistics and values that training has moved."""
+    """Return a network of the units in sequence, with trained values and running statistics."""
     net = nn.HybridSequential()
     net.add(*units)
     net.initialize(mx.init.Normal(0.7))
@@ -57,7 +57,7 @@ def images(count, seed=0, side=5):
 
 
 def expected(gate, x):
-    """The statistics from 'mean' on, of a whole gate and its unit's whole input."""
+    """Return the statistics from 'mean' on, for a complete gate and its unit's complete input."""
     gate = np.broadcast_to(gate, x.shape).astype('float64')
     mask = (x > 0).astype('float64')
     parts = np.array([gate.mean((0, 2, 3)).var(), gate.mean((2, 3)).var(0).mean(), gate.var((2, 3)).mean()])
@@ -72,7 +72,7 @@ def numbers(row):
 
 # The statistics.
 
-def test_statistics_are_those_of_the_gates_as_a_whole():
+def test_statistics_over_batches_equal_those_of_all_gates():
     local, pooled, se = units = ChaATAC(C), ChaATAC(C, useGlobal=True), SEBlock(C, reduction=2)
     net, x = network(*units), images(7)
     rows = gate_statistics(net, [x.asnumpy()[:4], x.asnumpy()[4:]])
@@ -90,7 +90,7 @@ def test_statistics_are_those_of_the_gates_as_a_whole():
 
 
 @pytest.mark.parametrize('size', [1, 2, 4])
-def test_the_size_of_the_batches_does_not_matter(size):
+def test_statistics_do_not_depend_on_the_batch_size(size):
     net, x = network(ChaATAC(C), CBAM(C, reduction=2)), images(7).asnumpy()
     whole = gate_statistics(net, [x])
     parts = gate_statistics(net, [x[start:start + size] for start in range(0, 7, size)])
@@ -99,7 +99,7 @@ def test_the_size_of_the_batches_does_not_matter(size):
         assert numbers(one) == pytest.approx(numbers(other), abs=1e-6)
 
 
-def test_batches_are_taken_one_at_a_time():
+def test_batches_are_read_one_at_a_time():
     def batches():
         given = []
         for seed in range(5):
@@ -112,7 +112,7 @@ def test_batches_are_taken_one_at_a_time():
     assert gate_statistics(network(ChaATAC(C)), batches())[0]['images'] == 10
 
 
-def test_a_constant_has_no_correlation_and_no_parts():
+def test_constant_gates_have_no_correlation_or_variance_parts():
     net, x = network(SEBlock(C, reduction=2)), images(3).asnumpy()
     for parameter in net.collect_params().values():
         parameter.set_data(parameter.data() * 0)
@@ -129,7 +129,7 @@ GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
 
 
 @pytest.mark.parametrize('name', GATED)
-def test_the_output_is_the_input_times_the_gates(name):
+def test_output_is_the_input_times_the_gates(name):
     net, x = network(GATED[name]()), images(3)
     gates = unit_gates(net)
     assert [gate.layer for gate in gates] == (['0:1', '0:2'] if name == 'cbam' else ['0'])
@@ -144,7 +144,7 @@ def test_the_output_is_the_input_times_the_gates(name):
 
 
 @pytest.mark.parametrize('unit', ['relu', 'prelu', 'elu', 'selu', 'gelu', 'frelu', 'sine', 'nin'])
-def test_what_has_no_gates(unit):
+def test_units_without_gates_have_none(unit):
     net = get_model('cifar_resnet8_v2_' + unit)
     assert unit_gates(net) == [] == find_gates(Graph.of(net(mx.sym.var('data'))))
 
@@ -152,7 +152,7 @@ def test_what_has_no_gates(unit):
 @pytest.mark.parametrize('name', [
     'cifar_resnet8_v2_atac', 'cifar_resnet8_v2_atac_global', 'cifar_resnet8_v2_mish_cbam',
     'cifar_resnet8_v2_swish', 'cifar_resnet8_v2_xunit_ge', 'cifar_resnet8_v2_relu', 'resnet50_v1b_lca'])
-def test_gates_in_pytorch_are_those_of_gluon(name, tmp_path):
+def test_gates_in_pytorch_equal_those_in_gluon(name, tmp_path):
     of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
     from openatac import pytorch
     settings = {'layers': (1, 1, 1, 1)} if name.startswith('resnet50') else {}
@@ -171,7 +171,7 @@ def test_gates_in_pytorch_are_those_of_gluon(name, tmp_path):
         assert row == pytest.approx(other, abs=1e-4)
 
 
-def test_layers_of_the_hosts():
+def test_gates_are_found_in_the_layers_of_each_host():
     def found(name, **settings):
         return [(gate.layer, gate.stage, gate.unit) for gate in unit_gates(get_model(name, **settings))]
 
@@ -188,19 +188,19 @@ def test_layers_of_the_hosts():
 
 @pytest.fixture(scope='module')
 def runs(cifar10, tmp_path_factory):
-    """Folders of short runs of train_cifar.py by name."""
+    """{name: folder} of short runs of train_cifar.py."""
     units = {'atac': ['--act-type', 'ChaATAC', '--useReLU'], 'relu': ['--act-type', 'relu'],
              'global': ['--act-type', 'ChaATAC', '--useGlobal'],
              'se': ['--act-type', 'relu', '--attention', 'se']}
     folder = tmp_path_factory.mktemp('runs')
     for name, flags in units.items():
-        assert call_script('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
-                           '--lr', 0.05, '--save-dir', folder / name, *flags) == 0
+        assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
+                              '--lr', 0.05, '--save-dir', folder / name, *flags) == 0
     return {name: str(folder / name) for name in units}
 
 
 def gates(*arguments):
-    """`openatac gates`; its exit code."""
+    """Run `openatac gates`; return its exit code."""
     return call_command('gates', *arguments)
 
 
@@ -213,14 +213,14 @@ def colours_of(path):
 
 @pytest.fixture(scope='module')
 def of_three(runs, tmp_path_factory):
-    """(PREFIX of the files that the command writes about three runs, the table that it prints)."""
+    """(PREFIX of the files about three runs, the printed table)."""
     out, printed = tmp_path_factory.mktemp('three') / 'made' / 'gates', io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert gates(runs['atac'], runs['global'], runs['se'], '--out', out) == 0
     return out, printed.getvalue()
 
 
-def test_the_file_has_a_row_for_each_gate_of_each_run(of_three):
+def test_file_has_a_row_for_each_gate_of_each_run(of_three):
     rows = rows_of(f'{of_three[0]}.csv')
     assert tuple(rows[0]) == ('run', 'network', 'dataset', 'parameters', *COLUMNS)
     activations = ['features.2.0.msAA1', 'features.2.0.msAA2', 'features.3.0.msAA1', 'features.3.0.msAA2',
@@ -239,21 +239,21 @@ def test_only_the_gate_of_each_pixel_varies_between_pixels(of_three):
         assert (float(row['between_pixels'] or 0) > 0.1) == (row['run'] == 'atac')
 
 
-def test_the_table_names_each_run_and_each_gate(of_three):
+def test_table_names_each_run_and_each_gate(of_three):
     out, printed = of_three
     lines = [set(line.split()) for line in printed.splitlines()]
     assert any({'cifar_resnet8_v2_se,', 'best.params,', '20', 'cifar10'} <= line for line in lines)
     assert all(any(row['layer'] in line for line in lines) for row in rows_of(f'{out}.csv'))
 
 
-def test_beside_the_file_is_a_picture_in_colours(of_three):
+def test_coloured_picture_is_written_beside_the_file(of_three):
     out, _ = of_three
     assert sorted(os.listdir(out.parent)) == ['gates.csv', 'gates.png']
-    assert len(colours_of(f'{out}.png')) > 3  # more than black, white and grey
+    assert len(colours_of(f'{out}.png')) > 3  # has colours, not only black, white and grey
 
 
-def test_the_figures_are_the_runs_own_and_repeat(runs, cifar10, tmp_path):
-    """Against the gate of one layer in an imperative forward pass of the network."""
+def test_figures_use_the_runs_own_data_and_are_reproducible(runs, cifar10, tmp_path):
+    """Compare with the gate of one layer in an imperative forward pass."""
     for name in ('one', 'two'):
         assert gates(runs['atac'], '--out', tmp_path / name) == 0
     assert (tmp_path / 'one.csv').read_bytes() == (tmp_path / 'two.csv').read_bytes()
@@ -271,7 +271,7 @@ def test_the_figures_are_the_runs_own_and_repeat(runs, cifar10, tmp_path):
     assert [float(value) for value in numbers(row)] == pytest.approx(expected(gate, x), abs=1e-4)
 
 
-def test_other_parameters_and_fewer_images(runs, tmp_path):
+def test_other_parameters_and_fewer_images_can_be_chosen(runs, tmp_path):
     net = get_model('cifar_resnet8_v2_se')
     load_parameters(net, os.path.join(runs['se'], 'last.params'))
     for name, parameter in parameters_of(net).items():
@@ -287,26 +287,26 @@ def test_other_parameters_and_fewer_images(runs, tmp_path):
     assert {(row['parameters'], row['images']) for row in rows_of(f'{y}.csv')} == {('last.params', '20')}
 
 
-def test_other_images(runs, tmp_path):
+def test_other_images_can_be_chosen(runs, tmp_path):
     pytest.importorskip('sklearn')
     assert gates(runs['se'], '--dataset', 'digits', '--images', 5, '--out', tmp_path / 'x') == 0
     assert {(row['dataset'], row['images']) for row in rows_of(tmp_path / 'x.csv')} == {('digits', '5')}
 
 
-def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+def test_runs_with_the_same_name_are_distinguished(runs, tmp_path):
     (tmp_path / 'atac').symlink_to(runs['atac'])
     assert gates(runs['atac'], tmp_path / 'atac', '--images', 5, '--out', tmp_path / 'x') == 0
     assert {row['run'] for row in rows_of(tmp_path / 'x.csv')} == {runs['atac'], str(tmp_path / 'atac')}
 
 
-def test_without_matplotlib_the_file_is_made(runs, tmp_path, monkeypatch, caplog):
+def test_file_is_written_without_matplotlib(runs, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     assert gates(runs['atac'], '--images', 5, '--out', tmp_path / 'x') == 0
     assert os.listdir(tmp_path) == ['x.csv'] and 'openatac[demo]' in caplog.text
 
 
 @pytest.mark.usefixtures('shallow_resnet')
-def test_a_run_of_train_imagenet(tmp_path):
+def test_run_of_train_imagenet_is_analysed(tmp_path):
     data = write_data_dir(tmp_path / 'data')
     config = config_of(train_imagenet, '--data-dir', data, '--num-classes', 2, '--input-size', 32,
                        '--act-layers', 1)
@@ -325,7 +325,7 @@ def test_a_run_of_train_imagenet(tmp_path):
         ('resnet50_v1b_atac', 'imagenet', '4', '64', '4')}
 
 
-def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):
+def test_diverged_run_is_refused(runs, tmp_path, capsys):
     net, params = get_model('cifar_resnet8_v2_atac'), str(tmp_path / 'nan.params')
     load_parameters(net, os.path.join(runs['atac'], 'best.params'))
     net.features[1].weight.set_data(net.features[1].weight.data() * np.nan)
@@ -338,7 +338,7 @@ def test_a_run_that_diverged_is_one_sentence(runs, tmp_path, capsys):
 
 @pytest.fixture
 def wrong(runs, tmp_path):
-    """Folders and files that are not what they should be."""
+    """Unsuitable folders and files."""
     other = json.dumps(dict(json_of(runs['se'], 'settings.json'), act_type='gleu'))
     for name, text in (('text', 'no settings'), ('list', '[1]'), ('empty', '{}'), ('other', other)):
         (tmp_path / name).mkdir()
@@ -367,7 +367,7 @@ def wrong(runs, tmp_path):
     (['{se}', '--dataset', 'mnist'], 2, "'mnist'"),
     ([], 2, 'RUN'),
 ])
-def test_what_is_wrong_is_one_sentence(arguments, code, named, runs, wrong, capsys):
+def test_wrong_arguments_are_one_error(arguments, code, named, runs, wrong, capsys):
     arguments = [text.format(wrong=wrong, **runs) for text in arguments]
     before = sorted(os.listdir(wrong))
     assert gates('--out', wrong / 'x', *arguments) == code
@@ -377,7 +377,7 @@ def test_what_is_wrong_is_one_sentence(arguments, code, named, runs, wrong, caps
     assert sorted(os.listdir(wrong)) == before
 
 
-def test_gates_of_modules_that_are_called_by_keyword():
+def test_gates_of_modules_called_with_keywords_are_found():
     of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
     import torch
 

@@ -1,4 +1,4 @@
-"""benchmarks/gpu_evidence.py, on a CPU, and the images that it takes along."""
+"""benchmarks/gpu_evidence.py on a CPU, and its packed images."""
 import os
 import signal
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 from openatac.data.small.cifar import load_cifar
 from openatac.files.csv_file import read_csv
 from tests.conftest import ROOT
-from tests.helpers.cifar_slice import decode
-from tests.helpers.fresh_python import run_python
-from tests.helpers.made_up_images import write_cifar
+from tests.helpers.images.cifar_slice import decode
+from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.processes.fresh_python import run_python
 
 pytest.importorskip('torch')
 BENCHMARKS = ROOT / 'benchmarks'
@@ -51,7 +51,7 @@ def test_images_are_packed_and_unpacked(packed, images, tmp_path):
         np.testing.assert_array_equal(some.images, found.images[:10])
 
 
-def test_the_jpeg_files_beside_the_checkout_stay_as_they_are(shared_data, tmp_path):
+def test_jpeg_files_beside_the_checkout_are_unchanged(shared_data, tmp_path):
     assert data('pack', shared_data / ARCHIVE, tmp_path).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == [ARCHIVE]
     assert (tmp_path / ARCHIVE).stat().st_size < 60e6
@@ -65,7 +65,7 @@ def test_the_jpeg_files_beside_the_checkout_stay_as_they_are(shared_data, tmp_pa
 
 
 @pytest.mark.parametrize('words', [('pack', 'nowhere'), ('pack', 'nowhere.npz'), ('unpack', 'nowhere')])
-def test_what_is_missing_is_named(tmp_path, words):
+def test_missing_data_is_named(tmp_path, words):
     result = data(words[0], tmp_path / words[1], tmp_path / 'out')
     assert result.returncode == 1 and words[1] in result.stderr and 'Traceback' not in result.stderr
 
@@ -76,7 +76,7 @@ def stages(folder):
     return {row['stage']: row for row in read_csv(str(folder / 'stages.csv'))}
 
 
-def test_a_stage_that_fails_or_takes_too_long_does_not_stop_the_next(tmp_path):
+def test_failed_or_slow_stage_does_not_stop_the_next(tmp_path):
     result = run_python('-c', STAGES + '''
 stages.run('late', ['-c', 'import time; print("waiting", flush=True); time.sleep(99)'], 0.1)
 stages.run('broken', ['-c', 'raise SystemExit("it broke")'], 0.5)
@@ -90,7 +90,7 @@ stages.run('fine', ['-c', 'print("well")'], 0.5)
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
-def test_a_stage_ends_with_the_script(tmp_path, number):
+def test_stage_ends_with_the_script(tmp_path, number):
     log = tmp_path / 'logs' / 'long.log'
     script = subprocess.Popen([sys.executable, '-c', STAGES + '''
 gpu_evidence.signal.signal(15, lambda *_: sys.exit(143))
@@ -112,7 +112,7 @@ def wait_until(condition):
         time.sleep(0.1)
 
 
-def test_runs_are_as_long_as_the_slower_of_a_pair_allows(tmp_path):
+def test_run_length_follows_the_slower_of_a_pair(tmp_path):
     for unit, seconds in ('relu', 1.5), ('atac', 2.0):
         folder = tmp_path / 'rehearsal' / 'runs' / unit
         folder.mkdir(parents=True)
@@ -126,7 +126,7 @@ for jobs in 2, 1:
     assert 430 <= together <= 442 and 205 <= in_turn <= 217
 
 
-def test_without_a_gpu_it_says_how_to_rehearse(tmp_path):
+def test_missing_gpu_error_explains_the_rehearsal(tmp_path):
     import torch
     if torch.cuda.is_available():
         pytest.skip('there is a GPU')
@@ -135,7 +135,7 @@ def test_without_a_gpu_it_says_how_to_rehearse(tmp_path):
 
 
 @pytest.mark.slow
-def test_everything_is_rehearsed_without_mxnet(packed, tmp_path, no_mxnet):
+def test_all_stages_are_rehearsed_without_mxnet(packed, tmp_path, no_mxnet):
     words = [BENCHMARKS / 'gpu_evidence.py', '--dry-run', '--data', packed, '--out', tmp_path]
     result = run_python(*words, path=no_mxnet, timeout=900, OMP_NUM_THREADS='1')
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""The estimate of a run equals its closed forms; what cannot be estimated is refused in one sentence."""
+"""The estimate of a run equals closed formulas; impossible estimates are refused with one clear error."""
 import json
 import math
 
@@ -20,11 +20,11 @@ from openatac.study.plan.step_time import (
     step,
 )
 from tests.conftest import ROOT
-from tests.helpers.commands import command_refusal
-from tests.helpers.fresh_python import output_of
+from tests.helpers.processes.commands import command_error
+from tests.helpers.processes.fresh_python import output_of
 from tests.oracle import build, load
 
-ATAC = 27934760  # trained parameters of the published network
+ATAC = 27934760  # trainable parameters of the published network
 SETUP = Setup(gpus=2, images_per_second=650, parameters=ATAC, bandwidth=25)
 FLAGS = ['--gpus', '2', '--images-per-second', '650', '--bandwidth', '25', '--parameters', str(ATAC)]
 
@@ -42,17 +42,17 @@ def setups(draw):
                  dtype=draw(st.sampled_from(['float16', 'float32'])), overlap=draw(st.floats(0, 1)))
 
 
-# Closed forms.
+# Closed formulas.
 
-def test_a_ring_by_its_rounds():
-    """2 (n - 1) rounds, in each of which every device sends one n-th of the bytes."""
+def test_ring_time_is_the_sum_of_its_rounds():
+    """In each of 2 (n - 1) rounds, every device sends 1/n of the bytes."""
     for devices in (1, 2, 3, 8, 64):
         rounds = sum(1200 / devices / 100 for _ in range(2 * (devices - 1)))
         assert ring_seconds(1200, devices, 100) == pytest.approx(rounds)
 
 
-def test_two_levels_and_one_ring():
-    """8 machines of 8: NVLink pays for a second level, a slow bus for one flat ring."""
+def test_faster_of_two_level_and_flat_ring_is_chosen():
+    """With 8 machines of 8 devices, two levels are faster over NVLink, one flat ring over a slow bus."""
     assert all_reduce_seconds(800, 8, 8, link=10, inside=1000) == pytest.approx(1.4 + 140)
     assert all_reduce_seconds(800, 8, 8, link=10, inside=10) == pytest.approx(2 * 63 / 64 * 80)
     assert all_reduce_seconds(800, 1, 8, link=math.inf, inside=10) == pytest.approx(140)
@@ -61,20 +61,20 @@ def test_two_levels_and_one_ring():
 
 @pytest.mark.parametrize('workers, servers, seconds', [
     (4, 1, 40), (4, 2, 20), (4, 4, 10), (4, 8, 10), (1, 1, 10)])
-def test_parameter_servers(workers, servers, seconds):
-    """The workers' links bind from as many servers on as there are workers."""
+def test_parameter_server_time(workers, servers, seconds):
+    """The workers' links are the bottleneck if there are at least as many servers as workers."""
     assert parameter_server_seconds(1000, workers, servers, 100) == pytest.approx(seconds)
 
 
-def test_a_step_with_servers_sums_inside_each_machine_first():
+def test_step_with_servers_sums_inside_each_machine_first():
     found = step(SETUP._replace(gpus=8, gpus_per_machine=4, servers=1, device_bandwidth=10))
     inside, across = 1.5 * 2 * ATAC / (10 * GB), 2 * 2 * ATAC / (25 * GBIT)
     assert found.communication == found.exposed == pytest.approx(inside + across)
     assert found.computing == pytest.approx(128 / 650)
 
 
-def test_the_published_run_by_hand():
-    """2 devices, one ring of 55.87 MB over 3.125 GB/s; 5004 steps an epoch, as in the published schedule."""
+def test_plan_of_the_published_run_equals_a_hand_calculation():
+    """2 devices, one ring of 55.87 MB over 3.125 GB/s, 5004 steps per epoch as in the published schedule."""
     made = estimate(SETUP, price=2.5)
     seconds = 128 / 650 + 55869520 / 3.125e9
     assert (made.steps_per_epoch, made.epochs, made.setup.gradient_bytes) == (5004, 160, 55869520)
@@ -87,16 +87,16 @@ def test_the_published_run_by_hand():
     assert made.images_per_second == pytest.approx(256 / seconds)
 
 
-def test_bits_and_bytes():
-    """8 Gbit/s of the network carry as much as 1 GB/s between devices."""
+def test_network_bandwidth_is_in_bits_and_device_bandwidth_in_bytes():
+    """A network of 8 Gbit/s carries as much as 1 GB/s between devices."""
     one = SETUP._replace(bandwidth=8)
     assert step(one) == step(one._replace(bandwidth=None, device_bandwidth=1))
     assert step(one).communication == pytest.approx(55869520 / 1e9)
     assert step(one._replace(dtype='float32')).communication == 2 * step(one).communication
 
 
-def test_what_hides_behind_the_backward_pass():
-    """The share that is asked for, but no more than two thirds of the computing."""
+def test_communication_overlaps_with_the_backward_pass():
+    """The requested share overlaps, but at most two thirds of the computing time."""
     computing, communication, exposed = step(SETUP._replace(overlap=0.25))
     assert exposed == pytest.approx(0.75 * communication)
     slow = step(SETUP._replace(overlap=1, bandwidth=0.1))
@@ -106,25 +106,25 @@ def test_what_hides_behind_the_backward_pass():
 
 @pytest.mark.parametrize('size, communication, backward', [
     (10 * 2 ** 20, 0.1, 1), (110e6, 0.1, 1), (110e6, 0.9, 1), (110e6, 5, 1), (110e6, 0, 1)])
-def test_what_ddp_hides_by_its_buckets(size, communication, backward):
-    """One is exchanged after the other, and none before the backward pass has computed it."""
+def test_ddp_overlap_follows_its_buckets(size, communication, backward):
+    """Buckets are exchanged in turn, each only after the backward pass has computed it."""
     buckets, end = math.ceil(size / (25 * 2 ** 20)), 0.0
     for bucket in range(buckets):
         end = max(end, backward * (bucket + 1) / buckets) + communication / buckets
     assert ddp_exposed_seconds(size, communication, backward) == pytest.approx(end - backward)
 
 
-def test_a_step_of_ddp_is_between_all_hidden_and_none():
+def test_ddp_step_lies_between_full_and_no_overlap():
     setup = SETUP._replace(dtype='float32')
     none, ddp, hidden = (step(setup._replace(**how)) for how in ({}, {'ddp': True}, {'overlap': 1.0}))
     assert hidden.seconds < ddp.seconds < none.seconds
-    assert ddp.exposed == pytest.approx(ddp.communication / 5)  # 112 MB are five buckets
+    assert ddp.exposed == pytest.approx(ddp.communication / 5)  # 112 MB make five buckets
 
 
-# Limits and directions, for any setup.
+# Limits and monotonicity for any setup.
 
 @given(setups())
-def test_one_device_alone_communicates_nothing(setup):
+def test_single_device_does_not_communicate(setup):
     alone = setup._replace(gpus=1, gpus_per_machine=None, servers=0, bandwidth=None, device_bandwidth=None)
     assert step(alone).communication == 0 and estimate(alone).efficiency == 1
 
@@ -137,7 +137,7 @@ def test_without_limits_the_speed_is_ideal(setup):
 
 
 @given(setups(), positive)
-def test_more_never_makes_it_slower(setup, more):
+def test_more_bandwidth_overlap_or_servers_never_slow_a_step(setup, more):
     before = step(setup).seconds * (1 + 1e-12)
     assert step(setup._replace(bandwidth=setup.bandwidth + more)).seconds <= before
     assert step(setup._replace(overlap=min(1, setup.overlap + more))).seconds <= before
@@ -148,11 +148,11 @@ def test_more_never_makes_it_slower(setup, more):
 
 
 @given(setups())
-def test_a_step_lies_within_its_bounds(setup):
+def test_step_lies_within_its_bounds(setup):
     found = step(setup)
     ideal, serial = found.computing, found.computing + found.communication
     assert ideal * (1 - 1e-12) <= found.seconds <= serial * (1 + 1e-12)
-    # Nothing hides behind the forward pass.
+    # Nothing overlaps with the forward pass.
     assert found.seconds >= (found.communication + ideal / 3) * (1 - 1e-12)
 
 
@@ -168,7 +168,7 @@ def test_time_is_proportional_to_epochs_and_images(setup, epochs, steps, times):
 
 
 @given(counts, positive, positive)
-def test_a_ring_is_within_twice_its_bytes(devices, size, bandwidth):
+def test_ring_sends_less_than_twice_its_bytes(devices, size, bandwidth):
     once = size / bandwidth
     seconds = ring_seconds(size, devices, bandwidth)
     assert (0 if devices == 1 else once * (1 - 1e-12)) <= seconds < 2 * once
@@ -185,7 +185,7 @@ def test_trained_parameters_equal_the_oracle(name, act_layers):
     assert act_layers == 0 or expected == ATAC
 
 
-def test_what_counts_as_trained_is_what_the_oracle_gives_a_gradient():
+def test_trainable_parameters_are_those_with_a_gradient_in_the_oracle():
     import mxnet as mx
 
     from openatac.study.costs.count import costs
@@ -199,7 +199,7 @@ def test_what_counts_as_trained_is_what_the_oracle_gives_a_gradient():
 
 # The command.
 
-def test_the_report(capsys):
+def test_report_lists_the_plan(capsys):
     assert command.main([*FLAGS, '--price', '2']) == 0
     text = capsys.readouterr().out
     assert text == report(estimate(SETUP, price=2)) + '\n'
@@ -211,14 +211,14 @@ def test_the_report(capsys):
 
 @pytest.mark.parametrize('gpus, words', [(1, '--lr 0.0375,'), (4, '--lr 0.15,'), (64, '--lr 2.4,'),
                                          (128, 'Beyond 8192 images')])
-def test_another_batch_needs_another_rate(gpus, words):
+def test_changed_batch_size_warns_about_the_learning_rate(gpus, words):
     text = report(estimate(SETUP._replace(gpus=gpus)))
     assert 'Warning: the published rate 0.075 is for 256 images' in text and words in text
     assert ('Beyond' in text) == (gpus == 128)
     assert linear_rate(256) == 0.075
 
 
-def test_every_kind_of_setup_has_words():
+def test_every_setup_has_a_description():
     servers = report(estimate(SETUP._replace(gpus=8, gpus_per_machine=4, servers=2, overlap=0.5)))
     assert all(figure in servers for figure in ('8 in 2 machines', '2 parameter servers', '0.5 of'))
     assert '--device-bandwidth' in servers
@@ -226,21 +226,21 @@ def test_every_kind_of_setup_has_words():
     assert '1 in 1 machine' in alone and '--device-bandwidth' not in alone
 
 
-def test_the_gradients_of_ddp_are_float32(capsys):
+def test_gradients_of_ddp_are_float32(capsys):
     assert command.main([*FLAGS, '--ddp']) == 0
     text = capsys.readouterr().out
     assert text == report(estimate(SETUP._replace(ddp=True, dtype='float32'))) + '\n'
     assert '111.74 MB' in text and '25 MiB' in text
 
 
-def test_a_count_of_parameters_needs_no_mxnet():
+def test_count_of_parameters_needs_no_mxnet():
     assert output_of('import contextlib, io, sys\nfrom openatac.commands import plan\n'
                      f'with contextlib.redirect_stdout(io.StringIO()):\n    plan.main({FLAGS!r})\n'
                      'print("mxnet" in sys.modules)') == 'False'
 
 
 def refused(flags, capsys):
-    return command_refusal(capsys, 'plan', 2, *flags)
+    return command_error(capsys, 'plan', 2, *flags)
 
 
 @pytest.mark.parametrize('flags, words', [
@@ -262,24 +262,24 @@ def refused(flags, capsys):
     (['--gpu', '4'], '--gpu 4'),
     (['--ddp', '--servers', '2'], '--servers'), (['--ddp', '--overlap', '0.5'], '--overlap'),
 ])
-def test_what_makes_no_plan(flags, words, capsys):
+def test_impossible_plans_are_refused(flags, words, capsys):
     assert words in refused(FLAGS + flags, capsys)
 
 
 @pytest.mark.parametrize('model, words', [
     ('resnet50_v1b_atak', 'resnet50_v1b_atac'),
     ('cifar_resnet20_v2_atac', 'cifar_resnet20_v2_atac')])
-def test_another_model(model, words, capsys):
+def test_unknown_model_names_the_nearest(model, words, capsys):
     assert words in refused([*FLAGS[:6], '--model', model], capsys)
 
 
 @pytest.mark.parametrize('flags', [['--gpus', '2'], ['--gpus', '2', '--gpus-per-machine', '1',
                                    '--device-bandwidth', '5'], ['--gpus', '1', '--servers', '1']])
-def test_a_missing_bandwidth(flags, capsys):
+def test_missing_bandwidth_is_refused(flags, capsys):
     assert '--bandwidth' in refused(flags + FLAGS[2:4] + FLAGS[6:], capsys)
 
 
-def test_a_setup_that_makes_no_sense():
+def test_inconsistent_setup_is_refused():
     with pytest.raises(ValueError, match='--gpus-per-machine 3'):
         step(SETUP._replace(gpus_per_machine=3))
     with pytest.raises(ValueError, match='--bandwidth'):

@@ -1,4 +1,4 @@
-"""The published numbers are those of the authors' log and table; verdicts and hours are as by hand."""
+"""Published numbers equal the authors' log and table; verdicts and hours equal hand calculations."""
 import csv
 import json
 import os
@@ -24,30 +24,30 @@ from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from openatac.zoo.names import get_model_list
 from tests.conftest import ROOT
-from tests.helpers.commands import rows_of
-from tests.helpers.made_up_images import CIFAR100 as CIFAR100_FILES
-from tests.helpers.made_up_images import write_cifar
-from tests.helpers.scripts import call_script
+from tests.helpers.images.made_up_images import CIFAR100 as CIFAR100_FILES
+from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.processes.commands import rows_of
+from tests.helpers.processes.scripts import run_in_process
 
 RELU1, ATAC1, RELU3 = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_relu'
 ATAC3, ATAC50 = 'cifar_resnet20_v2_atac', 'resnet50_v1b_atac'
 
 
 def imagenet(unit):
-    """{measure: (value, uncertainty)} of a row of the published table."""
+    """Return {measure: (value, uncertainty)} from a row of the published table."""
     return {number.measure: (number.value, number.uncertainty) for number in IMAGENET
             if number.network == 'resnet50_v1b_' + unit}
 
 
 # The data.
 
-def test_all_networks_are_in_the_zoo_and_each_number_is_there_once():
+def test_published_networks_are_in_the_zoo_without_duplicates():
     numbers = IMAGENET + CIFAR100
     assert {number.network for number in numbers} <= set(get_model_list())
     assert len({(number.network, number.measure) for number in numbers}) == len(numbers) == 25 + 24
 
 
-def test_the_table_of_imagenet():
+def test_imagenet_table_equals_the_paper():
     assert imagenet('relu') == {PARAMETERS: (25.6, 0.05), OPERATIONS: (3.86, 0.005), TOP1: (23.30, 0.005),
                                 TOP5: (6.55, 0.005)}
     assert imagenet('aa') == {PARAMETERS: (25.8, 0.05), OPERATIONS: (8.3, 0.05), TOP1: (22.30, 0.005),
@@ -60,17 +60,17 @@ def test_the_table_of_imagenet():
     assert {number.network for number in IMAGENET if number.our_recipe} == {ATAC50}
 
 
-def test_atacs_errors_are_those_of_the_authors_log():
+def test_atac_errors_equal_the_authors_log():
     epochs = json.loads((ROOT / 'tests' / 'oracle' / 'imagenet_log.json').read_text())['validation']
     best, last, ours = min(epochs, key=lambda row: row[1]), epochs[-1], imagenet('atac')
     assert (best[0], last[0]) == (155, 159)
     for (value, uncertainty), printed in ((ours[TOP1], best[1]), (ours[LAST_TOP1], last[1]),
                                           (ours[LAST_TOP5], last[2])):
         assert abs(value - 100 * printed) <= uncertainty
-    assert 0.005 < 100 * best[2] - ours[TOP5][0] < 0.01  # 6.0276, which the paper has as 6.02
+    assert 0.005 < 100 * best[2] - ours[TOP5][0] < 0.01  # 6.0276, printed as 6.02 in the paper
 
 
-def test_the_figure_of_cifar100():
+def test_cifar100_numbers_equal_the_papers_figure():
     rows = {}
     for number in CIFAR100:
         depth, unit = number.network[len('cifar_resnet'):].split('_v2_')
@@ -83,15 +83,15 @@ def test_the_figure_of_cifar100():
                     'xunit': dict(enumerate((.737, .775, .795, .800, .805), 1))}
 
 
-def test_a_stride_in_the_first_convolution_has_the_published_operations():
-    """What is said of the 3.86 G: Gluon's ResNet-50 v1 has its strides there."""
+def test_stride_in_the_first_convolution_has_the_published_operations():
+    """Check the note about 3.86 G: Gluon's ResNet-50 v1 has its strides there."""
     net = mx.gluon.model_zoo.vision.resnet50_v1()
     net.initialize()
     net.infer_shape(mx.nd.zeros((1, 3, 224, 224)))
     assert abs(costs(net, (3, 224, 224)).multiply_adds / 1e9 - 3.86) <= 0.005
 
 
-# Runs made by hand.
+# Hand-made runs.
 
 def save(folder, summary, history):
     os.makedirs(folder)
@@ -106,7 +106,7 @@ def save(folder, summary, history):
 
 def cifar_run(folder, accuracy, blocks=1, act_type='relu', seed=1, images=(50000, 10000), speed=500.0,
               device='1 x cpu', **changes):
-    """A run of the published recipe, but for ``changes``."""
+    """Write a run of the published recipe, except for ``changes``."""
     recipe = {name: value for name, value in CIFAR['cifar100_atac'].items() if name not in ('model', 'gpus')}
     settings = {**recipe, 'attention': None, 'useGlobal': False, 'drop_rate': 0.0, 'dtype': 'float32',
                 'resume_from': None, 'data': '1+2', 'blocks': blocks, 'act_type': act_type, 'seed': seed,
@@ -121,7 +121,7 @@ def cifar_run(folder, accuracy, blocks=1, act_type='relu', seed=1, images=(50000
 
 
 def imagenet_run(folder, accuracies, unit='atac', seed=1, device='2 x gpu', **changes):
-    """A run of the published recipe with (top 1, top 5) after each epoch, but for ``changes``."""
+    """Write a run of the published recipe with (top 1, top 5) after each epoch, except for ``changes``."""
     settings = {**IMAGENET_RECIPES['imagenet_atac'], 'attention': None, 'mixup': False, 'teacher': None,
                 'use_gn': False, 'syncbn': False, 'resume_params': None, 'resume_states': None,
                 'resume_epoch': 0, 'reduction': 16, 'data': '1+2', 'seed': seed, 'devices': device, **changes}
@@ -143,7 +143,7 @@ BENCHMARK = ('measurement,ours,n,machine\n'
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty folder to work in, with a results/benchmark.csv."""
+    """A working folder that contains only results/benchmark.csv."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'results').mkdir()
     (tmp_path / 'results' / 'benchmark.csv').write_text(BENCHMARK)
@@ -151,7 +151,7 @@ def here(tmp_path, monkeypatch):
 
 
 def published(*words):
-    """{(network, measure): its line} of the file that the command writes."""
+    """Return {(network, measure): row} from the file that the command writes."""
     assert cli.main(['published', *map(str, words), '--csv', 'out.csv']) == 0
     return {(row['network'], row['measure']): row for row in rows_of('out.csv')}
 
@@ -162,7 +162,7 @@ def accuracy_row(network, *folders):
 
 # Verdicts. t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
 
-def test_what_lies_within_the_tolerance_is_reproduced(here):
+def test_accuracy_within_the_tolerance_is_reproduced(here):
     for seed, accuracy in enumerate((0.799, 0.800, 0.801)):
         cifar_run(here / 'runs' / str(seed), accuracy, blocks=3, seed=seed)
     row = accuracy_row(RELU3, 'runs')
@@ -172,7 +172,7 @@ def test_what_lies_within_the_tolerance_is_reproduced(here):
     assert (row['verdict'], row['hours']) == ('reproduced (+0.0010)', '')
 
 
-def test_differs_and_undecided(here, capsys):
+def test_verdicts_differs_and_undecided(here, capsys):
     for seed, (accuracy, other) in enumerate(((0.750, 0.732), (0.752, 0.744), (0.751, None))):
         cifar_run(here / 'runs' / f'atac{seed}', accuracy, act_type='ChaATAC', seed=seed)
         if other:
@@ -189,13 +189,13 @@ def test_differs_and_undecided(here, capsys):
 
 @pytest.mark.parametrize('accuracy, verdict', [
     (0.738, 'reproduced (+0.0010)'), (0.736, 'reproduced (-0.0010)'), (0.7381, 'differs by +0.0011')])
-def test_one_run_has_the_published_uncertainty_alone(here, accuracy, verdict):
+def test_single_run_has_only_the_published_uncertainty(here, accuracy, verdict):
     cifar_run(here / 'run', accuracy)
     row = accuracy_row(RELU1, 'run')
     assert (row['verdict'], row['n'], row['deviation']) == (verdict, '1', '')
 
 
-def test_a_copy_counts_once_and_two_results_of_one_seed_are_refused(here, capsys):
+def test_copies_count_once_and_conflicting_results_are_refused(here, capsys):
     for name in ('a', 'b'):
         cifar_run(here / name, 0.737)
     assert accuracy_row(RELU1, 'a', 'b')['n'] == '1'
@@ -221,7 +221,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize('reason', OTHERS)
-def test_other_data_and_recipes_are_never_compared(here, reason, capsys):
+def test_different_data_and_recipes_are_never_compared(here, reason, capsys):
     for seed in (1, 2):
         cifar_run(here / 'runs' / str(seed), 0.737, seed=seed, **OTHERS[reason])
     row = accuracy_row(RELU1, 'runs')
@@ -235,18 +235,18 @@ def test_settings_that_do_not_affect_relu_are_not_compared(here):
     assert accuracy_row(RELU1, 'run')['verdict'] == 'reproduced (+0.0000)'
 
 
-def test_a_run_of_the_script_is_read(here, capsys):
+def test_run_of_train_cifar_is_read(here, capsys):
     write_cifar(here / 'data', CIFAR100_FILES, images=20)
-    assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--gpus', '', '--num-epochs', 1,
-                       '--batch-size', 10, '--lr-decay-epoch', '', '--data-dir', here / 'data', '--save-dir',
-                       'run') == 0
+    assert run_in_process('--recipe', 'cifar100_atac', '--blocks', 1, '--gpus', '', '--num-epochs', 1,
+                          '--batch-size', 10, '--lr-decay-epoch', '', '--data-dir', here / 'data',
+                          '--save-dir', 'run') == 0
     capsys.readouterr()
     assert accuracy_row(ATAC1, 'run')['ours'] == ''
     assert ('- 1 run: training_images 20 instead of 50000, test_images 20 instead of 10000, num_epochs 1 '
             f'instead of 400 ({ATAC1})') in capsys.readouterr().out
 
 
-def test_runs_on_imagenet(here, capsys):
+def test_imagenet_runs_are_compared(here, capsys):
     """The best epoch, by top-1 error, has 21.41 and 6.10; the last 21.50 and 6.08."""
     imagenet_run(here / 'atac', [(0.5, 0.95), (0.7859, 0.939), (0.785, 0.9392)])
     imagenet_run(here / 'relu', [(0.766, 0.93)], unit='relu')
@@ -268,14 +268,14 @@ def test_runs_on_imagenet(here, capsys):
 
 # Costs.
 
-def test_costs_by_the_sources_counting(here):
-    """By tests/oracle/costs.json; ReLU's multiply-adds without what it adds to the dense layer."""
+def test_costs_are_counted_as_in_the_source(here):
+    """Use tests/oracle/costs.json; ReLU's multiply-adds exclude those that it adds to the dense layer."""
     rows = published()
     assert len(rows) == 49
     assert float(rows[ATAC50, PARAMETERS]['ours']) == 28.0063       # 28,006,312 with running statistics
     assert float(rows[ATAC50, OPERATIONS]['ours']) == 4.39951       # 4,399,512,552
     relu = rows['resnet50_v1b_relu', PARAMETERS], rows['resnet50_v1b_relu', OPERATIONS]
-    assert [row['ours'] for row in relu] == ['25.557', '4.08918']   # 25,557,032 trained
+    assert [row['ours'] for row in relu] == ['25.557', '4.08918']   # 25,557,032 trainable
     assert [row['verdict'] for row in relu] == ['reproduced (-0.04)', 'differs by +0.23']
     assert abs(network_costs('resnet50_v1b_ge').parameters / 1e6 - 33.7) <= 0.05  # as the note says
     # The papers of AA and FA count multiplications and additions.
@@ -287,8 +287,8 @@ def test_costs_by_the_sources_counting(here):
 
 # Hours.
 
-def test_hours_of_a_measured_network(here, capsys):
-    """2 cores at 500 images/s: 400 x 50,000 / 500 s on each. The authors' GPUs: 942 images/s of two."""
+def test_hours_come_from_a_measured_network(here, capsys):
+    """2 cores at 500 images/s: 400 x 50,000 / 500 s. The authors' two GPUs: 942 images/s."""
     rows = published('--network', ATAC3, ATAC50)
     row = rows[ATAC3, 'best accuracy']
     assert float(row['hours']) == pytest.approx(400 * 50000 / 500 / 3600 * 2, rel=1e-3)
@@ -303,15 +303,15 @@ def test_hours_of_a_measured_network(here, capsys):
     assert "942 on 2 GPUs" in text
 
 
-def test_hours_scaled_by_multiply_adds(here):
-    """By 45,799,680 for ATAC and 40,818,944 for ReLU."""
+def test_hours_are_scaled_by_multiply_adds(here):
+    """ATAC has 45,799,680 and ReLU 40,818,944."""
     row = accuracy_row(RELU3)
     assert float(row['hours']) == pytest.approx(22.2222 * 40818944 / 45799680, rel=1e-3)
     assert row['verdict'] == f'not run: about 20 CPU core hours, scaled from {ATAC3}'
 
 
-def test_runs_that_are_not_comparable_still_tell_their_speed(here):
-    """The median of three on 2 threads: 20 million images / 1000 x 2. What has r = 4 costs something else."""
+def test_incomparable_runs_still_provide_their_speed(here):
+    """Take the median of three on 2 threads: 20 million images / 1000 x 2. With r = 4, costs differ."""
     for seed, speed in enumerate((900.0, 1000.0, 3000.0)):
         cifar_run(here / 'runs' / str(seed), 0.7, seed=seed, speed=speed, dataset='cifar10')
     cifar_run(here / 'runs' / 'r', 0.7, act_type='ChaATAC', r=4, speed=7.0)
@@ -320,29 +320,29 @@ def test_runs_that_are_not_comparable_still_tell_their_speed(here):
     assert row['images_per_second'] == RELU1 + ': 1000 on 2 CPU cores (n = 3, measured in the runs)'
     swish = accuracy_row(RELU1.replace('relu', 'swish'), 'runs')
     assert swish['verdict'] == 'not run: about 11 CPU core hours, scaled from ' + RELU1
-    assert accuracy_row(ATAC3, 'runs')['verdict'] == 'not run: about 22 CPU core hours'  # of the benchmark
+    assert accuracy_row(ATAC3, 'runs')['verdict'] == 'not run: about 22 CPU core hours'  # from the benchmark
 
 
-def test_without_any_speed(here):
+def test_verdict_says_if_no_speed_was_measured(here):
     (here / 'results' / 'benchmark.csv').unlink()
     assert accuracy_row(RELU1)['verdict'] == 'not run: no speed was measured'
 
 
 # The command.
 
-def test_runs_in_results_are_taken_by_themselves(here):
+def test_runs_in_results_are_found_by_default(here):
     cifar_run(here / 'results' / 'cifar100' / 'runs' / 'b1-relu-seed1', 0.737)
     assert accuracy_row(RELU1)['verdict'] == 'reproduced (+0.0000)'
 
 
-def test_a_network_without_runs(here, capsys):
+def test_network_without_runs_is_listed_as_not_run(here, capsys):
     assert cli.main(['published', '--network', RELU1]) == 0
     printed = capsys.readouterr().out
     assert 'ReLU, b = 1     0.737     -  0  not run: about' in printed and 'ImageNet' not in printed
 
 
 def failure(words, capsys):
-    """(exit code, the one line that says what was wrong)."""
+    """Return (exit code, error line)."""
     try:
         code = cli.main(['published', *words])
     except SystemExit as end:
@@ -359,7 +359,7 @@ def failure(words, capsys):
     (['--network', RELU1, '--csv', 'empty'], 1, '--csv: empty '),
     (['--network', 'resnet50_v1b_swish'], 2, "'resnet50_v1b_swish'"),
 ])
-def test_a_wrong_folder_file_or_network_is_named(here, words, code, named, capsys):
+def test_wrong_folder_file_or_network_is_named(here, words, code, named, capsys):
     (here / 'empty').mkdir()
     (here / 'broken').mkdir()
     (here / 'broken' / 'summary.json').write_text('{"dataset": ')

@@ -1,7 +1,7 @@
 """The six rows of the published ImageNet table: parameters within 1%, multiply-adds within 3%.
 
-Parameters count every array, running statistics included (the table's 33.7 and 28.0 M are with them, its
-others are either way). The table's FLOPs column mixes three ways to count, so each row is held to its own:
+Parameters count every array, including running statistics (the table's 33.7 and 28.0 M include them; its
+others fit either way). The table's FLOPs column mixes three ways to count, so each row is checked by its own:
 
 - ATAC counts the multiply-adds of our host, the dense layer twice (`published=True`): 4.40 for 4.4 G.
 - AA and FA come from papers in which a multiply-add is two operations: ResNet-50 itself has 8.2 G there.
@@ -19,7 +19,7 @@ from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs, layers
 
 IMAGE = (3, 224, 224)
-PUBLISHED = {  # unit: G of its source, M parameters
+PUBLISHED = {  # unit: operations in G as in its source, parameters in M
     'relu': (3.86, 25.6),
     'se': (3.87, 28.1),
     'aa': (8.3, 25.8),
@@ -31,7 +31,7 @@ PUBLISHED = {  # unit: G of its source, M parameters
 
 @pytest.fixture(scope='module')
 def networks():
-    """{unit: network} whose shapes are known, without a forward pass."""
+    """{unit: network} with known shapes, without a forward pass."""
     nets = {unit: get_model('resnet50_v1b_' + unit) for unit in PUBLISHED}
     for net in nets.values():
         net.infer_shape(mx.nd.zeros((1, *IMAGE)))
@@ -50,7 +50,7 @@ def test_multiply_adds_equal_the_published_column(networks, unit, operations):
 
 
 @pytest.mark.parametrize('unit', ['relu', 'se', 'ge'])
-def test_multiply_adds_equal_the_published_column_but_for_the_place_of_the_stride(networks, unit):
+def test_multiply_adds_differ_only_by_the_position_of_the_stride(networks, unit):
     net = networks[unit]
     found = costs(net, IMAGE).multiply_adds
     moved = 0
@@ -63,8 +63,8 @@ def test_multiply_adds_equal_the_published_column_but_for_the_place_of_the_strid
     assert found - moved == pytest.approx(1e9 * PUBLISHED[unit][0], rel=0.03)
 
 
-def test_attention_costs_its_two_layers_and_no_more(networks):
-    """2 C (C / 16) in each block; ones that repeat a gate over the pixels count as nothing."""
+def test_attention_costs_only_its_two_layers(networks):
+    """Each block has 2 C (C / 16); products with ones that repeat a gate over the pixels do not count."""
     plain = costs(networks['relu'], IMAGE).multiply_adds
     blocks = [(3, 256), (4, 512), (6, 1024), (3, 2048)]
     for unit in ('se', 'ge'):
@@ -72,8 +72,8 @@ def test_attention_costs_its_two_layers_and_no_more(networks):
         assert added == sum(count * 2 * channels * (channels // 16) for count, channels in blocks) == 2514944
 
 
-def test_stand_alone_attention_by_hand(networks):
-    """3 C^2 + 3 k^2 C for each pixel that attends, in place of 9 C^2 for each pixel that comes out."""
+def test_stand_alone_attention_costs_equal_a_hand_calculation(networks):
+    """Each attending pixel costs 3 C^2 + 3 k^2 C, instead of 9 C^2 for each output pixel."""
     plain = costs(networks['relu'], IMAGE).multiply_adds
     attends = [(3 * 56 ** 2, 64), (56 ** 2 + 3 * 28 ** 2, 128), (28 ** 2 + 5 * 14 ** 2, 256),
                (14 ** 2 + 2 * 7 ** 2, 512)]
@@ -81,12 +81,12 @@ def test_stand_alone_attention_by_hand(networks):
     expected = plain + sum(pixels * (3 * c * c + 3 * 49 * c) for pixels, c in attends) - sum(
         pixels * 9 * c * c for pixels, c in convolves)
     expected += 224 ** 2 * (3 * 3 * 64 + 2 * 16 * 64) - 112 ** 2 * 49 * 3 * 64  # the stems
-    expected += 16 * 4 * (64 + 3 * 64)  # the stem's mixed matrices
+    expected += 16 * 4 * (64 + 3 * 64)  # the stem's mixed value matrices
     assert costs(networks['fa'], IMAGE).multiply_adds == expected
 
 
-def test_augmented_convolutions_by_hand(networks):
-    """For each of h x w pixels C (2 d_k + d_v) + d_v^2 + h w (d_k + d_v) + (h + w) d_k."""
+def test_augmented_convolution_costs_equal_a_hand_calculation(networks):
+    """Each of h x w pixels costs C (2 d_k + d_v) + d_v^2 + h w (d_k + d_v) + (h + w) d_k."""
     added = 0
     for blocks, c, out, seen, values in [(4, 128, 28, 14, 16), (6, 256, 14, 14, 24), (3, 512, 7, 7, 48)]:
         keys = 160

@@ -1,4 +1,4 @@
-"""The documents show what lies in results/, and what lies there is made of the records beside it."""
+"""The documents show the files in results/, which are generated from the records beside them."""
 import csv
 import re
 import runpy
@@ -13,7 +13,7 @@ COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv
 
 
 @pytest.mark.parametrize('name', ['benchmark.csv', 'record_pipeline.csv'])
-def test_the_tables_of_speed_show_what_was_measured(name):
+def test_speed_tables_equal_the_measurements(name):
     text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
     with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
         for row in csv.DictReader(handle):
@@ -21,7 +21,7 @@ def test_the_tables_of_speed_show_what_was_measured(name):
             assert f'| {cells} |' in text
 
 
-def test_the_table_of_engines_shows_what_was_measured():
+def test_engine_table_equals_the_measurements():
     text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
     with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
         for row in csv.DictReader(handle):
@@ -29,7 +29,7 @@ def test_the_table_of_engines_shows_what_was_measured():
 
 
 @pytest.mark.parametrize('folder', COMPARISONS, ids=lambda path: path.name)
-def test_comparisons_are_made_of_their_records(folder, tmp_path):
+def test_comparisons_equal_their_records(folder, tmp_path):
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
     text = write_comparison(str(copy), 'last_accuracy')
@@ -40,21 +40,21 @@ def test_comparisons_are_made_of_their_records(folder, tmp_path):
         'python docs/fill_tables.py')
 
 
-def test_the_table_of_inference_speeds_is_made_of_their_records():
+def test_inference_speed_table_equals_the_records():
     table = runpy.run_path(str(ROOT / 'benchmarks' / 'inference_table.py'))['main']()
     assert table in (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
 
 
-def test_no_path_of_a_machine_is_in_the_results():
+def test_results_contain_no_machine_paths():
     for path in (ROOT / 'results').rglob('*'):
         if path.is_file() and path.suffix not in ('.png', '.params'):
             found = re.search(r'(?<![\w.])/(tmp|home|root|work|Users|mnt|data)/', path.read_text('utf-8'))
             assert not found, path
 
 
-def test_there_is_a_comparison():
+def test_results_contain_a_comparison():
     assert COMPARISONS
 
 
-def test_runs_have_left_no_locks():
+def test_results_contain_no_lock_files():
     assert not list((ROOT / 'results').rglob('.lock'))

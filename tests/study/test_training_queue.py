@@ -1,4 +1,4 @@
-"""openatac compare --jobs spreads trainings over the GPUs that there are, which are played here."""
+"""openatac compare --jobs spreads trainings over the available GPUs, which are simulated here."""
 import sys
 
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from openatac.commands import compare
 from openatac.runtime import nvidia_driver
 from openatac.study.comparison.training_queue import QueuedRun, run_queue
-from tests.helpers.commands import call_command
+from tests.helpers.processes.commands import call_command
 
 SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ["CUDA_VISIBLE_DEVICES"])']
 
@@ -21,7 +21,7 @@ def play_gpus(monkeypatch, count, visible=None):
 
 @pytest.mark.parametrize('count, visible, names', [
     (0, None, []), (2, None, ['0', '1']), (2, '5,7', ['5', '7']), (1, '5,none', ['5']), (0, '', [])])
-def test_gpus_have_the_names_that_the_environment_gives_them(monkeypatch, count, visible, names):
+def test_gpu_names_come_from_the_environment(monkeypatch, count, visible, names):
     play_gpus(monkeypatch, count, visible)
     assert nvidia_driver.visible_gpus() == names
 
@@ -36,7 +36,7 @@ def test_each_job_sees_the_next_gpu(tmp_path):
     (['--jobs', '2', '--', '--engine', 'torch', '--gpus', '0'], ['0', '1', '2']),
     (['--jobs', '2', '--', '--engine=torch', '--gpus', '0'], ['0', '1', '2']),
     (['--jobs', '1', '--', '--engine', 'torch', '--gpus', '1'], []), (['--jobs', '2'], [])])
-def test_only_jobs_of_pytorch_side_by_side_are_spread(monkeypatch, tmp_path, flags, gpus):
+def test_only_parallel_pytorch_jobs_are_spread_over_gpus(monkeypatch, tmp_path, flags, gpus):
     play_gpus(monkeypatch, 3)
     asked = []
     monkeypatch.setattr(compare, 'run_queue', lambda trainings, jobs, gpus=(): asked.append(list(gpus)) or {})

@@ -1,4 +1,4 @@
-"""Checkpoints by themselves; tests/training/test_resume.py has whole runs that go on from them."""
+"""Checkpoints by themselves; tests/training/test_resume.py resumes whole runs from them."""
 import contextlib
 import errno
 import json
@@ -12,8 +12,8 @@ from openatac.errors import CheckpointError, ParameterFileError
 from openatac.files.writing import replace_file, write_text
 from openatac.models.weights import load_parameters, read_arrays, save_parameters, write_arrays
 from openatac.training.checkpoints.checkpoint import Checkpoints, only_run_in
-from tests.helpers.fresh_python import run_python
-from tests.helpers.full_disk import files_of_at_most
+from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.full_disk import limit_file_size
 
 NAMES = [f'{iteration:010}' for iteration in range(10)]
 
@@ -46,7 +46,7 @@ def damage(checkpoints, iteration, file, how):
                       'changed': content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]}[how])
 
 
-def test_what_was_saved_comes_back(checkpoints):
+def test_checkpoint_roundtrip(checkpoints):
     assert checkpoints.latest() is None
     arrays = {'parameter/a.b/0': np.array([0.1, -0.0, 1e-45], 'float32'), 'metrics/0': np.zeros(2, 'float32'),
               'optimizer/a.b/0': np.ones((2, 2), 'float16')}
@@ -59,7 +59,7 @@ def test_what_was_saved_comes_back(checkpoints):
         assert found[name].tobytes() == array.tobytes()
 
 
-def test_the_newest_two_stay(checkpoints):
+def test_newest_two_checkpoints_are_kept(checkpoints):
     for iteration in range(4):
         save(checkpoints, iteration)
         assert checkpoints.names() == NAMES[max(0, iteration - 1):iteration + 1]
@@ -68,7 +68,7 @@ def test_the_newest_two_stay(checkpoints):
 
 @pytest.mark.parametrize('how', ['removed', 'empty', 'cut', 'changed'])
 @pytest.mark.parametrize('file', ['arrays.params', 'state.json', 'manifest.json'])
-def test_a_damaged_one_is_noticed_and_the_one_before_it_taken(checkpoints, file, how, caplog):
+def test_damaged_checkpoint_falls_back_to_the_previous_one(checkpoints, file, how, caplog):
     save(checkpoints, 1)
     save(checkpoints, 2)
     damage(checkpoints, 2, file, how)
@@ -78,7 +78,7 @@ def test_a_damaged_one_is_noticed_and_the_one_before_it_taken(checkpoints, file,
     assert latest(checkpoints) == 2 and checkpoints.names() == NAMES[1:3]
 
 
-def test_all_damaged_is_a_sentence(checkpoints):
+def test_error_if_all_checkpoints_are_damaged(checkpoints):
     for iteration in (1, 2):
         save(checkpoints, iteration)
         damage(checkpoints, iteration, 'state.json', 'changed')
@@ -86,8 +86,8 @@ def test_all_damaged_is_a_sentence(checkpoints):
         checkpoints.latest()
 
 
-def test_damaged_ones_ahead_do_not_push_out_whole_ones(checkpoints):
-    """A run that went on before them is stopped early: what it saves then must stay."""
+def test_damaged_later_checkpoints_do_not_displace_intact_ones(checkpoints):
+    """If a run that resumed before them is stopped early, its new checkpoint must be kept."""
     save(checkpoints, 1)
     for iteration in (5, 6):
         os.mkdir(os.path.join(checkpoints.folder, NAMES[iteration]))
@@ -100,11 +100,11 @@ def test_damaged_ones_ahead_do_not_push_out_whole_ones(checkpoints):
     assert latest(checkpoints) == 6 and checkpoints.names() == NAMES[5:7]
 
 
-def test_what_others_put_there_is_left_alone(checkpoints):
+def test_foreign_files_in_the_folder_are_kept(checkpoints):
     os.makedirs(checkpoints.folder)
     for name in ('.hidden', 'notes.txt'):
         write_text(os.path.join(checkpoints.folder, name), 'not a checkpoint')
-    os.mkdir(os.path.join(checkpoints.folder, '.' + NAMES[0]))      # of a run that was killed
+    os.mkdir(os.path.join(checkpoints.folder, '.' + NAMES[0]))      # left by a killed run
     for iteration in range(3):
         save(checkpoints, iteration)
     assert latest(checkpoints) == 2
@@ -112,10 +112,10 @@ def test_what_others_put_there_is_left_alone(checkpoints):
 
 
 @pytest.mark.parametrize('length, text', [(10000, ''), (2, 'x' * 10000)], ids=['arrays', 'state'])
-def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, length, text):
+def test_write_failure_keeps_earlier_checkpoints(checkpoints, length, text):
     save(checkpoints, 1)
-    with files_of_at_most(4096), pytest.raises(CheckpointError,
-                                               match=f'{checkpoints.folder} .*--resume auto'):
+    with limit_file_size(4096), pytest.raises(CheckpointError,
+                                              match=f'{checkpoints.folder} .*--resume auto'):
         checkpoints.save(2, {'parameter/w/0': np.zeros(length, 'float32')}, {'text': text})
     assert os.listdir(checkpoints.folder) == [NAMES[1]] and latest(checkpoints) == 1
     save(checkpoints, 2)
@@ -123,14 +123,14 @@ def test_a_failure_while_writing_leaves_the_earlier_ones(checkpoints, length, te
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])
-def test_values_that_are_not_finite_are_not_saved(checkpoints, value):
+def test_non_finite_values_are_not_saved(checkpoints, value):
     save(checkpoints, 1)
     with pytest.raises(CheckpointError, match='features.0.gamma'):
         checkpoints.save(2, {'parameter/features.0.gamma/0': np.array([0, value])}, {})
     assert checkpoints.names() == [NAMES[1]]
 
 
-def test_nothing_is_pickled(checkpoints):
+def test_checkpoints_contain_no_pickles(checkpoints):
     save(checkpoints, 1)
     folder = os.path.join(checkpoints.folder, NAMES[1])
     assert sorted(os.listdir(folder)) == ['arrays.params', 'manifest.json', 'state.json']
@@ -140,7 +140,7 @@ def test_nothing_is_pickled(checkpoints):
     assert mx.nd.load(os.path.join(folder, 'arrays.params'))
 
 
-def test_a_folder_has_one_run(tmp_path):
+def test_folder_is_locked_to_one_run(tmp_path):
     folder = str(tmp_path / 'new' / 'run')
     with only_run_in(folder), pytest.raises(CheckpointError, match=folder), only_run_in(folder):
         pytest.fail('two runs have one folder')
@@ -151,7 +151,7 @@ def test_a_folder_has_one_run(tmp_path):
 
 # ------------------------------------------------------------------------------------ files
 
-def test_a_file_is_the_old_or_the_new_one(tmp_path):
+def test_file_replacement_is_atomic(tmp_path):
     path = tmp_path / 'file'
     path.write_text('old')
     with contextlib.suppress(KeyError), replace_file(str(path)) as temporary:
@@ -166,7 +166,7 @@ def test_a_file_is_the_old_or_the_new_one(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(tmp_path):
     path = str(tmp_path / 'file')
     write_text(path, 'whole')
     code = ('import os; from openatac.files.writing import replace_file\n'
@@ -177,10 +177,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path):
         assert sorted(os.listdir(tmp_path)) == ['.lock', 'file']
 
 
-def test_a_parameter_file_cut_short_by_the_disk_does_not_take_its_place(tmp_path):
+def test_truncated_parameter_file_does_not_replace_the_old_one(tmp_path):
     path = str(tmp_path / 'w.params')
     write_arrays(path, {'w': mx.nd.ones(3)})
-    with files_of_at_most(os.path.getsize(path) // 2), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+    with limit_file_size(os.path.getsize(path) // 2), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         write_arrays(path, {'w': mx.nd.zeros(3)})
     assert read_arrays(path)['w'].asnumpy().tolist() == [1, 1, 1] and os.listdir(tmp_path) == ['w.params']
 
@@ -193,7 +193,7 @@ def dense(units=4, inputs=3):
     return net
 
 
-def test_parameters_come_back_in_any_precision(tmp_path):
+def test_parameters_roundtrip_in_any_precision(tmp_path):
     net, other, path = dense(), dense(), str(tmp_path / 'w.params')
     save_parameters(net, path)
     load_parameters(other, path)
@@ -205,7 +205,7 @@ def test_parameters_come_back_in_any_precision(tmp_path):
     np.testing.assert_array_equal(other.weight.data().asnumpy(), net.weight.data().asnumpy())
 
 
-def test_parameters_of_another_network_are_a_sentence(tmp_path):
+def test_parameters_of_another_network_are_refused(tmp_path):
     path = str(tmp_path / 'w.params')
     norm = mx.gluon.nn.BatchNorm(in_channels=4)
     norm.initialize()
@@ -219,7 +219,7 @@ def test_parameters_of_another_network_are_a_sentence(tmp_path):
         np.testing.assert_array_equal(target.weight.data().asnumpy(), before)
 
 
-def test_damaged_parameters_are_a_sentence(tmp_path):
+def test_damaged_parameters_are_refused(tmp_path):
     path, random = str(tmp_path / 'w.params'), np.random.RandomState(0)
     save_parameters(dense(), path)
     with open(path, 'rb') as handle:

@@ -17,16 +17,16 @@ from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
 from openatac.study.costs.count import costs
 from openatac.zoo.names import HOSTS
-from tests.helpers.commands import rows_of
-from tests.helpers.made_up_images import blocks, encoded, plain
-from tests.helpers.scripts import call_script, json_of, metrics_of, refusal
+from tests.helpers.images.made_up_images import blocks, encoded, plain
+from tests.helpers.processes.commands import rows_of
+from tests.helpers.processes.scripts import json_of, metrics_of, run_in_process, script_error
 
 CLASSES = 'cat', 'dog', 'owl'
 QUICK = ('--dataset', 'folder', '--blocks', 1, '--batch-size', 4, '--num-epochs', 1, '--lr-decay-epoch', '')
 
 
 def write_images(root, classes=CLASSES, train=4, test=2, held_out='test'):
-    """Images of many sizes and formats; the colour tells the class."""
+    """Write images of many sizes and formats, whose colour depends on the class."""
     for split, count in (('train', train), (held_out, test)):
         for label, name in enumerate(classes):
             (root / split / name).mkdir(parents=True)
@@ -38,7 +38,7 @@ def write_images(root, classes=CLASSES, train=4, test=2, held_out='test'):
 
 
 def write_archive(root, ending):
-    """An archive of a folder, which is in it as people zip it."""
+    """Archive a folder together with its own name, as people usually do."""
     form = {'.zip': 'zip', '.tar': 'tar', '.tar.gz': 'gztar', '.tgz': 'tar'}[ending]
     made = shutil.make_archive(str(root.parent / 'made'), form, root.parent, root.name)
     path = root.with_suffix(ending)
@@ -52,13 +52,13 @@ def photos(tmp_path):
 
 
 def run(folder, *flags):
-    assert call_script(*QUICK, *flags, '--save-dir', folder) == 0
+    assert run_in_process(*QUICK, *flags, '--save-dir', folder) == 0
     return json_of(folder, 'summary.json')
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    """(images, folder of a run on them)."""
+    """(image folder, folder of a run on it)."""
     folder = tmp_path_factory.mktemp('trained')
     photos = write_images(folder / 'photos')
     run(folder / 'run', '--data-dir', photos, '--image-size', 24)
@@ -67,14 +67,14 @@ def trained(tmp_path_factory):
 
 # Training.
 
-def test_a_run_knows_its_classes_and_its_size(tmp_path, photos):
+def test_run_records_its_classes_and_image_size(tmp_path, photos):
     summary = run(tmp_path / 'run', '--data-dir', photos, '--image-size', 40)
     assert (summary['dataset'], summary['training_images'], summary['test_images']) == ('folder', 12, 6)
     settings = json_of(tmp_path / 'run', 'settings.json')
     assert (settings['class_names'], settings['image_size']) == ([*CLASSES], 40)
 
 
-def test_images_are_squeezed_by_the_one_rule(photos):
+def test_images_are_resized_by_the_same_rule_everywhere(photos):
     images = load_class_folders(str(photos), True, 32)
     path = photos / 'train' / 'dog' / '1.jpeg'
     expected = squeeze(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
@@ -83,7 +83,7 @@ def test_images_are_squeezed_by_the_one_rule(photos):
 
 
 @pytest.mark.parametrize('ending', ['.zip', '.tar', '.tar.gz', '.tgz'])
-def test_an_archive_gives_the_same_run(tmp_path, photos, trained, ending):
+def test_archive_and_folder_give_the_same_run(tmp_path, photos, trained, ending):
     archive = write_archive(photos, ending)
     run(tmp_path / 'run', '--data-dir', archive, '--image-size', 24)
     (folder,), (archived,) = metrics_of(trained[1]), metrics_of(tmp_path / 'run')
@@ -91,7 +91,7 @@ def test_an_archive_gives_the_same_run(tmp_path, photos, trained, ending):
     assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'run'])
 
 
-def test_a_zip_file_with_the_paths_of_windows(photos, tmp_path):
+def test_zip_file_with_windows_paths_is_read(photos, tmp_path):
     with zipfile.ZipFile(tmp_path / 'windows.zip', 'w') as archive:
         for path in sorted(photos.rglob('*')):
             name = str(path.relative_to(photos.parent)).replace('/', '\\')
@@ -103,14 +103,14 @@ def test_a_zip_file_with_the_paths_of_windows(photos, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['C:/train/a/1.png', 'C:1.png', '\\\\server\\train\\a\\1.png', '..\\1.png'])
-def test_a_zip_file_that_points_elsewhere_is_refused(tmp_path, name):
+def test_zip_file_with_paths_outside_it_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / 'elsewhere.zip', 'w') as archive:
         archive.writestr(name, b'')
     with pytest.raises(DataError, match='elsewhere.zip'):
         load_class_folders(str(tmp_path / 'elsewhere.zip'), True, 32)
 
 
-def test_names_in_a_zip_file_are_utf8_with_and_without_the_flag(tmp_path):
+def test_zip_file_names_are_utf8_even_without_the_flag(tmp_path):
     photos = write_images(tmp_path / 'photos', ('cat', 'über', '猫'))
     flagged = write_archive(photos, '.zip')
     raw = flagged.read_bytes()
@@ -119,7 +119,7 @@ def test_names_in_a_zip_file_are_utf8_with_and_without_the_flag(tmp_path):
     plain = bytearray(raw)
     for start in (*(member.header_offset + 6 for member in members), *(
             found.start() + 8 for found in re.finditer(b'PK\x01\x02', raw))):
-        plain[start + 1] &= ~0x08  # the flag that a name is in UTF-8
+        plain[start + 1] &= ~0x08  # the flag for names in UTF-8
     (tmp_path / 'plain.zip').write_bytes(plain)
     for path in (flagged, tmp_path / 'plain.zip'):
         assert load_class_folders(str(path), True, 32).class_names == ('cat', 'über', '猫')
@@ -130,34 +130,34 @@ def test_val_is_used_where_test_is_missing(tmp_path):
     assert run(tmp_path / 'run', '--data-dir', photos)['test_images'] == 6
 
 
-def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+def test_numbered_classes_are_sorted_numerically(tmp_path):
     photos = write_images(tmp_path / 'photos', ('10', '9', '2'))
     run(tmp_path / 'run', '--data-dir', photos)
     assert json_of(tmp_path / 'run', 'settings.json')['class_names'] == ['2', '9', '10']
 
 
-def test_a_class_list_decides_the_order_and_evaluation_keeps_it(tmp_path, photos, caplog):
+def test_class_list_decides_the_order_and_evaluation_keeps_it(tmp_path, photos, caplog):
     (tmp_path / 'classes.txt').write_text('owl\ncat\ndog\n')
     summary = run(tmp_path / 'run', '--data-dir', photos, '--class-list', tmp_path / 'classes.txt',
                   '--num-epochs', 3)
     assert json_of(tmp_path / 'run', 'settings.json')['class_names'] == ['owl', 'cat', 'dog']
     shutil.rmtree(photos / 'train')
     with caplog.at_level('INFO', 'openatac'):
-        assert call_script(*QUICK, '--data-dir', photos,
-                           '--evaluate', tmp_path / 'run' / 'best.params') == 0
+        assert run_in_process(*QUICK, '--data-dir', photos,
+                              '--evaluate', tmp_path / 'run' / 'best.params') == 0
     assert f'accuracy={summary["best_accuracy"]:f}' in caplog.messages[-1]
 
 
-def test_a_run_resumes_only_with_the_same_classes(tmp_path, photos, capsys):
+def test_run_resumes_only_with_the_same_classes(tmp_path, photos, capsys):
     run(tmp_path / 'run', '--data-dir', photos)
     run(tmp_path / 'run', '--data-dir', photos, '--resume', 'auto')
     (photos / 'train' / 'owl').rename(photos / 'train' / 'zebra')
     (photos / 'test' / 'owl').rename(photos / 'test' / 'zebra')
-    assert 'zebra' in refusal(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run',
-                              '--resume', 'auto')
+    assert 'zebra' in script_error(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run',
+                                   '--resume', 'auto')
 
 
-def test_damaged_images_are_named_and_left_out(tmp_path, photos, caplog):
+def test_damaged_images_are_named_and_skipped(tmp_path, photos, caplog):
     (photos / 'train' / 'cat' / '0.png').write_bytes(b'no image')
     assert run(tmp_path / 'run', '--data-dir', photos)['training_images'] == 11
     assert any('cat/0.png' in message for message in caplog.messages)
@@ -168,13 +168,13 @@ def test_damaged_images_are_named_and_left_out(tmp_path, photos, caplog):
 
 # Hosts.
 
-def test_another_host_takes_another_size(tmp_path, photos):
-    assert call_script(*QUICK, '--model', 'cifar_resnet20_v2_ge_theta', '--blocks', 3, '--image-size', 24,
-                       '--data-dir', photos, '--save-dir', tmp_path / 'run', '--dry-run', 1) == 0
+def test_another_host_accepts_another_size(tmp_path, photos):
+    assert run_in_process(*QUICK, '--model', 'cifar_resnet20_v2_ge_theta', '--blocks', 3, '--image-size', 24,
+                          '--data-dir', photos, '--save-dir', tmp_path / 'run', '--dry-run', 1) == 0
 
 
 class Rigid(nn.HybridSequential):
-    """Takes images of 32 x 32 pixels only."""
+    """A network for images of 32 x 32 pixels only."""
 
     def __init__(self, classes=10, act_type='relu', **kwargs):
         super().__init__(**kwargs)
@@ -182,19 +182,19 @@ class Rigid(nn.HybridSequential):
             self.add(nn.Flatten(), nn.Dense(classes, in_units=3072))
 
 
-def test_a_size_that_the_host_does_not_take_is_one_sentence(photos, capsys, tmp_path):
+def test_size_that_the_host_cannot_take_is_refused(photos, capsys, tmp_path):
     openatac.register_host('rigid', Rigid)
     try:
-        error = refusal(capsys, 2, *QUICK, '--model', 'rigid_relu', '--image-size', 40, '--data-dir', photos,
-                        '--save-dir', tmp_path / 'run')
+        error = script_error(capsys, 2, *QUICK, '--model', 'rigid_relu', '--image-size', 40,
+                             '--data-dir', photos, '--save-dir', tmp_path / 'run')
         assert '--image-size' in error and '40' in error
     finally:
         HOSTS.unregister('rigid')
 
 
-# Everything that comes after training.
+# After training.
 
-def test_an_export_has_the_classes_and_predict_names_them(tmp_path, trained, capsys):
+def test_export_stores_the_classes_and_predict_names_them(tmp_path, trained, capsys):
     photos, folder = trained
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
     manifest = json_of(tmp_path, 'out.json')
@@ -208,7 +208,7 @@ def test_an_export_has_the_classes_and_predict_names_them(tmp_path, trained, cap
     assert '24 x 24' in capsys.readouterr().out
 
 
-def test_an_export_finds_the_images_elsewhere_and_in_archives(tmp_path, trained):
+def test_export_finds_moved_and_archived_images(tmp_path, trained):
     photos, folder = trained
     shutil.copytree(photos, tmp_path / 'moved')
     archive = write_archive(tmp_path / 'moved', '.zip')
@@ -216,31 +216,31 @@ def test_an_export_finds_the_images_elsewhere_and_in_archives(tmp_path, trained)
     assert json_of(tmp_path, 'out.json')['reports']['symbol']['real_images'] == 6
 
 
-def test_an_evaluation_names_the_images_and_finds_them_by_the_run(tmp_path, trained):
+def test_evaluation_finds_the_runs_images_and_names_them(tmp_path, trained):
     _, folder = trained
     rows = tmp_path / 'rows.csv'
     for flags in ((), ('--dataset', 'folder')):
-        assert call_script('--evaluate', folder / 'last.params', '--predictions', rows, *flags) == 0
+        assert run_in_process('--evaluate', folder / 'last.params', '--predictions', rows, *flags) == 0
         assert [row['image'] for row in rows_of(rows)] == [
             f'{name}/{index}.{form}' for name in CLASSES for index, form in enumerate(['png', 'jpeg'])]
 
 
-def test_an_evaluation_names_the_images_that_have_moved(tmp_path, trained, capsys, monkeypatch):
+def test_evaluation_names_moved_images(tmp_path, trained, capsys, monkeypatch):
     photos, _ = trained
     monkeypatch.chdir(photos.parent)
     run(tmp_path / 'run', '--data-dir', photos.name)
     monkeypatch.chdir(tmp_path)
-    assert photos.name in refusal(capsys, 1, '--evaluate', tmp_path / 'run' / 'last.params')
+    assert photos.name in script_error(capsys, 1, '--evaluate', tmp_path / 'run' / 'last.params')
 
 
-def test_a_missing_parameter_file_is_noticed_first(tmp_path, trained, capsys):
+def test_missing_parameter_file_is_reported_before_training(tmp_path, trained, capsys):
     photos, folder = trained
-    error = refusal(capsys, 1, *QUICK, '--data-dir', photos, '--pretrained', folder / 'nope.params',
-                    '--save-dir', tmp_path / 'run')
+    error = script_error(capsys, 1, *QUICK, '--data-dir', photos, '--pretrained', folder / 'nope.params',
+                         '--save-dir', tmp_path / 'run')
     assert 'nope.params' in error and not (tmp_path / 'run').exists()
 
 
-def test_classes_of_other_names_are_a_warning(tmp_path, trained, caplog):
+def test_classes_with_other_names_give_a_warning(tmp_path, trained, caplog):
     _, folder = trained
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
     others = write_images(tmp_path / 'others', ('a', 'b', 'c'))
@@ -248,7 +248,7 @@ def test_classes_of_other_names_are_a_warning(tmp_path, trained, caplog):
     assert '(a, ...)' in caplog.text and '(cat, ...)' in caplog.text
 
 
-def test_studies_know_such_a_run(tmp_path, trained, capsys):
+def test_studies_accept_runs_on_class_folders(tmp_path, trained, capsys):
     _, folder = trained
     assert openatac_command(['gates', str(folder), '--out', str(tmp_path / 'gates')]) == 0
     assert openatac_command(['compare', str(tmp_path / 'set'), '--from', str(folder)]) == 0
@@ -260,30 +260,31 @@ def test_studies_know_such_a_run(tmp_path, trained, capsys):
     assert 'dataset folder' in capsys.readouterr().out
 
 
-# What is refused.
+# Refused input.
 
 @pytest.mark.parametrize('flags, named', [
     (['--dataset', 'folder'], '--data-dir'),
     (['--image-size', '40'], '--image-size'),
     (['--class-list', 'x'], '--class-list'),
 ])
-def test_flags_that_do_not_go_together(capsys, flags, named):
-    assert named in refusal(capsys, 2, *flags)
+def test_incompatible_flags_are_refused(capsys, flags, named):
+    assert named in script_error(capsys, 2, *flags)
 
 
-def test_a_folder_of_something_else_is_listed(tmp_path, capsys):
+def test_unsuitable_folder_is_refused_with_its_content(tmp_path, capsys):
     (tmp_path / 'data' / 'holiday').mkdir(parents=True)
-    error = refusal(capsys, 1, *QUICK, '--data-dir', tmp_path / 'data', '--save-dir', tmp_path / 'run')
+    error = script_error(capsys, 1, *QUICK, '--data-dir', tmp_path / 'data', '--save-dir', tmp_path / 'run')
     assert "'holiday'" in error and 'train/CLASS/' in error and '.zip' not in error
     with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
         archive.add(tmp_path / 'data', 'data')
     for path in (tmp_path / 'x.tar', tmp_path / 'nowhere'):
-        assert path.name in refusal(capsys, 1, *QUICK, '--data-dir', path, '--save-dir', tmp_path / 'run')
+        assert path.name in script_error(
+            capsys, 1, *QUICK, '--data-dir', path, '--save-dir', tmp_path / 'run')
 
 
 def test_one_class_is_refused(tmp_path, capsys):
     photos = write_images(tmp_path / 'photos', ['cat'])
-    assert "'cat'" in refusal(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run')
+    assert "'cat'" in script_error(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run')
 
 
 @pytest.mark.parametrize('change, named', [
@@ -292,13 +293,13 @@ def test_one_class_is_refused(tmp_path, capsys):
     (lambda root: (root / 'test' / 'owl').rename(root / 'test' / 'Owl'), "'Owl'.*'owl'"),
     (lambda root: (root / 'train' / 'empty').mkdir(), "'empty'"),
 ])
-def test_wrong_class_folders_are_one_sentence(photos, change, named):
+def test_wrong_class_folders_are_refused(photos, change, named):
     change(photos)
     with pytest.raises(DataError, match=named):
         [load_class_folders(str(photos), train, 32, CLASSES) for train in (True, False)]
 
 
-def test_archives_are_never_extracted_by_their_own_paths(tmp_path, photos):
+def test_archive_with_paths_outside_it_is_refused(tmp_path, photos):
     with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
         archive.add(photos, 'photos')
         archive.add(photos / 'train' / 'cat' / '0.png', '../escaped/cat/0.png')

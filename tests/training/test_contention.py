@@ -1,4 +1,4 @@
-"""A machine on which others compute too: noticed, said once, and noted in the run's summary."""
+"""A run notices other computing on its machine, warns once, and records it in its summary."""
 import logging
 import os
 import re
@@ -17,7 +17,7 @@ from openatac.training.tracking.contention import ContentionWatch, Usage, read_u
 
 
 def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, progress=None):
-    """A watch after a run during which others kept that many processors busy, a number for each interval."""
+    """Return the watch after a run; ``others`` are the processors that others kept busy in each interval."""
     usages = [Usage(5.0, 100.0, 30.0, processors)]
     for share in others:
         clock, busy, used, _ = usages[-1]
@@ -31,19 +31,19 @@ def watch(others, threads=2, processors=2, seconds=contention.WINDOW, own=1.5, p
 
 @pytest.mark.parametrize('others, options, disturbed', [
     ([0.0] * 20, {}, False),
-    ([0.2] * 20, {}, False),                                # a desktop's daily life
+    ([0.2] * 20, {}, False),                                # normal use of a desktop
     ([2.0, 0.1] * 10, {}, False),                           # bursts of ten seconds
-    ([1.0] * 2, {}, True),                                  # another training
+    ([1.0] * 2, {}, True),                                  # another training run
     ([0.0, 0.5, 0.5], {}, True),
-    ([1.0] * 20, {'threads': 1}, False),                    # a processor is left for each
+    ([1.0] * 20, {'threads': 1}, False),                    # each thread still has a processor
     ([2.0] * 2, {'threads': 1}, True),
     ([3.0] * 20, {'threads': 4, 'processors': 8}, False),
     ([5.0] * 2, {'threads': 4, 'processors': 8}, True),
     ([1.0] * 20, {'seconds': contention.WINDOW / 40}, False),  # five seconds in all
     ([1.0] * 80, {'seconds': contention.WINDOW / 40}, True),   # short intervals add up to windows
-    ([-0.3] * 20, {'own': 2.3}, False),                     # clocks that do not quite agree
+    ([-0.3] * 20, {'own': 2.3}, False),                     # clocks that differ slightly
 ])
-def test_others_are_noticed_where_they_take_what_the_threads_need(caplog, others, options, disturbed):
+def test_other_programs_are_noticed_when_they_take_needed_cores(caplog, others, options, disturbed):
     with caplog.at_level(logging.WARNING, 'openatac'):
         watching = watch(others, **options)
     assert watching.progress.disturbed == disturbed
@@ -52,7 +52,7 @@ def test_others_are_noticed_where_they_take_what_the_threads_need(caplog, others
 
 @pytest.mark.parametrize('others, threads, processors, remedy', [
     (1.0, 2, 2, '1'), (2.0, 2, 2, '1'), (3.1, 8, 8, '5'), (2.0, 1, 2, None)])
-def test_the_line_is_said_once_with_the_remedy(caplog, others, threads, processors, remedy):
+def test_warning_appears_once_with_the_remedy(caplog, others, threads, processors, remedy):
     with caplog.at_level(logging.WARNING, 'openatac'):
         watch([others] * 10, threads, processors)
     line, = (record.getMessage() for record in caplog.records)
@@ -62,14 +62,14 @@ def test_the_line_is_said_once_with_the_remedy(caplog, others, threads, processo
 
 
 @pytest.mark.parametrize('reads', [[None], [Usage(0, 0, 0, 2), None, None]])
-def test_where_the_system_does_not_report_nothing_is_said(reads):
+def test_no_warning_where_usage_is_unknown(reads):
     watching = ContentionWatch(Progress(), iter(reads).__next__, 2)
     for step in range(2):
         watching.interval(step, {})
     assert not watching.progress.disturbed
 
 
-def test_a_resumed_run_remembers_and_older_checkpoints_load(tmp_path):
+def test_disturbance_survives_a_resume_and_older_checkpoints_load(tmp_path):
     learner = SimpleNamespace(load_state=lambda arrays, numbers: None)
     disturbed = vars(watch([1.0] * 2).progress)
     older = {name: value for name, value in disturbed.items() if name != 'disturbed'}
@@ -85,13 +85,13 @@ PLAN = SimpleNamespace(settings={}, test=None, learner=SimpleNamespace(devices='
 
 
 @pytest.mark.parametrize('disturbed', [False, True])
-def test_the_summary_says_whether_the_run_was_disturbed(disturbed):
+def test_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
     assert summarize(build(CifarConfig, {}), '', PLAN, history, progress, {})['disturbed'] is disturbed
 
 
-# ------------------------------------------------------------------------- what the kernel says
+# ------------------------------------------------------------------------ usage from the kernel
 
 def process(root, number, parent, ticks, name='python'):
     (root / str(number)).mkdir()
@@ -99,7 +99,7 @@ def process(root, number, parent, ticks, name='python'):
         f'{number} ({name}) S {parent} 1 1 0 -1 4194304 9 9 9 9 {" ".join(map(str, ticks))} 20 0 1 0 77\n')
 
 
-def test_usage_counts_the_allowed_processors_and_all_of_ones_own_processes(monkeypatch, tmp_path):
+def test_usage_counts_allowed_processors_and_all_own_processes(monkeypatch, tmp_path):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {1, 3}, raising=False)
     monkeypatch.setattr(os, 'getpid', lambda: 10)
     monkeypatch.setattr(os, 'sysconf', lambda name: 100)
@@ -111,18 +111,18 @@ def test_usage_counts_the_allowed_processors_and_all_of_ones_own_processes(monke
     process(tmp_path, 10, 1, (1000, 200, 30, 4))
     process(tmp_path, 11, 10, (5, 0, 0, 0), name='forkserver (a) b')
     process(tmp_path, 12, 11, (100, 0, 0, 0))
-    process(tmp_path, 20, 1, (7777, 0, 0, 0))                    # a stranger
+    process(tmp_path, 20, 1, (7777, 0, 0, 0))                    # an unrelated process
     usage = read_usage(str(tmp_path))
     assert usage[1:] == (pytest.approx(15.79), pytest.approx(13.39), 2)
 
 
-def test_without_a_proc_there_is_no_usage(monkeypatch, tmp_path):
+def test_usage_is_unknown_without_proc(monkeypatch, tmp_path):
     assert read_usage(str(tmp_path)) is None
     monkeypatch.delattr(os, 'sched_getaffinity', raising=False)
     assert read_usage() is None
 
 
-def test_a_proc_without_this_process_has_no_usage(tmp_path):
+def test_usage_is_unknown_if_proc_lacks_this_process(tmp_path):
     (tmp_path / 'stat').write_text('cpu0 1 2 3 4 5 6 7 8 9 10\n')
     process(tmp_path, os.getpid() + 1, 1, (1, 0, 0, 0))
     assert read_usage(str(tmp_path)) is None

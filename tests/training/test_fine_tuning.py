@@ -1,4 +1,4 @@
-"""Fine-tuning from outside: --pretrained, --freeze and --head-lr-mult of both scripts and engines."""
+"""Fine-tuning by flags: --pretrained, --freeze and --head-lr-mult of both scripts and engines."""
 import functools
 import importlib.util
 import os
@@ -11,15 +11,22 @@ import train_imagenet
 from openatac import get_model
 from openatac.models.fine_tuning import freeze
 from openatac.zoo.weights.params_file import read_params, write_params
-from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.interrupted_runs import assert_same_end, drop_last_checkpoint
-from tests.helpers.made_up_images import write_cifar, write_data_dir
-from tests.helpers.mxnet_learner import use_two_devices
-from tests.helpers.parameters import parameters_of
-from tests.helpers.safetensors import write_safetensors
-from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal, run_script
+from tests.helpers.images.made_up_images import write_cifar, write_data_dir
+from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.mxnet_learner import use_two_devices
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.safetensors import write_safetensors
+from tests.helpers.processes.interrupted_runs import assert_same_outcome, drop_last_checkpoint
+from tests.helpers.processes.scripts import (
+    json_of,
+    log_of,
+    metrics_of,
+    run_in_process,
+    run_script,
+    script_error,
+)
 
-pytestmark = pytest.mark.usefixtures('elsewhere', 'one_torch_thread_if_there')
+pytestmark = pytest.mark.usefixtures('isolated_cwd', 'one_torch_thread_if_there')
 ENGINES = pytest.mark.parametrize('engine', ['mxnet', pytest.param('torch', marks=pytest.mark.skipif(
     importlib.util.find_spec('torch') is None, reason='needs PyTorch'))])
 STATISTICS = ('running_mean', 'running_var')
@@ -32,7 +39,7 @@ def one_torch_thread_if_there(request):
 
 
 def flags(data, folder, *more):
-    """Flags for two epochs of 2 batches, with a checkpoint after each."""
+    """Return flags for two epochs of 2 batches, with a checkpoint after each."""
     return ('--data-dir', data, '--save-dir', folder, '--model', 'cifar_resnet8_v2_atac', '--batch-size', 10,
             '--num-epochs', 2, '--lr', 0.05, '--seed', 3, *more)
 
@@ -45,19 +52,19 @@ def cifar10(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, cifar10):
-    """trained(unit): a file of the parameters after one epoch."""
+    """A function trained(unit) that returns a file of the parameters after one epoch."""
     @functools.cache
     def train(unit):
         folder = tmp_path_factory.mktemp('trained') / unit
-        assert call_script(*flags(cifar10, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
-                                  1)) == 0
+        assert run_in_process(*flags(cifar10, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
+                                     1)) == 0
         return str(folder / 'last.params')
 
     return train
 
 
 def fewer_classes(path, other):
-    """Copy parameters, as if of a network with 4 classes."""
+    """Copy parameters as if from a network with 4 classes."""
     arrays = read_params(path)
     write_params(other, {name: array[:4] if name.startswith('output.') else array
                          for name, array in arrays.items()})
@@ -67,12 +74,12 @@ def fewer_classes(path, other):
 # ----------------------------------------------------------------------------- --pretrained
 
 @ENGINES
-def test_the_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar10, engine):
-    """At a tiny rate, the values stay what they were."""
+def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar10, engine):
+    """At a tiny learning rate, the values stay close to the loaded ones."""
     start = fewer_classes(trained('atac'), 'start.params')
     for folder, seed in (('one', 3), ('again', 3), ('other', 4)):
-        assert call_script(*flags(cifar10, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
-                                  '--num-epochs', 1, '--seed', seed)) == 0
+        assert run_in_process(*flags(cifar10, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
+                                     '--num-epochs', 1, '--seed', seed)) == 0
     one, again, other = (read_params(f'{folder}/last.params') for folder in ('one', 'again', 'other'))
     for name, array in read_params(start).items():
         if name.startswith('output.'):
@@ -86,45 +93,46 @@ def test_the_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar1
 
 
 @ENGINES
-def test_a_head_of_the_same_size_is_loaded(trained, cifar10, engine):
+def test_head_of_the_same_size_is_loaded(trained, cifar10, engine):
     for flag in ('--pretrained', '--resume-from'):
-        assert call_script(*flags(cifar10, flag[2:], flag, trained('atac'), '--num-epochs', 1,
-                                  '--engine', engine)) == 0
+        assert run_in_process(*flags(cifar10, flag[2:], flag, trained('atac'), '--num-epochs', 1,
+                                     '--engine', engine)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('pretrained', 'resume-from'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_a_file_of_pytorch_starts_a_run(trained, cifar10):
+def test_pytorch_file_starts_a_run(trained, cifar10):
     write_safetensors('start.safetensors', read_params(trained('atac')))
     for folder, start in (('params', trained('atac')), ('safetensors', 'start.safetensors')):
-        assert call_script(*flags(cifar10, folder, '--pretrained', start, '--num-epochs', 1)) == 0
+        assert run_in_process(*flags(cifar10, folder, '--pretrained', start, '--num-epochs', 1)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('params', 'safetensors'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_images_have_the_size_that_the_parameters_were_trained_at(tmp_path, cifar10):
+def test_images_keep_the_size_of_the_pretraining(tmp_path, cifar10):
     photos = write_data_dir(tmp_path / 'photos')
     these = ('--dataset', 'folder', '--data-dir', photos, '--blocks', 1, '--num-epochs', 1, '--batch-size', 4)
-    assert call_script(*these, '--image-size', 16, '--save-dir', 'small') == 0
+    assert run_in_process(*these, '--image-size', 16, '--save-dir', 'small') == 0
     tuned = (*these, '--pretrained', 'small/last.params', '--save-dir')
     for size, given in ((16, ()), (24, ('--image-size', 24))):
-        assert call_script(*tuned, f'at {size}', *given) == 0
+        assert run_in_process(*tuned, f'at {size}', *given) == 0
         assert json_of(f'at {size}', 'settings.json')['image_size'] == size
-    assert call_script(*flags(cifar10, 'cifar', '--pretrained', 'small/last.params', '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(cifar10, 'cifar', '--pretrained', 'small/last.params',
+                                 '--num-epochs', 1)) == 0
 
 
 @pytest.mark.usefixtures('shallow_resnet')
 @ENGINES
-def test_photographs_of_other_classes(tmp_path, engine):
+def test_photographs_with_other_classes_are_fine_tuned(tmp_path, engine):
     photos = write_data_dir(tmp_path / 'photos')
     these = ('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0, '--num-epochs', 1,
              '--logging-file', 'log', '--engine', engine)
-    assert call_script(*these, '--save-dir', 'two', script=train_imagenet) == 0
+    assert run_in_process(*these, '--save-dir', 'two', script=train_imagenet) == 0
     arrays = read_params('two/last.params')
     write_params('one.params', {name: array[:1] if name.startswith('fc.') else array
                                 for name, array in arrays.items()})
-    assert call_script(*these, '--save-dir', 'tuned', '--pretrained', 'one.params', '--freeze',
-                       'layer?.*,conv1.*,bn1.*', '--head-lr-mult', 10, script=train_imagenet) == 0
+    assert run_in_process(*these, '--save-dir', 'tuned', '--pretrained', 'one.params', '--freeze',
+                          'layer?.*,conv1.*,bn1.*', '--head-lr-mult', 10, script=train_imagenet) == 0
     tuned = read_params('tuned/last.params')
     for name, array in arrays.items():
         assert (tuned[name] == array).all() != name.startswith('fc.'), name
@@ -138,7 +146,7 @@ def assert_names_the_remedy(error, path):
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
 def test_strict_loading_names_the_flag(trained, cifar10, capsys, flag):
     path = fewer_classes(trained('atac'), 'start.params')
-    assert_names_the_remedy(refusal(capsys, 1, *flags(cifar10, 'run', flag, path)), path)
+    assert_names_the_remedy(script_error(capsys, 1, *flags(cifar10, 'run', flag, path)), path)
 
 
 @pytest.mark.usefixtures('shallow_resnet')
@@ -146,39 +154,40 @@ def test_strict_loading_of_photographs_names_the_flag(tmp_path, capsys):
     photos = write_data_dir(tmp_path / 'photos')
     these = ('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0, '--save-dir', 'run',
              '--logging-file', 'log')
-    assert call_script(*these, '--num-classes', 5, '--write-initial', 'net', script=train_imagenet) == 0
+    assert run_in_process(*these, '--num-classes', 5, '--write-initial', 'net', script=train_imagenet) == 0
     path = 'net-0000.params'
-    assert_names_the_remedy(refusal(capsys, 1, *these, '--resume-params', path, script=train_imagenet), path)
+    assert_names_the_remedy(
+        script_error(capsys, 1, *these, '--resume-params', path, script=train_imagenet), path)
 
 
 def test_another_network_is_refused(trained, cifar10, capsys):
     shutil.copy(trained('relu'), 'relu.params')
     for given, named in (('relu.params', 'features.2.0.msAA1'), ('none.params', 'none.params'),
                          ('cifar_resnet20_v2_atac', 'cifar_resnet8_v2_atac')):
-        error = refusal(capsys, 2 if given == 'cifar_resnet20_v2_atac' else 1,
-                        *flags(cifar10, 'run', '--pretrained', given))
+        error = script_error(capsys, 2 if given == 'cifar_resnet20_v2_atac' else 1,
+                             *flags(cifar10, 'run', '--pretrained', given))
         assert given in error and named in error
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
-def test_one_file_to_start_from(trained, cifar10, capsys, flag):
+def test_only_one_start_file_is_accepted(trained, cifar10, capsys, flag):
     path = trained('atac')
-    error = refusal(capsys, 2, *flags(cifar10, 'run', '--pretrained', path, flag, path))
+    error = script_error(capsys, 2, *flags(cifar10, 'run', '--pretrained', path, flag, path))
     assert '--pretrained' in error and flag in error
 
 
 # ---------------------------------------------------------------- --freeze and --head-lr-mult
 
 def tune(data, folder, start, *more, unit='atac'):
-    assert call_script(*flags(data, folder, '--model', f'cifar_resnet8_v2_{unit}', '--pretrained', start,
-                              *more)) == 0
+    assert run_in_process(*flags(data, folder, '--model', f'cifar_resnet8_v2_{unit}', '--pretrained', start,
+                                 *more)) == 0
     return read_params(f'{folder}/last.params')
 
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_what_is_frozen_stays_as_it_was(trained, cifar10, unit, engine):
-    """Running statistics too."""
+def test_frozen_parameters_keep_their_values(trained, cifar10, unit, engine):
+    """Running statistics are frozen too."""
     before = read_params(trained(unit))
     after = tune(cifar10, 'run', trained(unit), '--freeze', 'features.*', '--num-epochs', 1, '--engine',
                  engine, unit=unit)
@@ -188,11 +197,11 @@ def test_what_is_frozen_stays_as_it_was(trained, cifar10, unit, engine):
 
 @ENGINES
 def test_globs_choose_parameters(trained, cifar10, engine):
-    """A BatchNorm of which only the gamma is frozen goes on counting."""
+    """A BatchNorm with only its gamma frozen still updates its running statistics."""
     before = read_params(trained('atac'))
     after = tune(cifar10, 'run', trained('atac'), '--freeze', 'features.[01].*,features.2.*.gamma',
                  '--engine', engine, '--num-epochs', 1)
-    trained_as_well = before.keys() - {'features.0.gamma', 'features.0.beta'}  # which no network trains
+    trained_as_well = before.keys() - {'features.0.gamma', 'features.0.beta'}  # no network trains it
     for name in trained_as_well:
         is_frozen = name.startswith(('features.0.', 'features.1.')) or (
             name.startswith('features.2.') and name.endswith('.gamma'))
@@ -200,8 +209,8 @@ def test_globs_choose_parameters(trained, cifar10, engine):
 
 
 @pytest.mark.parametrize('unit', ['atac', 'relu', 'se', 'atac_global'])
-def test_the_engines_agree(trained, cifar10, unit):
-    """The rate is low, as rounding grows at higher ones."""
+def test_engines_agree(trained, cifar10, unit):
+    """The learning rate is low, since rounding errors grow at higher ones."""
     pytest.importorskip('torch')
     rows, ends = [], []
     for engine in ('mxnet', 'torch'):
@@ -215,8 +224,8 @@ def test_the_engines_agree(trained, cifar10, unit):
 
 
 @ENGINES
-def test_the_head_has_a_rate_of_its_own(trained, cifar10, engine):
-    """With all else frozen, ten times the factor is ten times the rate."""
+def test_head_has_its_own_learning_rate(trained, cifar10, engine):
+    """With all else frozen, ten times the factor equals ten times the learning rate."""
     these = '--freeze', 'features.*', '--engine', engine, '--num-epochs', 1
     one = tune(cifar10, 'factor', trained('atac'), *these, '--head-lr-mult', 10, '--lr', 0.001)
     other = tune(cifar10, 'rate', trained('atac'), *these, '--lr', 0.01)
@@ -226,24 +235,24 @@ def test_the_head_has_a_rate_of_its_own(trained, cifar10, engine):
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_a_resumed_run_is_exact(trained, cifar10, unit, engine):
+def test_resumed_run_is_exact(trained, cifar10, unit, engine):
     these = '--freeze', 'features.[0-2].*', '--head-lr-mult', 10, '--engine', engine, '--drop-rate', 0.1
     start = fewer_classes(trained(unit), 'start.params')
     tune(cifar10, 'whole', start, *these, unit=unit)
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
     tune(cifar10, 'again', start, *these, '--resume', 'auto', unit=unit)
-    assert_same_end('again', 'whole')
+    assert_same_outcome('again', 'whole')
 
 
-def test_other_settings_do_not_resume(cifar10, capsys):
+def test_changed_fine_tuning_settings_do_not_resume(cifar10, capsys):
     these = flags(cifar10, 'run', '--num-epochs', 1, '--freeze', 'features.*')
-    assert call_script(*these) == 0
+    assert run_in_process(*these) == 0
     for more, named in ((['--freeze', 'features.0.*'], 'freeze'), (['--head-lr-mult', 2], 'head_lr_mult')):
-        assert named in refusal(capsys, 1, *these, *more, '--resume', 'auto')
+        assert named in script_error(capsys, 1, *these, *more, '--resume', 'auto')
 
 
-def test_what_is_refused_freezes_nothing():
+def test_refused_pattern_freezes_nothing():
     net = get_model('cifar_resnet8_v2_relu')
     with pytest.raises(ValueError, match=r'output\.weight.*output\.bias'):
         freeze(net, 'features.*,output.weight')
@@ -251,12 +260,12 @@ def test_what_is_refused_freezes_nothing():
             if name.endswith('weight')} == {'write'}
 
 
-def test_a_run_without_mxnet_freezes_what_its_files_say(trained, cifar10, no_mxnet):
-    """And starts from the values that they have."""
+def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(trained, cifar10, no_mxnet):
+    """It also starts from the values in these files."""
     pytest.importorskip('torch')
     these = '--freeze', 'features.*', '--head-lr-mult', 10, '--pretrained', trained('atac')
-    assert call_script(*flags(cifar10, 'with', *these, '--engine', 'torch')) == 0
-    assert call_script(*flags(cifar10, 'x', *these, '--write-initial', 'start')) == 0
+    assert run_in_process(*flags(cifar10, 'with', *these, '--engine', 'torch')) == 0
+    assert run_in_process(*flags(cifar10, 'x', *these, '--write-initial', 'start')) == 0
     result = run_script('--data-dir', cifar10, '--save-dir', 'without', '--batch-size', 10, '--num-epochs', 2,
                         '--lr', 0.05, '--initial', 'start', '--engine', 'torch', path=no_mxnet)
     assert result.returncode == 0, result.stderr
@@ -264,7 +273,7 @@ def test_a_run_without_mxnet_freezes_what_its_files_say(trained, cifar10, no_mxn
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_two_devices_keep_what_is_frozen(trained, cifar10, monkeypatch):
+def test_frozen_parameters_keep_their_values_on_two_devices(trained, cifar10, monkeypatch):
     use_two_devices(monkeypatch)
     before = read_params(trained('atac'))
     after = tune(cifar10, 'whole', trained('atac'), '--freeze', 'features.*')
@@ -273,7 +282,7 @@ def test_two_devices_keep_what_is_frozen(trained, cifar10, monkeypatch):
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
     tune(cifar10, 'again', trained('atac'), '--freeze', 'features.*', '--resume', 'auto')
-    assert_same_end('again', 'whole')
+    assert_same_outcome('again', 'whole')
 
 
 @pytest.mark.parametrize('more, named', [
@@ -286,6 +295,6 @@ def test_two_devices_keep_what_is_frozen(trained, cifar10, monkeypatch):
     (['--freeze', 'output.*', '--head-lr-mult', 2], ['--head-lr-mult', 'output']),
     (['--head-lr-mult', 0], ['--head-lr-mult', '0']),
     (['--head-lr-mult', 'nan'], ['--head-lr-mult', 'nan'])], ids=lambda value: ' '.join(map(str, value)))
-def test_patterns_and_factors_that_do_not_fit(cifar10, capsys, more, named):
-    error = refusal(capsys, 2, *flags(cifar10, 'run', *more))
+def test_mismatched_patterns_and_factors_are_refused(cifar10, capsys, more, named):
+    error = script_error(capsys, 2, *flags(cifar10, 'run', *more))
     assert all(word in error for word in named) and not os.path.exists('run')

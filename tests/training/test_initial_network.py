@@ -1,4 +1,4 @@
-"""--write-initial and --dry-run, and what --engine torch and --initial refuse before they need PyTorch."""
+"""--write-initial, --dry-run, and errors of --engine torch and --initial that need no PyTorch."""
 import importlib.util
 import os
 import re
@@ -16,50 +16,50 @@ from openatac.options.command_line import from_arguments
 from openatac.runtime.libraries import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
-from tests.helpers.commands import call_command
-from tests.helpers.imagenet_hosts import (
+from tests.helpers.networks.imagenet_hosts import (
     shallow_resnet,  # noqa: F401  (a fixture)
     small_network,  # noqa: F401  (a fixture)
 )
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import call_script, json_of, refusal, run_script, the_error
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.scripts import error_line, json_of, run_in_process, run_script, script_error
 
 NETWORK = '--blocks', 1, '--act-layers', 1, '--useReLU', '--seed', 3
-pytestmark = pytest.mark.usefixtures('elsewhere')
+pytestmark = pytest.mark.usefixtures('isolated_cwd')
 SCRIPTS = pytest.mark.parametrize('script', [train_cifar, train_imagenet], ids=['cifar', 'imagenet'])
 
 
 @pytest.fixture
 def refused(capsys):
-    """refused(code, script, *flags): the sentence with which it ends with that code, leaving nothing."""
+    """A function refused(code, script, *flags): the error line of a failing run that must leave no files."""
     def check(code, script, *flags):
-        error = refusal(capsys, code, *flags, script=script)
+        error = script_error(capsys, code, *flags, script=script)
         assert not os.listdir()
         return error
 
     return check
 
 
-# -------------------------------------------------------------- what --write-initial writes
+# ----------------------------------------------------------------- files of --write-initial
 
 @pytest.fixture(scope='module')
 def start(tmp_path_factory):
     """The PREFIX of a CIFAR network's initial files."""
     prefix = tmp_path_factory.mktemp('start') / 'not there yet' / 'atac'
-    assert call_script(*NETWORK, '--write-initial', prefix) == 0
+    assert run_in_process(*NETWORK, '--write-initial', prefix) == 0
     return str(prefix)
 
 
-def test_the_initial_values_are_those_of_a_run(start):
+def test_written_values_equal_the_initial_values_of_a_run(start):
     net, values = ResNet20V2ATAC([1] * 3, act_layers=1, useReLU=True), read_arrays(start + '-0000.params')
     initialize_parameters(net, 3, [mx.cpu()])
     net(mx.nd.zeros((1, 3, 32, 32)))
     for name, parameter in parameters_of(net).items():
         assert np.array_equal(values[name].asnumpy(), parameter.data().asnumpy()), name
-    load_parameters(net, start + '-0000.params')    # and there are no others
+    load_parameters(net, start + '-0000.params')    # and no other files
 
 
-def test_the_files_tell_of_what_flags_they_were_made(start):
+def test_files_record_their_flags(start):
     told = json_of(start + '-flags.json')
     assert told['model'] == 'cifar_resnet8_v2_atac'
     assert {'blocks': 1, 'act_layers': 1, 'useReLU': True, 'seed': 3, 'dataset': 'cifar10'}.items() <= \
@@ -68,70 +68,70 @@ def test_the_files_tell_of_what_flags_they_were_made(start):
         'atac-0000.params', 'atac-flags.json', 'atac-symbol.json']
 
 
-def test_the_written_values_may_come_from_a_file(start):
+def test_written_values_may_come_from_a_file(start):
     values = read_arrays(start + '-0000.params')
     values['output.bias'][:] = 7
     mx.nd.save('trained.params', {name: array.astype('float16') for name, array in values.items()})
-    assert call_script(*NETWORK, '--resume-from', 'trained.params', '--write-initial', 'trained') == 0
+    assert run_in_process(*NETWORK, '--resume-from', 'trained.params', '--write-initial', 'trained') == 0
     written = read_arrays('trained-0000.params')
     assert written['output.bias'].dtype == np.float32 and (written['output.bias'] == 7).asnumpy().all()
 
 
 @pytest.mark.usefixtures('shallow_resnet')
-def test_the_imagenet_script_writes_its_network():
-    assert call_script('--r', 2, '--num-classes', 2, '--input-size', 32, '--last-gamma', '--write-initial',
-                       'atac', script=train_imagenet) == 0
+def test_imagenet_script_writes_its_network():
+    assert run_in_process('--r', 2, '--num-classes', 2, '--input-size', 32, '--last-gamma', '--write-initial',
+                          'atac', script=train_imagenet) == 0
     values = read_arrays('atac-0000.params')
     assert values['fc.weight'].shape == (2, 256) and not values['layer1.0.bn3.gamma'].asnumpy().any()
     assert json_of('atac-flags.json')['model'] == 'resnet50_v1b_atac'
 
 
-# -------------------------------------------------------------------------- what it refuses
+# ---------------------------------------------------------------------------- refused input
 
 @pytest.mark.parametrize('place', ['file/atac', 'folder/atac', 'folder/other'])
-def test_a_place_that_cannot_be_written(place, capsys):
-    os.makedirs('folder/atac-symbol.json')      # in the way of the second file
-    os.makedirs('folder/other-flags.json')      # and of the last
+def test_unwritable_destination_is_an_error(place, capsys):
+    os.makedirs('folder/atac-symbol.json')      # a folder in place of the second file
+    os.makedirs('folder/other-flags.json')      # and of the last file
     with open('file', 'w'):
         pass
-    error = the_error(call_script(*NETWORK, '--write-initial', place), capsys.readouterr().err)
+    error = error_line(run_in_process(*NETWORK, '--write-initial', place), capsys.readouterr().err)
     assert place in error
     assert not os.path.isfile(place + '-flags.json') and os.listdir('folder/atac-symbol.json') == []
 
 
-def test_files_that_were_written_in_part_are_no_network(start, capsys):
+def test_partially_written_files_are_refused(start, capsys):
     folder = os.path.dirname(start)
     shutil.copytree(folder, 'folder')
     os.remove('folder/atac-symbol.json')
     os.mkdir('folder/atac-symbol.json')
-    assert call_script('--write-initial', 'folder/atac', '--blocks', 1, '--seed', 4) == 1
+    assert run_in_process('--write-initial', 'folder/atac', '--blocks', 1, '--seed', 4) == 1
     capsys.readouterr()
-    code = call_script('--engine', 'torch', '--initial', 'folder/atac')
-    assert code == 1 and 'atac-flags.json' in the_error(code, capsys.readouterr().err)
+    code = run_in_process('--engine', 'torch', '--initial', 'folder/atac')
+    assert code == 1 and 'atac-flags.json' in error_line(code, capsys.readouterr().err)
 
 
 @SCRIPTS
 def test_without_mxnet_nothing_is_written(script, no_mxnet):
     result = run_script('--write-initial', 'atac', script=os.path.basename(script.__file__), path=no_mxnet)
-    assert the_error(result.returncode, result.stderr) == 'error: ' + mxnet_missing()
+    assert error_line(result.returncode, result.stderr) == 'error: ' + mxnet_missing()
     assert result.returncode == 1 and not os.listdir()
 
 
-# -------------------------------------------------------------- what --engine torch refuses
+# ----------------------------------------------------------------- errors of --engine torch
 
 TORCH = '--engine', 'torch'
 CIFAR_ONLY = [
-    (['--syncbn'], '--syncbn: it is for --engine torch'),
+    (['--syncbn'], '--syncbn needs --engine torch'),
 ]
 IMAGENET_ONLY = [
-    (['--kvstore', 'dist_sync', *TORCH], '--kvstore: dist_sync is for --engine mxnet'),
+    (['--kvstore', 'dist_sync', *TORCH], '--kvstore dist_sync needs --engine mxnet'),
 ]
 BOTH = [
-    (['--tf32'], '--tf32: it is for --engine torch'),
-    (['--compile'], '--compile: it is for --engine torch'),
-    (['--initial', 'x'], '--initial: it is for --engine torch'),
-    (['--dtype', 'bfloat16'], '--dtype: bfloat16 is for --engine torch'),
-    (['--mode', 'imperative', *TORCH], '--mode: imperative is for --engine mxnet'),
+    (['--tf32'], '--tf32 needs --engine torch'),
+    (['--compile'], '--compile needs --engine torch'),
+    (['--initial', 'x'], '--initial needs --engine torch'),
+    (['--dtype', 'bfloat16'], '--dtype bfloat16 needs --engine torch'),
+    (['--mode', 'imperative', *TORCH], '--mode imperative needs --engine mxnet'),
     (['--syncbn', '--compile', *TORCH], '--compile'),
     (['--summary', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary'),
@@ -142,17 +142,17 @@ BOTH = [
 @pytest.mark.parametrize('script, flags, sentence', [
     *[(train_cifar, *case) for case in BOTH + CIFAR_ONLY],
     *[(train_imagenet, *case) for case in BOTH + IMAGENET_ONLY]])
-def test_flags_that_the_engine_does_not_have(refused, script, flags, sentence):
+def test_flags_of_the_other_engine_are_refused(refused, script, flags, sentence):
     assert sentence in refused(2, script, *flags)
 
 
 @SCRIPTS
 @pytest.mark.skipif(importlib.util.find_spec('torch') is None, reason='needs PyTorch')
-def test_one_process_has_no_statistics_to_share(refused, script):
+def test_syncbn_needs_several_processes(refused, script):
     assert '--syncbn: ' in refused(2, script, '--syncbn', *TORCH)
 
 
-def test_the_command_that_only_tests_has_no_bfloat16(capsys):
+def test_evaluation_refuses_bfloat16(capsys):
     mx.nd.save('x.params', {})
     assert call_command('evaluate-imagenet', 'x.params', '--dtype', 'bfloat16') == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -160,25 +160,25 @@ def test_the_command_that_only_tests_has_no_bfloat16(capsys):
 
 
 @pytest.mark.parametrize('flag', ['--export', '--write-initial'])
-def test_without_mxnet_its_files_are_refused_before_anything_is_trained(cifar10, no_mxnet, flag):
+def test_without_mxnet_its_files_are_refused_before_training(cifar10, no_mxnet, flag):
     result = run_script(*TORCH, '--data-dir', cifar10, flag, 'x', path=no_mxnet)
-    error = the_error(result.returncode, result.stderr)
+    error = error_line(result.returncode, result.stderr)
     assert flag in error and 'MXNet' in error
     assert result.returncode == 1 and not os.listdir()
 
 
 @pytest.mark.parametrize('more', [[], ['--initial']], ids=['', 'initial'])
-def test_without_torch(start, cifar10, no_torch, more):
+def test_torch_engine_without_pytorch_is_an_error(start, cifar10, no_torch, more):
     result = run_script(*TORCH, *more, *([start] if more else []), '--data-dir', cifar10, path=no_torch)
-    assert "pip install 'openatac[torch]'" in the_error(result.returncode, result.stderr)
+    assert "pip install 'openatac[torch]'" in error_line(result.returncode, result.stderr)
     assert result.returncode == 1 and not os.listdir()
 
 
-# ------------------------------------------------------------------- what --initial refuses
+# ---------------------------------------------------------------------- errors of --initial
 
 @SCRIPTS
 @pytest.mark.parametrize('content', [None, '', '{', '[]', '{"model": "atac"}', '{"model": "a", "flags": 3}'])
-def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, content):
+def test_missing_or_damaged_flags_file_is_an_error(refused, tmp_path, script, content):
     prefix = str(tmp_path / 'atac')
     if content is not None:
         (tmp_path / 'atac-flags.json').write_text(content)
@@ -196,13 +196,13 @@ def test_a_flags_file_that_is_missing_or_damaged(refused, tmp_path, script, cont
     (['--resume-from', 'x.params'], '--resume-from None, and this is x.params'),
     (['--recipe', 'cifar10_atac'], '--act-layers 1, and this is 4'),
 ], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
-def test_other_flags_than_those_of_the_files(refused, start, flags, told):
+def test_flags_that_differ_from_the_files_are_refused(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)
     assert '--initial' in error and start in error and told in error
 
 
 @pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])
-def test_other_spellings_of_the_name_in_the_files(start, typed):
+def test_other_spellings_of_the_model_name_are_accepted(start, typed):
     kind, arguments = CifarConfig, train_cifar.parser().parse_args(['--act-type', typed])
     _, _, config = read_initial_network(start, from_arguments(kind, arguments, {}, ''))
     assert config.network.act_type == 'ChaATAC'
@@ -210,11 +210,11 @@ def test_other_spellings_of_the_name_in_the_files(start, typed):
 
 @SCRIPTS
 @pytest.mark.usefixtures('small_network')
-def test_files_of_the_other_script(refused, start, tmp_path, script):
+def test_files_of_the_other_script_are_refused(refused, start, tmp_path, script):
     prefix = start
     if script is train_cifar:
         prefix = str(tmp_path / 'imagenet')
-        assert call_script('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
+        assert run_in_process('--input-size', 32, '--write-initial', prefix, script=train_imagenet) == 0
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)
 
 
@@ -223,7 +223,7 @@ def test_files_of_the_other_script(refused, start, tmp_path, script):
 @SCRIPTS
 def test_print_config_says_where_each_setting_comes_from(script, capsys):
     recipe = 'digits' if script is train_cifar else 'imagenet_atac'
-    assert call_script('--recipe', recipe, '--lr', 0.3, '--print-config', script=script) == 0
+    assert run_in_process('--recipe', recipe, '--lr', 0.3, '--print-config', script=script) == 0
     lines = capsys.readouterr().out.splitlines()
     epochs = 8 if script is train_cifar else 160
     assert {'lr = 0.3  (command line)', f'num_epochs = {epochs}  (recipe {recipe})',
@@ -233,20 +233,20 @@ def test_print_config_says_where_each_setting_comes_from(script, capsys):
 
 # ------------------------------------------------------------------ the dry run, with MXNet
 
-def test_a_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
+def test_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
     these = '--data-dir', cifar10, *NETWORK, '--batch-size', 5, '--save-dir', 'run'
-    assert call_script(*these, '--dry-run', 3, '--export', 'net') == 0
+    assert run_in_process(*these, '--dry-run', 3, '--export', 'net') == 0
     header, *parts, _ = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in parts] == [
         'read', 'first batch', 'warm-up', 'train', 'validate', 'checkpoint', 'resume']
     assert [int(re.split('  +', line)[1]) for line in parts[:5]] == [3, 1, 1, 2, 3]
     assert header.split()[0] == 'part'
     assert os.listdir() == ['run'] and os.listdir('run') == ['train.log']
-    assert call_script(*these, '--num-epochs', 1) == 0      # in the same folder, as nothing is there
+    assert run_in_process(*these, '--num-epochs', 1) == 0      # in the same, still empty folder
 
 
-def test_a_dry_run_tells_of_a_rate_that_is_too_high(cifar10, capsys):
-    code = call_script('--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30, '--dry-run', 9)
-    error = the_error(code, capsys.readouterr().err)
+def test_dry_run_reports_a_learning_rate_that_is_too_high(cifar10, capsys):
+    code = run_in_process('--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30, '--dry-run', 9)
+    error = error_line(code, capsys.readouterr().err)
     assert code == 1 and '--lr' in error
     assert os.listdir('params') == ['train.log']

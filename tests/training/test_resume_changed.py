@@ -1,4 +1,4 @@
-"""A run resumed with another schedule goes on as the run that always had it, or says why it cannot."""
+"""A run resumed with another schedule equals one that always had it, or is refused with the reason."""
 import os
 import shutil
 import signal
@@ -6,23 +6,23 @@ import signal
 import pytest
 
 import train_imagenet
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.interrupted_runs import (
+from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.processes.interrupted_runs import (
     BATCHES,
-    assert_same_end,
+    assert_same_outcome,
     checkpoint_names,
     flags,
     signal_at_step,
 )
-from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, log_of, refusal
+from tests.helpers.processes.scripts import log_of, run_in_process, script_error
 
 
 @pytest.fixture(scope='module')
 def three_epochs(tmp_path_factory, cifar10):
     """The folder of a finished run of three epochs, whose rate decays at epochs 1 and 2."""
     folder = tmp_path_factory.mktemp('three') / 'run'
-    assert call_script(*flags(cifar10, folder)) == 0
+    assert run_in_process(*flags(cifar10, folder)) == 0
     return str(folder)
 
 
@@ -37,27 +37,26 @@ def copy(three_epochs, tmp_path):
 LONGER = '--num-epochs', 4, '--lr-decay-epoch', '1,2,3'
 
 
-def test_a_finished_run_goes_on_as_the_longer_run(tmp_path, cifar10, copy):
-    """Also with a further decay, since none of the iterations so far would have been another."""
-    assert call_script(*flags(cifar10, tmp_path / 'longer', *LONGER)) == 0
-    assert call_script(*flags(cifar10, copy, *LONGER)) == 0
-    assert_same_end(copy, tmp_path / 'longer')
+def test_finished_run_is_extended_exactly(tmp_path, cifar10, copy):
+    """A further decay is allowed, since it would not have changed any iteration so far."""
+    assert run_in_process(*flags(cifar10, tmp_path / 'longer', *LONGER)) == 0
+    assert run_in_process(*flags(cifar10, copy, *LONGER)) == 0
+    assert_same_outcome(copy, tmp_path / 'longer')
     assert sorted(os.listdir(copy)) == sorted(os.listdir(tmp_path / 'longer'))
     assert 'num_epochs was 3 and is 4' in log_of(copy)
 
 
-def test_a_run_stopped_within_an_epoch_goes_on_as_the_longer_run(
-        tmp_path, cifar10, three_epochs, monkeypatch):
+def test_run_stopped_within_an_epoch_is_extended_exactly(tmp_path, cifar10, three_epochs, monkeypatch):
     with monkeypatch.context() as patched:
         signal_at_step(patched, BATCHES + 7, signal.SIGTERM)
-        assert call_script(*flags(cifar10, tmp_path, '--num-epochs', 2)) == 128 + signal.SIGTERM
-    assert call_script(*flags(cifar10, tmp_path)) == 0
-    assert_same_end(tmp_path, three_epochs)
+        assert run_in_process(*flags(cifar10, tmp_path, '--num-epochs', 2)) == 128 + signal.SIGTERM
+    assert run_in_process(*flags(cifar10, tmp_path)) == 0
+    assert_same_outcome(tmp_path, three_epochs)
 
 
-def test_a_longer_run_that_is_stopped_is_not_a_finished_shorter_one(cifar10, copy, monkeypatch):
+def test_stopped_longer_run_is_not_a_finished_shorter_run(cifar10, copy, monkeypatch):
     signal_at_step(monkeypatch, 5, signal.SIGTERM)
-    assert call_script(*flags(cifar10, copy, *LONGER)) == 128 + signal.SIGTERM
+    assert run_in_process(*flags(cifar10, copy, *LONGER)) == 128 + signal.SIGTERM
     assert not os.path.exists(os.path.join(copy, 'summary.json'))
 
 
@@ -66,16 +65,16 @@ def test_a_longer_run_that_is_stopped_is_not_a_finished_shorter_one(cifar10, cop
     (['--num-epochs', 4, '--lr-decay', 0.5], ['lr_decay', str(BATCHES), '0.005', '0.025']),
     (['--num-epochs', 4, '--lr-decay-period', 2], ['lr_decay_period', str(BATCHES)]),
     (['--num-epochs', 2], ['num_epochs', '3', '2'])])
-def test_another_past_is_refused_with_what_differs_and_the_way_on(cifar10, copy, capsys, more, named):
+def test_incompatible_past_is_refused_with_the_difference_and_remedy(cifar10, copy, capsys, more, named):
     before = checkpoint_names(copy)
-    error = refusal(capsys, 1, *flags(cifar10, copy, *more))
+    error = script_error(capsys, 1, *flags(cifar10, copy, *more))
     assert all(word in error for word in [*named, '--save-dir', f'--resume-from {copy}/last.params'])
     assert checkpoint_names(copy) == before and os.path.exists(os.path.join(copy, 'summary.json'))
 
 
-def test_the_way_on_trains_from_the_weights(cifar10, copy, tmp_path):
-    assert call_script(*flags(cifar10, tmp_path / 'new', '--num-epochs', 1, '--lr-decay', 0.5,
-                              '--resume-from', copy + '/last.params')) == 0
+def test_suggested_remedy_trains_from_the_weights(cifar10, copy, tmp_path):
+    assert run_in_process(*flags(cifar10, tmp_path / 'new', '--num-epochs', 1, '--lr-decay', 0.5,
+                                 '--resume-from', copy + '/last.params')) == 0
 
 
 # -------------------------------------------------------------------------------- ImageNet
@@ -93,16 +92,16 @@ def photo_flags(folder, photos, *more):
 
 
 def train_on_photos(*flags):
-    assert call_script(*photo_flags(*flags), script=train_imagenet) == 0
+    assert run_in_process(*photo_flags(*flags), script=train_imagenet) == 0
 
 
 @pytest.mark.usefixtures('small_network')
 @pytest.mark.parametrize('more', [('--lr-decay-epoch', '1'), ('--lr-decay-epoch', '', '--mixup')])
-def test_photographs_go_on_as_the_longer_run(tmp_path, photos, more):
+def test_run_on_photographs_is_extended_exactly(tmp_path, photos, more):
     folders = tmp_path / 'longer', tmp_path / 'extended'
     for folder, epochs in ((folders[0], 4), (folders[1], 3), (folders[1], 4)):
         train_on_photos(folder, photos, '--num-epochs', epochs, *more)
-    assert_same_end(*folders)
+    assert_same_outcome(*folders)
     assert sorted(os.listdir(folders[0])) == sorted(os.listdir(folders[1]))
 
 
@@ -111,10 +110,11 @@ def test_photographs_go_on_as_the_longer_run(tmp_path, photos, more):
     (('--lr-mode', 'cosine'), 'learning rate'), (('--lr-mode', 'poly'), 'learning rate'),
     (('--lr-decay-epoch', '3'), 'learning rate'),
     (('--lr-decay-epoch', '', '--mixup', '--mixup-off-epoch', 1), 'mixup')])
-def test_photographs_with_another_past_are_refused(tmp_path, photos, capsys, more, named):
-    """A decay at epoch 3 was never reached, but the last rates of three epochs are not those of four."""
+def test_incompatible_past_of_a_run_on_photographs_is_refused(tmp_path, photos, capsys, more, named):
+    """The decay at epoch 3 was not reached, but the last learning rates for three and four epochs differ."""
     folder = tmp_path / 'run'
     train_on_photos(folder, photos, '--num-epochs', 3, *more)
-    error = refusal(capsys, 1, *photo_flags(folder, photos, '--num-epochs', 4, *more), script=train_imagenet)
+    error = script_error(capsys, 1, *photo_flags(folder, photos, '--num-epochs', 4, *more),
+                         script=train_imagenet)
     assert all(word in error for word in [
         named, 'num_epochs', '--save-dir', f'--resume-params {folder}/last.params'])

@@ -1,4 +1,4 @@
-"""--allow-inexact-resume: a run goes on with other devices or the other engine, nearly as it would have."""
+"""--allow-inexact-resume: a run resumes with other devices or the other engine, nearly as without."""
 import signal
 
 import numpy as np
@@ -8,14 +8,14 @@ import openatac
 from openatac.backends.base import open_backend
 from openatac.backends.compute import Compute
 from openatac.backends.state_conversion import convert_state
-from tests.helpers import interrupted_runs
-from tests.helpers.interrupted_runs import BATCHES, signal_at_step
-from tests.helpers.mxnet_learner import use_two_devices
-from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal
+from tests.helpers.networks.mxnet_learner import use_two_devices
+from tests.helpers.processes import interrupted_runs
+from tests.helpers.processes.interrupted_runs import BATCHES, signal_at_step
+from tests.helpers.processes.scripts import json_of, log_of, metrics_of, run_in_process, script_error
 
 
 def flags(data, folder, *more):
-    """The flags of a run without dropout, whose masks differ from engine to engine."""
+    """Return the flags of a run without dropout, since its masks differ between the engines."""
     return interrupted_runs.flags(data, folder, '--drop-rate', 0, *more)
 
 
@@ -23,15 +23,15 @@ def flags(data, folder, *more):
 def plain(tmp_path_factory, cifar10):
     """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp('plain') / 'run'
-    assert call_script(*flags(cifar10, folder)) == 0
+    assert run_in_process(*flags(cifar10, folder)) == 0
     return str(folder)
 
 
 def stop_within_an_epoch(cifar10, folder, *more):
-    """Stop such a run in its second epoch, after its eighth batch."""
+    """Stop such a run in its second epoch after the eighth batch."""
     with pytest.MonkeyPatch.context() as patched:
         signal_at_step(patched, BATCHES + 7, signal.SIGTERM)
-        assert call_script(*flags(cifar10, folder, *more)) == 128 + signal.SIGTERM
+        assert run_in_process(*flags(cifar10, folder, *more)) == 128 + signal.SIGTERM
 
 
 def assert_nearly(folder, plain, tolerance):
@@ -44,38 +44,38 @@ def assert_nearly(folder, plain, tolerance):
 
 
 @pytest.mark.parametrize('engines', [('mxnet', 'torch'), ('torch', 'mxnet')])
-def test_a_run_goes_on_in_the_other_engine(tmp_path, cifar10, plain, capsys, engines):
+def test_run_resumes_in_the_other_engine(tmp_path, cifar10, plain, capsys, engines):
     pytest.importorskip('torch')
     one, other = (['--engine', engine] for engine in engines)
     run, uninterrupted = tmp_path / 'run', plain
     if engines[0] == 'torch':
         uninterrupted = tmp_path / 'uninterrupted'
-        assert call_script(*flags(cifar10, uninterrupted, *one)) == 0
+        assert run_in_process(*flags(cifar10, uninterrupted, *one)) == 0
     stop_within_an_epoch(cifar10, run, *one)
     resumed = [*flags(cifar10, run), *other]
     capsys.readouterr()
-    error = refusal(capsys, 1, *resumed)
+    error = script_error(capsys, 1, *resumed)
     assert all(word in error for word in [f"engine was '{engines[0]}'", engines[1], '--allow-inexact-resume'])
-    assert call_script(*resumed, '--allow-inexact-resume') == 0
+    assert run_in_process(*resumed, '--allow-inexact-resume') == 0
     assert_nearly(run, uninterrupted, 1e-3)
     said, = json_of(run, 'summary.json')['inexact_resumes']
     assert said in log_of(run) and f"engine was '{engines[0]}' and is '{engines[1]}'" in said
     assert 'epoch 1, batch 8' in said
-    assert call_script(*resumed) == 0  # exactly from now on
+    assert run_in_process(*resumed) == 0  # resumes exactly from now on
 
 
-def test_a_run_goes_on_with_another_split_of_its_batches(tmp_path, cifar10, plain, monkeypatch, capsys):
-    """On two devices and back; BatchNorm then sees half of a batch, so the losses differ more."""
+def test_run_resumes_with_another_split_of_its_batches(tmp_path, cifar10, plain, monkeypatch, capsys):
+    """Move to two devices and back; BatchNorm then sees half of a batch, so that the losses differ more."""
     stop_within_an_epoch(cifar10, tmp_path)
     command = flags(cifar10, tmp_path, '--allow-inexact-resume')
     with monkeypatch.context() as patched:
         use_two_devices(patched)
         capsys.readouterr()
-        error = refusal(capsys, 1, *command)
+        error = script_error(capsys, 1, *command)
         assert all(word in error for word in ['--batch-size', '10', '20'])
         signal_at_step(patched, BATCHES, signal.SIGTERM)
-        assert call_script(*command, '--batch-size', 5) == 128 + signal.SIGTERM
-    assert call_script(*command) == 0
+        assert run_in_process(*command, '--batch-size', 5) == 128 + signal.SIGTERM
+    assert run_in_process(*command) == 0
     ours, theirs = assert_nearly(tmp_path, plain, 0.3)
     assert ours[0]['train_loss'] == theirs[0]['train_loss']
     there, back = json_of(tmp_path, 'summary.json')['inexact_resumes']
@@ -83,17 +83,17 @@ def test_a_run_goes_on_with_another_split_of_its_batches(tmp_path, cifar10, plai
     assert "devices was '2 x cpu' and is '1 x cpu'" in back and 'batch_size was 5 and is 10' in back
 
 
-def test_other_settings_are_refused_with_the_flag_too(tmp_path, cifar10, capsys):
+def test_other_changed_settings_are_refused_even_with_the_flag(tmp_path, cifar10, capsys):
     stop_within_an_epoch(cifar10, tmp_path)
     capsys.readouterr()
-    error = refusal(capsys, 1, *flags(cifar10, tmp_path, '--allow-inexact-resume', '--wd', 0.5))
+    error = script_error(capsys, 1, *flags(cifar10, tmp_path, '--allow-inexact-resume', '--wd', 0.5))
     assert all(word in error for word in ['wd', '0.0001', '0.5', '--save-dir'])
 
 
 # ------------------------------------------------------------------------ states of learners
 
 def trained_learner(name, monkeypatch, dtype='float32', steps=3):
-    """The learner of that engine after steps on made-up images; two devices for 'mxnet2'."""
+    """Return the engine's learner after steps on made-up images; 'mxnet2' has two devices."""
     if name == 'torch':
         pytest.importorskip('torch')
     if name == 'mxnet2':
@@ -110,8 +110,8 @@ def trained_learner(name, monkeypatch, dtype='float32', steps=3):
 
 @pytest.mark.parametrize('one, other', [
     ('mxnet', 'torch'), ('torch', 'mxnet'), ('mxnet2', 'torch'), ('mxnet', 'mxnet2'), ('mxnet2', 'mxnet')])
-def test_a_state_is_converted(one, other, monkeypatch):
-    """Momenta to the bit, and all else as the engine that had it uses it."""
+def test_state_is_converted_between_engines(one, other, monkeypatch):
+    """Momenta agree to the bit, and everything else as in the original engine."""
     with monkeypatch.context() as patched:
         trained = trained_learner(one, patched)
     with monkeypatch.context() as patched:
@@ -129,7 +129,7 @@ def test_a_state_is_converted(one, other, monkeypatch):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_the_state_of_another_network_is_not(monkeypatch):
+def test_state_of_another_network_is_refused(monkeypatch):
     learner = trained_learner('mxnet', monkeypatch, steps=0)
     arrays, numbers = learner.state()
     name = next(iter(arrays))

@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases, with stand-ins that write down how they are called."""
+"""TensorBoard and Weights & Biases, with stand-ins that record their calls."""
 import contextlib
 import json
 import logging
@@ -10,7 +10,7 @@ import pytest
 
 from openatac.training.tracking.log import log, log_to
 from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
-from tests.helpers.scripts import call_script, metrics_of, the_error
+from tests.helpers.processes.scripts import error_line, metrics_of, run_in_process
 
 STAND_IN = '''
 import json, os
@@ -57,7 +57,7 @@ EPOCHS, BATCHES = 2, 5
 
 @contextlib.contextmanager
 def stand_ins(folder, **environment):
-    """Let imports find the stand-ins, which this writes into a folder, with these variables set."""
+    """Write the stand-ins into a folder, let imports find them, and set these variables."""
     (folder / 'tensorboardX.py').write_text(TENSORBOARD)
     (folder / 'wandb.py').write_text(WANDB)
     real = {name: sys.modules.pop(name) for name in [*sys.modules]
@@ -76,13 +76,13 @@ def stand_ins(folder, **environment):
 
 @pytest.fixture(scope='module')
 def tracked(tmp_path_factory, cifar10):
-    """A run, and its last epoch once more: its folder, TensorBoard's, and the calls of both runs."""
+    """A run whose last epoch was repeated: (its folder, TensorBoard's folder, the calls of both runs)."""
     top = tmp_path_factory.mktemp('tracked')
     folder, calls = str(top / 'run'), []
     for number in range(2):
         path = top / f'calls{number}'
         with stand_ins(top, CALLS=str(path)):
-            assert call_script(
+            assert run_in_process(
                 '--data-dir', cifar10, '--save-dir', folder, '--blocks', 1, '--act-type', 'relu',
                 '--batch-size', 20, '--num-epochs', EPOCHS, '--log-interval', 3, '--resume', 'auto',
                 '--tensorboard', top / 'events', '--project', 'atac', '--name', 'first') == 0
@@ -111,8 +111,8 @@ def test_tensorboard_gets_each_epoch_and_interval(tracked):
     assert len(of_kind(calls, 'flush')) == EPOCHS and len(of_kind(calls, 'close')) == 1
 
 
-def test_tensorboard_of_a_resumed_run_drops_what_is_done_again_and_no_more(tracked):
-    """A purge takes away all from its step on, and the checkpoint's own step was logged before it."""
+def test_tensorboard_of_a_resumed_run_drops_only_the_repeated_steps(tracked):
+    """A purge removes everything from its step on; the checkpoint's own step was logged before it."""
     _, _, (first, second) = tracked
     (_, purged), = of_kind(second, 'open')
     last_kept = (EPOCHS - 1) * BATCHES
@@ -137,40 +137,40 @@ def test_weights_and_biases_get_each_epoch_and_interval(tracked, cifar10):
     assert summary['best_accuracy'] == rows[-1]['best_accuracy'] and of_kind(calls, 'finish') == [[]]
 
 
-def test_weights_and_biases_go_on_with_the_same_run(tracked):
+def test_weights_and_biases_resume_the_same_run(tracked):
     _, _, (first, second) = tracked
     ids = [of_kind(calls, 'init')[0][0]['id'] for calls in (first, second)]
     assert ids[0] == ids[1] and len(ids[0]) == 8
     assert of_kind(second, 'init')[0][0]['resume'] == 'allow'
 
 
-def test_weights_and_biases_without_a_login(tmp_path, cifar10, capsys):
+def test_weights_and_biases_without_login_is_explained(tmp_path, cifar10, capsys):
     with stand_ins(tmp_path, REFUSED='No API key.'):
-        code = call_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
-                           '--batch-size', 20, '--project', 'atac')
-    error = the_error(code, capsys.readouterr().err)
+        code = run_in_process('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                              '--batch-size', 20, '--project', 'atac')
+    error = error_line(code, capsys.readouterr().err)
     assert all(word in error for word in ('No API key', 'wandb login', 'WANDB_MODE=offline'))
 
 
 @pytest.mark.parametrize('flags, module, extra', [
     (['--tensorboard', 'events'], 'tensorboardX', 'tensorboard'), (['--project', 'atac'], 'wandb', 'wandb')])
-def test_a_missing_package_is_reported_before_training(tmp_path, cifar10, monkeypatch, capsys, flags, module,
-                                                       extra):
+def test_missing_package_is_reported_before_training(tmp_path, cifar10, monkeypatch, capsys, flags, module,
+                                                     extra):
     monkeypatch.setitem(sys.modules, module, None)
-    code = call_script('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
-                       '--batch-size', 20, *flags)
-    assert code == 1 and f"pip install 'openatac[{extra}]'" in the_error(code, capsys.readouterr().err)
+    code = run_in_process('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                          '--batch-size', 20, *flags)
+    assert code == 1 and f"pip install 'openatac[{extra}]'" in error_line(code, capsys.readouterr().err)
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
 
 
-def test_without_matplotlib_a_run_has_no_picture_and_names_the_extra(tmp_path, monkeypatch, caplog):
+def test_run_without_matplotlib_omits_the_picture_and_names_the_extra(tmp_path, monkeypatch, caplog):
     for name in ('matplotlib.figure', 'matplotlib.backends.backend_agg'):
         monkeypatch.setitem(sys.modules, name, None)
     HistoryPicture(str(tmp_path), 'title').finish([], {})
     assert "pip install 'openatac[demo]'" in caplog.text and not os.listdir(tmp_path)
 
 
-def test_the_real_tensorboard_writer(tmp_path):
+def test_real_tensorboard_writer_writes_events(tmp_path):
     pytest.importorskip('tensorboardX')
     from tensorboardX.proto.event_pb2 import Event
 
@@ -183,7 +183,7 @@ def test_the_real_tensorboard_writer(tmp_path):
         writer.finish(history, {})
 
     def read():
-        """(step, purged from here on, tags) of each event; a record is length, 4 bytes, data, 4 bytes."""
+        """Yield (step, purged from here, tags) of each event; a record is length, 4 bytes, data, 4 bytes."""
         for path in sorted((tmp_path / 'events').iterdir(), key=lambda path: path.stat().st_mtime):
             content = path.read_bytes()
             while content:
@@ -197,8 +197,8 @@ def test_the_real_tensorboard_writer(tmp_path):
     assert [step for step, purge, _ in read() if purge][-1] == 2
 
 
-def test_a_message_on_its_way_while_the_log_file_opens_is_kept(tmp_path):
-    """Another thread, such as the one that reads the data, may have it for the handlers of before."""
+def test_message_logged_while_the_log_file_opens_is_kept(tmp_path):
+    """Another thread, such as the data reader, may be sending it to the previous handlers."""
     log_to()
     before = list(log.handlers)
     log_to(str(tmp_path / 'log'))

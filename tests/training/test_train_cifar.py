@@ -1,4 +1,4 @@
-"""train_cifar.py from outside: what its flags do and what a run leaves behind."""
+"""train_cifar.py as a user runs it: the effects of its flags, and the files of a run."""
 import contextlib
 import csv
 import io
@@ -15,17 +15,17 @@ from PIL import Image
 
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights import load_parameters, read_arrays, write_arrays
-from tests.helpers.made_up_images import CIFAR100, write_cifar
-from tests.helpers.scripts import (
-    call_script,
+from tests.helpers.images.made_up_images import CIFAR100, write_cifar
+from tests.helpers.pages.web import serving_folder
+from tests.helpers.processes.scripts import (
+    error_line,
     json_of,
     log_of,
     metrics_of,
+    run_in_process,
     start_script,
-    the_error,
     wait_until,
 )
-from tests.helpers.web import serving_folder
 
 PUBLISHED = (
     '--gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 --lr 0.2 --lr-decay 0.1 '
@@ -40,28 +40,28 @@ def flags(data, folder, *more):
 
 @pytest.fixture
 def refusing_mirror(tmp_path):
-    """The address of a web server that has nothing."""
+    """The address of an empty web server."""
     with serving_folder(tmp_path) as server:
         yield server.url
 
 
-def test_the_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, monkeypatch, capsys):
-    """It gets as far as the download of the data: it does not end for want of a GPU."""
+def test_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, monkeypatch, capsys):
+    """The command reaches the download of the data, and does not fail without a GPU."""
     monkeypatch.setenv('OPENATAC_DATA_URL', refusing_mirror)
     monkeypatch.setenv('MXNET_HOME', str(tmp_path))
     monkeypatch.setenv('no_proxy', '*')
-    code = call_script(*PUBLISHED.split(), '--save-dir', tmp_path / 'run')
+    code = run_in_process(*PUBLISHED.split(), '--save-dir', tmp_path / 'run')
     said = capsys.readouterr().err
-    error = the_error(code, said)
+    error = error_line(code, said)
     assert code == 1 and 'cifar-100-binary.tar.gz' in error and '404' in error
     line, = (line for line in said.splitlines() if 'GPU 0' in line)
     assert 'CPU' in line
 
 
-def test_the_recipe_that_repeats_the_publication_reads_superclasses_and_says_so(tmp_path):
+def test_published_recipe_reads_superclasses_and_says_so(tmp_path):
     data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100, images=20)
-    assert call_script('--recipe', 'cifar100_atac', '--blocks', 1, '--num-epochs', 1, '--batch-size', 20,
-                       '--data-dir', data, '--save-dir', tmp_path / 'coarse') == 0
+    assert run_in_process('--recipe', 'cifar100_atac', '--blocks', 1, '--num-epochs', 1, '--batch-size', 20,
+                          '--data-dir', data, '--save-dir', tmp_path / 'coarse') == 0
     settings = json_of(tmp_path, 'coarse', 'settings.json')
     expected = {'lr': 0.2, 'lr_decay_epoch': '300,350', 'cifar100_labels': 'coarse', 'useReLU': True,
                 'blocks': 1, 'num_epochs': 1, 'batch_size': 20}
@@ -71,27 +71,27 @@ def test_the_recipe_that_repeats_the_publication_reads_superclasses_and_says_so(
     assert weight.shape == (100, 64)
 
 
-def test_cifar100_has_its_100_classes_unless_asked_otherwise(tmp_path):
+def test_cifar100_has_100_classes_by_default(tmp_path):
     data = write_cifar(tmp_path / 'cifar-100-binary', CIFAR100, images=20)
-    assert call_script('--dataset', 'cifar100', *flags(data, tmp_path / 'fine', '--num-epochs', 1)) == 0
+    assert run_in_process('--dataset', 'cifar100', *flags(data, tmp_path / 'fine', '--num-epochs', 1)) == 0
     assert json_of(tmp_path, 'fine', 'settings.json')['cifar100_labels'] == 'fine'
     assert '100 classes' in log_of(tmp_path / 'fine')
 
 
-# ------------------------------------------------------------------------ what a run leaves
+# --------------------------------------------------------------------------- files of a run
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory, cifar10):
-    """The folder of a run of three epochs, and what it wrote to standard error."""
+    """The folder of a run of three epochs, and its standard error."""
     folder = tmp_path_factory.mktemp('finished') / 'run'
     with contextlib.redirect_stderr(io.StringIO()) as errors:
-        assert call_script(*flags(
+        assert run_in_process(*flags(
             cifar10, folder, '--useReLU', '--num-epochs', 3, '--lr-decay-epoch', '1,2', '--save-period', 2,
             '--save-plot-dir', folder / 'plots', '--log-interval', 3), picture=True) == 0
     return str(folder), errors.getvalue()
 
 
-def test_a_run_leaves_parameters(finished):
+def test_run_writes_parameters(finished):
     folder, _ = finished
     summary = json_of(folder, 'summary.json')
     assert sorted(name for name in os.listdir(folder) if name.endswith('.params')) == [
@@ -105,7 +105,7 @@ def test_a_run_leaves_parameters(finished):
         assert (best.read() == last.read()) == (summary['best_epoch'] == 2)
 
 
-def test_a_run_leaves_its_metrics(finished):
+def test_run_writes_metrics(finished):
     folder, _ = finished
     rows, summary = metrics_of(folder), json_of(folder, 'summary.json')
     assert [row['epoch'] for row in rows] == [0, 1, 2]
@@ -124,28 +124,28 @@ def test_a_run_leaves_its_metrics(finished):
     assert summary['versions']['mxnet'] == mx.__version__
 
 
-def test_a_run_leaves_its_settings_and_log(finished, cifar10):
+def test_run_writes_settings_and_log(finished, cifar10):
     folder, said = finished
     settings, log = json_of(folder, 'settings.json'), log_of(folder)
     assert settings['num_epochs'] == 3 and settings['data_dir'] == cifar10 and settings['momentum'] == 0.9
     assert '--lr-decay-epoch 1,2' in settings['command'] and settings['command'] in log
     assert '100 training and 20 test images' in log
     assert log.count('[Epoch ') == 3 and log.count('Batch [3/5]') == 3
-    for line in said.partition(settings['command'])[2].splitlines()[:-4]:  # then come the next commands
+    for line in said.partition(settings['command'])[2].splitlines()[:-4]:  # the next commands follow
         assert line in log and '\r' not in line     # plain lines, since this is not a terminal
 
 
-def test_the_recorded_command_can_be_repeated_from_a_shell(cifar10, tmp_path):
+def test_recorded_command_can_be_repeated_from_a_shell(cifar10, tmp_path):
     folder = tmp_path / 'my run'
-    assert call_script(*flags(cifar10, folder, '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(cifar10, folder, '--num-epochs', 1)) == 0
     first = (folder / 'last.params').read_bytes()
     program, *words = shlex.split(json_of(folder, 'settings.json')['command'])
     shutil.rmtree(folder)
-    assert program == 'train_cifar.py' and call_script(*words) == 0
+    assert program == 'train_cifar.py' and run_in_process(*words) == 0
     assert (folder / 'last.params').read_bytes() == first
 
 
-def test_the_picture_is_in_its_own_folder_if_asked(finished):
+def test_picture_goes_to_the_requested_folder(finished):
     folder, _ = finished
     with Image.open(os.path.join(folder, 'plots', 'history.png')) as picture:
         assert min(picture.size) > 300
@@ -155,129 +155,129 @@ def test_the_picture_is_in_its_own_folder_if_asked(finished):
 def test_evaluate_gives_the_accuracy_of_the_run(finished, cifar10, tmp_path, capsys):
     folder, _ = finished
     best = json_of(folder, 'summary.json')['best_accuracy']
-    assert call_script(*flags(cifar10, tmp_path / 'none', '--useReLU',
-                              '--evaluate', os.path.join(folder, 'best.params'))) == 0
+    assert run_in_process(*flags(cifar10, tmp_path / 'none', '--useReLU',
+                                 '--evaluate', os.path.join(folder, 'best.params'))) == 0
     said = capsys.readouterr().err
     assert f'accuracy={best:f} ' in said and '20 test images' in said
     assert not os.path.exists(tmp_path / 'none')
     half = str(tmp_path / 'float16.params')
     write_arrays(half, {name: array.astype('float16')
                         for name, array in read_arrays(os.path.join(folder, 'best.params')).items()})
-    assert call_script(*flags(cifar10, tmp_path / 'none', '--useReLU', '--evaluate', half)) == 0
+    assert run_in_process(*flags(cifar10, tmp_path / 'none', '--useReLU', '--evaluate', half)) == 0
     accuracy = float(capsys.readouterr().err.split('accuracy=')[1].split()[0])
     assert abs(accuracy - best) < 1.5 / 20      # one image of 20
 
 
-def test_a_run_can_start_from_parameters(finished, cifar10, tmp_path):
+def test_run_can_start_from_parameters(finished, cifar10, tmp_path):
     folder, _ = finished
-    assert call_script(*flags(cifar10, tmp_path, '--useReLU', '--num-epochs', 1, '--lr', 1e-9,
-                              '--resume-from', os.path.join(folder, 'last.params'))) == 0
+    assert run_in_process(*flags(cifar10, tmp_path, '--useReLU', '--num-epochs', 1, '--lr', 1e-9,
+                                 '--resume-from', os.path.join(folder, 'last.params'))) == 0
     for name, array in read_arrays(os.path.join(folder, 'last.params')).items():
         if 'running' not in name:
             np.testing.assert_allclose(read_arrays(str(tmp_path / 'last.params'))[name].asnumpy(),
                                        array.asnumpy(), atol=1e-6)
 
 
-def test_channels_are_a_part_of_the_network(cifar10, tmp_path, capsys):
-    """They are in its name, a run under others is refused, and its parameters need no flags."""
+def test_channels_belong_to_the_network(cifar10, tmp_path, capsys):
+    """They are part of its name, other channels do not resume the run, and its parameters need no flags."""
     run, out = tmp_path / 'run', tmp_path / 'out'
     relu = ('--act-type', 'relu', '--num-epochs', 1)
-    assert call_script(*flags(cifar10, run, *relu, '--channels', '8,9,10,11', '--export', out)) == 0
+    assert run_in_process(*flags(cifar10, run, *relu, '--channels', '8,9,10,11', '--export', out)) == 0
     assert json_of(run, 'summary.json')['model'] == 'cifar_resnet8_v2_relu@8-9-10-11'
     assert read_arrays(str(run / 'last.params'))['features.4.0.conv2.weight'].shape[:2] == (11, 11)
     for file in (run / 'last.params', f'{out}-0000.params'):
-        assert call_script('--data-dir', cifar10, '--evaluate', file) == 0
+        assert run_in_process('--data-dir', cifar10, '--evaluate', file) == 0
     capsys.readouterr()
-    code = call_script(*flags(cifar10, run, *relu, '--channels', '8,9,10,12', '--resume', 'auto'))
-    assert '[8, 9, 10, 12]' in the_error(code, capsys.readouterr().err)
+    code = run_in_process(*flags(cifar10, run, *relu, '--channels', '8,9,10,12', '--resume', 'auto'))
+    assert '[8, 9, 10, 12]' in error_line(code, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize('channels', ['16,16,32', '16,16,32,x', '16,16,16,64', '0,16,32,64'])
-def test_wrong_channels(channels, capsys):
-    code = call_script('--channels', channels, '--summary')
-    assert code == 2 and '--channels' in the_error(code, capsys.readouterr().err)
+def test_wrong_channels_are_refused(channels, capsys):
+    code = run_in_process('--channels', channels, '--summary')
+    assert code == 2 and '--channels' in error_line(code, capsys.readouterr().err)
 
 
 # ------------------------------------------------------------------------------------ flags
 
 def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert call_script('--summary', '--blocks', 1, '--useReLU') == 0
+    assert run_in_process('--summary', '--blocks', 1, '--useReLU') == 0
     output = capsys.readouterr().out
     assert 'CIFARBasicBlockV2ATAC' in output and 'Total params' in output and not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize('reduction, inner', [(4, 4), (16, 1)])
-def test_reduction_is_of_the_attention(reduction, inner, capsys):
-    assert call_script('--summary', '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
-                       '--reduction', reduction) == 0
+def test_reduction_applies_to_the_attention(reduction, inner, capsys):
+    assert run_in_process('--summary', '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
+                          '--reduction', reduction) == 0
     lines = capsys.readouterr().out.splitlines()
     layers = [line.split() for line in lines if line.strip().startswith('Dense')]
     assert layers[0][1:] == ['(1,', f'{inner})', str(16 * inner)]
-    assert call_script('--summary', '--act-type', 'relu', '--attention', 'se', '--reduction', 17) == 2
+    assert run_in_process('--summary', '--act-type', 'relu', '--attention', 'se', '--reduction', 17) == 2
     assert 'reduction=17' in capsys.readouterr().err
 
 
-def test_what_a_recipe_switches_on_a_flag_switches_off(tmp_path):
-    assert call_script('--recipe', 'digits', '--no-useReLU', '--write-initial', tmp_path / 'net') == 0
+def test_flag_overrides_a_switch_of_the_recipe(tmp_path):
+    assert run_in_process('--recipe', 'digits', '--no-useReLU', '--write-initial', tmp_path / 'net') == 0
     assert json_of(tmp_path, 'net-flags.json')['flags']['useReLU'] is False
     names = read_arrays(str(tmp_path / 'net-0000.params'))
-    assert 'features.2.0.msAA1.module.2.weight' in names  # the second convolution, with no ReLU before it
+    assert 'features.2.0.msAA1.module.2.weight' in names  # the second convolution, without a ReLU before it
 
 
-def test_what_is_said_while_the_data_are_read_is_in_the_log_file(tmp_path, cifar10):
+def test_messages_of_data_loading_are_in_the_log_file(tmp_path, cifar10):
     archive = tmp_path / 'cifar-10-binary.tar.gz'
     with tarfile.open(archive, 'w:gz') as members:
         members.add(cifar10, 'cifar-10-batches-bin')
-    assert call_script(*flags(archive, tmp_path / 'run', '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(archive, tmp_path / 'run', '--num-epochs', 1)) == 0
     log = log_of(tmp_path / 'run')
     assert str(archive) in log and 'MD5' in log and '100 training images' in log
 
 
 @pytest.mark.parametrize('more', [[], ['--recipe', 'cifar10_atac']])
-def test_a_model_by_name(tmp_path, cifar10, more):
-    assert call_script(*more, '--model', 'CIFAR_resnet8_v2_swish', '--data-dir', cifar10,
-                       '--save-dir', tmp_path, '--num-epochs', 1, '--batch-size', 20) == 0
+def test_model_can_be_chosen_by_name(tmp_path, cifar10, more):
+    assert run_in_process(*more, '--model', 'CIFAR_resnet8_v2_swish', '--data-dir', cifar10,
+                          '--save-dir', tmp_path, '--num-epochs', 1, '--batch-size', 20) == 0
     assert json_of(tmp_path, 'summary.json')['model'] == 'cifar_resnet8_v2_swish'
     assert json_of(tmp_path, 'settings.json')['blocks'] == 1
 
 
 @pytest.mark.parametrize('flag, value, built_with', [('--blocks', 2, '1'), ('--act-type', 'relu', 'swish')])
-def test_a_flag_that_contradicts_the_name_of_the_model_is_refused(flag, value, built_with, capsys):
-    code = call_script('--model', 'cifar_resnet8_v2_swish', flag, value)
-    error = the_error(code, capsys.readouterr().err)
+def test_flag_that_contradicts_the_model_name_is_refused(flag, value, built_with, capsys):
+    code = run_in_process('--model', 'cifar_resnet8_v2_swish', flag, value)
+    error = error_line(code, capsys.readouterr().err)
     assert re.search(rf'{flag}\b.* cifar_resnet8_v2_swish .*\b{built_with}\b', error)
 
 
-def test_imperative_training_is_the_same(tmp_path, cifar10):
+def test_imperative_and_hybridized_training_agree(tmp_path, cifar10):
     for mode in ('hybrid', 'imperative'):
-        assert call_script(*flags(cifar10, tmp_path / mode, '--num-epochs', 1, '--batch-size', 50,
-                                  '--act-layers', 1, '--mode', mode)) == 0
+        assert run_in_process(*flags(cifar10, tmp_path / mode, '--num-epochs', 1, '--batch-size', 50,
+                                     '--act-layers', 1, '--mode', mode)) == 0
     hybrid, imperative = (metrics_of(tmp_path / mode)[0] for mode in ('hybrid', 'imperative'))
     assert abs(hybrid['train_loss'] - imperative['train_loss']) < 1e-4
     assert abs(hybrid['val_loss'] - imperative['val_loss']) < 1e-3
 
 
-def test_seed_and_dropout_change_the_run_and_nothing_else_does(tmp_path, cifar10):
+def test_only_seed_and_dropout_change_the_run(tmp_path, cifar10):
     loss = {}
     changes = {'plain': [], 'again': [], 'seed': ['--seed', 1], 'dropout': ['--drop-rate', 0.5]}
     for name, more in changes.items():
-        assert call_script(*flags(cifar10, tmp_path / name, '--num-epochs', 1), *more) == 0
+        assert run_in_process(*flags(cifar10, tmp_path / name, '--num-epochs', 1), *more) == 0
         loss[name] = metrics_of(tmp_path / name)[0]['train_loss']
     assert loss['plain'] == loss['again']
     assert len(set(loss.values())) == 3 and loss['dropout'] > loss['plain']
 
 
-def test_the_rate_can_decay_periodically(tmp_path, cifar10):
-    assert call_script(*flags(cifar10, tmp_path / 'run', '--num-epochs', 5, '--lr-decay-period', 2,
-                              '--lr-decay', 0.5, '--lr-decay-epoch', '1', '--batch-size', 100)) == 0
+def test_rate_can_decay_periodically(tmp_path, cifar10):
+    assert run_in_process(*flags(cifar10, tmp_path / 'run', '--num-epochs', 5, '--lr-decay-period', 2,
+                                 '--lr-decay', 0.5, '--lr-decay-epoch', '1', '--batch-size', 100)) == 0
     np.testing.assert_allclose([row['lr'] for row in metrics_of(tmp_path / 'run')],
                                [0.05, 0.05, 0.025, 0.025, 0.0125])
 
 
-def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(tmp_path, cifar10):
+def test_run_survives_a_closed_terminal_without_memory_growth(tmp_path, cifar10):
     def peak():
-        """The largest memory that the process has had, in MB."""
+        """Return the peak memory of the process in MB."""
         with open(f'/proc/{process.pid}/status') as handle:
             return int(next(line for line in handle if line.startswith('VmHWM')).split()[1]) / 1024
 
@@ -294,22 +294,22 @@ def test_a_run_goes_on_when_its_terminal_is_closed_and_its_memory_does_not_grow(
     assert sizes[1] < sizes[0] + 25, f'from {sizes[0]:.0f} to {sizes[1]:.0f} MB in 9 epochs'
 
 
-def test_attention_by_flag_and_by_name_is_the_same_run(cifar10, tmp_path):
+def test_attention_by_flag_and_by_name_gives_the_same_run(cifar10, tmp_path):
     common = ('--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 1, '--seed', 1)
-    assert call_script(*common, '--model', 'cifar_resnet8_v2_se', '--save-dir', tmp_path / 'name') == 0
-    assert call_script(*common, '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
-                       '--save-dir', tmp_path / 'flags') == 0
+    assert run_in_process(*common, '--model', 'cifar_resnet8_v2_se', '--save-dir', tmp_path / 'name') == 0
+    assert run_in_process(*common, '--blocks', 1, '--act-type', 'relu', '--attention', 'se',
+                          '--save-dir', tmp_path / 'flags') == 0
     assert [json_of(tmp_path, folder, 'summary.json')['model'] for folder in ('name', 'flags')] == [
         'cifar_resnet8_v2_se'] * 2
     one, other = (metrics_of(tmp_path / folder)[-1] for folder in ('name', 'flags'))
     assert one['val_loss'] == other['val_loss'] and one['train_loss'] == other['train_loss']
 
 
-def test_decays_that_the_run_does_not_reach_are_a_warning(tmp_path, cifar10, caplog):
+def test_unreached_decay_epochs_give_a_warning(tmp_path, cifar10, caplog):
     short = '--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 2, '--dry-run', 1
     for decays, late in (('1,2,5', ['epoch 2', 'epoch 5']), ('0,1', [])):
         caplog.clear()
-        assert call_script(*short, '--save-dir', tmp_path / decays, '--lr-decay-epoch', decays) == 0
+        assert run_in_process(*short, '--save-dir', tmp_path / decays, '--lr-decay-epoch', decays) == 0
         warnings = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
         assert len(warnings) == bool(late)
         assert all(each in warning for warning in warnings for each in (*late, '--num-epochs 2'))

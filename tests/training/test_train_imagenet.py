@@ -1,4 +1,4 @@
-"""train_imagenet.py from outside, on made-up photographs: what a run logs and leaves, and how it resumes."""
+"""train_imagenet.py as a user runs it, on made-up photographs: its log, its files, and resuming."""
 import math
 import os
 import re
@@ -11,33 +11,34 @@ import pytest
 
 import openatac
 import train_imagenet
-from openatac import cli, options
+from openatac import cli
 from openatac.commands.shared.training_flags import parse
 from openatac.errors import OpenatacError
 from openatac.export.forms.symbol_files import load_block
+from openatac.options.declaration import values
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.schedule import warmup_schedule
-from tests.helpers.imagenet_hosts import (
+from tests.helpers.images.made_up_images import write_data_dir, write_photos
+from tests.helpers.networks.imagenet_hosts import (
     shallow_host,
     shallow_resnet,  # noqa: F401  (a fixture)
     small_network,  # noqa: F401  (a fixture)
     teacher_flags,
 )
-from tests.helpers.interrupted_runs import signal_at_step
-from tests.helpers.made_up_images import write_data_dir, write_photos
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import (
-    call_script,
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.interrupted_runs import signal_at_step
+from tests.helpers.processes.scripts import (
     config_of,
+    error_line,
     finish,
     json_of,
     log_of,
     metrics_of,
-    refusal,
+    run_in_process,
     run_script,
+    script_error,
     start_script,
-    the_error,
     wait_until,
 )
 
@@ -57,7 +58,7 @@ PUBLISHED = [
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    """A --data-dir of 12 training and 6 validation photographs in 2 classes."""
+    """A --data-dir with 12 training and 6 validation photographs in 2 classes."""
     return write_data_dir(tmp_path_factory.mktemp('photos'))
 
 
@@ -68,7 +69,7 @@ def flags(folder, photos, *more):
 def train(folder, photos, *more):
     """Train in this process, and return the folder."""
     folder = str(folder)
-    assert call_script(*flags(folder, photos, *more), script=train_imagenet) == 0
+    assert run_in_process(*flags(folder, photos, *more), script=train_imagenet) == 0
     return folder
 
 
@@ -77,7 +78,7 @@ def parameters(folder, name='last.params'):
 
 
 def assert_same_run(ours, theirs, skip=('images_per_second',)):
-    """Both folders hold the same parameters, to the bit, and the same metrics."""
+    """Assert that both folders contain the same parameters, to the bit, and the same metrics."""
     one, other = parameters(ours), parameters(theirs)
     assert one.keys() == other.keys()
     for name in one:
@@ -90,7 +91,7 @@ def assert_same_run(ours, theirs, skip=('images_per_second',)):
 
 @pytest.fixture(scope='module')
 def records(photos, tmp_path_factory):
-    """The same photographs as record files; the folder of train.rec and val.rec."""
+    """The folder of train.rec and val.rec with the same photographs."""
     folder = tmp_path_factory.mktemp('records')
     for split in ('train', 'val'):
         assert cli.main(['pack', os.path.join(photos, split), str(folder / split)]) == 0
@@ -105,16 +106,16 @@ def record_flags(records, **other):
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory, photos):
-    """The folder of an uninterrupted run of two epochs of three batches, with its export beside it."""
+    """The folder of an uninterrupted run of two epochs of three batches, with its export."""
     folder = tmp_path_factory.mktemp('whole')
     return train(folder / 'run', photos, *RECIPE, '--log-interval', 2, '--save-frequency', 1,
                  '--export', folder / 'export' / 'net')
 
 
-# -------------------------------------------------------------------------- what a run logs and leaves
+# ------------------------------------------------------------------------------ log and files of a run
 
-def test_the_log_reads_like_the_authors(whole):
-    """GluonCV's lines; batches count from 0, and the rates are the schedule's."""
+def test_log_has_the_published_format(whole):
+    """The lines are GluonCV's; batches count from 0, and the learning rates follow the schedule."""
     with open(whole + '.log', encoding='utf-8') as handle:
         lines = handle.read().splitlines()
     inside = [re.fullmatch(r'Epoch\[(\d+)\] Batch \[(\d+)\]\tSpeed: [\d.]+ samples/sec\taccuracy=([\d.]+)\t'
@@ -128,7 +129,7 @@ def test_the_log_reads_like_the_authors(whole):
     assert re.fullmatch(r'\[Epoch 1\] validation: err-top1=[\d.]+ err-top5=0.000000', epochs[2])
 
 
-def test_what_a_run_leaves(whole):
+def test_run_writes_its_files(whole):
     names = set(os.listdir(whole))
     assert {'best.params', 'last.params', 'metrics.csv', 'metrics.jsonl', 'summary.json', 'settings.json',
             'history.png', 'checkpoints', 'imagenet-resnet50_v1b_atac-0.params',
@@ -140,7 +141,7 @@ def test_what_a_run_leaves(whole):
     assert list(parameters(whole)) == list(parameters_of(net))
 
 
-def test_the_best_network_is_exported(whole):
+def test_best_network_is_exported(whole):
     net = shallow_host().gluon(classes=2)
     net.load_parameters(os.path.join(whole, 'best.params'))
     images = mx.nd.random.normal(shape=(2, 3, 32, 32))
@@ -148,40 +149,40 @@ def test_the_best_network_is_exported(whole):
     assert exported == pytest.approx(net(images).asnumpy(), rel=1e-4, abs=1e-5)
 
 
-def test_no_wd_spares_biases_gammas_and_betas(photos, tmp_path):
-    """With a decay that is all there is, they stay where they began, and the weights shrink."""
+def test_no_wd_exempts_biases_gammas_and_betas(photos, tmp_path):
+    """With weight decay as the only update, they keep their initial values while the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
     mx.random.seed(1)
     net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
-    for name, values in parameters(folder).items():
+    for name, array in parameters(folder).items():
         if name.endswith(('gamma', 'beta', 'bias')):
-            assert np.abs(values - (1 if name.endswith('gamma') else 0)).max() < 5e-3, name
+            assert np.abs(array - (1 if name.endswith('gamma') else 0)).max() < 5e-3, name
         elif name.endswith('weight'):
             before = parameters_of(net)[name].data().asnumpy()
             assert np.abs(values).sum() < 0.97 * np.abs(before).sum(), name
 
 
-def test_record_files_give_what_their_folders_give(whole, records, tmp_path):
+def test_record_files_and_folders_give_the_same_run(whole, records, tmp_path):
     folder = train(tmp_path / 'run', 'nowhere', *RECIPE, *record_flags(records), '-j', 2)
     assert_same_run(folder, whole)
 
 
 # -------------------------------------------------------------------------------------- resuming
 
-def test_a_stopped_run_resumes_to_the_same_bits(whole, photos, tmp_path, monkeypatch):
+def test_stopped_run_resumes_to_the_same_bits(whole, photos, tmp_path, monkeypatch):
     these = flags(str(tmp_path / 'run'), photos, *RECIPE, '--resume', 'auto')
     signal_at_step(monkeypatch, 4, signal.SIGTERM)
-    assert call_script(*these, script=train_imagenet) == 128 + signal.SIGTERM
+    assert run_in_process(*these, script=train_imagenet) == 128 + signal.SIGTERM
     assert (tmp_path / 'run' / 'checkpoints' / f'{5:010d}').is_dir()  # within the second epoch
-    assert call_script(*these, script=train_imagenet) == 0
+    assert run_in_process(*these, script=train_imagenet) == 0
     assert_same_run(str(tmp_path / 'run'), whole)
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_bits(photos, tmp_path):
-    """The whole ResNet-50; test_resume.py kills a run more often, test_photo_batches.py its workers."""
+def test_killed_run_resumes_to_the_same_bits(photos, tmp_path):
+    """Kill the whole ResNet-50; test_resume.py kills a run more often, test_photo_batches.py its workers."""
     whole, killed = (flags(str(tmp_path / name), photos, *RECIPE, '--resume', 'auto', '-j', 1)
                      for name in ('whole', 'killed'))
     process = start_script(*killed, script=SCRIPT)
@@ -193,25 +194,26 @@ def test_a_killed_run_resumes_to_the_same_bits(photos, tmp_path):
     assert_same_run(str(tmp_path / 'killed'), str(tmp_path / 'whole'))
 
 
-def test_the_published_resume_flags_resume_to_the_same_bits(whole, photos, tmp_path):
+def test_published_resume_flags_resume_to_the_same_bits(whole, photos, tmp_path):
     stem = os.path.join(whole, 'imagenet-resnet50_v1b_atac-0')
     folder = train(tmp_path / 'run', photos, *RECIPE, '--resume-epoch', 1,
                    '--resume-params', stem + '.params', '--resume-states', stem + '.states')
     ours = parameters(folder)
-    for name, values in parameters(whole).items():
-        assert (ours[name] == values).all(), name
+    for name, array in parameters(whole).items():
+        assert (ours[name] == array).all(), name
     assert [row['epoch'] for row in metrics_of(folder)] == [1]
 
 
-def test_a_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
-    code = call_script(*flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'), script=train_imagenet)
-    error = the_error(code, capsys.readouterr().err)
+def test_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
+    code = run_in_process(*flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'),
+                          script=train_imagenet)
+    error = error_line(code, capsys.readouterr().err)
     assert all(word in error for word in ('mixup', 'False', 'True', '--save-dir'))
 
 
 # ------------------------------------------------------------------------------------ the variants
 
-def test_mixup_a_teacher_and_group_norm_together(photos, tmp_path):
+def test_mixup_teacher_and_group_norm_work_together(photos, tmp_path):
     folder = train(tmp_path / 'run', photos, '--mixup', '--mixup-off-epoch', 1, '--label-smoothing',
                    '--use-gn', *teacher_flags(tmp_path / 'teacher.params'),
                    '--num-epochs', 2, '--log-interval', 1, '--act-layers', 1)
@@ -222,7 +224,7 @@ def test_mixup_a_teacher_and_group_norm_together(photos, tmp_path):
     assert 'layer1.0.bn1.running_mean' not in parameters(folder)
 
 
-def test_a_teacher_with_weights_that_come_with_the_package():
+def test_teacher_can_use_bundled_weights():
     from openatac.backends.base import Teacher
     from openatac.backends.mxnet.teacher import load_teacher
     name, images = 'cifar_resnet8_v2_atac', mx.nd.random.normal(shape=(2, 3, 32, 32))
@@ -234,7 +236,7 @@ def test_a_teacher_with_weights_that_come_with_the_package():
 
 
 @pytest.mark.usefixtures('small_network')
-def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
+def test_gluoncv_teacher_can_use_local_parameters(photos, tmp_path):
     from gluoncv.model_zoo import get_model
     teacher = get_model('mobilenet0.25', classes=2)
     teacher.initialize()
@@ -246,7 +248,7 @@ def test_a_teacher_of_gluoncv_with_local_parameters(photos, tmp_path):
 
 
 def test_sync_batch_norm_has_the_same_parameters():
-    """It needs two GPUs to run; the network that is built for them is checked here."""
+    """Training needs two GPUs; only the network that is built for them is checked here."""
     from openatac.training.networks.build import build_network
     net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
     plain = shallow_host().gluon()
@@ -261,14 +263,14 @@ def test_sync_batch_norm_has_the_same_parameters():
      (16, 128)),
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
-def test_what_the_network_flags_build(flags, name, parameter, shape):
+def test_network_flags_build_the_expected_network(flags, name, parameter, shape):
     from openatac.training.networks.build import build_network
     net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
     parameters = parameters_of(net)
     assert built == name
     if shape:
         assert parameters[parameter].shape == shape
-    else:  # not the convolution
+    else:  # without the convolution
         assert parameter + 'weight' not in parameters and any(key.startswith(parameter) for key in parameters)
 
 
@@ -276,7 +278,7 @@ def test_what_the_network_flags_build(flags, name, parameter, shape):
 
 @pytest.fixture(scope='module')
 def official(tmp_path_factory):
-    """A float16 file with the authors' keys: Gluon's own save_parameters of such a network."""
+    """A float16 file with the authors' keys, written by Gluon's own save_parameters."""
     mx.random.seed(5)
     net = shallow_host().gluon(classes=2)
     net.initialize(mx.init.MSRAPrelu())
@@ -290,15 +292,15 @@ def official(tmp_path_factory):
 def test_published_parameters_are_evaluated_by_script_and_command(official, photos, capsys):
     assert mx.nd.load(official)['layer4.0.relu1.module.0.weight'].dtype == np.float16
     these = ('--data-dir', photos, *SMALL[:6], '--batch-size', 4, '-j', 0)
-    assert call_script('--evaluate', official, *these, script=train_imagenet) == 0
+    assert run_in_process('--evaluate', official, *these, script=train_imagenet) == 0
     first = re.search('err-top1=.*', capsys.readouterr().err)[0]
-    for more in (these, (*these[:4], *these[6:])):  # without --num-classes it is what the images have
+    for more in (these, (*these[:4], *these[6:])):  # without --num-classes, the images determine the number
         assert cli.main(['evaluate-imagenet', official, *map(str, more)]) == 0
         assert re.search('err-top1=.*', capsys.readouterr().err)[0] == first
     assert re.fullmatch(r'err-top1=0\.\d+ err-top5=0.000000 loss=[\d.]+ on 6 images', first)
 
 
-def test_names_that_do_not_fit_are_listed(official, photos, tmp_path, capsys):
+def test_mismatched_parameter_names_are_listed(official, photos, tmp_path, capsys):
     arrays = mx.nd.load(official)
     arrays['layer1.9.conv1.weight'] = arrays.pop('layer1.0.conv1.weight')
     mx.nd.save(str(tmp_path / 'renamed.params'), arrays)
@@ -311,9 +313,9 @@ def test_names_that_do_not_fit_are_listed(official, photos, tmp_path, capsys):
 # ------------------------------------------------------------------------------------- the rehearsal
 
 @pytest.mark.usefixtures('small_network')
-def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys):
+def test_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys):
     folder = str(tmp_path / 'run')
-    assert call_script(*flags(folder, photos, *RECIPE, '--dry-run', 3), script=train_imagenet) == 0
+    assert run_in_process(*flags(folder, photos, *RECIPE, '--dry-run', 3), script=train_imagenet) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split('  ')[0] for line in table[1:-1]] == [
         'read', 'first batch', 'warm-up', 'train', 'validate', 'checkpoint', 'resume']
@@ -323,8 +325,8 @@ def test_a_dry_run_times_every_part_and_leaves_nothing(photos, tmp_path, capsys)
 
 @pytest.mark.slow
 def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
-    assert call_script(*flags(str(tmp_path / 'run'), photos, *RECIPE, '--dry-run', 1000),
-                       script=train_imagenet) == 0
+    assert run_in_process(*flags(str(tmp_path / 'run'), photos, *RECIPE, '--dry-run', 1000),
+                          script=train_imagenet) == 0
     memory = {line.split('  ')[0]: float(line.split()[-2])
               for line in capsys.readouterr().out.splitlines() if line.endswith(' MB')}
     assert memory['train'] < 1.03 * memory['warm-up'] + 10
@@ -332,15 +334,15 @@ def test_memory_stays_flat_over_a_thousand_iterations(photos, tmp_path, capsys):
 
 # --------------------------------------------------------------------------------------- bad input
 
-def test_a_recipe_for_record_files_does_not_ignore_a_folder(photos, tmp_path, capsys):
+def test_record_file_recipe_does_not_ignore_a_folder(photos, tmp_path, capsys):
     recipe = ['--recipe', 'imagenet_atac', '--data-dir', photos]
-    assert '--no-use-rec' in refusal(capsys, 2, *recipe, script=train_imagenet)
+    assert '--no-use-rec' in script_error(capsys, 2, *recipe, script=train_imagenet)
     assert not config_of(train_imagenet, *map(str, recipe), '--no-use-rec').data.use_rec
 
 
-def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path, capsys, monkeypatch):
+def test_published_command_needs_gpus_and_suggests_the_cpu_form(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    error = the_error(call_script(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
+    error = error_line(run_in_process(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
     assert 'GPU 0,1' in error
     command = error.split('train_imagenet.py ')[-1].split()
     config = config_of(train_imagenet, *command)
@@ -348,13 +350,13 @@ def test_the_published_command_asks_for_its_gpus_and_gives_the_cpu_form(tmp_path
             config.training.lr) == (0, 'float32', 128, 0.075)
 
 
-def test_the_recipe_is_the_published_command():
+def test_recipe_is_the_published_command():
     given = parse(train_imagenet.parser(), ImagenetConfig, IMAGENET, ['--recipe', 'imagenet_atac'])
-    recipe = options.values(given.config)
-    published = options.values(config_of(train_imagenet, *PUBLISHED))
+    recipe = values(given.config)
+    published = values(config_of(train_imagenet, *PUBLISHED))
     assert {name: value for name, value in recipe.items() if published[name] != value} == {
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log',
-        'num_classes': 1000}  # which the published command takes from its data
+        'num_classes': 1000}  # the published command takes it from its data
 
 
 @pytest.mark.parametrize('wrong, named', [
@@ -377,17 +379,17 @@ def test_the_recipe_is_the_published_command():
     (['--r', '600'], ['r=600', 'from 1 to 64']),
     (['--hard-weight', '1.5'], ['--hard-weight', '1.5', 'at most 1']),
 ], ids=lambda value: ' '.join(value) if value and value[0].startswith('--') else '')
-def test_a_wrong_command_line_is_refused_with_the_value_and_the_remedy(wrong, named, tmp_path, monkeypatch,
-                                                                       capsys):
+def test_wrong_command_line_is_refused_with_the_value_and_the_remedy(wrong, named, tmp_path, monkeypatch,
+                                                                     capsys):
     monkeypatch.chdir(tmp_path)
-    code = call_script(*wrong, script=train_imagenet)
-    error = the_error(code, capsys.readouterr().err)
+    code = run_in_process(*wrong, script=train_imagenet)
+    error = error_line(code, capsys.readouterr().err)
     assert code == 2 and all(word in error for word in named)
     assert not os.listdir(tmp_path)
 
 
 def wrong_runs(photos, records, folder):
-    """(flags, what the error must name) of runs that cannot be."""
+    """Yield (flags, words in the error) for impossible runs."""
     garbage, none, three = (os.path.join(folder, name) for name in ('garbage', 'none', 'three'))
     with open(garbage, 'wb') as handle:
         handle.write(b'\x80\x04not for unpickling')
@@ -416,24 +418,24 @@ def wrong_runs(photos, records, folder):
     yield ['--kvstore', 'dist_sync'], ['DMLC_ROLE']
 
 
-def test_what_cannot_be_done_is_one_sentence_that_names_it(photos, records, tmp_path, capsys):
+def test_impossible_run_is_one_error_that_names_the_cause(photos, records, tmp_path, capsys):
     for these, named in wrong_runs(photos, records, str(tmp_path)):
-        code = call_script(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
-        error = the_error(code, capsys.readouterr().err)
+        code = run_in_process(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
+        error = error_line(code, capsys.readouterr().err)
         assert code == 1 and all(word in error for word in named), these
 
 
 @pytest.mark.usefixtures('small_network')
-def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path, capfd):
+def test_damaged_photograph_is_named_and_skipped(photos, tmp_path, capfd):
     data = str(tmp_path / 'photos')
     shutil.copytree(photos, data)
     os.truncate(os.path.join(data, 'train', 'class1', '003.jpg'), 400)
     train(tmp_path / 'run', data, '--num-epochs', 1, '-j', 2)
     assert capfd.readouterr().err.count('003.jpg') == 1
     assert 'Traceback' not in log_of(str(tmp_path / 'run'))
-    code = call_script(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
-                       script=train_imagenet)
-    assert code == 1 and '1 of 12' in the_error(code, capfd.readouterr().err)
+    code = run_in_process(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
+                          script=train_imagenet)
+    assert code == 1 and '1 of 12' in error_line(code, capfd.readouterr().err)
     os.truncate(os.path.join(data, 'val', 'class1', '000.jpg'), 400)
     assert cli.main(['evaluate-imagenet', str(tmp_path / 'run'), '-j', '0']) == 1
     assert 'on 5 images' in capfd.readouterr().err
@@ -441,8 +443,8 @@ def test_a_damaged_photograph_is_named_and_left_out(photos, tmp_path, capfd):
 
 # ------------------------------------------------------------------------------------ real photographs
 
-def test_real_photographs_are_packed_and_learned(shared_data, tmp_path):
-    """8 photographs of ImageNet, 8 times each: 1 in 8 would be chance."""
+def test_network_learns_from_packed_real_photographs(shared_data, tmp_path):
+    """Train on 8 ImageNet photographs, 8 copies of each; chance would be 1 in 8."""
     sample = shared_data / 'imagenet_sample'
     for place in sorted(sample.iterdir())[:8]:
         photo = next(place.iterdir())

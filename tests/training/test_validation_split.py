@@ -1,4 +1,4 @@
-"""--val-split: the best epoch is chosen on held-out training images, and the test images are used once."""
+"""--val-split chooses the best epoch on held-out training images, and uses the test images once."""
 import os
 import re
 import shutil
@@ -12,18 +12,24 @@ from openatac import cli
 from openatac.data.sampling import split_by_class
 from openatac.errors import DataError
 from openatac.training.checkpoints.checkpoint import checkpoints_of
-from tests.helpers.commands import call_command, command_refusal, rows_of
-from tests.helpers.imagenet_hosts import small_network  # noqa: F401  (a fixture)
-from tests.helpers.interrupted_runs import BATCHES, assert_same_end, content_of, flags, signal_at_step
-from tests.helpers.made_up_images import write_data_dir
-from tests.helpers.scripts import call_script, json_of, log_of, metrics_of, refusal
+from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
+from tests.helpers.processes.commands import call_command, command_error, rows_of
+from tests.helpers.processes.interrupted_runs import (
+    BATCHES,
+    assert_same_outcome,
+    content_of,
+    flags,
+    signal_at_step,
+)
+from tests.helpers.processes.scripts import json_of, log_of, metrics_of, run_in_process, script_error
 
 SPLIT = '--val-split', 0.2
 
 
 # ------------------------------------------------------------------------------------ the split
 
-def test_a_split_has_the_share_of_each_class_and_every_image_once():
+def test_split_is_stratified_and_uses_every_image_once():
     labels = np.random.RandomState(0).permutation([0] * 100 + [1] * 50 + [2] * 7 + [3] * 2 + [4])
     training, validation = split_by_class(labels, 0.1, 0)
     assert np.bincount(labels[validation], minlength=5).tolist() == [10, 5, 1, 1, 0]
@@ -31,18 +37,18 @@ def test_a_split_has_the_share_of_each_class_and_every_image_once():
     assert np.bincount(labels[split_by_class(labels, 0.9, 0)[0]]).tolist() == [10, 5, 1, 1, 1]
 
 
-def test_a_split_depends_on_its_seed_alone():
+def test_split_depends_on_its_seed_alone():
     labels = np.arange(200) % 10
     first, again, other = (split_by_class(labels, 0.2, seed)[1].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_images_of_unknown_class_are_for_training():
+def test_images_of_unknown_class_go_to_training():
     training, _ = split_by_class(np.array([-1, 0, 0, -1]), 0.5, 0)
     assert {0, 3} < set(training.tolist())
 
 
-def test_classes_of_one_image_cannot_be_divided():
+def test_class_with_one_image_cannot_be_split():
     with pytest.raises(DataError, match='--val-split'):
         split_by_class(np.arange(5), 0.5, 0)
 
@@ -51,31 +57,31 @@ def test_classes_of_one_image_cannot_be_divided():
 
 @pytest.fixture(scope='module')
 def held_out(tmp_path_factory, cifar10):
-    """The folder of a run of `tests.helpers.interrupted_runs` with a validation split."""
+    """The folder of a run of `tests.helpers.processes.interrupted_runs` with a validation split."""
     folder = tmp_path_factory.mktemp('held-out') / 'run'
-    assert call_script(*flags(cifar10, folder, *SPLIT)) == 0
+    assert run_in_process(*flags(cifar10, folder, *SPLIT)) == 0
     return str(folder)
 
 
-def test_a_run_reports_the_validation_and_the_test_part(held_out, cifar10, capsys):
+def test_run_reports_the_validation_and_the_test_part(held_out, cifar10, capsys):
     summary, rows = json_of(held_out, 'summary.json'), metrics_of(held_out)
     assert [summary[key] for key in ('training_images', 'validation_images', 'test_images')] == [80, 20, 20]
     assert rows[-1]['iteration'] == 3 * 8
     assert summary['best_accuracy'] == max(row['val_accuracy'] for row in rows)
     assert f'{summary["test_accuracy"]:.4f}' in log_of(held_out).splitlines()[-1]
-    assert call_script('--data-dir', cifar10, '--blocks', 1, '--act-layers', 1, '--useReLU', '--evaluate',
-                       held_out + '/best.params') == 0
+    assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--act-layers', 1, '--useReLU', '--evaluate',
+                          held_out + '/best.params') == 0
     tested = float(re.search(r'accuracy=(\S+)', capsys.readouterr().err)[1])
     assert summary['test_accuracy'] == pytest.approx(tested, abs=1e-6)
 
 
-def test_nothing_but_the_test_accuracy_depends_on_the_test_images(held_out, cifar10, tmp_path):
+def test_only_the_test_accuracy_depends_on_the_test_images(held_out, cifar10, tmp_path):
     other = shutil.copytree(cifar10, str(tmp_path / 'data'))
     path = os.path.join(other, 'test_batch.bin')
     records = np.fromfile(path, np.uint8).reshape(-1, 3073)
     records[:, 0] = (records[:, 0] + 1) % 10
     records.tofile(path)
-    assert call_script(*flags(other, tmp_path / 'run', *SPLIT)) == 0
+    assert run_in_process(*flags(other, tmp_path / 'run', *SPLIT)) == 0
     for name in ('best.params', 'last.params'):
         assert content_of(tmp_path, 'run', name) == content_of(held_out, name)
     ours, theirs = (json_of(folder, 'summary.json') for folder in (tmp_path / 'run', held_out))
@@ -83,20 +89,20 @@ def test_nothing_but_the_test_accuracy_depends_on_the_test_images(held_out, cifa
     assert ours['test_accuracy'] != theirs['test_accuracy']
 
 
-def test_a_stopped_run_goes_on_with_the_same_split(held_out, cifar10, tmp_path, monkeypatch, capsys):
+def test_resumed_run_keeps_its_split(held_out, cifar10, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patched:
         signal_at_step(patched, BATCHES, signal.SIGTERM)
-        assert call_script(*flags(cifar10, tmp_path, *SPLIT)) == 128 + signal.SIGTERM
+        assert run_in_process(*flags(cifar10, tmp_path, *SPLIT)) == 128 + signal.SIGTERM
     for more in (['--val-split', 0.3], [*SPLIT, '--val-seed', 1], []):
         capsys.readouterr()
-        assert 'val_s' in refusal(capsys, 1, *flags(cifar10, tmp_path, *more))
-    assert call_script(*flags(cifar10, tmp_path, *SPLIT)) == 0
-    assert_same_end(tmp_path, held_out)
+        assert 'val_s' in script_error(capsys, 1, *flags(cifar10, tmp_path, *more))
+    assert run_in_process(*flags(cifar10, tmp_path, *SPLIT)) == 0
+    assert_same_outcome(tmp_path, held_out)
 
 
 def test_the_other_engine_has_the_same_split(tmp_path, cifar10, held_out):
     pytest.importorskip('torch')
-    assert call_script(*flags(cifar10, tmp_path, *SPLIT, '--engine', 'torch', '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(cifar10, tmp_path, *SPLIT, '--engine', 'torch', '--num-epochs', 1)) == 0
     summary = json_of(tmp_path, 'summary.json')
     assert summary['validation_images'] == 20 and 0 <= summary['test_accuracy'] <= 1
     assert summary['settings']['data'] == json_of(held_out, 'summary.json')['settings']['data']
@@ -105,11 +111,11 @@ def test_the_other_engine_has_the_same_split(tmp_path, cifar10, held_out):
 @pytest.fixture
 def whole(tmp_path, cifar10):
     """The folder of a run without a split."""
-    assert call_script(*flags(cifar10, tmp_path / 'whole', '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(cifar10, tmp_path / 'whole', '--num-epochs', 1)) == 0
     return str(tmp_path / 'whole')
 
 
-def test_a_run_without_a_split_says_that_the_test_images_chose_the_best_epoch(whole):
+def test_run_without_split_warns_that_test_images_chose_the_epoch(whole):
     summary = json_of(whole, 'summary.json')
     assert summary['training_images'] == 100 and summary['test_images'] == 20
     assert not {'validation_images', 'test_accuracy'} & set(summary)
@@ -117,18 +123,18 @@ def test_a_run_without_a_split_says_that_the_test_images_chose_the_best_epoch(wh
     assert 'test images' in last and '--val-split' in last
 
 
-def test_a_checkpoint_older_than_the_flag_still_goes_on(whole, cifar10):
+def test_checkpoint_older_than_the_flag_resumes(whole, cifar10):
     checkpoints = checkpoints_of(whole)
     arrays, state = checkpoints.latest()
     del state['settings']['val_split'], state['settings']['val_seed']
     checkpoints.save(BATCHES, arrays, state)
-    assert call_script(*flags(cifar10, whole, '--num-epochs', 1)) == 0
+    assert run_in_process(*flags(cifar10, whole, '--num-epochs', 1)) == 0
     assert 'is 0' not in log_of(whole)
 
 
-# ------------------------------------------------------------------------------------- compared
+# ---------------------------------------------------------------------------------- comparisons
 
-def test_a_comparison_shows_the_test_accuracy_beside_those_of_the_validation_part(held_out, tmp_path):
+def test_comparison_shows_test_and_validation_accuracy(held_out, tmp_path):
     folder = tmp_path / 'comparison'
     assert call_command('compare', folder, '--from', held_out, '--measure', 'test') == 0
     text = (folder / 'comparison.md').read_text('utf-8')
@@ -139,19 +145,19 @@ def test_a_comparison_shows_the_test_accuracy_beside_those_of_the_validation_par
     assert float(row['test_accuracy']) == summary['test_accuracy'] and row['validation_images'] == '20'
 
 
-def test_a_comparison_without_a_split_says_how_the_best_epoch_was_chosen(whole, held_out, tmp_path, capsys):
+def test_comparison_without_a_split_says_how_the_best_epoch_was_chosen(whole, held_out, tmp_path, capsys):
     folder = tmp_path / 'comparison'
     assert call_command('compare', folder, '--from', whole) == 0
     assert 'chosen on those same' in (folder / 'comparison.md').read_text('utf-8')
     capsys.readouterr()
-    assert '--val-split' in command_refusal(capsys, 'compare', 1, folder, '--measure', 'test')
-    assert 'val_split' in command_refusal(capsys, 'compare', 1, folder, '--from', held_out)
+    assert '--val-split' in command_error(capsys, 'compare', 1, folder, '--measure', 'test')
+    assert 'val_split' in command_error(capsys, 'compare', 1, folder, '--from', held_out)
 
 
 # ------------------------------------------------------------------------------------- ImageNet
 
 @pytest.mark.usefixtures('small_network')
-def test_photographs_are_held_out_of_folders_and_record_files_alike(tmp_path, capsys):
+def test_photographs_split_alike_in_folders_and_record_files(tmp_path, capsys):
     photos = write_data_dir(tmp_path / 'photos', training=20)
     for split in ('train', 'val'):
         assert cli.main(['pack', os.path.join(photos, split), str(tmp_path / split)]) == 0
@@ -159,7 +165,7 @@ def test_photographs_are_held_out_of_folders_and_record_files_alike(tmp_path, ca
     summaries = []
     for name, source in (('folder', ('--data-dir', photos)), ('records', records)):
         run = tmp_path / name
-        assert call_script(
+        assert run_in_process(
             *source, '--num-classes', 2, '--input-size', 32, '--batch-size', 4, '-j', 1, '--num-epochs', 2,
             '--save-dir', run, '--logging-file', f'{run}.log', *SPLIT, script=train_imagenet) == 0
         summaries.append(json_of(run, 'summary.json'))

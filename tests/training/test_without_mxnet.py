@@ -1,4 +1,4 @@
-"""--engine torch where there is no MXNet: a run from its first values to an export that MXNet agrees with."""
+"""--engine torch without MXNet: a run from initial values to an export that agrees with MXNet."""
 import json
 import os
 
@@ -7,14 +7,14 @@ import pytest
 
 import openatac
 from openatac.zoo.weights.params_file import read_params
-from tests.helpers.commands import call_command, rows_of
-from tests.helpers.fresh_python import run_python
-from tests.helpers.scripts import json_of, log_of, metrics_of
+from tests.helpers.processes.commands import call_command, rows_of
+from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.scripts import json_of, log_of, metrics_of
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('sklearn')
 
-# In one process, which saves the start-up. With more epochs, a run that has ended goes on.
+# One process saves the start-up. With more epochs, a finished run continues.
 RUNS = """
 from openatac import cli
 for folder, epochs in ('run', '1'), ('run', '2'), ('whole', '2'):
@@ -26,7 +26,7 @@ for folder, epochs in ('run', '1'), ('run', '2'), ('whole', '2'):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory, no_mxnet):
-    """Of two runs: run/ was stopped after its first epoch and resumed, and whole/ was not."""
+    """A folder of two runs: run/ was stopped after its first epoch and resumed, whole/ was not."""
     folder = tmp_path_factory.mktemp('runs')
     (folder / 'train.py').write_text(RUNS)
     with pytest.MonkeyPatch.context() as patch:
@@ -37,22 +37,22 @@ def folder(tmp_path_factory, no_mxnet):
 
 
 def command(folder, no_mxnet, *words):
-    """What ``openatac *words`` prints without MXNet."""
+    """Run ``openatac *words`` without MXNet, and return its output."""
     result = run_python('-m', 'openatac', *words, path=no_mxnet)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def test_a_stopped_run_ends_as_it_would_have(folder):
+def test_stopped_run_resumes_exactly(folder):
     resumed, whole = (read_params(str(folder / run / 'last.params')) for run in ('run', 'whole'))
     assert resumed.keys() == whole.keys()
     assert all((resumed[name] == whole[name]).all() for name in whole)
-    assert 'MXNet' in log_of(folder / 'whole')  # whose initial values are others
+    assert 'MXNet' in log_of(folder / 'whole')  # it has other initial values
     first, second = metrics_of(folder / 'whole')
     assert second['train_loss'] < first['train_loss']
 
 
-def test_its_network_is_that_of_mxnet(folder):
+def test_network_equals_that_of_mxnet(folder):
     images = np.random.RandomState(0).randint(0, 256, (4, 32, 32, 3)).astype('uint8')
     found, expected = (openatac.load(folder / 'run', engine=engine)(images, top=10)
                        for engine in ('torch', 'mxnet'))
@@ -62,7 +62,7 @@ def test_its_network_is_that_of_mxnet(folder):
                                [label.score for labels in expected for label in labels], atol=1e-5)
 
 
-def test_it_is_exported_and_predicts(folder, no_mxnet, tmp_path, monkeypatch):
+def test_run_is_exported_and_predicts(folder, no_mxnet, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
     monkeypatch.chdir(tmp_path)
     command(folder, no_mxnet, 'export', folder / 'run', 'net', '--onnx', '--dynamic-size')
@@ -79,7 +79,7 @@ def test_it_is_exported_and_predicts(folder, no_mxnet, tmp_path, monkeypatch):
     assert openatac.load('net.onnx')(image)[0].label == expected[0].label
 
 
-def test_its_gates_are_those_of_mxnet(folder, no_mxnet, tmp_path):
+def test_gates_equal_those_of_mxnet(folder, no_mxnet, tmp_path):
     command(folder, no_mxnet, 'gates', folder / 'run', '--images', 20, '--out', tmp_path / 'torch')
     assert call_command('gates', folder / 'run', '--images', 20, '--out', tmp_path / 'mxnet') == 0
     found, expected = rows_of(tmp_path / 'torch.csv'), rows_of(tmp_path / 'mxnet.csv')
@@ -91,7 +91,7 @@ def test_its_gates_are_those_of_mxnet(folder, no_mxnet, tmp_path):
 @pytest.mark.parametrize('words, named', [
     (['export', 'run', 'net'], '--onnx'), (['export', 'run', 'net', '--onnx', '--fuse'], '--fuse'),
     (['compare', 'all', '--units', 'relu', '--', '--num-epochs', '1'], 'openatac[cpu]')], ids=lambda x: x[0])
-def test_what_needs_mxnet_says_so(folder, no_mxnet, monkeypatch, words, named):
+def test_commands_that_need_mxnet_say_so(folder, no_mxnet, monkeypatch, words, named):
     monkeypatch.chdir(folder)
     result = run_python('-m', 'openatac', *words, path=no_mxnet)
     error = result.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The walk over a .params file agrees with MXNet about whole files, and finds what MXNet would trip over."""
+"""The check of a .params file accepts intact files, and finds damage on which MXNet would crash."""
 import struct
 
 import mxnet as mx
@@ -15,7 +15,7 @@ def check_layout(path):
 
 @pytest.fixture
 def path(tmp_path):
-    """A file with two arrays, as bytes of which a test changes some."""
+    """A file with two arrays, whose bytes a test changes."""
     path = tmp_path / 'two.params'
     mx.nd.save(str(path), {'weight': mx.nd.ones((2, 3)), 'bias': mx.nd.zeros(4)})
     return path
@@ -23,21 +23,21 @@ def path(tmp_path):
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64', 'float16', 'uint8', 'int32', 'int8', 'int64'])
 @pytest.mark.parametrize('shape', [(1,), (7,), (2, 3, 4, 5), (1, 1, 1, 1, 1, 2)])
-def test_whole_files_pass(tmp_path, dtype, shape):
+def test_intact_files_pass(tmp_path, dtype, shape):
     path, array = str(tmp_path / 'whole.params'), mx.nd.ones(shape, dtype=dtype)
     for arrays in ({'a': array, 'b': mx.nd.ones(3)}, [array]):
         mx.nd.save(path, arrays)
         check_layout(path)
 
 
-def test_a_file_from_before_mxnet_0_12_passes(tmp_path):
+def test_file_from_before_mxnet_0_12_passes(tmp_path):
     path = tmp_path / 'old.params'
     path.write_bytes(struct.pack('<QQQ IIIiii', 0x112, 0, 1, 2, 1, 3, 1, 0, 0) + np.ones(3, 'f').tobytes()
                      + struct.pack('<QQ', 1, 1) + b'w')
     assert read_params(str(path))['w'].tolist() == [[1, 1, 1]]
 
 
-def test_every_cut_is_noticed(path):
+def test_every_truncation_is_noticed(path):
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -48,7 +48,7 @@ def test_every_cut_is_noticed(path):
         check_layout(path)
 
 
-def test_no_changed_byte_makes_mxnet_ask_for_more_memory_than_the_file_has(path):
+def test_changed_bytes_do_not_make_mxnet_overallocate(path):
     whole = path.read_bytes()
     noticed = 0
     for place in range(len(whole)):

@@ -1,4 +1,4 @@
-"""The trained networks that ship with the package: each is as its model card says."""
+"""The pretrained networks in the package: each matches its model card."""
 import json
 import os
 
@@ -12,9 +12,9 @@ from openatac import cli, get_model, load
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.files.checksums import sha256
 from openatac.zoo.weights.pretrained import bundled_weights, model_card, pretrained_names, resolve_weights
-from tests.helpers.cifar_slice import write_slice
-from tests.helpers.parameters import parameters_of
-from tests.helpers.scripts import call_script, refusal
+from tests.helpers.images.cifar_slice import write_slice
+from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.scripts import run_in_process, script_error
 
 ATAC = 'cifar_resnet8_v2_atac'
 NAMES = pytest.mark.parametrize('name', pretrained_names())
@@ -22,32 +22,32 @@ NAMES = pytest.mark.parametrize('name', pretrained_names())
 
 @pytest.fixture(scope='module')
 def test_images(shared_data, tmp_path_factory):
-    """The folder of all test images, beside few training images."""
+    """The folder of all test images, with few training images."""
     return write_slice(shared_data, tmp_path_factory.mktemp('data') / 'cifar-10-batches-bin', 100, test=5000)
 
 
 @NAMES
-def test_the_accuracy_is_that_of_the_card(name, test_images, tmp_path):
+def test_accuracy_equals_the_model_card(name, test_images, tmp_path):
     card = model_card(name)
-    assert call_script('--evaluate', name, '--data-dir', test_images, '--report', tmp_path / 'report') == 0
+    assert run_in_process('--evaluate', name, '--data-dir', test_images, '--report', tmp_path / 'report') == 0
     report = json.loads((tmp_path / 'report' / 'report.json').read_text())
     assert report['images'] == card.test_images == 5000
     assert report['accuracy'] == pytest.approx(card.accuracy, abs=0.0005)
 
 
 @NAMES
-def test_the_card_is_of_these_weights(name):
+def test_model_card_describes_these_weights(name):
     card = model_card(name)
     assert card.network == name and card.sha256 == sha256(bundled_weights(name))
     assert card.accuracy == pytest.approx(card.accuracies[0], abs=0.002)  # in float32; seeds are in order
 
 
-def test_all_of_them_are_small():
+def test_pretrained_files_are_small():
     assert sum(os.path.getsize(bundled_weights(name)) for name in pretrained_names()) < 4e6
 
 
 @NAMES
-def test_pretrained_true_loads_them(name):
+def test_pretrained_true_loads_the_weights(name):
     net = get_model(name, pretrained=True)
     stored = mx.nd.load(bundled_weights(name))
     for key, parameter in parameters_of(net).items():
@@ -67,30 +67,30 @@ def test_networks_without_weights_name_those_that_have_them(name):
         get_model(name, pretrained=True)
 
 
-def test_a_script_starts_from_them(tmp_path, capsys):
-    assert call_script('--dataset', 'digits', '--pretrained', ATAC, '--num-epochs', 1, '--batch-size', 64,
-                       '--save-dir', tmp_path / 'run', '--blocks', 1, '--useReLU') == 0
+def test_script_starts_from_pretrained_weights(tmp_path, capsys):
+    assert run_in_process('--dataset', 'digits', '--pretrained', ATAC, '--num-epochs', 1, '--batch-size', 64,
+                          '--save-dir', tmp_path / 'run', '--blocks', 1, '--useReLU') == 0
     assert json.loads((tmp_path / 'run' / 'settings.json').read_text())['pretrained'] == ATAC
-    wrong = refusal(capsys, 2, '--pretrained', 'cifar_resnet20_v2_atac', script=train_cifar)
+    wrong = script_error(capsys, 2, '--pretrained', 'cifar_resnet20_v2_atac', script=train_cifar)
     assert 'cifar_resnet20_v2_atac' in wrong and ATAC in wrong
 
 
-def test_a_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
+def test_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ATAC).mkdir()
     assert resolve_weights(ATAC) == ATAC
-    with pytest.raises(OpenatacError):  # it is not the folder of a run
+    with pytest.raises(OpenatacError):  # not the folder of a run
         load(ATAC)
 
 
-def test_other_texts_are_paths(tmp_path):
+def test_unknown_names_are_taken_as_paths(tmp_path):
     assert resolve_weights(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
     assert resolve_weights('x.params') == 'x.params'
     with pytest.raises(ParameterFileError, match=f'nothing.*{ATAC}'):
         resolve_weights('nothing')
 
 
-def test_the_command_lists_them(capsys):
+def test_models_command_lists_pretrained_networks(capsys):
     assert cli.main(['models']) == 0
     table = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     for name in pretrained_names():
@@ -98,7 +98,7 @@ def test_the_command_lists_them(capsys):
     assert '89,578' in table[ATAC] and '14,336,640' in table[ATAC]
 
 
-def test_the_command_lists_others_by_pattern(capsys):
+def test_models_command_lists_networks_by_pattern(capsys):
     assert cli.main(['models', 'cifar_resnet8_v2_s*']) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
     assert {'cifar_resnet8_v2_se', 'cifar_resnet8_v2_sine'} <= set(names)
@@ -106,12 +106,12 @@ def test_the_command_lists_others_by_pattern(capsys):
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet44_v2_atac', 'cifar_resnet20_v2_swish_se'])
-def test_the_command_knows_names_that_it_does_not_list(capsys, name):
+def test_models_command_accepts_unlisted_names(capsys, name):
     assert cli.main(['models', name]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[0] == name
 
 
-def test_the_command_prints_a_card(capsys):
+def test_models_command_prints_a_card(capsys):
     assert cli.main(['models', ATAC, '--card']) == 0
     printed, card = capsys.readouterr().out, model_card(ATAC)
     for fact in (card.data, card.command, card.commit, card.date, card.licence, card.not_for, card.sha256):
@@ -120,14 +120,14 @@ def test_the_command_prints_a_card(capsys):
 
 @pytest.mark.parametrize('arguments', [
     ['nothing*'], ['cifar_resnet14_v2_se', '--card'], ['cifar_resnet20_v2_relu@9']])
-def test_the_command_refuses(capsys, arguments):
+def test_models_command_refuses_wrong_arguments(capsys, arguments):
     with pytest.raises(SystemExit) as end:
         cli.main(['models', *arguments])
     assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
 
 
 def test_predict_classifies_by_name(test_images, tmp_path, capsys):
-    """The first test image, whose label is its class."""
+    """Classify the first test image; its top label is its class."""
     record = np.fromfile(test_images / 'test_batch.bin', 'uint8', 3073)
     path = tmp_path / 'image.png'
     Image.fromarray(record[1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(path)

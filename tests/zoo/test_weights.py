@@ -1,4 +1,4 @@
-"""Parameter files of every kind give a network its values, and a start for one with other classes."""
+"""Parameter files of every kind load into a network, and start one with other classes."""
 import json
 import logging
 import os
@@ -14,10 +14,10 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.params_file import read_params, write_params
-from tests.helpers.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
-from tests.helpers.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
-from tests.helpers.safetensors import write_safetensors
-from tests.helpers.small_export import MANIFEST
+from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.networks.safetensors import write_safetensors
+from tests.helpers.networks.small_export import MANIFEST
 
 MANIFEST = MANIFEST._replace(classes=10, labels=[])
 
@@ -29,8 +29,8 @@ def outputs(net):
 @pytest.mark.usefixtures('shallow_resnet')
 @pytest.mark.parametrize('name, kind', [
     *((MODEL, kind) for kind in KINDS), ('resnet50_v1b_aa', 'prefixed'), ('resnet50_v1b_aa', 'gluon export')])
-def test_a_file_of_any_kind_is_the_network(tmp_path, name, kind):
-    """Those of ResNet-50 with attention are numbered over the whole process."""
+def test_file_of_every_kind_gives_the_same_network(tmp_path, name, kind):
+    """In ResNet-50 with attention, names are numbered over the whole process."""
     net = trained(name)
     path = write(kind, net, tmp_path)
     again = values_of(get_model(name, pretrained=path))
@@ -40,7 +40,7 @@ def test_a_file_of_any_kind_is_the_network(tmp_path, name, kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_a_network_with_other_classes_starts_from_it(tmp_path, kind, caplog):
+def test_network_with_other_classes_starts_from_a_file(tmp_path, kind, caplog):
     net = trained()
     path = write(kind, net, tmp_path)
     start = get_model(MODEL, classes=5, pretrained=path)
@@ -55,7 +55,7 @@ def test_a_network_with_other_classes_starts_from_it(tmp_path, kind, caplog):
     assert all(word in line for word in (path, '111', 'output.weight', 'output.bias', '(10, 64)', '(5, 64)'))
 
 
-def test_a_head_of_the_same_size_is_loaded(tmp_path, caplog):
+def test_head_of_the_same_size_is_loaded(tmp_path, caplog):
     net = trained()
     path = write('structural', net, tmp_path)
     with caplog.at_level(logging.INFO):
@@ -64,7 +64,7 @@ def test_a_head_of_the_same_size_is_loaded(tmp_path, caplog):
     assert path in caplog.text and '113' in caplog.text
 
 
-def test_the_new_head_depends_on_the_seed_alone(tmp_path):
+def test_new_head_depends_on_the_seed_alone(tmp_path):
     path, heads = write('structural', trained(), tmp_path), []
     for seed in (3, 3, 4):
         mx.random.seed(seed)
@@ -75,14 +75,14 @@ def test_the_new_head_depends_on_the_seed_alone(tmp_path):
 # ---------------------------------------------------------------------------------- refused
 
 def refused(path, *named, error=ParameterFileError, **settings):
-    """Loading the file fails, in a sentence with the file and these words."""
+    """Assert that loading the file fails with an error that names the file and these words."""
     with pytest.raises(error) as found:
         get_model(MODEL, pretrained=path, **settings)
     assert all(word in str(found.value) for word in (path, *named)), found.value
 
 
 @pytest.mark.parametrize('classes', [10, 5])
-def test_whatever_else_does_not_fit_is_refused(tmp_path, classes):
+def test_other_mismatches_are_refused(tmp_path, classes):
     path, arrays = str(tmp_path / 'net.params'), values_of(trained())
     for change, named in (({'features.1.weight': np.zeros((8, 3, 3, 3), 'float32')}, ['features.1.weight']),
                           ({'output.weight': np.zeros((10, 32), 'float32')}, ['output.weight', '(10, 32)']),
@@ -103,7 +103,7 @@ def test_forms_for_inference_are_refused(tmp_path):
     get_model(MODEL, pretrained=out + '-0000.params')
 
 
-def test_an_export_that_was_changed_is_refused(tmp_path):
+def test_modified_export_is_refused(tmp_path):
     out = str(tmp_path / 'net')
     export(trained(), out, MANIFEST)
     arrays = read_params(out + '-0000.params')
@@ -127,7 +127,7 @@ def framed(header, data=b'12345678', length=None):
         {'dtype': 'F8'}, {'dtype': 'F64'}, {'data_offsets': [8, 0]}, {'data_offsets': [-8, 0]},
         {'data_offsets': [0, 8, 8]}, {'data_offsets': [2 ** 70, 2 ** 70 + 8]})],
 ], ids=repr)
-def test_a_damaged_safetensors_file_is_a_sentence(tmp_path, content):
+def test_damaged_safetensors_file_is_refused(tmp_path, content):
     path = tmp_path / 'net.safetensors'
     path.write_bytes(content)
     refused(str(path))
@@ -162,7 +162,7 @@ def test_other_files_give_a_clear_error(tmp_path, suffix, kind):
 
 
 class Attack:
-    """Creates a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -171,7 +171,7 @@ class Attack:
         return open, (self.path, 'w')
 
 
-def test_no_pickle_runs(tmp_path):
+def test_pickles_are_not_executed(tmp_path):
     torch = pytest.importorskip('torch')
     path, harmed = str(tmp_path / 'net.pt'), tmp_path / 'harmed'
     for save in (torch.save, lambda content, path: (tmp_path / 'net.pt').write_bytes(pickle.dumps(content))):
@@ -185,8 +185,8 @@ def test_no_pickle_runs(tmp_path):
     assert not harmed.exists()
 
 
-def test_other_settings_are_told_from_other_classes(tmp_path):
-    """Each error names what would help, and no shape that the network has yet to infer."""
+def test_changed_settings_are_distinguished_from_changed_classes(tmp_path):
+    """Each error names the remedy, and no shape that the network has yet to infer."""
     path = write('structural', trained(), tmp_path)
     for settings, named in ({'r': 4}, 'such as r'), ({'classes': 5}, '--pretrained'):
         with pytest.raises(ParameterFileError) as error:

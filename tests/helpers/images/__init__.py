@@ -1,0 +1,1 @@
+"""Made-up images, and the real ones beside the checkout."""

@@ -1,0 +1,1 @@
+"""Small networks, their parameters and files, and comparisons of them."""

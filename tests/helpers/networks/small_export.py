@@ -1,0 +1,19 @@
+"""A small export; tests damage copies of it."""
+import mxnet as mx
+
+from openatac import get_model
+from openatac.export.exporter import export
+from openatac.export.manifest import Manifest
+
+MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
+                    ['ant', 'bee', 'cow'])
+
+
+def write_small_export(folder):
+    """Write the export 'net' with symbol and fused files into ``folder``; return the folder."""
+    mx.random.seed(1)
+    net = get_model('cifar_resnet8_v2_atac', classes=3)
+    net.initialize(mx.init.MSRAPrelu())
+    net(mx.nd.zeros((1, 3, 32, 32)))
+    export(net, str(folder / 'net'), MANIFEST, ('symbol', 'fused'))
+    return folder

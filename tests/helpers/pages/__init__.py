@@ -1,0 +1,1 @@
+"""Documents, web pages and servers."""

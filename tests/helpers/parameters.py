@@ -1,6 +1,0 @@
-"""The parameters of a network by their structural names."""
-
-
-def parameters_of(net):
-    """{structural name: parameter}, as in a .params file: Gluon has no public name for it."""
-    return net._collect_params_with_prefix()

@@ -1,0 +1,1 @@
+"""Scripts, commands and Python processes, as tests run them."""

@@ -1,0 +1,26 @@
+"""Run code in a new Python process, to test what happens before or while MXNet loads."""
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def run_python(*arguments, path=(), timeout=300, **environment):
+    """Run ``python *arguments`` with the folders of ``path`` before this checkout on sys.path.
+
+    environment: variables to set; None unsets one. openatac chooses the number of threads.
+    """
+    variables = dict(os.environ, OMP_NUM_THREADS=None, MXNET_OMP_MAX_THREADS=None,
+                     PYTHONPATH=os.pathsep.join(map(str, [*path, ROOT])))
+    variables.update(environment)
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+        env={name: value for name, value in variables.items() if value is not None})
+
+
+def output_of(code, **options):
+    """Run ``code`` in a new process that must succeed, and return its output."""
+    result = run_python('-c', code, **options)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
