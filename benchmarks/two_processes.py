@@ -57,7 +57,7 @@ def main():
 
 def measure(engine, photos, folder):
     from openatac.study.plan.estimate import trainable_parameters
-    from openatac.study.plan.step_time import Setup, step
+    from openatac.study.plan.step_time import Setup, estimate_step
     parameters = trainable_parameters('resnet50_v1b_atac')
     launch, flags_of_one, flags_of_two = ENGINES[engine]
     script = [str(ROOT / 'train_imagenet.py'), '--data-dir', photos, '--num-classes', '1000', '--input-size',
@@ -76,7 +76,7 @@ def measure(engine, photos, folder):
                   images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)
     if engine == 'mxnet':  # the model's server takes both workers' gradients through one link
         setup = setup._replace(servers=1, bandwidth=2 * setup.bandwidth)
-    model = step(setup._replace(ddp=engine == 'torch')).seconds
+    model = estimate_step(setup._replace(ddp=engine == 'torch')).seconds
     return {'alone_s': alone, 'exchange_s': sending, 'measured_s': together, 'model_s': model,
             'measured_to_model': together / model}
 

@@ -38,6 +38,20 @@ class ParameterFileError(OpenatacError):
                    f'needs {expected}')
 
 
+class OtherClassesError(ParameterFileError):
+    """A parameter file belongs to the same network with another number of classes.
+
+    Attributes
+    ----------
+    classes : int
+        The number in the file.
+    """
+
+    def __init__(self, classes: int, message: str) -> None:
+        super().__init__(message)
+        self.classes = classes
+
+
 class SettingError(ValueError):
     """A network cannot be built with the value of one of its arguments.
 

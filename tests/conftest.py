@@ -81,6 +81,22 @@ def digits_network():
     return digits_network.train(digits_network.MODEL, *digits_network.digits(train=True))
 
 
+@pytest.fixture(scope='module')
+def shallow_resnet():
+    """Make train_imagenet.py and `get_model` build networks of `shallow_host` in this module."""
+    from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
+    with in_resnets_place(shallow_host()):
+        yield
+
+
+@pytest.fixture
+def small_network():
+    """Make train_imagenet.py build networks of `small_host` in this test."""
+    from tests.helpers.networks.imagenet_hosts import in_resnets_place, small_host
+    with in_resnets_place(small_host()):
+        yield
+
+
 HIDING = '''
 import importlib.machinery, sys
 def hides(finder):

@@ -6,14 +6,14 @@ network, and is the only part that `openatac.training.loop` sees.
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any
 
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
 from openatac.backends.registry import BACKENDS
+from openatac.backends.teacher import Teacher
 from openatac.registry import import_factory
-from openatac.zoo.weights.pretrained import bundled_weights, pretrained_names
 
 
 def decays(parameter: str) -> bool:
@@ -77,20 +77,6 @@ class Backend(abc.ABC):
         top5 : bool
             Whether evaluation also counts top-5 hits.
         """
-
-
-class Teacher(NamedTuple):
-    """The teacher of a distillation: its network, its parameter file or None, and its number of classes."""
-
-    network: str
-    params: str | None
-    classes: int
-
-    def with_weights(self) -> Teacher:
-        """Return the teacher with the bundled weights of its network, if it names none and there are some."""
-        if self.params or self.network.lower() not in pretrained_names():
-            return self
-        return self._replace(params=bundled_weights(self.network))
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,

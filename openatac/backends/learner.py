@@ -80,10 +80,6 @@ class Learner(abc.ABC):
         rate : float
         """
 
-    def _step_seed(self) -> int:
-        """Return the seed of the next step's randomness."""
-        return (self.seed * 1000003 + self.iteration) % 2 ** 31
-
     @abc.abstractmethod
     def read_metrics(self) -> Metrics:
         """Return the means over this process's images since `reset_metrics`; wait for the device."""
@@ -114,6 +110,10 @@ class Learner(abc.ABC):
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Restore what `state` returned."""
 
+    def _step_seed(self) -> int:
+        """Return the seed of the next step's randomness."""
+        return (self.seed * 1000003 + self.iteration) % 2 ** 31
+
     def _describe_devices(self, count: int, kind: str) -> str:
         """Return `devices` for ``count`` devices in this process, each a 'cpu' or a 'gpu'."""
         processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
@@ -125,7 +125,7 @@ class Learner(abc.ABC):
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return Metrics.of(totals, images)
 
-    def _with_progress(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
+    def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""
         arrays.update((state_names.optimizer(name), array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
@@ -133,8 +133,8 @@ class Learner(abc.ABC):
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def _load_progress(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        """Restore what `_with_progress` added."""
+    def _load_common_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+        """Restore what `_with_common_state` added."""
         self.load_optimizer_states(state_names.optimizer_arrays(arrays))
         self.iteration, self.images = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:

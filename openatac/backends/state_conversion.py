@@ -35,21 +35,21 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
         If the state belongs to another network.
     """
     initial, own = learner.state()
+    devices = sum(parts(name)[0] == METRICS for name in initial)
     found = {}
     for name, array in initial.items():
-        value = _find(arrays, name, array)
+        value = _find(arrays, name, array, devices)
         if value.shape != array.shape:
             raise ValueError(f'{name} has shape {value.shape} and should have {array.shape}')
         found[name] = value.astype(array.dtype)
     return found, {**own, **numbers, 'images': images}
 
 
-def _find(arrays: Arrays, name: str, initial: np.ndarray) -> np.ndarray:
-    """Return the value of the learner's array ``name``."""
+def _find(arrays: Arrays, name: str, initial: np.ndarray, devices: int) -> np.ndarray:
+    """Return the value of the learner's array ``name``, one of ``devices`` such arrays if it is a sum."""
     kind, parameter = parts(name)
-    if kind == METRICS:  # sums, which the first device gets
-        total = np.sum(_of_devices(arrays, METRICS), axis=0, dtype='float64')
-        return total if name == indexed(METRICS) else np.zeros_like(initial)
+    if kind == METRICS:  # sums, in equal shares
+        return np.sum(_of_devices(arrays, METRICS), axis=0, dtype='float64') / devices
     if name == indexed(state_names.optimizer(parameter), MOMENTUM):
         return arrays.get(name, initial)
     return _weight(arrays, parameter)

@@ -11,8 +11,8 @@ import shlex
 from openatac.backends.compute import Compute
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
-from openatac.options.command_line import COMMAND_LINE, DEFAULT, add_section, from_arguments, show_defaults
-from openatac.options.declaration import Role, section_fields
+from openatac.options.command_line import add_section, from_arguments, show_defaults
+from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from openatac.training.sections.imagenet import (
@@ -37,22 +37,20 @@ def main(argv: list[str]) -> int:
     add_section(p, Compute, ['engine', 'dtype', 'mode'])
     add_section(p, ImagenetOutput, ['report', 'predictions'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
-    given = from_arguments(ImagenetConfig, p.parse_args(argv), _PUBLISHED, 'of the paper')
-    given = given._replace(origins={name: origin if origin == COMMAND_LINE else DEFAULT
-                                    for name, origin in given.origins.items()})
+    given = from_arguments(ImagenetConfig, p.parse_args(argv), {}, '')
+    if not given.is_given('r'):  # the paper's is only a default: settings beside the file take precedence
+        given = given._replace(config=with_changes(given.config, **_PUBLISHED))
     from openatac.training.tracking.log import log_to
     log_to()
-    from openatac.backends.library import GLUON, PYTORCH
+    from openatac.commands.shared.training_network import find_network
     from openatac.export.networks.described_network import for_evaluation
     from openatac.training.datasets.photos import with_classes
-    from openatac.training.networks.build import build_network
-    from openatac.training.networks.resolve import resolve
-    from openatac.training.runs import imagenet
+    from openatac.training.runs.imagenet import ImagenetRun
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        config = with_classes(for_evaluation(given, resolve_weights(given.config.start.evaluate)).config)
-        net, _ = build_network(resolve(config), PYTORCH if config.compute.engine == 'torch' else GLUON)
+        given = for_evaluation(given, resolve_weights(given.config.start.evaluate))
+        net, _, config = find_network(given._replace(config=with_classes(given.config)))
     except ValueError as error:
         p.error(str(error))
-    left_out = imagenet.evaluate(net, config, shlex.join([*p.prog.split(), *argv]))
+    left_out = ImagenetRun(net, config, shlex.join([*p.prog.split(), *argv])).evaluate()
     return 1 if left_out else 0

@@ -8,9 +8,11 @@ FOLDER has a subfolder for each class. Sorted by name, or as numbers if all name
 the labels 0, 1, ... FOLDER can also be Tiny ImageNet's val/, which contains val_annotations.txt.
 
 LIST (.lst, .csv or .txt) has a file and its label on each line; a .lst file has the format of MXNet's im2rec.
-ILSVRC's ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list. JPEG and
-PNG files are copied unchanged unless they are resized or recompressed. If a run is interrupted, the same
-command resumes it and produces the same files.
+ILSVRC's ground truth, a number on each line, needs the devkit's meta.mat next to it or --class-list.
+
+JPEG and PNG files are copied unchanged, and other formats become PNG files with the same pixels, unless
+--resize or --quality makes them JPEG files. If a run is interrupted, the same command resumes it and produces
+the same files.
 """
 from __future__ import annotations
 
@@ -21,6 +23,7 @@ from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.program import INTERRUPTED
+from openatac.data.archives import is_archive_name
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.images.class_names import read_class_list
 from openatac.data.images.folder import ImageFolder
@@ -32,6 +35,7 @@ from openatac.files.writing import check_prefix
 from openatac.options.command_line import flag_of
 from openatac.options.flag_types import number
 from openatac.runtime.cores import allowed_processors
+from openatac.training.tracking.log import log_to
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
         print(f'{args.source}: {checked.records} records, {checked.labels} labels'
               f'{_of_classes(checked.classes)}, {checked.bad} bad')
         return 1 if checked.bad else 0
+    log_to()  # reports skipped files
     settings = PackSettings(args.resize, args.quality, args.shuffle)
     try:
         packed = pack(_images(args), args.out, settings, args.workers, args.max_bad_share)
@@ -96,6 +101,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if not args.check:
         if not args.out:
             p.error('name the folder of images and the file to write')
+        if is_archive_name(args.source):
+            p.error(f'FOLDER: {args.source} is an archive; unpack it and name the folder')
         if os.path.isfile(args.source) and not args.root:
             p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
         try:

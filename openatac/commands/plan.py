@@ -13,7 +13,7 @@ from typing import Callable
 from openatac.commands.catalogue import command_parser
 from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
-from openatac.study.plan.estimate_text import report
+from openatac.study.plan.estimate_text import estimate_text
 from openatac.study.plan.step_time import BYTES, Setup
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
             args.parameters = trainable_parameters(args.model)
         args.dtype = args.dtype or ('float32' if args.ddp else Setup._field_defaults['dtype'])
         setup = Setup(*[getattr(args, field) for field in Setup._fields])
-        print(report(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
+        print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
     except ValueError as error:
         p.error(str(error))
     return 0

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
 
 
 def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from openatac.export.images.files import find_images
+    from openatac.export.images.find_images import find_images
     from openatac.export.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:
@@ -97,7 +97,7 @@ def _common_folder(paths: list[str]) -> str:
     """Return the deepest folder that contains all images; '' if there is none."""
     try:
         return os.path.commonpath([os.path.dirname(path) for path in paths])
-    except ValueError: # both absolute and relative paths
+    except ValueError:  # both absolute and relative paths
         return ''
 
 

@@ -14,7 +14,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in
 from openatac.study.published.numbers import CIFAR100, IMAGENET, NETWORKS
-from openatac.study.published.report import report
+from openatac.study.published.published_text import published_text
 from openatac.study.published.rows import COLUMNS, make_row
 from openatac.study.published.training_time import AUTHORS_SPEED, benchmark_speeds, run_speeds
 
@@ -43,5 +43,5 @@ def main(argv: list[str]) -> int:
     if args.csv:
         with writing(f'--csv: {args.csv}', 'choose another'):
             write_csv(args.csv, COLUMNS, (row.cells() for row in rows))
-    print('\n\n'.join(report(rows, runs, speeds)))
+    print('\n\n'.join(published_text(rows, runs, speeds)))
     return 0

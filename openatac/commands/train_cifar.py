@@ -24,7 +24,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
     name, config, recipes = 'train-cifar', CifarConfig, CIFAR
-    _reader: Any = None  # of images that are read while the network is built
+    _reader: Any = None  # reads the images while the network is built; None if the config was incomplete
 
     def check(self, config: CifarConfig) -> None:
         super().check(config)
@@ -49,12 +49,12 @@ class TrainCifar(TrainingScript[CifarConfig]):
         return given._replace(config=config)
 
     def evaluate(self, net: Any, config: CifarConfig, command: str) -> int:
-        from openatac.training.runs import cifar
-        return cifar.evaluate(net, config, self._images(config))
+        from openatac.training.runs.cifar import CifarRun
+        return CifarRun(net, config, command, self._images(config)).evaluate()
 
     def train(self, net: Any, name: str, config: CifarConfig, cluster: Cluster, command: str) -> None:
-        from openatac.training.runs import cifar
-        cifar.train_network(net, name, config, cluster, command, self._images(config))
+        from openatac.training.runs.cifar import CifarRun
+        CifarRun(net, config, command, self._images(config), cluster).train(name)
 
     def _images(self, config: CifarConfig) -> Any:
         from openatac.training.datasets.small import BackgroundReader

@@ -80,12 +80,12 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         return given._replace(config=with_classes(config))
 
     def evaluate(self, net: Any, config: ImagenetConfig, command: str) -> int:
-        from openatac.training.runs import imagenet
-        return imagenet.evaluate(net, config, command)
+        from openatac.training.runs.imagenet import ImagenetRun
+        return ImagenetRun(net, config, command).evaluate()
 
     def train(self, net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str) -> None:
-        from openatac.training.runs import imagenet
-        imagenet.train_network(net, name, config, cluster, command)
+        from openatac.training.runs.imagenet import ImagenetRun
+        ImagenetRun(net, config, command, cluster).train(name)
 
 
 def main(argv: list[str]) -> int | None:

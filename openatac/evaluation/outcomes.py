@@ -10,6 +10,13 @@ from openatac.errors import OpenatacError
 BINS = 15  # for calibration, as in Guo et al.
 
 
+def check_outputs(outputs: np.ndarray, of: str = 'of the network') -> None:
+    """Raise OpenatacError if an output is infinite or not a number; ``of`` is the rest of the subject."""
+    if not np.isfinite(outputs).all():
+        raise OpenatacError(f'the outputs {of} are infinite or NaN: use parameters of a run that did not '
+                            'diverge')
+
+
 def softmax(outputs: np.ndarray) -> np.ndarray:
     """Return probabilities, float64 (B, classes), of outputs (B, classes)."""
     powers = np.exp(outputs.astype('float64') - outputs.max(axis=1, keepdims=True))
@@ -56,9 +63,7 @@ class Outcomes:
         OpenatacError
             If an output is infinite or not a number.
         """
-        if not np.isfinite(outputs).all():
-            raise OpenatacError('the outputs of the network are infinite or not numbers: evaluate parameters '
-                                'of a run that did not diverge')
+        check_outputs(outputs)
         labels, rows = labels.astype('int64'), np.arange(len(labels))
         predicted, probabilities = outputs.argmax(axis=1), softmax(outputs)
         own = outputs[rows, labels]

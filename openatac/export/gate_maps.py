@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL = 1.5  # inches
-COLOURS, OPACITY = 'viridis', 0.6
+COLOUR_MAP, OPACITY = 'viridis', 0.6
 
 
 class GateMap(NamedTuple):
@@ -131,7 +131,7 @@ def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figu
         for number, (panel, values) in enumerate(zip(row[1:], units), 1):
             _draw_map(panel, values, pixels, scale)
             panel.set_title(f'unit {number}: {values.min():.2f} to {values.max():.2f}', fontsize=7)
-    figure.colorbar(ScalarMappable(scale, COLOURS), ax=grid, location='bottom', aspect=30, alpha=OPACITY,
+    figure.colorbar(ScalarMappable(scale, COLOUR_MAP), ax=grid, location='bottom', aspect=30, alpha=OPACITY,
                     shrink=min(0.8, 4 / columns), label='gate, mean over the channels')
     figure.suptitle(wrapped(title, width))
     return figure
@@ -142,4 +142,4 @@ def _draw_map(panel: Axes, values: np.ndarray, pixels: np.ndarray, scale: Normal
     height, width = pixels.shape[:2]
     extent = 0, width, height, 0
     panel.imshow(pixels.mean(axis=2), cmap='gray', vmin=-128, vmax=255, extent=extent)
-    panel.imshow(values, cmap=COLOURS, norm=scale, alpha=OPACITY, extent=extent)
+    panel.imshow(values, cmap=COLOUR_MAP, norm=scale, alpha=OPACITY, extent=extent)

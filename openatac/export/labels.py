@@ -36,10 +36,16 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
             raise ValueError(f'argument --labels: {error}') from None
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
+        if len(names) == 1 < manifest.classes:
+            raise ValueError(f'argument --labels: there is no file {labels}; name one, or '
+                             f'{manifest.classes} classes separated by commas')
     if len(names) not in (0, manifest.classes):
         flag = '--dataset' if labels is None else '--labels'
         raise ValueError(f'argument {flag}: got {len(names)} names (the first is {names[0]!r}), but the '
                          f'network has {manifest.classes} classes')
+    if names != manifest.labels and sorted(names) == sorted(manifest.labels):
+        raise ValueError("argument --labels: these are the network's own names in another order "
+                         f'({names[0]}, ... instead of {manifest.labels[0]}, ...); leave it out')
     return names
 
 
@@ -49,6 +55,10 @@ def _names(lines: list[str], classes: list[str]) -> list[str]:
     names = {match[1]: match[2].split(',')[0].strip() for match in synsets if match}
     if len(names) < len(lines):
         return lines
-    ids = classes if classes and set(classes) <= set(names) else list(names)
+    known = [each for each in classes if each in names]
+    if known and len(known) < len(classes):
+        other = next(each for each in classes if each not in names)
+        raise DataError(f'the file has no name for the class {other}: add it')
+    ids = known or list(names)
     counts = collections.Counter(names[each] for each in ids)  # ImageNet has two kinds of cranes
     return [names[each] if counts[names[each]] == 1 else f'{names[each]} ({each})' for each in ids]

@@ -6,7 +6,7 @@ import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from openatac.errors import OpenatacError
-from openatac.files.run_files import holds_run
+from openatac.files.run_file_names import holds_run
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
 
@@ -45,7 +45,7 @@ class Manifest(NamedTuple):
     arguments : dict
         Further arguments of its host, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
-        {ending of a file name, after PREFIX: checksum}, see `openatac.zoo.weights.checksums`.
+        {ending of a file name, after PREFIX: checksum}, see `openatac.zoo.weights.export_checksums`.
     """
 
     model: str

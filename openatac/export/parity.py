@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.evaluation.outcomes import check_outputs
 
 BATCH = 16
 RUNS = 5                    # the median is the time of a batch
@@ -50,9 +51,7 @@ class ParityCheck:
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
         self._images = np.concatenate([self.random, self.real])
         self._function, self._expected = function, _outputs(function, self._images)
-        if not np.isfinite(self._expected).all():
-            raise OpenatacError('the outputs of the network are infinite or NaN: export parameters of a run '
-                                'that did not diverge')
+        check_outputs(self._expected)
         self.largest = float(np.abs(self._expected).max())
 
     def difference(self, function: Function) -> float:

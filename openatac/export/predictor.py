@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from openatac.console.text import printable
+from openatac.data.batch_sizes import batched
 from openatac.data.images.codec import decode, to_pixels
 from openatac.data.images.source import BadImage
-from openatac.data.prefetch import batched
-from openatac.errors import DataError, OpenatacError
-from openatac.evaluation.outcomes import softmax
+from openatac.errors import DataError
+from openatac.evaluation.outcomes import check_outputs, softmax
 from openatac.export.forms.base import form_of, prefix_of
-from openatac.export.images.files import read_file
+from openatac.export.images.find_images import read_file
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_network import load_run_network
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
-from openatac.files.run_files import holds_run
+from openatac.files.run_file_names import holds_run
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP, check_whole
 from openatac.zoo.weights.pretrained import resolve_weights
 
@@ -108,8 +108,10 @@ class Predictor:
     @property
     def labels(self) -> list[str]:
         """The name of each class, without characters that cannot be encoded."""
-        names = self.manifest.labels or range(self.manifest.classes)
-        return [printable(str(name)) for name in names]
+        return [*map(self._label, range(self.manifest.classes))]
+
+    def _label(self, index: int) -> str:
+        return printable(self.manifest.labels[index] if self.manifest.labels else str(index))
 
     def __call__(self, images: Any, top: int = TOP) -> list[Any]:
         """Classify one image or several.
@@ -147,8 +149,7 @@ class Predictor:
 
     def best(self, scores: np.ndarray, top: int) -> list[Prediction]:
         """Return the most probable classes of an image with the given scores (classes,), best first."""
-        names = self.manifest.labels or range(self.manifest.classes)
-        return [Prediction(printable(str(names[index])), float(scores[index]), index)
+        return [Prediction(self._label(index), float(scores[index]), index)
                 for index in (-scores).argsort(kind='stable')[:top].tolist()]
 
     def _input(self, image: Image, name: str) -> np.ndarray:
@@ -247,8 +248,6 @@ def _pixels(image: Image) -> np.ndarray:
 
 def probabilities(outputs: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return probabilities (B, classes); raise OpenatacError if an output is infinite or not a number."""
-    wrong = ~np.isfinite(outputs).all(axis=1)
-    if wrong.any():
-        raise OpenatacError(f'the outputs for {names[int(wrong.argmax())]} are infinite or NaN: '
-                            'export parameters of a run that did not diverge')
+    for output, name in zip(outputs, names):
+        check_outputs(output, f'for {name}')
     return softmax(outputs)

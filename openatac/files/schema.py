@@ -1,7 +1,7 @@
 """Validate JSON against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
 
-The supported annotations are None, bool, int, float, str, Any, Union, Literal, List, Dict with str keys,
-Tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple must
+The supported annotations are None, bool, int, float, str, Any, Union, Literal, list, dict with str keys,
+tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple must
 not have other fields; an object for a TypedDict can.
 """
 import contextlib

@@ -15,6 +15,7 @@ from openatac.errors import OpenatacError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph
 from openatac.graph.symbol import write_symbol_files
+from openatac.models.weights import wait_for_layouts
 
 
 def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
@@ -31,7 +32,7 @@ def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     OpenatacError
         If the network has no values.
     """
-    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    wait_for_layouts()
     names: dict[str, tuple[str, Any]] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         names.setdefault(parameter.name, (name, parameter))

@@ -16,7 +16,7 @@ import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock
 
 from openatac.errors import last_line
-from openatac.graph.activations import activation_of, is_activation, is_activation_or_gate
+from openatac.graph.known_activations import activation_of, is_activation, is_activation_or_gate
 from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
 from openatac.zoo.selection import Where, check_called, check_selected, selects

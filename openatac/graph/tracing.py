@@ -12,7 +12,7 @@ import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
 from openatac.errors import last_line
-from openatac.graph.activations import is_activation_or_gate
+from openatac.graph.known_activations import is_activation_or_gate
 from openatac.graph.nodes import INPUT
 
 OWNER = '__owner__'  # the attribute that names the block which created a node

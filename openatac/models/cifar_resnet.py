@@ -12,6 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.models.host_network import HostNetwork
 from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
 from openatac.zoo.host_arguments import check_cifar_resnet_v2, place_activations
@@ -68,7 +69,7 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
         return x + shortcut
 
 
-class ResNet20V2ATAC(HybridBlock):
+class ResNet20V2ATAC(HostNetwork):
     """Pre-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
     Parameters

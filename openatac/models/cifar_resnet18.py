@@ -12,6 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.models.host_network import HostNetwork
 from openatac.models.parts import cifar_stage, find_attention
 from openatac.registry import Factory
 from openatac.zoo.host_arguments import check_cifar_resnet18, place_activations
@@ -68,7 +69,7 @@ class CIFARBasicBlockV1(HybridBlock):
         return self.act2(y + (x if self.downsample is None else self.downsample(x)))
 
 
-class CIFARResNet18(HybridBlock):
+class CIFARResNet18(HostNetwork):
     """Post-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
     Parameters

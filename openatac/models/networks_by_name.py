@@ -25,8 +25,8 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ctx : mxnet.Context or list of mxnet.Context, optional
         Where to put ``pretrained`` parameters; by default the CPU.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.zoo.weights.files`, the folder of a run,
-        a name in `openatac models`, or True for the weights that come with the package (see
+        A parameter file of this network, of any kind in `openatac.zoo.weights.parameter_files`, the folder of
+        a run, a name in `openatac models`, or True for the weights that come with the package (see
         `openatac.zoo.weights.pretrained`). If they have another number of classes, the last layer is drawn
         from MXNet's random state.
     **kwargs

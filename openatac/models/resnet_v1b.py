@@ -13,9 +13,18 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from openatac.models.host_network import HostNetwork
 from openatac.models.parts import find_attention
 from openatac.registry import Factory
-from openatac.zoo.host_arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.zoo.host_arguments import (
+    EXPANSION,
+    LOCAL_ATAC,
+    STAGE_CHANNELS,
+    STEM_CHANNELS,
+    check_resnet_v1b,
+    place_activations,
+    strides_and_dilations,
+)
 from openatac.zoo.units import SELF_ATTENTIONS, SelfAttention
 
 
@@ -72,7 +81,7 @@ class BottleneckV1bATAC(HybridBlock):
         return self.relu3(y + shortcut)
 
 
-class ResNet50_v1bATAC(HybridBlock):
+class ResNet50_v1bATAC(HostNetwork):
     """ResNet v1b of bottlenecks, (B, 3, H, W) to (B, classes) logits.
 
     Parameters
@@ -135,12 +144,11 @@ class ResNet50_v1bATAC(HybridBlock):
         stem = replaced and replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
-        stem_channels = 2 * stem_width if deep_stem else 64
-        activations = place_activations('gluon', act_type, 'relu', act_layers, r=r, useReLU=True,
-                                        useGlobal=False)
-        strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+        stem_channels = 2 * stem_width if deep_stem else STEM_CHANNELS
+        activations = place_activations('gluon', act_type, 'relu', act_layers, r=r, **LOCAL_ATAC)
+        strides, dilations = strides_and_dilations(dilated)
         with self.name_scope():
-            self.conv1 = stem.gluon(64) if stem else _stem(stem_width, norm, deep_stem)
+            self.conv1 = stem.gluon(STEM_CHANNELS) if stem else _stem(stem_width, norm, deep_stem)
             self.bn1 = norm(in_channels=stem_channels)
             self.relu = nn.Activation('relu')
             self.maxpool = nn.MaxPool2D(4, 4) if stem else nn.MaxPool2D(3, 2, padding=1)
@@ -182,7 +190,7 @@ def _spatial(replaced: SelfAttention | None, stage: int) -> Factory | None:
 
 def _stem(width: int, norm: Factory, deep: bool) -> HybridBlock:
     if not deep:
-        return nn.Conv2D(64, kernel_size=7, strides=2, padding=3, use_bias=False)
+        return nn.Conv2D(STEM_CHANNELS, kernel_size=7, strides=2, padding=3, use_bias=False)
     stem = nn.HybridSequential(prefix='conv1')
     for index, channels in enumerate((width, width, 2 * width)):
         if index:

@@ -9,15 +9,15 @@ from typing import Union
 import mxnet as mx
 import numpy as np
 
-from openatac.zoo.weights.checks import (
-    Path,
+from openatac.files.reading import PathLike
+from openatac.zoo.weights.fit import (
     Shape,
     check_names,
     check_shapes,
     describe_loading,
     head_of_other_size,
 )
-from openatac.zoo.weights.files import find_weights
+from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.params_file import read_params, write_params
 from openatac.zoo.weights.pretrained import Pretrained
 
@@ -26,19 +26,19 @@ log = logging.getLogger('openatac')
 Contexts = Union[mx.Context, Sequence[mx.Context]]
 
 
-def write_arrays(path: Path, arrays: dict[str, mx.nd.NDArray]) -> None:
+def write_arrays(path: PathLike, arrays: dict[str, mx.nd.NDArray]) -> None:
     """Write named arrays to ``path`` atomically; raise OSError if that fails."""
     write_params(fspath(path), {name: array.asnumpy() for name, array in arrays.items()})
 
 
-def read_arrays(path: Path) -> dict[str, mx.nd.NDArray]:
+def read_arrays(path: PathLike) -> dict[str, mx.nd.NDArray]:
     """Read the named arrays in the file ``path``; raise ParameterFileError if it is missing or damaged."""
     return {name: mx.nd.array(array, mx.cpu(), array.dtype)
             for name, array in read_params(fspath(path)).items()}
 
 
 def initialize_parameters(net: mx.gluon.Block, seed: int, contexts: Contexts,
-                          params: Path | Pretrained | None = None) -> None:
+                          params: PathLike | Pretrained | None = None) -> None:
     """Draw the network's values from ``seed`` on ``contexts``, or read them from the file ``params``."""
     mx.random.seed(seed)
     net.initialize(mx.init.MSRAPrelu(), ctx=contexts)
@@ -56,16 +56,21 @@ def draw_deferred_values(net: mx.gluon.Block, image_shape: tuple[int, int, int])
 
 def values_of(net: mx.gluon.Block) -> dict[str, mx.nd.NDArray]:
     """Return {structural name, such as ``features.0.gamma``: value} of a network's parameters."""
-    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    wait_for_layouts()
     return {name: parameter._reduce() for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def save_parameters(net: mx.gluon.Block, path: Path) -> None:
+def wait_for_layouts() -> None:
+    """Wait until weights can be read: on the CPU, a pending forward pass may be reordering them in place."""
+    mx.nd.waitall()
+
+
+def save_parameters(net: mx.gluon.Block, path: PathLike) -> None:
     """Write the network's parameters under their structural names."""
     write_arrays(path, values_of(net))
 
 
-def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None) -> None:
+def load_parameters(net: mx.gluon.Block, path: PathLike, ctx: Contexts | None = None) -> None:
     """Set all parameters of ``net`` from the file ``path``, in the network's own precision.
 
     Parameters
@@ -73,7 +78,7 @@ def load_parameters(net: mx.gluon.Block, path: Path, ctx: Contexts | None = None
     net : mxnet.gluon.Block
         The network, initialised or not.
     path : str
-        A parameter file of any kind that `openatac.zoo.weights.files` reads.
+        A parameter file of any kind that `openatac.zoo.weights.parameter_files` reads.
     ctx : mxnet.Context or list of mxnet.Context, optional
         The devices to load them to; by default their current devices, or the CPU.
 
@@ -113,7 +118,7 @@ def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
     return {name: parameter.name for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], path: Path
+def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], path: PathLike
           ) -> dict[str, np.ndarray]:
     """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
     arrays = find_weights(gluon_names(net), fspath(path))

@@ -46,7 +46,7 @@ class GatherExcite(HybridBlock):
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_gather_excite(extent, variant)
-        self._extent = extent
+        self.extent = extent
         with self.name_scope():
             self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)
             self.excite = excitation(channels, reduction, pixels=extent > 0) if variant == 'theta+' else None
@@ -56,10 +56,10 @@ class GatherExcite(HybridBlock):
         if self.excite is not None:
             gate = self.excite(gate)
         gate = F.sigmoid(gate)
-        if not self._extent:
+        if not self.extent:
             return scale_channels(F, x, gate)
         # Sides that the extent does not divide are gathered up to the next multiple.
-        return x * F.slice_like(F.UpSampling(gate, scale=self._extent, sample_type='nearest'), x, axes=(2, 3))
+        return x * F.slice_like(F.UpSampling(gate, scale=self.extent, sample_type='nearest'), x, axes=(2, 3))
 
 
 def gather_excite_theta(channels: int, extent: int = 0) -> GatherExcite:

@@ -33,14 +33,14 @@ class Role(enum.Flag):
     NONE = 0
     NETWORK = enum.auto()  # the network and its initial values depend on it
     RESULT = enum.auto()  # the run's result depends on it
-    SCHEDULED = enum.auto()  # ... only through values of the schedule at each iteration
+    SCHEDULED = enum.auto()  # the run's result depends on it only through the schedule's values
     IN_NAME = enum.auto()  # the network's name includes it, such as ``blocks``
     # An export must record it, such as ``r``: it changes what trained parameters compute, and is not in the
     # network's name.
     IN_MANIFEST = enum.auto()
     TRAINING_ONLY = enum.auto()  # it does not change what trained parameters compute, such as ``drop_rate``
     LOCATES_IMAGES = enum.auto()  # such as ``data_dir``; giving any such option replaces all of them
-    AFFECTS_ONLY_SPEED = enum.auto()  # how fast images are read
+    AFFECTS_ONLY_SPEED = enum.auto()  # it changes only how fast images are read
     INEXACTLY_CHANGEABLE = enum.auto()  # --allow-inexact-resume lets a run continue with another value
     MINOR = enum.auto()  # descriptions of runs mention it only if it differs from its default
     NEWER = enum.auto()  # files of older versions lack it; they then imply the default

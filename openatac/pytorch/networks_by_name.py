@@ -24,8 +24,8 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
     classes : int, optional
         Number of classes. By default the host's: 10 for CIFAR and 1000 for ImageNet.
     pretrained : bool or str
-        A parameter file of this network, of any kind in `openatac.zoo.weights.files`, the folder of a run,
-        a name in `openatac models`, or True for the weights that come with the package (see
+        A parameter file of this network, of any kind in `openatac.zoo.weights.parameter_files`, the folder of
+        a run, a name in `openatac models`, or True for the weights that come with the package (see
         `openatac.zoo.weights.pretrained`).
     **settings
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.

@@ -10,24 +10,24 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from openatac.files.reading import PathLike
 from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
-from openatac.zoo.weights.checks import (
-    Path,
+from openatac.zoo.weights.fit import (
     Shape,
     check_names,
     check_shapes,
     describe_loading,
     head_of_other_size,
 )
-from openatac.zoo.weights.files import find_weights, numbers_of
+from openatac.zoo.weights.parameter_files import find_weights, numbers_of
 from openatac.zoo.weights.params_file import write_params
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
 
 
-def save_parameters(net: nn.Module, path: Path) -> None:
+def save_parameters(net: nn.Module, path: PathLike) -> None:
     """Write the network's ``state_dict()`` as a .params file, which Gluon's ``load_parameters`` can read.
 
     bfloat16 numbers are written as float32, since NumPy has no bfloat16.
@@ -41,7 +41,7 @@ def save_parameters(net: nn.Module, path: Path) -> None:
         write_params(fspath(path), {name: numbers_of(tensor) for name, tensor in net.state_dict().items()})
 
 
-def load_parameters(net: nn.Module, path: Path) -> None:
+def load_parameters(net: nn.Module, path: PathLike) -> None:
     """Set all parameters and running statistics of ``net`` from a file, in the network's own precision.
 
     Parameters
@@ -49,7 +49,7 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     net : Module
         A network of `openatac.pytorch`, alone or inside other modules.
     path : str
-        A parameter file of any kind that `openatac.zoo.weights.files` reads.
+        A parameter file of any kind that `openatac.zoo.weights.parameter_files` reads.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
     log.log(logging.WARNING if drawn else logging.INFO, '%s', describe_loading(path, arrays, shapes, drawn))
 
 
-def _find(net: nn.Module, path: Path) -> dict[str, np.ndarray]:
+def _find(net: nn.Module, path: PathLike) -> dict[str, np.ndarray]:
     """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
     arrays = find_weights(gluon_names(net), fspath(path))
     check_names(path, arrays, _shapes(net))

@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import Union
-
-Path = Union[str, 'os.PathLike[str]']
 
 
-def physical_cores(root: Path = '/') -> int:
+def physical_cores(root: str | os.PathLike[str] = '/') -> int:
     """Return the number of physical cores that this process may use; at least 1.
 
     Parameters
@@ -20,7 +17,7 @@ def physical_cores(root: Path = '/') -> int:
     return max(1, min(len(cores), int(quota + 0.5)) if quota else len(cores))
 
 
-def allowed_cores(root: Path = '/') -> set[object]:
+def allowed_cores(root: str | os.PathLike[str] = '/') -> set[object]:
     """Return an identifier for each physical core within this process's affinity, ignoring its quota."""
     topology = os.path.join(root, 'sys/devices/system/cpu/cpu{}/topology/thread_siblings_list')
     return {_read(topology.format(cpu)) or cpu for cpu in allowed_processors()}
@@ -36,7 +33,7 @@ def has_affinity() -> bool:
     return hasattr(os, 'sched_getaffinity')
 
 
-def cgroup_quota(root: Path = '/') -> float | None:
+def cgroup_quota(root: str | os.PathLike[str] = '/') -> float | None:
     """Return the CPU quota in processors (cgroup v2 or v1, the tightest of all levels), or None."""
     limits = []
     for line in (_read(os.path.join(root, 'proc/self/cgroup')) or '').splitlines():

@@ -39,7 +39,7 @@ def keep_freed_memory() -> None:
 
 
 def memory_shortage() -> str | None:
-    """Return an error message if the address space (``ulimit -v``) is too small for MXNet, or None."""
+    """Return an error message if the address space (``ulimit -v``) is too small for training, or None."""
     if resource is None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -48,8 +48,8 @@ def memory_shortage() -> str | None:
     least = ADDRESS_SPACE + threads * ADDRESS_SPACE_OF_THREAD
     if limit == resource.RLIM_INFINITY or limit >= least:
         return None
-    return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, but MXNet needs '
-            f'{least // 2 ** 20} MiB with {threads} threads: raise the limit (ulimit -v unlimited)')
+    return (f'the address space of this process is limited to {limit // 2 ** 20} MiB, but {threads} threads '
+            f'need about {least // 2 ** 20} MiB: raise the limit (ulimit -v unlimited)')
 
 
 def memory_in_use() -> float | None:

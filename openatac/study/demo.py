@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.files.run_files import LAST, SUMMARY
+from openatac.files.run_file_names import LAST, SUMMARY
 from openatac.pictures import write_picture
 from openatac.study.comparison.figures import comparison_curves
 from openatac.study.comparison.groups import Group, group_runs

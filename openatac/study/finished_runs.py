@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import open_input
-from openatac.files.run_files import LOG, SUMMARY
+from openatac.files.run_file_names import LOG, SUMMARY
 from openatac.training.config import CifarConfig, Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
 

@@ -18,7 +18,7 @@ from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
-from openatac.files.run_files import BEST, LAST
+from openatac.files.run_file_names import BEST, LAST
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
 from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
@@ -68,8 +68,8 @@ class RunPlan(NamedTuple):
     learner : Learner
         Trains and evaluates.
     training : TrainingBatches or TrainingPhotoBatches
-        Training batches: ``epoch(epoch, start)`` yields them from ``start`` on, ``batches(epoch)`` is their
-        number, and ``ahead`` is how many a thread may prepare in advance.
+        Training batches: ``epoch(epoch, start)`` yields them from ``start`` on, ``batches_in(epoch)`` is
+        their number, and ``ahead`` is how many a thread may prepare in advance.
     evaluation : iterable of batches
         Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. It
         has ``ahead`` too.
@@ -165,7 +165,7 @@ class _Loop:
 
     def train(self) -> None:
         plan, learner, progress = self.plan, self.learner, self.progress
-        batches = plan.training.batches(progress.epoch)
+        batches = plan.training.batches_in(progress.epoch)
         with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
                                          plan.training.ahead)) as ahead, self.bar(batches) as bar:
             clock = _Clock(learner)
@@ -194,8 +194,8 @@ class _Loop:
         metrics, measure = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
-        interval = Interval(progress.epoch, progress.batch, self.plan.training.batches(progress.epoch), speed,
-                            metrics.score, metrics.loss, rate)
+        batches = self.plan.training.batches_in(progress.epoch)
+        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss, rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
         line = self.plan.lines.interval(interval)
         if line:
@@ -234,7 +234,7 @@ class _Loop:
     def write(self) -> None:
         """Write the files of an epoch, the checkpoint last, so that it never refers to missing files."""
         arrays, numbers = self.learner.state()
-        check_finite(arrays, self.checkpoints)
+        check_finite(arrays, self.checkpoints)  # before the parameter files; `Checkpoints.save` checks again
         with self.learner.mean_statistics(), writing_in(self.plan.folder):
             if self.is_writer:
                 for tracker in self.trackers:
@@ -256,7 +256,7 @@ class _Loop:
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.is_writer:
-            self.checkpoints.save(self.learner.iteration, arrays, {
+            self.checkpoints.save(self.learner.iteration, arrays, {  # 'engine': a backend's former name
                 'settings': self.plan.settings, 'engine': numbers, 'progress': vars(self.progress)})
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
-from openatac.files.run_files import METRICS, METRICS_LINES, SETTINGS, SUMMARY
+from openatac.files.run_file_names import METRICS, METRICS_LINES, SETTINGS, SUMMARY
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_SEED
 from openatac.options.declaration import from_json, with_changes
@@ -36,7 +36,7 @@ class Versions(TypedDict):
     python: str
 
 
-class Results(TypedDict):
+class ResultSettings(TypedDict):
     """The devices and data that the result depends on, besides the options of the config."""
 
     devices: str
@@ -73,7 +73,7 @@ class Summary(_Added):
     best_epoch: _Index
     last_accuracy: _Share
     images_per_second: _Speed
-    settings: Results
+    settings: ResultSettings
     versions: Versions
 
 

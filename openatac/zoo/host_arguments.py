@@ -7,7 +7,7 @@ after the last one; in the others, their four stages. ``act_layers`` of the four
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from openatac.errors import SettingError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
@@ -16,8 +16,10 @@ from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
 
 SLOTS = 4
 
-# For ResNet v1b: the channels inside each stage's bottlenecks, and the factor to their output channels.
-STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
+# For ResNet v1b: the channels after the stem and inside each stage's bottlenecks, and the factor to the
+# bottlenecks' output channels.
+STEM_CHANNELS, STAGE_CHANNELS, EXPANSION = 64, (64, 128, 256, 512), 4
+LOCAL_ATAC: dict[str, Any] = {'useReLU': True, 'useGlobal': False}  # ResNet v1b's, as published
 
 # Defaults by name, so names can be listed without loading either library. The signatures in both libraries
 # repeat them (a test keeps them equal). A norm_layer of None stands for the library's BatchNorm.
@@ -78,9 +80,14 @@ def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final
                            'leave out deep_stem')
 
 
-def place_activations(library: str, act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac',
-                      **settings: Any) -> list[Factory]:
-    """Return ``activation(channels)`` for each of the four `slots`, in the library 'gluon' or 'torch'.
+def strides_and_dilations(dilated: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the stride and the dilation of each stage of a ResNet v1b."""
+    return ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+
+
+def place_activations(library: Literal['gluon', 'torch'], act_type: str, replace_act: str, act_layers: int,
+                      act_order: str = 'bac', **settings: Any) -> list[Factory]:
+    """Return ``activation(channels)`` for each of the four `slots`, in a library.
 
     For the other parameters, see `slots`. Each activation gets the ``settings`` (r, useReLU, useGlobal) that
     it accepts.

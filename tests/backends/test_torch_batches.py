@@ -36,7 +36,7 @@ def test_training_batches_equal_those_of_the_loader(mirror, seed, epoch, start):
     images = image_set(mirror=mirror)
     ours = DeviceTrainingBatches(images, BATCH, seed, 'cpu')
     theirs = TrainingBatches(images, BATCH, seed)
-    assert ours.batches(epoch) == theirs.batches(epoch) == 4
+    assert ours.batches_in(epoch) == theirs.batches_in(epoch) == 4
     assert len(list(ours.epoch(epoch, start))) == 4 - start
     assert_equal(ours.epoch(epoch, start), theirs.epoch(epoch, start))
 
@@ -103,7 +103,7 @@ def test_batches_are_not_prefetched_by_a_thread():
     assert DeviceTrainingBatches.ahead == DeviceEvaluationBatches.ahead == 0
 
 
-# Work on the device.
+# ----------------------------------------------------------------------- work on the device
 
 def test_batch_never_waits_for_the_device():
     """The device 'meta' has tensors without values, so that reading one is an error."""

@@ -21,13 +21,9 @@ from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
+from tests.helpers.networks.training_steps import batch, relative_difference  # noqa: E402
 
 GPU = 'cuda:0'
-
-
-def batch(images=16, seed=0):
-    random = np.random.RandomState(seed)
-    return random.randn(images, 3, 32, 32).astype('float32'), random.randint(0, 10, images)
 
 
 @pytest.fixture(scope='module')
@@ -46,12 +42,6 @@ def train(learner, steps):
         learner.train_batch(*batch(seed=step), rate=0.1)
 
 
-def apart(some, others):
-    """Return the largest difference of {name: array} from others, relative to each array's largest number."""
-    return max(np.abs(some[name] - others[name]).max() / max(np.abs(others[name]).max(), 1e-3)
-               for name in others)
-
-
 @pytest.mark.parametrize('settings, tolerance', [
     ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
     ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)],
@@ -65,7 +55,7 @@ def test_gpu_agrees_with_cpu(network, settings, tolerance):
     assert math.isclose(trained.evaluate([batch()]).loss, plain.evaluate([batch()]).loss, rel_tol=tolerance)
     weights = [{name: array for name, array in each.state()[0].items() if name.startswith('parameter')}
                for each in (trained, plain)]
-    assert apart(*weights) < tolerance
+    assert relative_difference(*weights) < tolerance
 
 
 @pytest.mark.parametrize('compiled', [False, True])
@@ -75,7 +65,7 @@ def test_learner_resumes_from_its_state(network, compiled):
     resumed.load_state(*whole.state())
     for each in (whole, resumed):
         each.train_batch(*batch(seed=9), rate=0.1)
-    assert apart(resumed.state()[0], whole.state()[0]) < 1e-3
+    assert relative_difference(resumed.state()[0], whole.state()[0]) < 1e-3
 
 
 def test_step_does_not_wait_for_the_gpu(network):

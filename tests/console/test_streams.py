@@ -32,7 +32,7 @@ def name_of(command):
 @pytest.mark.parametrize('command', HELP, ids=name_of)
 def test_help_to_a_full_disk_is_one_error_about_standard_output(command):
     code, _, errors = shell('"$@" > /dev/full', *command)
-    assert code == 1 and 'standard output' in errors and len(errors.splitlines()) == 1
+    assert code == 1 and 'output' in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize('command', [*HELP, PLAN], ids=name_of)
@@ -98,7 +98,7 @@ def test_child_processes_get_standard_streams_too(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def exported(tmp_path_factory):
+def foreign_export(tmp_path_factory):
     """(an export with labels that are not ASCII, a folder with a good and a damaged image)."""
     from openatac.export.exporter import export
     from openatac.export.manifest import Manifest
@@ -114,16 +114,16 @@ def exported(tmp_path_factory):
     return folder / 'net', folder / 'images'
 
 
-def test_messages_stay_out_of_the_output_if_errors_are_closed(exported):
-    command = (sys.executable, '-m', 'openatac', 'predict', '--json', *exported)
+def test_messages_stay_out_of_the_output_if_errors_are_closed(foreign_export):
+    command = (sys.executable, '-m', 'openatac', 'predict', '--json', *foreign_export)
     code, output, _ = shell('"$@" 2>&-', *command)
     line, = map(json.loads, output.splitlines())
     assert code == 1 and line['image'].endswith('ü\x1b[2m.png')
     assert line['predictions'][0]['label'] == 'é\x1b[1m'
 
 
-def test_unencodable_characters_are_escaped(exported):
-    command = (sys.executable, '-m', 'openatac', 'predict', *exported, '--top', '1')
+def test_unencodable_characters_are_escaped(foreign_export):
+    command = (sys.executable, '-m', 'openatac', 'predict', *foreign_export, '--top', '1')
     code, output, errors = shell('"$@"', *command, PYTHONIOENCODING='ascii')
     assert code == 1 and 'bad.png' in errors and len(errors.splitlines()) == 1
     assert '\\xfc\\x1b[2m.png' in output and '\\xe9\\x1b[1m' in output

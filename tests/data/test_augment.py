@@ -17,10 +17,12 @@ def images():
 
 
 def batch_of(images, top, left, mirrored):
-    return normalise(mirror(crop(images, top, left), mirrored))
+    cropped = crop(images, top, left)
+    mirror(cropped, mirrored)
+    return normalise(cropped)
 
 
-# Comparison with the published code.
+# ------------------------------------------------------- comparison with the published code
 
 def published(*first):
     """Return the published transform of an (H, W, 3) image, without Compose, which would hybridize it."""
@@ -63,7 +65,7 @@ def test_test_images_equal_the_published_transforms(images):
     np.testing.assert_array_equal(normalise(images), np.stack([transform(image) for image in images]))
 
 
-# Comparison with a plain loop.
+# ------------------------------------------------------------- comparison with a plain loop
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
@@ -82,12 +84,13 @@ def test_crop_equals_a_loop(data):
 
 def test_only_the_chosen_images_are_mirrored(images):
     mirrored = np.arange(len(images)) % 3 == 0
-    result = mirror(images.copy(), mirrored)
+    result = images.copy()
+    mirror(result, mirrored)
     np.testing.assert_array_equal(result[mirrored], images[mirrored, :, :, ::-1])
     np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
 
 
-# Random choices.
+# --------------------------------------------------------------------------- random choices
 
 def test_choices_are_a_function_of_seed_and_epoch():
     np.random.seed(1)

@@ -37,7 +37,7 @@ def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
     batches = TrainingBatches(image_set, BATCH, seed=1)
     epochs = [list(batches.epoch(epoch)) for epoch in range(2)]
     for epoch in epochs:
-        assert len(epoch) == batches.batches() == 4
+        assert len(epoch) == batches.batches_in(0) == 4
         for images, labels in epoch:
             assert images.shape == (BATCH, 3, 32, 32) and images.dtype == np.float32
             assert labels.shape == (BATCH,) and labels.dtype == np.int32
@@ -82,7 +82,7 @@ def test_too_few_images_are_refused(image_set):
         EvaluationBatches(ImageSet(image_set.images[:0], image_set.labels[:0], ()), BATCH)
 
 
-# The thread.
+# ------------------------------------------------------------------------------- the thread
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name.startswith('prefetch')]

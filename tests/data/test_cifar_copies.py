@@ -44,7 +44,7 @@ def check(images, names, all_names):
     assert len(images) == 2 * len(names)
 
 
-# Folders of images.
+# ------------------------------------------------------------------------ folders of images
 
 @pytest.mark.parametrize('place', ['.', 'CIFAR-10-images', 'cifar10'])
 def test_folders_of_png_files_are_read(tmp_path, place):
@@ -58,7 +58,7 @@ def test_cifar100_class_folders_are_read(tmp_path):
     write_pictures(tmp_path, CLASSES)
     check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
     with pytest.raises(DataError, match="apple.*--cifar100-labels"):
-        load_cifar('cifar100', tmp_path, labels='coarse')
+        load_cifar('cifar100', tmp_path, label_set='coarse')
     with pytest.raises(DataError, match='cifar10'):
         load_cifar('cifar10', tmp_path)
 
@@ -66,7 +66,7 @@ def test_cifar100_class_folders_are_read(tmp_path):
 def test_class_folders_inside_superclass_folders_are_read(tmp_path):
     write_pictures(tmp_path, [f'{coarse}/{fine}' for fine, coarse in CLASSES.items()])
     check(load_cifar('cifar100', tmp_path), [*CLASSES], class_names('cifar100'))
-    check(load_cifar('cifar100', tmp_path, labels='coarse'), [*CLASSES.values()],
+    check(load_cifar('cifar100', tmp_path, label_set='coarse'), [*CLASSES.values()],
           class_names('cifar100', 'coarse'))
 
 
@@ -79,7 +79,7 @@ def test_folder_of_an_unknown_class_is_named(tmp_path):
         load_cifar('cifar10', tmp_path / 'b')
 
 
-# Parquet files.
+# ---------------------------------------------------------------------------- Parquet files
 
 def write_parquet(path, columns):
     pyarrow = pytest.importorskip('pyarrow')
@@ -106,7 +106,7 @@ def test_parquet_files_of_cifar100_are_read(tmp_path):
     write_parquet(tmp_path / 'train.parquet', rows([0, 1], 'image', fine_label=[99, 99],
                                                    coarse_label=[13, 13]))
     check(load_cifar('cifar100', tmp_path), ['worm'], class_names('cifar100'))
-    check(load_cifar('cifar100', tmp_path, labels='coarse'), ['non-insect_invertebrates'],
+    check(load_cifar('cifar100', tmp_path, label_set='coarse'), ['non-insect_invertebrates'],
           class_names('cifar100', 'coarse'))
     with pytest.raises(DataError, match="'train.parquet'.*test"):
         load_cifar('cifar100', tmp_path, train=False)
@@ -161,11 +161,11 @@ def test_parquet_split_is_found_as_a_word_in_the_file_name(tmp_path):
 def test_unrelated_files_are_not_taken_for_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')
-    with pytest.raises(DataError, match='train.parquet.*download it again'):
+    with pytest.raises(DataError, match=r'train\.parquet.*download'):
         load_cifar('cifar10', tmp_path)
 
 
-# Archives.
+# --------------------------------------------------------------------------------- archives
 
 def pack(path, folder, top='data'):
     """Archive a folder in the format of the path's extension; '.tar.gz' here is a plain tar."""
@@ -221,13 +221,14 @@ def damage(path, at, content):
 def test_damaged_zip_is_refused(tmp_path, change):
     path = pack(tmp_path / 'x.zip', write_pictures(tmp_path / 'made', ['cat', 'dog']))
     change(path)
-    with pytest.raises(DataError, match='x.zip.*(download it again|folder)'):
+    with pytest.raises(DataError, match=r'x\.zip.*(download|folder)'):
         load_cifar('cifar10', path)
 
 
 @pytest.mark.parametrize('name, mode, named', [
-    ('../train/cat/x.png', 0o100644, 'points out'), ('/train/cat/x.png', 0o100644, 'points out'),
-    ('train/cat/x.png', 0o120777, 'link'),
+    ('../train/cat/x.png', 0o100644, r'\.\./train/cat/x\.png'),
+    ('/train/cat/x.png', 0o100644, "'?/train/cat/x\\.png"),
+    ('train/cat/x.png', 0o120777, r'train/cat/x\.png.*link'),
 ])
 def test_zip_members_outside_the_archive_are_refused(tmp_path, name, mode, named):
     with zipfile.ZipFile(tmp_path / 'x.zip', 'w') as archive:
@@ -238,7 +239,7 @@ def test_zip_members_outside_the_archive_are_refused(tmp_path, name, mode, named
         load_cifar('cifar10', tmp_path / 'x.zip')
 
 
-# Whether data is downloaded.
+# --------------------------------------------------------------- whether data is downloaded
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):

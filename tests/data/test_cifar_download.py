@@ -71,10 +71,9 @@ def test_data_unpacked_by_another_process_is_used(tmp_path, mirror, monkeypatch)
 
 def test_failed_download_names_folder_and_url(tmp_path, mirror):
     folder = tmp_path / 'data'
-    refused(f'{folder} does not exist; cannot download http://127.0.0.1:9/cifar-100-binary.tar.gz',
-            'cifar100', folder)
+    refused(f'{folder} .*http://127.0.0.1:9/cifar-100-binary.tar.gz', 'cifar100', folder)
     folder.mkdir()
-    refused(f'{folder} has no cifar-10-batches-bin; cannot download', 'cifar10', folder, url=mirror)
+    refused(f'{folder} .*cifar-10-batches-bin', 'cifar10', folder, url=mirror)
 
 
 def test_downloaded_archive_with_a_wrong_md5_is_refused(tmp_path, mirror, monkeypatch):

@@ -27,7 +27,7 @@ from tests.helpers.images.cifar_archives import (
 pytestmark = pytest.mark.usefixtures('no_network')
 
 
-# Where data is found, and how it is read.
+# -------------------------------------------------- where data is found, and how it is read
 
 def forms(name):
     yield 'binary', 0, binary_files(name)
@@ -56,7 +56,7 @@ def test_every_form_is_read_from_every_location(tmp_path, name, form, files, tra
                          ids=['binary', 'python2', 'python3'])
 def test_coarse_labels_are_read(tmp_path, write):
     files = python_files('cifar100', write) if write else binary_files('cifar100')
-    images = load_cifar('cifar100', write_folder(tmp_path / 'data', files), labels='coarse')
+    images = load_cifar('cifar100', write_folder(tmp_path / 'data', files), label_set='coarse')
     check(images, 'cifar100', True, 'coarse')
     assert len(images.class_names) == 20
 
@@ -105,7 +105,7 @@ def test_class_names_are_the_published_or_listed_ones(tmp_path):
     files['fine_label_names.txt'] = '\n'.join([*listed, '']).encode()
     archive = write_archive(tmp_path / 'with.tar.gz', files, 'x')
     assert load_cifar('cifar100', archive).class_names == tuple(listed)
-    assert len(load_cifar('cifar100', archive, labels='coarse').class_names) == 20
+    assert len(load_cifar('cifar100', archive, label_set='coarse').class_names) == 20
     files['fine_label_names.txt'] = b'one\ntwo\n'
     with pytest.raises(DataError, match=r'fine_label_names\.txt .*\b2\b.*\b100\b'):
         load_cifar('cifar100', write_folder(tmp_path / 'wrong', files))
@@ -131,11 +131,11 @@ def test_unpublished_archive_is_read_with_a_warning(tmp_path, caplog, monkeypatc
         assert not caplog.records
 
 
-# Refused data.
+# ----------------------------------------------------------------------------- refused data
 
 def test_wrong_data_set_and_label_names_are_refused(tmp_path):
     refused("'cifar20'.*cifar100", 'cifar20', tmp_path)
-    refused("cifar10 .*'coarse'", 'cifar10', tmp_path, labels='coarse')
+    refused("cifar10 .*'coarse'", 'cifar10', tmp_path, label_set='coarse')
 
 
 @pytest.mark.parametrize('words, file, content', [
@@ -158,7 +158,7 @@ def test_cifar100_records_named_as_cifar10_are_refused(tmp_path):
     refused('test_batch.bin.* 3073 ', 'cifar10', folder, train=False)
     fitting = (content * 1025)[:3073 * 3074]        # a whole number of records of either kind
     folder = write_folder(tmp_path / 'even', {'test_batch.bin': fitting})
-    refused('has the label', 'cifar10', folder, train=False)
+    refused(r'test_batch\.bin.*label', 'cifar10', folder, train=False)
 
 
 def test_both_labels_of_cifar100_are_checked(tmp_path):
@@ -171,22 +171,22 @@ def test_unreadable_file_is_an_error(tmp_path):
         pytest.skip('root may read everything')
     folder = write_folder(tmp_path / 'data', binary_files('cifar10'))
     os.chmod(os.path.join(folder, 'test_batch.bin'), 0)
-    refused('test_batch.bin: Permission denied', 'cifar10', folder, train=False)
+    refused(r'test_batch\.bin', 'cifar10', folder, train=False)
 
 
 @pytest.mark.parametrize('words, batch', [
-    ('test_batch is not a dictionary', [1]),
-    ("test_batch has no 'data'", {b'labels': [1]}),
-    ("test_batch has no 'data'", {b'labels': [1], b'data': np.zeros((1, 3073), np.uint8)}),
-    ("test_batch has no 'data'", {b'labels': [1], b'data': np.zeros((1, 3072), np.int64)}),
-    ("test_batch has no 'data'", {b'labels': [1], b'data': np.array(1, np.uint8)}),
-    ("test_batch has no 'labels'", {b'data': np.zeros((1, 3072), np.uint8)}),
-    ("test_batch has no 'labels'", {b'labels': [1, 2], b'data': np.zeros((1, 3072), np.uint8)}),
-    ("test_batch has no 'labels'", {b'labels': ['cat'], b'data': np.zeros((1, 3072), np.uint8)}),
-    ("test_batch has no 'labels'", {b'labels': [2 ** 70], b'data': np.zeros((1, 3072), np.uint8)}),
-    ("test_batch has no 'labels'", {b'labels': [], b'data': np.zeros((0, 3072), np.uint8)}),
-    ('has the label 10', {b'labels': [10], b'data': np.zeros((1, 3072), np.uint8)}),
-    ('has the label -1', {b'labels': np.array([-1]), b'data': np.zeros((1, 3072), np.uint8)}),
+    ('test_batch .*dictionary', [1]),
+    ("test_batch .*'data'", {b'labels': [1]}),
+    ("test_batch .*'data'", {b'labels': [1], b'data': np.zeros((1, 3073), np.uint8)}),
+    ("test_batch .*'data'", {b'labels': [1], b'data': np.zeros((1, 3072), np.int64)}),
+    ("test_batch .*'data'", {b'labels': [1], b'data': np.array(1, np.uint8)}),
+    ("test_batch .*'labels'", {b'data': np.zeros((1, 3072), np.uint8)}),
+    ("test_batch .*'labels'", {b'labels': [1, 2], b'data': np.zeros((1, 3072), np.uint8)}),
+    ("test_batch .*'labels'", {b'labels': ['cat'], b'data': np.zeros((1, 3072), np.uint8)}),
+    ("test_batch .*'labels'", {b'labels': [2 ** 70], b'data': np.zeros((1, 3072), np.uint8)}),
+    ("test_batch .*'labels'", {b'labels': [], b'data': np.zeros((0, 3072), np.uint8)}),
+    ('test_batch .*label 10', {b'labels': [10], b'data': np.zeros((1, 3072), np.uint8)}),
+    ('test_batch .*label -1', {b'labels': np.array([-1]), b'data': np.zeros((1, 3072), np.uint8)}),
 ])
 def test_damaged_python_file_is_refused(tmp_path, words, batch):
     folder = write_folder(tmp_path / 'data', {'test_batch': pickle.dumps(batch, 2)})
@@ -202,12 +202,12 @@ def test_incomplete_archive_is_refused(tmp_path):
     for label, damage in damages.items():
         path = tmp_path / f'{label}.tar.gz'
         path.write_bytes(damage)
-        refused(f'{label}.tar.gz .*download it again', 'cifar10', path)
+        refused(f'{label}.tar.gz .*download', 'cifar10', path)
     endless = tarfile.TarInfo('x/endless')
     endless.size = 2 ** 70
     with tarfile.open(tmp_path / 'endless.tar.gz', 'w:gz', format=tarfile.GNU_FORMAT) as archive:
         archive.fileobj.write(endless.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    refused('endless.tar.gz .*download it again', 'cifar10', tmp_path / 'endless.tar.gz')
+    refused('endless.tar.gz .*download', 'cifar10', tmp_path / 'endless.tar.gz')
     nested = tmp_path / 'nested.tar'
     with tarfile.open(nested, 'w') as archive:
         archive.add(whole, 'whole')
@@ -221,13 +221,13 @@ def member(name, kind=tarfile.REGTYPE, target=''):
 
 
 @pytest.mark.parametrize('words, extra', [
-    ('points out', member('/etc/data_batch_1.bin')),
-    ('points out', member('x/../../data_batch_1.bin')),
-    ('link or a device', member('x/readme', tarfile.SYMTYPE, '/etc/passwd')),
-    ('link or a device', member('x/readme', tarfile.LNKTYPE, 'x/test_batch.bin')),
-    ('link or a device', member('x/readme', tarfile.CHRTYPE)),
-    ('link or a device', member('x/readme', tarfile.FIFOTYPE)),
-    ('link or a device', member('x/readme', tarfile.GNUTYPE_SPARSE)),
+    ('/etc/data_batch_1.bin', member('/etc/data_batch_1.bin')),
+    ('x/../../data_batch_1.bin', member('x/../../data_batch_1.bin')),
+    ('x/readme.*(link|device)', member('x/readme', tarfile.SYMTYPE, '/etc/passwd')),
+    ('x/readme.*(link|device)', member('x/readme', tarfile.LNKTYPE, 'x/test_batch.bin')),
+    ('x/readme.*(link|device)', member('x/readme', tarfile.CHRTYPE)),
+    ('x/readme.*(link|device)', member('x/readme', tarfile.FIFOTYPE)),
+    ('x/readme.*(link|device)', member('x/readme', tarfile.GNUTYPE_SPARSE)),
 ])
 def test_archive_with_unpublished_members_is_refused(tmp_path, words, extra):
     refused(words, 'cifar10', write_archive(tmp_path / 'a.tar.gz', binary_files('cifar10'), 'x', [extra]))
@@ -236,4 +236,4 @@ def test_archive_with_unpublished_members_is_refused(tmp_path, words, extra):
 def test_unrelated_archive_is_refused(tmp_path):
     path = write_archive(tmp_path / 'a.tar.gz', binary_files('cifar100'), 'x')
     refused("a.tar.gz .*'x'.*test_batch.bin", 'cifar10', path)
-    refused('there is no archive', 'cifar10', tmp_path / 'mistyped.tar.gz')
+    refused(r'mistyped\.tar\.gz', 'cifar10', tmp_path / 'mistyped.tar.gz')

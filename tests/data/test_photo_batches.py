@@ -60,11 +60,11 @@ def labels_of(batches):
     return [int(label) for _, labels in batches for label in labels]
 
 
-# Order.
+# ------------------------------------------------------------------------------------ order
 
 def test_epochs_have_the_lengths_of_image_record_iter(source):
     photos = training(source)
-    counts = [photos.batches(epoch) for epoch in range(9)]
+    counts = [photos.batches_in(epoch) for epoch in range(9)]
     for epoch, count in enumerate(counts):
         assert len(list(photos.epoch(epoch))) == count
     starts = [first_iteration(epoch, COUNT, BATCH) for epoch in range(10)]
@@ -129,7 +129,7 @@ def test_augmentation_depends_only_on_seed_epoch_and_index(tmp_path):
     assert first_epoch(4) == first_epoch(COUNT)
 
 
-# Division among processes.
+# ----------------------------------------------------------------- division among processes
 
 @pytest.mark.parametrize('parts', [2, 4])
 def test_parts_divide_every_batch(source, parts):
@@ -137,7 +137,7 @@ def test_parts_divide_every_batch(source, parts):
     shares = [training(source, num_parts=parts, part_index=k) for k in range(parts)]
     for epoch in range(3):
         together = list(zip(*(share.epoch(epoch) for share in shares)))
-        assert len(together) == whole.batches(epoch) == shares[0].batches(epoch)
+        assert len(together) == whole.batches_in(epoch) == shares[0].batches_in(epoch)
         joined = [(np.concatenate([images for images, _ in batch]).tolist(),
                    np.concatenate([labels for _, labels in batch]).tolist()) for batch in together]
         assert joined == listed(whole.epoch(epoch))
@@ -162,7 +162,7 @@ def test_impossible_batch_settings_are_refused(source):
         TrainingPhotoBatches(source, SIZE, COUNT + 1, 0, 0)
 
 
-# Bad images.
+# ------------------------------------------------------------------------------- bad images
 
 @pytest.fixture
 def damaged(tmp_path):
@@ -237,7 +237,7 @@ def test_folder_and_record_file_give_the_same_batches(tmp_path):
     assert sorted(labels_of(photos.epoch(0))) == list(range(6))
 
 
-# Processes.
+# -------------------------------------------------------------------------------- processes
 
 def children(pid):
     """Return the running child processes of a process."""
@@ -267,7 +267,7 @@ def test_killed_worker_is_named(source):
     with pytest.raises(DataError, match=f'{victim}.*SIGKILL'):
         list(batches)
     assert set(children(os.getpid())) <= before
-    assert len(list(photos.epoch(0))) == photos.batches(0)  # with new ones
+    assert len(list(photos.epoch(0))) == photos.batches_in(0)  # with new ones
 
 
 @pytest.mark.parametrize('failing', [0, 1])
@@ -288,7 +288,7 @@ def test_worker_that_dies_at_start_ends_the_others_and_can_be_restarted(source, 
         with pytest.raises(DataError, match='SIGKILL'):
             list(photos.epoch(0))
     assert set(children(os.getpid())) <= before
-    assert len(list(photos.epoch(0))) == photos.batches(0)
+    assert len(list(photos.epoch(0))) == photos.batches_in(0)
     del photos
     gc.collect()
     wait_for(lambda: set(children(os.getpid())) <= before)
@@ -303,7 +303,7 @@ def test_process_limit_is_reported_as_one_error(source, monkeypatch):
         patch.setattr(subprocess, 'Popen', refuse)
         with pytest.raises(DataError, match='-j'):
             list(photos.epoch(0))
-    assert len(list(photos.epoch(0))) == photos.batches(0)
+    assert len(list(photos.epoch(0))) == photos.batches_in(0)
 
 
 def test_workers_stay_over_epochs_and_end_when_no_longer_needed(source):

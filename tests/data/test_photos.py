@@ -14,9 +14,9 @@ from openatac.data.images.folder import ImageFolder
 from openatac.data.images.source import BadImage
 from openatac.data.photos import transforms
 from openatac.data.photos.transforms import (
-    COLOURS,
     GREY,
     MEAN,
+    PCA_COLOURS,
     STD,
     EvaluationTransform,
     Jitter,
@@ -56,7 +56,7 @@ def training_inputs(images, size=64, **options):
     return out
 
 
-# Decoding.
+# --------------------------------------------------------------------------------- decoding
 
 @pytest.mark.parametrize('form, mode', [('JPEG', 'RGB'), ('JPEG', 'L'), ('JPEG', 'CMYK'), ('PNG', 'RGB'),
                                         ('PNG', 'L'), ('PNG', 'RGBA'), ('PNG', 'P')])
@@ -142,7 +142,7 @@ def test_photograph_is_turned_upright():
     assert image.shape == (32, 16, 3) and image[:6].min() > 200 and image[12:].max() < 50
 
 
-# Without OpenCV.
+# --------------------------------------------------------------------------- without OpenCV
 
 @pytest.fixture
 def pillow_alone(monkeypatch):
@@ -227,7 +227,7 @@ if __name__ == '__main__':
     assert 'libxcb.so.1' in line and 'python-headless' in line
 
 
-# Evaluation.
+# ------------------------------------------------------------------------------- evaluation
 
 @pytest.mark.parametrize('size, ratio, short', [(224, 0.875, 256), (96, 0.875, 110), (64, 1, 64)])
 def test_evaluation_gives_the_pixels_of_image_record_iter(shared_data, tmp_path, size, ratio, short):
@@ -248,7 +248,7 @@ def test_centre_crop_of_a_small_image_is_enlarged_as_published(tmp_path, shape):
     np.testing.assert_array_equal(transforms.centre(decode(files[0]), 32, 32).transpose(2, 0, 1), expected[0])
 
 
-# Training.
+# --------------------------------------------------------------------------------- training
 
 def test_choices_depend_only_on_seed_epoch_and_index():
     transform = TrainingTransform(64, 1)
@@ -276,7 +276,7 @@ def test_crops_have_the_published_areas_and_shapes():
     assert factors.min() < 0.61 and factors.max() > 1.39 and factors.min() >= 0.6 and factors.max() <= 1.4
     assert {each.order for each in chosen} == set(itertools.permutations(range(3)))
     noise = np.array([each.noise for each in chosen])
-    np.testing.assert_allclose(noise.std(axis=0), 0.1 * np.sqrt((COLOURS ** 2).sum(axis=1)), rtol=0.1)
+    np.testing.assert_allclose(noise.std(axis=0), 0.1 * np.sqrt((PCA_COLOURS ** 2).sum(axis=1)), rtol=0.1)
 
 
 def test_image_too_narrow_for_any_crop_gives_its_centre():

@@ -105,7 +105,7 @@ def test_records_follow_the_file_order_for_any_index_order(pair):
     assert contents(RecordFile(*pair)) == contents(RecordFile(pair[0]))
 
 
-# Damage.
+# ----------------------------------------------------------------------------------- damage
 
 @pytest.mark.parametrize('indexed', [True, False])
 def test_every_truncation_is_noticed(pair, indexed):
@@ -197,7 +197,7 @@ def test_class_list_beside_the_file_is_used(tmp_path, pair):
         RecordFile(*pair, classes=1000)
 
 
-# Folders.
+# ---------------------------------------------------------------------------------- folders
 
 def test_folder_is_read_in_name_order(tmp_path):
     for name in ('b/2.JPEG', 'b/1.png', 'a/x.jpg', 'a/notes.txt', '.hidden/x.jpg', 'c/3.bmp'):

@@ -107,8 +107,8 @@ def test_every_process_reports_the_settings_in_which_workers_differ(runs):
     said = sentences(errors)
     assert sorted(said) == ['scheduler', 'server 0', 'worker 0', 'worker 1']
     for worker in ('worker 0', 'worker 1'):
-        assert 'lr is 0.1 on worker 0, 0.2 on worker 1' in said[worker]
-        assert 'only0 is True on worker 0, missing on worker 1' in said[worker]
+        assert re.search(r'\blr .*0\.1 .*worker 0.* 0\.2 .*worker 1', said[worker])
+        assert re.search('only0 .*True .*worker 0.* worker 1', said[worker])
         assert 'seed' not in said[worker]
 
 
@@ -137,14 +137,13 @@ def test_failure_of_one_worker_ends_the_run(slow_runs):
 
 @slow
 @pytest.mark.parametrize('case, who', [
-    ('killed worker', 'worker 1 on '), ('killed server', 'server on '),
-    ('killed scheduler', 'the scheduler on 127.0.0.1 ')])
+    ('killed worker', 'worker 1 '), ('killed server', 'server '), ('killed scheduler', 'scheduler ')])
 def test_killed_process_ends_the_run_even_inside_mxnet(slow_runs, case, who):
     code, _, errors = slow_runs[case]
     assert code == 128 + signal.SIGKILL
     said = sentences(errors)
     assert len(said) == 3
-    assert all(line.startswith(who) and '--resume auto' in line for line in said.values()), said
+    assert all(who in line and '--resume auto' in line for line in said.values()), said
 
 
 def test_optimizer_roundtrips_through_json():
@@ -183,7 +182,7 @@ def test_first_failure_ends_the_run_and_sets_the_exit_code(deed, expected):
     code, _, errors = launch('-n', 2, '-s', 1, command=[
         *PLAIN, 'worker1=' + deed, 'worker0=child', 'server0=stubborn', 'scheduler=sleep'])
     assert code == expected
-    assert any(f'worker 1 ended with code {expected}' in line for line in errors)
+    assert any(re.search(rf'worker 1 .*\b{expected}\b', line) for line in errors)
 
 
 def test_servers_without_work_do_not_keep_the_run_alive():
@@ -227,15 +226,15 @@ def test_killed_launcher_leaves_no_processes():
 @pytest.mark.parametrize('arguments, text', [
     (['-n', '0'], '--workers: 0'),
     (['-n', '1', '--cluster', 'ssh'], '--hostfile: ssh'),
-    (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], '--hostfile: it is for ssh and mpi'),
+    (['-n', '1', '--cluster', 'slurm', '--hostfile', 'x'], '--hostfile: .*ssh'),
     (['-n', '1', '--cluster', 'yarn'], "'yarn'"),
     (['-n', '2', '--port', '65533'], '65532'),
-    (['-n', '1', '--env', '1=2'], "'1=2' is not NAME or NAME=VALUE"),
+    (['-n', '1', '--env', '1=2'], "'1=2' .*NAME=VALUE"),
     (['-n', '1', '--env', 'NOT_SET_HERE'], 'NOT_SET_HERE'),
 ])
 def test_invalid_command_lines_are_refused(arguments, text):
     code, _, errors = launch(*arguments, command=['true'])
-    assert code == 2 and text in errors[-1], errors
+    assert code == 2 and re.search(text, errors[-1]), errors
 
 
 def test_unusable_hosts_and_commands_are_named(tmp_path):

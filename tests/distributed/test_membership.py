@@ -3,6 +3,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -152,20 +153,19 @@ def test_messages_arrive_in_rank_order(run):
     assert [ends(process)[0] for process in [hub, *servers]] == [0, 0, 0]
 
 
-@pytest.mark.parametrize('who, name', [('worker', 'worker 1 on '), ('server', 'server on '),
-                                       ('scheduler', 'the scheduler on 127.0.0.1')])
+@pytest.mark.parametrize('who, name', [('worker', 'worker 1 '), ('server', 'server '),
+                                       ('scheduler', 'scheduler ')])
 def test_killed_process_ends_the_run(run, who, name):
     hub, servers, workers = run.all_with_ranks()
     victim = {'worker': workers[1], 'server': servers[0], 'scheduler': hub}[who]
     victim.kill()
-    all_say([process for process in run.processes if process is not victim], name, ' died: ',
-            '--resume auto')
+    all_say([process for process in run.processes if process is not victim], name, 'died', '--resume auto')
 
 
 def test_children_of_a_killed_process_do_not_hide_its_death(run):
     hub, servers, workers = run.all_with_ranks('fork', heartbeat_timeout=30)
     workers[1].kill()
-    all_say([hub, *servers, workers[0]], 'worker 1 on ', ' died: ')
+    all_say([hub, *servers, workers[0]], 'worker 1 ', 'died')
 
 
 @pytest.mark.parametrize('who', ['worker', 'scheduler'])
@@ -334,8 +334,8 @@ def test_kvstore_names_are_checked(monkeypatch):
 
 
 def test_differences_are_named():
-    assert setting_differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}]) == [
-        'lr is 0.1 on worker 0, missing on worker 1, 1 on worker 2']
+    line, = setting_differences([{'lr': 0.1, 'seed': 1}, {'seed': 1}, {'lr': 1, 'seed': 1}])
+    assert re.search(r'^lr .*0\.1 .*worker 0.*worker 1.* 1 .*worker 2', line)
 
 
 def test_oversized_message_is_refused():

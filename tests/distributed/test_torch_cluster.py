@@ -98,4 +98,4 @@ def test_failure_of_worker_0_is_reported_by_the_others(tmp_path):
     assert result.returncode == 1
     said = sentences(result)
     assert said['worker 0'] == 'the loss became nan'
-    assert said['worker 1'].startswith('worker 0 on ') and 'the loss became nan' in said['worker 1']
+    assert said['worker 1'].startswith('worker 0 ') and 'the loss became nan' in said['worker 1']

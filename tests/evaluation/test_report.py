@@ -2,6 +2,7 @@
 import csv
 import os
 import re
+import sys
 
 import mxnet as mx
 import numpy as np
@@ -15,7 +16,7 @@ from openatac.export.exporter import export
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
-from tests.helpers.networks.imagenet_hosts import shallow_host, shallow_resnet  # noqa: F401  (a fixture)
+from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.processes.commands import call_command, command_error, rows_of
 from tests.helpers.processes.scripts import json_of, run_in_process, script_error
 
@@ -39,21 +40,21 @@ def network(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def cifar10(tmp_path_factory):
+def data(tmp_path_factory):
     """A folder of data with 60 test images that include all classes."""
     return write_cifar(tmp_path_factory.mktemp('data') / 'cifar')
 
 
-def evaluate(network, cifar10, *more):
-    return run_in_process('--data-dir', cifar10, '--blocks', 1, '--act-type', 'relu',
+def evaluate(network, data, *more):
+    return run_in_process('--data-dir', data, '--blocks', 1, '--act-type', 'relu',
                           '--evaluate', network[0], *more)
 
 
 @pytest.fixture(scope='module')
-def report(network, cifar10, tmp_path_factory):
+def report(network, data, tmp_path_factory):
     """The folder of a report by train_cifar.py, including predictions.csv."""
     folder = tmp_path_factory.mktemp('report')
-    assert evaluate(network, cifar10, '--report', folder, '--predictions', folder / 'predictions.csv') == 0
+    assert evaluate(network, data, '--report', folder, '--predictions', folder / 'predictions.csv') == 0
     return folder
 
 
@@ -96,10 +97,10 @@ def test_class_may_have_any_name(tmp_path):
     assert (tmp_path / 'confusion.csv').read_text().split() == ['label,label,name', 'label,1,0', 'name,1,1']
 
 
-def test_log_line_is_kept_and_shows_the_reports_accuracy(network, cifar10, report, tmp_path, capsys):
-    assert evaluate(network, cifar10) == 0
+def test_log_line_is_kept_and_shows_the_reports_accuracy(network, data, report, tmp_path, capsys):
+    assert evaluate(network, data) == 0
     line = re.search('.*accuracy=.*', capsys.readouterr().err)[0]
-    assert evaluate(network, cifar10, '--report', tmp_path) == 0
+    assert evaluate(network, data, '--report', tmp_path) == 0
     lines = capsys.readouterr().err.splitlines()
     assert line in lines
     found = json_of(report, 'report.json')
@@ -115,23 +116,23 @@ def assert_same_predictions(one, other):
     np.testing.assert_allclose(*scores, atol=1e-4)
 
 
-def test_both_engines_write_the_same_report(network, cifar10, report, tmp_path):
+def test_both_engines_write_the_same_report(network, data, report, tmp_path):
     pytest.importorskip('torch')
-    assert evaluate(network, cifar10, '--engine', 'torch', '--predictions', tmp_path / 'p.csv') == 0
+    assert evaluate(network, data, '--engine', 'torch', '--predictions', tmp_path / 'p.csv') == 0
     assert_same_predictions(tmp_path / 'p.csv', report / 'predictions.csv')
     assert os.listdir(tmp_path) == ['p.csv']
 
 
-def test_export_gives_the_same_report(network, cifar10, report, tmp_path, capsys):
-    assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', cifar10, '--report',
+def test_export_gives_the_same_report(network, data, report, tmp_path, capsys):
+    assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', data, '--report',
                         tmp_path, '--predictions', tmp_path / 'p.csv') == 0
     assert f'accuracy={json_of(report, "report.json")["accuracy"]:f} ' in capsys.readouterr().out
     assert_same_predictions(tmp_path / 'p.csv', report / 'predictions.csv')
     assert rows_of(tmp_path / 'confusion.csv') == rows_of(report / 'confusion.csv')
 
 
-def test_predictions_can_be_written_to_a_pipe(network, cifar10, capfd):
-    assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
+def test_predictions_can_be_written_to_a_pipe(network, data, capfd):
+    assert call_command('evaluate', network[1], '--dataset', 'cifar10', '--data-dir', data,
                         '--predictions', '/dev/stdout') == 0
     assert sum(line.count(',') == 4 for line in capfd.readouterr().out.splitlines()) >= 61
 
@@ -205,7 +206,7 @@ def test_classes_with_unknown_or_shared_names_get_numbers(tmp_path):
 
 
 def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):
-    monkeypatch.setitem(__import__('sys').modules, 'matplotlib', None)
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
     report = Report(str(tmp_path), None)
     report.outcomes.add(np.eye(2), np.array([0, 1]))
     report.write(['0', '1'], [])
@@ -223,8 +224,8 @@ def test_report_needs_an_evaluation(flag, tmp_path, capsys):
 
 @pytest.mark.parametrize('flag, path', [
     ('--report', '/proc/report'), ('--predictions', '/proc/nowhere/p.csv'), ('--predictions', '/tmp')])
-def test_unwritable_report_is_an_error_before_the_evaluation(flag, path, network, cifar10, capsys):
-    error = command_error(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar10', '--data-dir', cifar10,
+def test_unwritable_report_is_an_error_before_the_evaluation(flag, path, network, data, capsys):
+    error = command_error(capsys, 'evaluate', 1, network[1], '--dataset', 'cifar10', '--data-dir', data,
                           flag, path)
     assert flag in error and path in error
 

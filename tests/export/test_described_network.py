@@ -6,11 +6,12 @@ import shutil
 
 import pytest
 
+import openatac
 import train_imagenet
 from openatac import cli
+from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.params_file import read_params
 from tests.helpers.images.made_up_images import write_data_dir, write_photos
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.processes.commands import call_command, command_error, rows_of
 from tests.helpers.processes.scripts import json_of, run_in_process, run_script, script_error
@@ -82,6 +83,25 @@ def test_photographs_are_evaluated_in_pytorch_too(photo_run, capsys):
     assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
 
 
+def test_gluon_only_unit_is_converted_for_evaluation_in_pytorch(tmp_path, capsys):
+    pytest.importorskip('torch')
+    from mxnet.gluon import nn
+    photos = write_data_dir(tmp_path / 'data')
+    openatac.register_activation('softsign', lambda channels: nn.Activation('softsign'))
+    try:
+        assert run_in_process('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0,
+                              '--num-epochs', 1, '--act-type', 'softsign', '--save-dir', 'run',
+                              '--logging-file', 'log', script=train_imagenet) == 0
+        for run in (lambda: cli.main(['evaluate-imagenet', 'run', '-j', '0', '--engine', 'torch']),
+                    lambda: run_in_process('--evaluate', 'run', '-j', 0, '--engine', 'torch',
+                                           script=train_imagenet)):
+            capsys.readouterr()
+            assert run() == 0
+            assert score_of(capsys.readouterr().err) == wanted_score('run')
+    finally:
+        ACTIVATIONS.unregister('softsign')
+
+
 @pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])
 def test_class_folders_are_evaluated_given_only_the_file(tmp_path, capsys, file):
     photos = write_data_dir(tmp_path / 'photos', validation=12)
@@ -105,8 +125,8 @@ def test_run_on_photographs_keeps_the_names_of_its_classes(tmp_path, capsys):
     assert json_of('run', 'settings.json')['class_names'] == ['9', '10']
     os.rename(photos / 'val' / '10', photos / 'val' / '8')  # now it would be the first class
     capsys.readouterr()
-    assert cli.main(['evaluate-imagenet', 'run', '-j', '0']) == 0
-    assert "(9, ...)" in capsys.readouterr().err
+    assert cli.main(['evaluate-imagenet', 'run', '-j', '0']) == 1
+    assert "'8'" in capsys.readouterr().err
     shutil.rmtree(photos)
     assert cli.main(['predict', '--model', 'run', 'run/sample.png', '--json']) == 0
     found = json.loads(capsys.readouterr().out)['predictions']

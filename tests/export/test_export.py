@@ -1,5 +1,6 @@
 """Files of `openatac export` load everywhere and compute the same as the network."""
 import os
+import re
 
 import mxnet as mx
 import numpy as np
@@ -106,11 +107,11 @@ def test_printed_output_reports_the_export(net, params, tmp_path, capsys):
     assert call(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
     text = capsys.readouterr().out
     report = read_manifest(str(tmp_path / 'net')).reports['fused']
-    assert report['real_images'] == 3 and '16 random and 3 real images' in text
+    assert report['real_images'] == 3 and re.search('16 random .*3 real', text)
     assert all(str(count) in text for count in report['operators'])
     assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
     assert call(ATAC, params, tmp_path / 'net') == 0
-    assert '16 random and 0 real images' in capsys.readouterr().out
+    assert re.search('16 random .*0 real', capsys.readouterr().out)
 
 
 # --------------------------------------------------------------------------- export of a run

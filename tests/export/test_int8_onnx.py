@@ -1,5 +1,6 @@
 """INT8 networks in ONNX compute nearly the same as float32, and quantizing leaves no files."""
 import logging
+import sys
 import tempfile
 
 import mxnet as mx
@@ -53,11 +54,28 @@ def test_weights_are_per_channel_and_of_seven_bits(model, quantized):
     in_int8 = [tensors[name] for name in weights if name in tensors and tensors[name].ndim == 4]
     assert len(in_int8) == kinds(quantized).count('Conv') == 28
     assert all(weight.dtype == np.int8 and np.abs(weight.astype(int)).max() <= 64 for weight in in_int8)
-    for floats in ('GlobalAveragePool', 'Gemm'):
-        [node] = [node for node in quantized.graph.node if node.op_type == floats]
-        assert not {*node.input} & {tensor for made in weights.values() for tensor in made.output[:1]
-                                    if floats == 'Gemm'}
     assert quantized.metadata_props == model.metadata_props and quantized.producer_name == 'openatac'
+
+
+def test_vectors_of_whole_images_stay_in_float32():
+    """What follows a global average pool: channel attention, and the classifier."""
+    net = get_model('cifar_resnet8_v2_atac_global')
+    net.initialize(mx.init.MSRAPrelu())
+    images = np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
+    net(mx.nd.array(images))
+    arrays = {key: parameter.data() for key, parameter in net.collect_params().items()}
+    quantized = quantize_onnx(to_onnx(net(mx.sym.var('data')), arrays, (3, 32, 32)), [images])
+    vectors, following = set(), []
+    for node in quantized.graph.node:
+        if node.op_type == 'GlobalAveragePool':
+            vectors.update(node.output)
+        elif node.input[0] in vectors and node.op_type != 'QuantizeLinear':  # for the product with the image
+            vectors.update(node.output)
+            following.append(node)
+    assert {'Conv', 'Sigmoid', 'Gemm'} <= {node.op_type for node in following}
+    dequantized = {node.output[0] for node in quantized.graph.node if node.op_type == 'DequantizeLinear'}
+    assert not dequantized & {tensor for node in following for tensor in node.input}
+    assert not vectors & dequantized
 
 
 @pytest.mark.kernels
@@ -106,6 +124,6 @@ def test_quantizing_prints_nothing_and_leaves_no_files(model, digits_network, tm
 def test_impossible_quantization_is_refused(model, monkeypatch):
     with pytest.raises(OpenatacError, match='--int8'):
         quantize_onnx(model, [np.zeros((2, 3, 9, 9), np.float32)])
-    monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(OpenatacError, match=r'openatac\[onnx\]'):
         quantize_onnx(model, [np.zeros((2, 3, 8, 8), np.float32)])

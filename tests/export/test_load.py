@@ -12,41 +12,21 @@ from PIL import Image
 import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
 from openatac.export.exporter import export
-from openatac.export.forms.base import FORMS
-from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
 from tests.conftest import hide_packages
 from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.networks.animal_export import ANIMALS, LABELS
 from tests.helpers.pages.documents import blocks_of
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.scripts import run_in_process, run_script
 
 pytest.importorskip('onnxruntime')
 pytest.importorskip('onnx')
-LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
-SMALL = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
-                 LABELS)
-PHOTOS = SMALL._replace(image_shape=(3, 40, 40), crop_ratio=0.875, labels=[])
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """A folder with a network's exports: 'atac' in all forms, and 'photos', which crops, in ONNX."""
-    folder = tmp_path_factory.mktemp('exports')
-    mx.random.seed(3)
-    net = openatac.get_model(SMALL.model, classes=5)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    net.output.weight.set_data(20 * net.output.weight.data())
-    calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
-    export(net, str(folder / 'atac'), SMALL, list(FORMS), calibration_images=calibration)
-    export(net, str(folder / 'photos'), PHOTOS, ['symbol', 'onnx'])
-    return folder
-
-
-@pytest.fixture(scope='module')
-def predictor(folder):
-    return openatac.load(folder / 'atac')
+def predictor(animals):
+    return openatac.load(animals / 'atac')
 
 
 @pytest.fixture(scope='module')
@@ -83,22 +63,22 @@ def test_best_classes_come_first(predictor, images):
     assert best == predictor(images[0], top=99)[:2] and len(predictor(images[0], top=1)) == 1
 
 
-def test_scores_equal_those_of_the_command(folder, images, tmp_path):
+def test_scores_equal_those_of_the_command(animals, images, tmp_path):
     Image.fromarray(images[0]).save(tmp_path / 'a.png')
-    result = run_python('-m', 'openatac', 'predict', folder / 'atac.onnx', tmp_path / 'a.png', '--json')
+    result = run_python('-m', 'openatac', 'predict', animals / 'atac.onnx', tmp_path / 'a.png', '--json')
     printed = json.loads(result.stdout)['predictions']
     assert [(each['label'], each['class']) for each in printed] == [
-        (label.label, label.class_index) for label in openatac.load(folder / 'atac.onnx')(images[0])]
+        (label.label, label.class_index) for label in openatac.load(animals / 'atac.onnx')(images[0])]
 
 
-def test_scores_do_not_depend_on_the_batch_size(folder, images):
-    one, two = (openatac.load(folder / 'atac', batch_size=size) for size in (1, 2))
+def test_scores_do_not_depend_on_the_batch_size(animals, images):
+    one, two = (openatac.load(animals / 'atac', batch_size=size) for size in (1, 2))
     np.testing.assert_allclose(scores(one(images)), scores(two(images)), atol=1e-5)
     assert one([]) == [] and one(np.empty((0, 32, 32, 3), 'uint8')) == []
 
 
-def test_photographs_of_any_size_are_cropped_as_in_evaluation(folder):
-    small, large = (openatac.load(folder / name) for name in ('atac', 'photos'))
+def test_photographs_of_any_size_are_cropped_as_in_evaluation(animals):
+    small, large = (openatac.load(animals / name) for name in ('atac', 'photos'))
     photograph = smooth(60, 90)
     assert len(small(photograph)) == 5 and len(large([photograph, smooth(30, 20)])) == 2
     assert {label.label for label in large(photograph)} == set('01234')
@@ -132,24 +112,24 @@ def test_top_must_be_a_number_of_classes(predictor, images, top):
 
 # ----------------------------------------------------------------------------------- engines
 
-def test_all_engines_agree(folder, images):
-    expected = scores(openatac.load(folder / 'atac', engine='imperative')(images))
+def test_all_engines_agree(animals, images):
+    expected = scores(openatac.load(animals / 'atac', engine='imperative')(images))
     slow_to_load = 'torch-compiled', 'torch-frozen'
-    for name in runtimes_of(str(folder / 'atac')):
+    for name in runtimes_of(str(animals / 'atac')):
         if name not in slow_to_load and not RUNTIMES.find(name).form.is_quantized:
-            found = scores(openatac.load(folder / 'atac', engine=name)(images))
+            found = scores(openatac.load(animals / 'atac', engine=name)(images))
             np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
 
 
-def test_fastest_usable_engine_is_chosen(folder, tmp_path, monkeypatch):
-    prefix = str(folder / 'atac')
+def test_fastest_usable_engine_is_chosen(animals, tmp_path, monkeypatch):
+    prefix = str(animals / 'atac')
     assert fastest_runtime(prefix) == fastest_runtime(prefix + '.onnx') == 'onnxruntime'
     assert fastest_runtime(prefix + '-fused-symbol.json') == 'fused'
     assert fastest_runtime(prefix + '-symbol.json') == 'static'
     assert fastest_runtime(prefix + '-int8.onnx') == 'onnxruntime-int8'
-    for name in os.listdir(folder):
+    for name in os.listdir(animals):
         if name.startswith('atac') and not name.endswith('.onnx') and 'fused' not in name:
-            shutil.copy(folder / name, tmp_path)
+            shutil.copy(animals / name, tmp_path)
     assert fastest_runtime(str(tmp_path / 'atac')) == 'fused'  # the runtime fuses it when it loads
 
 
@@ -158,20 +138,20 @@ def test_network_without_fusible_layers_uses_the_fastest_engine(images, tmp_path
     net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(5))
     net.initialize()
     net(mx.nd.zeros((1, 3, 32, 32)))
-    export(net, str(tmp_path / 'plain'), SMALL._replace(model='plain'), ['symbol'])
+    export(net, str(tmp_path / 'plain'), ANIMALS._replace(model='plain'), ['symbol'])
     predictor = openatac.load(tmp_path / 'plain')
     assert predictor.network.name == 'fused'
     expected = scores(openatac.load(tmp_path / 'plain', engine='imperative')(images))
     np.testing.assert_allclose(scores(predictor(images)), expected, atol=1e-5)
 
 
-def test_without_mxnet_another_engine_is_chosen(folder, images, no_mxnet):
+def test_without_mxnet_another_engine_is_chosen(animals, images, no_mxnet):
     pytest.importorskip('torch')
     code = ('import sys, numpy, openatac\n'
             'predictor = openatac.load(sys.argv[1])\n'
             'print(predictor.network.name, "mxnet" in sys.modules)\n')
     for file, name in (('photos', 'onnxruntime'), ('photos-symbol.json', 'torch-channels-last')):
-        result = run_python('-c', code, folder / file, path=no_mxnet)
+        result = run_python('-c', code, animals / file, path=no_mxnet)
         assert result.stdout.split() == [name, 'False'], result.stderr
 
 
@@ -188,32 +168,32 @@ HIDDEN = ('mxnet', 'cv2', 'torch', 'gluoncv', 'matplotlib', 'onnx', 'scipy', 'sk
 
 
 @pytest.mark.parametrize('export', ['atac', 'photos'])
-def test_onnx_export_needs_onnx_runtime_and_pillow_alone(folder, tmp_path, export):
+def test_onnx_export_needs_onnx_runtime_and_pillow_alone(animals, tmp_path, export):
     paths = [tmp_path / name for name in ('a.jpg', 'b.png', 'c.jpg')]
     for seed, path in enumerate(paths):
         path.write_bytes(encoded(smooth(70, 50, seed), 'PNG' if path.suffix == '.png' else 'JPEG'))
-    expected = [[list(label) for label in result] for result in openatac.load(folder / export)(paths)]
+    expected = [[list(label) for label in result] for result in openatac.load(animals / export)(paths)]
     path = hide_packages(HIDDEN, tmp_path)
     for source in (export, export + '.onnx'):
-        result = run_python('-c', ALONE, folder / source, *paths, path=path)
+        result = run_python('-c', ALONE, animals / source, *paths, path=path)
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout) == expected  # the same pixels, and so the same bits
-    result = run_python('-m', 'openatac', 'predict', folder / f'{export}.onnx', *paths, '--json', path=path)
+    result = run_python('-m', 'openatac', 'predict', animals / f'{export}.onnx', *paths, '--json', path=path)
     assert result.returncode == 0, result.stderr
     for line, labels in zip(result.stdout.splitlines(), expected):
         assert [each['class'] for each in json.loads(line)['predictions']] == [label[2] for label in labels]
 
 
-def test_engine_or_device_that_is_missing_is_named(folder, no_mxnet):
+def test_engine_or_device_that_is_missing_is_named(animals, no_mxnet):
     with pytest.raises(ValueError, match='tensorrt'):
-        openatac.load(folder / 'atac', engine='tensorrt')
+        openatac.load(animals / 'atac', engine='tensorrt')
     for engine in ('auto', 'onnxruntime', 'fused', 'int8'):
         with pytest.raises(DeviceError, match='cuda:7'):
-            openatac.load(folder / 'atac', engine=engine, device='cuda:7')
+            openatac.load(animals / 'atac', engine=engine, device='cuda:7')
     with pytest.raises(ValueError, match='batch_size'):
-        openatac.load(folder / 'atac', batch_size=0)
+        openatac.load(animals / 'atac', batch_size=0)
     result = run_python('-c', 'import sys, openatac; openatac.load(sys.argv[1], engine="static")',
-                        folder / 'atac', path=no_mxnet)
+                        animals / 'atac', path=no_mxnet)
     assert result.returncode == 1 and 'MXNet' in result.stderr.splitlines()[-1]
 
 
@@ -226,7 +206,7 @@ def test_missing_export_is_named(tmp_path, name):
 # --------------------------------------------------------------------------------------- runs
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory, cifar10):
+def torch_run(tmp_path_factory, cifar10):
     """The folder of a run of the engine torch, with its graph."""
     pytest.importorskip('torch')
     folder = tmp_path_factory.mktemp('runs')
@@ -240,9 +220,9 @@ def run(tmp_path_factory, cifar10):
 
 
 @pytest.mark.parametrize('engine', ['mxnet', 'torch'])
-def test_run_predicts_as_its_export_does(run, images, engine):
-    expected = openatac.load(run.parent / 'export')(images, top=10)
-    for source in (run, run / 'best.params', run / 'last.params'):
+def test_run_predicts_as_its_export_does(torch_run, images, engine):
+    expected = openatac.load(torch_run.parent / 'export')(images, top=10)
+    for source in (torch_run, torch_run / 'best.params', torch_run / 'last.params'):
         predictor = openatac.load(source, engine=engine)
         assert predictor.network.engine == engine
         found = predictor(images, top=10)
@@ -250,14 +230,14 @@ def test_run_predicts_as_its_export_does(run, images, engine):
     assert 'airplane' in {label.label for label in found[0]}
 
 
-def test_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
+def test_run_is_loaded_without_mxnet(torch_run, images, no_mxnet, tmp_path):
     """Units that are not registered for PyTorch are loaded from the graph's files."""
     Image.fromarray(images[0]).save(tmp_path / 'a.png')
-    expected = openatac.load(run)(images[0], top=10)
+    expected = openatac.load(torch_run)(images[0], top=10)
     code = ('import sys, json, openatac\nprint(json.dumps(openatac.load(sys.argv[1])(sys.argv[2], top=10)))')
-    copy = shutil.copytree(run, tmp_path / 'copy')
+    copy = shutil.copytree(torch_run, tmp_path / 'copy')
     settings = json.loads((copy / 'settings.json').read_text())
-    for change, folder in (({}, run), ({'initial': None}, copy), ({'act_type': 'own'}, copy)):
+    for change, folder in (({}, torch_run), ({'initial': None}, copy), ({'act_type': 'own'}, copy)):
         (copy / 'settings.json').write_text(json.dumps({**settings, **change}))
         result = run_python('-c', code, folder, tmp_path / 'a.png', path=no_mxnet)
         assert result.returncode == 0, result.stderr
@@ -268,9 +248,9 @@ def test_run_is_loaded_without_mxnet(run, images, no_mxnet, tmp_path):
     assert result.returncode == 1 and str(copy) in result.stderr.splitlines()[-1]
 
 
-def test_loading_a_run_without_either_library_says_what_to_install(run, tmp_path):
+def test_loading_a_run_without_either_library_says_what_to_install(torch_run, tmp_path):
     code = 'import sys, openatac; openatac.load(sys.argv[1])'
-    result = run_python('-c', code, run, path=hide_packages(('mxnet', 'torch'), tmp_path))
+    result = run_python('-c', code, torch_run, path=hide_packages(('mxnet', 'torch'), tmp_path))
     assert result.returncode == 1 and 'pip install' in result.stderr.splitlines()[-1]
 
 
@@ -282,16 +262,16 @@ def test_folder_without_a_run_is_named(tmp_path):
         openatac.load(tmp_path, engine='onnxruntime')
 
 
-def test_documented_snippets_run(folder, tmp_path, monkeypatch, capsys):
+def test_documented_snippets_run(animals, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder, 'export')
+    shutil.copytree(animals, 'export')
     (tmp_path / 'photo.jpg').write_bytes(encoded(smooth(70, 50)))
     blocks = [block.text for block in blocks_of('docs/how-to/predict.md') if 'predictor' in block.text]
     exec('\n'.join(blocks), {})
     assert len(capsys.readouterr().out.splitlines()) == 8
 
 
-def test_loading_imports_only_what_it_needs():
+def test_public_name_load_imports_nothing_heavy():
     code = ('import sys, openatac\nopenatac.load\n'
             'print([name for name in ("mxnet", "torch", "cv2") if name in sys.modules])')
     assert importlib.util.find_spec('cv2') and output_of(code) == '[]'

@@ -10,7 +10,7 @@ from openatac.export.forms.symbol_files import export_symbol, load_block
 
 
 @pytest.fixture
-def net():
+def one_step_net():
     """A network whose running statistics have left their initial values."""
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     net.initialize(mx.init.MSRAPrelu())
@@ -20,19 +20,19 @@ def net():
     return net
 
 
-def test_symbol_files_compute_the_same_as_the_network(net, tmp_path):
+def test_symbol_files_compute_the_same_as_the_network(one_step_net, tmp_path):
     path = str(tmp_path / 'made' / 'atac')
-    assert export_symbol(net, path, (3, 32, 32)) <= 1e-5
+    assert export_symbol(one_step_net, path, (3, 32, 32)) <= 1e-5
     made = sorted(file.name for file in (tmp_path / 'made').iterdir())
     assert made == ['atac-0000.params', 'atac-symbol.json']
     images = mx.nd.random.normal(shape=(3, 3, 32, 32))
-    assert np.allclose(load_block(path)(images).asnumpy(), net(images).asnumpy(), atol=1e-5)
+    assert np.allclose(load_block(path)(images).asnumpy(), one_step_net(images).asnumpy(), atol=1e-5)
     symbol, arguments, auxiliary = mx.model.load_checkpoint(path, 0)
     assert set(symbol.list_arguments()) - {'data'} == set(arguments)
     assert set(symbol.list_auxiliary_states()) == set(auxiliary)
 
 
-def test_unwritable_destination_is_named(net, tmp_path):
+def test_unwritable_destination_is_named(one_step_net, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(OpenatacError, match='file/atac'):
-        export_symbol(net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))
+        export_symbol(one_step_net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))

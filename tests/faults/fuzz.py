@@ -51,7 +51,15 @@ class Case(NamedTuple):
 
 
 class Fuzzer:
-    """Runs cases. folder : holds the intact files; keep : receives the inputs of faults."""
+    """Runs cases.
+
+    Parameters
+    ----------
+    folder : str
+        Holds the intact files.
+    keep : str
+        Receives the inputs of faults.
+    """
 
     def __init__(self, folder: str, keep: str):
         self._folder, self._keep = folder, keep

@@ -52,6 +52,7 @@ from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.networks import small_export
 from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.stub_learner import STATE, StubLearner
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 DESCRIPTION = small_export.MANIFEST._replace(image_shape=(3, 8, 8))
@@ -65,9 +66,16 @@ DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
 class Reader(NamedTuple):
     """A reader of files.
 
-    files : in the folder ``kind``; one of them is damaged. read : takes the folder and returns
-    {part: content} without refused parts, or raises one of REFUSALS. has_checksum : whether a checksum
-    reveals changes.
+    Parameters
+    ----------
+    name, kind : str
+        The reader's name, and the folder of its files.
+    files : tuple of str
+        Files in that folder, of which one is damaged.
+    read : callable
+        Takes the folder, and returns {part: content} without refused parts, or raises one of REFUSALS.
+    has_checksum : bool
+        Whether a checksum reveals changes.
     """
 
     name: str
@@ -304,11 +312,6 @@ def _write_runs(folder: str) -> None:
 PLACE = 'checkpoints/0000000003'
 
 
-class _Engine:
-    def load_state(self, arrays: dict[str, np.ndarray], numbers: dict[str, int]) -> None:
-        self.state = _bytes(arrays), numbers['iteration'] + numbers['images']
-
-
 def _read_checkpoint(folder: str) -> Content:
     arrays, state = Checkpoints(folder + '/checkpoints').latest()
     return {**_bytes(arrays), 'state': repr(state)}
@@ -319,17 +322,14 @@ def _read_resigned(folder: str) -> Content:
     place = os.path.join(folder, PLACE)
     _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
-    progress, learner = Progress(), _Engine()
+    progress, learner = Progress(), StubLearner()
     progress.resume(folder, learner, lambda arrays, state: (arrays, state))
-    return {'progress': repr(vars(progress)), 'engine': repr(learner.state)}
+    return {'progress': repr(vars(progress)), 'engine': repr((_bytes(learner.arrays), learner.total))}
 
 
 def _write_checkpoint(folder: str) -> None:
-    state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
-             'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
-                          'best': {'accuracy': 0.5, 'epoch': 0}}}
     Checkpoints(folder + '/checkpoint/checkpoints').save(3, {
-        'values/a': np.arange(6, dtype='float32').reshape(2, 3), 'values/b': np.ones(2, 'int64')}, state)
+        'values/a': np.arange(6, dtype='float32').reshape(2, 3), 'values/b': np.ones(2, 'int64')}, STATE)
 
 
 # -------------------------------------------------------------------------------------- all

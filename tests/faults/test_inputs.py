@@ -32,7 +32,7 @@ OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
 OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
 
 
-@pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'socketless link'])
+@pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'circular link'])
 def odd(request, tmp_path):
     """A function odd(path) that creates something other than a regular file."""
     def make(path):

@@ -150,7 +150,15 @@ def finish(process, mark):
 def hurt_often(words, seconds, hurt, check):
     """Start the command repeatedly, and let ``hurt(process, mark, chance)`` end it each time.
 
-    check : called when the command finished first; compares the results, and removes them
+    Parameters
+    ----------
+    words : sequence
+        The command.
+    seconds : float
+        The longest wait before an attempt to end it.
+    hurt : callable
+    check : callable
+        Called when the command has finished first; compares the results, and removes them.
     """
     chance, kills = random.Random(KILLS), 0
     while kills < KILLS:

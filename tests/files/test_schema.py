@@ -32,6 +32,7 @@ from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder, Summary
 from tests.conftest import ROOT
+from tests.helpers.networks.stub_learner import STATE, StubLearner
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 WRONG = [None, True, -1, 10 ** 30, 0.5, float('nan'), 'x', '\ud800', ['x'], {'a': 1}]
@@ -72,7 +73,12 @@ def mutants(value):
 def check(path, use, every=1):
     """Apply ``use`` to mutants of the file; it may work or raise OpenatacError. Return the count of each.
 
-    every : try only one mutant in so many, if each takes long
+    Parameters
+    ----------
+    path : str
+    use : callable
+    every : int
+        Try only one mutant in so many, if each takes long.
     """
     with open(path, encoding='utf-8') as handle:
         value = json.load(handle)
@@ -209,40 +215,33 @@ def test_damaged_initial_files_are_refused(tmp_path):
     assert refused > worked > 0
 
 
-class _Engine:
-    def load_state(self, arrays, numbers):
-        assert arrays['a'].shape == (2,) and numbers['iteration'] + numbers['images'] >= 0
-
-
 def test_damaged_checkpoint_is_refused(tmp_path):
     """Include damaged checkpoints with valid checksums."""
-    state = {'settings': {'lr': 0.1}, 'engine': {'iteration': 3, 'images': 6},
-             'progress': {'epoch': 1, 'batch': 0, 'history': [{'epoch': 0, 'val_loss': 1.5}],
-                          'best': {'accuracy': 0.5, 'epoch': 0}}}
     folder = str(tmp_path)
 
     def adapt(arrays, found):
-        if found['settings'] != state['settings']:
+        if found['settings'] != STATE['settings']:
             raise CheckpointError('other settings')
         return arrays, found
 
     checkpoints, arrays = checkpoints_of(folder), {'a': np.zeros(2, 'float32')}
-    checkpoints.save(3, arrays, state)
-    assert Progress().resume(folder, _Engine(), adapt)
+    checkpoints.save(3, arrays, STATE)
+    assert Progress().resume(folder, StubLearner(), adapt)
     refused = 0
-    for mutant in mutants(state):
+    for mutant in mutants(STATE):
         checkpoints.save(3, arrays, mutant)
         try:
-            progress = Progress()
-            progress.resume(folder, _Engine(), adapt)
+            progress, learner = Progress(), StubLearner()
+            progress.resume(folder, learner, adapt)
+            assert learner.arrays['a'].shape == (2,) and learner.total >= 0
             assert progress.epoch + progress.batch >= 0 and progress.best['accuracy'] + 0 < 1e400
         except CheckpointError:
             refused += 1
     assert refused > 100
-    checkpoints.save(3, arrays, state)
+    checkpoints.save(3, arrays, STATE)
     checkpoints.save(3, arrays, {})
     with pytest.raises(CheckpointError):
-        Progress().resume(folder, _Engine(), adapt)
+        Progress().resume(folder, StubLearner(), adapt)
     _, refused = check(str(tmp_path / 'checkpoints' / '0000000003' / 'manifest.json'), checkpoints.latest)
     assert refused > 10
 

@@ -109,7 +109,7 @@ def test_file_of_an_old_mxnet_is_refused(tmp_path):
         Graph.read(str(tmp_path / 'x-symbol.json'))
 
 
-# Gates.
+# ------------------------------------------------------------------------------------ gates
 
 def gates_of(outputs):
     return [(gate.x.node.name, gate.factor.node.name) for gate in find_gates(Graph.of(outputs))]

@@ -9,7 +9,6 @@ from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.study.costs.count import costs, layers
 from openatac.zoo.names import find_model
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.networks.parameters import parameters_of
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')

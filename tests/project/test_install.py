@@ -1,5 +1,6 @@
 """The command, the doctor, and the functions that remain without MXNet."""
 import platform
+import re
 import sys
 
 import pytest
@@ -138,19 +139,19 @@ def test_doctor_reports_the_int8_instructions(healthy, capsys, monkeypatch):
 
 
 def test_doctor_reports_the_import_order(healthy, capsys):
-    assert 'import openatac before gluoncv' in doctors_lines(capsys)['GluonCV']
+    assert re.search('openatac.* gluoncv', doctors_lines(capsys)['GluonCV'])
 
 
 def test_doctor_finds_data(healthy, capsys):
     lines = doctors_lines(capsys)
-    assert lines['cifar10'].startswith(f'not in {healthy / "datasets" / "cifar10"}')
+    assert lines['cifar10'].startswith('not') and str(healthy / 'datasets' / 'cifar10') in lines['cifar10']
     assert lines['cifar10'].endswith('openatac train-cifar --dataset cifar10')
     (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py').mkdir(parents=True)
     (healthy / 'datasets' / 'cifar10' / 'cifar-10-batches-py' / 'test_batch').touch()
     (healthy / 'datasets' / 'cifar100').mkdir()
     (healthy / 'datasets' / 'cifar100' / 'cifar-100-binary.tar.gz').touch()
     lines = doctors_lines(capsys)
-    assert lines['cifar10'].startswith('found in') and lines['cifar100'].startswith('found in')
+    assert lines['cifar10'].startswith('found') and lines['cifar100'].startswith('found')
 
 
 def test_doctor_reports_the_source_of_the_thread_count(healthy, capsys, monkeypatch):
@@ -163,7 +164,7 @@ def test_doctor_reports_usable_gpus(healthy, capsys, monkeypatch):
     monkeypatch.setattr(nvidia_driver, 'nvidia_gpus', lambda: [
         nvidia_driver.Gpu('A100', 8, 0), nvidia_driver.Gpu('H100', 9, 0), nvidia_driver.Gpu('T4', 7, 5)])
     lines = doctors_lines(capsys)
-    assert lines['GPU 0'] == 'A100, compute capability 8.0: usable'
+    assert all(text in lines['GPU 0'] for text in ('A100', '8.0', ': usable'))
     assert all(text in lines['GPU 1'] for text in (
         'H100', '9.0', '5.0 to 8.9', '--engine torch', "pip install 'openatac[torch]'"))
     assert 'T4' in lines['GPU 2'] and 'driver' in lines['GPU 2']

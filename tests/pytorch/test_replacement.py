@@ -1,7 +1,6 @@
 """ATAC replaces activations in existing PyTorch networks, small ones with one difficulty each."""
 import copy
 import pickle
-import re
 
 import pytest
 
@@ -136,7 +135,7 @@ def test_module_called_by_another_is_replaced():
     assert replace_activations(net, 'atac', image_shape=SHAPE) == ['act.0', 'act.1']
     net(x())
     net(x())
-    with pytest.raises(ValueError, match=r'act \(called by 2 modules\)'):
+    with pytest.raises(ValueError, match=r'\bact \(.*\b2\b'):
         replace_activations(Around(callers=2), 'atac', image_shape=SHAPE)
 
 
@@ -148,7 +147,7 @@ def test_repeated_blocks_share_their_units():
 
 
 @pytest.mark.parametrize('where, named', [
-    (None, r'forward \(Functional calls relu and relu and gelu\)'), ('act', None),
+    (None, 'forward .*Functional.*relu.*relu.*gelu'), ('act', None),
     (lambda name: not name.endswith('forward'), None), ('layer*', "'layer.*act"),
 ])
 def test_functional_activations_are_refused_unless_excluded(where, named):
@@ -242,7 +241,7 @@ def test_registered_activations_are_replaced_too():
 
 
 @pytest.mark.parametrize('arguments, named', [
-    (('attac',), "did you mean atac"), (('atac', 3), '3'), (('atac', None, (3, 8)), r'\(3, 8\)'),
+    (('attac',), "'attac'.* atac\\b"), (('atac', 3), '3'), (('atac', None, (3, 8)), r'\(3, 8\)'),
 ])
 def test_bad_argument_is_named(arguments, named):
     with pytest.raises(ValueError, match=named):
@@ -250,7 +249,7 @@ def test_bad_argument_is_named(arguments, named):
 
 
 def test_setting_unknown_to_the_unit_is_refused():
-    with pytest.raises(ValueError, match=re.escape('ratio; its settings are: r, useReLU, useGlobal')):
+    with pytest.raises(ValueError, match='ratio;.* r, useReLU, useGlobal'):
         replace_activations(net_of(nn.ReLU()), 'atac', ratio=2)
     with pytest.raises(ValueError, match='none'):
         replace_activations(nn.ReLU(), 'atac', image_shape=SHAPE)

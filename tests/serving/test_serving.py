@@ -12,21 +12,19 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
-import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
 
 import openatac
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.gate_maps import gate_maps, open_gates
-from openatac.export.manifest import Manifest
 from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.networks.animal_export import ANIMALS, LABELS, animal_network, export_animals
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import run_in_process
@@ -43,33 +41,26 @@ from fastapi.testclient import TestClient  # noqa: E402
 from openatac.serving.app import create_app  # noqa: E402
 from openatac.serving.classifier import Classifier  # noqa: E402
 
-LABELS = ['ant', 'bee', 'cow', 'dog', '<elk>']
-NETWORK = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
-                   LABELS)
+NETWORK = ANIMALS._replace(labels=[*LABELS[:-1], '<elk>'])  # a page shows labels
 IMAGE = encoded(smooth(40, 60), 'PNG')
 
 
 @pytest.fixture(scope='module')
-def prefix(tmp_path_factory):
+def served_prefix(tmp_path_factory):
     """The prefix of an export of a network that distinguishes images, as symbol and ONNX files."""
-    mx.random.seed(3)
-    net = openatac.get_model(NETWORK.model, classes=5)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    net.output.weight.set_data(20 * net.output.weight.data())
     path = str(tmp_path_factory.mktemp('exports') / 'atac')
-    export(net, path, NETWORK, ['symbol', 'onnx'])
+    export_animals(animal_network(), path, NETWORK, ['symbol', 'onnx'])
     return path
 
 
 @pytest.fixture(scope='module')
-def predictor(prefix):
-    return openatac.load(prefix)
+def predictor(served_prefix):
+    return openatac.load(served_prefix)
 
 
 @pytest.fixture(scope='module')
-def client(predictor, prefix):
-    with client_of(predictor, open_gates(prefix)) as client:
+def client(predictor, served_prefix):
+    with client_of(predictor, open_gates(served_prefix)) as client:
         yield client
 
 
@@ -97,9 +88,9 @@ def test_server_answers_with_the_predictors_scores(client, predictor, form):
         for label, score, index in expected]}
 
 
-def test_gate_maps_equal_those_of_the_export(client, predictor, prefix):
+def test_gate_maps_equal_those_of_the_export(client, predictor, served_prefix):
     maps = client.post('/predict?gates=true', content=IMAGE).json()['gates']
-    expected = gate_maps(prefix, predictor.transform(smooth(40, 60)))
+    expected = gate_maps(served_prefix, predictor.transform(smooth(40, 60)))
     assert [each['stage'] for each in maps] == [stage for stage, _ in expected]
     for each, (_, values) in zip(maps, expected):
         np.testing.assert_allclose(each['values'], values, atol=1e-4)
@@ -141,15 +132,15 @@ def test_wrong_parameter_is_refused(client, query, words):
     assert_refused(client.post(f'/predict?{query}', content=IMAGE), 422, words)
 
 
-def test_example_server_gives_the_same_answers(client, prefix, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['serve.py', prefix])
+def test_example_server_gives_the_same_answers(client, served_prefix, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['serve.py', served_prefix])
     example = TestClient(runpy.run_path(str(ROOT / 'examples' / 'serve.py'))['app'])
     assert example.post('/predict', content=IMAGE).json() == client.post('/predict', content=IMAGE).json()
 
 
 def test_unavailable_gate_maps_are_refused(predictor):
     assert_refused(client_of(predictor).post('/predict?gates=true', content=IMAGE),
-                   422, 'symbol form', 'MXNet')
+                   422, 'symbol', 'MXNet')
 
 
 def test_other_addresses_and_methods_are_refused_in_json(client):
@@ -325,9 +316,9 @@ def served(*words):
         process.stderr.close()
 
 
-def test_fifty_parallel_requests_finish_before_shutdown(prefix, predictor):
+def test_fifty_parallel_requests_finish_before_shutdown(served_prefix, predictor):
     images = [smooth(32, 32, seed) for seed in range(50)]
-    with served(prefix, '--timeout', '60') as (process, client):
+    with served(served_prefix, '--timeout', '60') as (process, client):
         with ThreadPoolExecutor(50) as threads:
             answers = list(threads.map(
                 lambda image: client.post('predict?top=1', content=encoded(image, 'PNG')), images))
@@ -355,15 +346,15 @@ def test_pretrained_network_is_served_until_ctrl_c():
         assert process.wait(60) == 0
 
 
-def test_missing_serving_extra_is_reported(prefix, capsys, monkeypatch):
+def test_missing_serving_extra_is_reported(served_prefix, capsys, monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-    assert "pip install 'openatac[serve]'" in command_error(capsys, 'serve', 1, prefix)
+    assert "pip install 'openatac[serve]'" in command_error(capsys, 'serve', 1, served_prefix)
 
 
-def test_wrong_command_lines_are_refused(prefix, capsys):
+def test_wrong_command_lines_are_refused(served_prefix, capsys):
     command_error(capsys, 'serve', 2)
-    command_error(capsys, 'serve', 2, prefix, '--model', 'x')
+    command_error(capsys, 'serve', 2, served_prefix, '--model', 'x')
     assert '--engine' in command_error(capsys, 'serve', 2, '--model', 'x', '--engine', 'static')
-    assert '--labels' in command_error(capsys, 'serve', 2, prefix, '--labels', 'a,b')
+    assert '--labels' in command_error(capsys, 'serve', 2, served_prefix, '--labels', 'a,b')
     assert 'nothing' in command_error(capsys, 'serve', 1, 'nothing')
-    assert '203.0.113.1' in command_error(capsys, 'serve', 1, prefix, '--host', '203.0.113.1')
+    assert '203.0.113.1' in command_error(capsys, 'serve', 1, served_prefix, '--host', '203.0.113.1')

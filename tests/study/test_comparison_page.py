@@ -14,7 +14,7 @@ from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
-from openatac.study.comparison.html_page import page as page_of
+from openatac.study.comparison.html_page import page_html
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
@@ -47,7 +47,7 @@ def group(unit, blocks, parameters, *bests, **options):
 
 
 def page(groups, measure='last_accuracy'):
-    return page_of(groups, measure, differences.compare_groups(groups, measure))
+    return page_html(groups, measure, differences.compare_groups(groups, measure))
 
 
 def several():
@@ -146,17 +146,15 @@ def test_page_is_self_contained(text):
         assert name in ids
 
 
-@pytest.mark.parametrize('measure, words', [('best_accuracy', 'best test error of all epochs'),
-                                            ('last_accuracy', 'test error after the last epoch')])
-def test_pictures_show_the_accuracy_and_the_curves_of_each_depth(measure, words):
+@pytest.mark.parametrize('measure, word', [('best_accuracy', 'best'), ('last_accuracy', 'last')])
+def test_pictures_show_the_accuracy_and_the_curves_of_each_depth(measure, word):
     document = Document(page(several(), measure))
     labels = [attributes['aria-label'] for attributes in document.all('svg')]
-    assert labels[0].startswith(words) and all(
+    assert word in labels[0] and all(
         f'{each.unit}, b = {each.blocks}: {100 * (1 - np.mean(each.values(measure))):.2f}%' in labels[0]
         for each in several())
-    assert labels[1:] == ['test error and training loss over epochs, b = 1',
-                          'test error and training loss over epochs, b = 10']
-    assert words + ' (%)' in document.texts['text']
+    assert [label.rpartition(', ')[2] for label in labels[1:]] == ['b = 1', 'b = 10']
+    assert any(word in text and '(%)' in text for text in document.texts['text'])
 
 
 def test_page_is_reproducible(text):
@@ -219,7 +217,7 @@ def test_diverged_run_is_shown():
     assert len(Document(page([broken, group('atac', 1, 150, 0.8)])).all('svg')) == 2
 
 
-# The script that sorts.
+# -------------------------------------------------------------------- the script that sorts
 
 def test_page_structure_suits_the_sorting_script(text):
     columns = len(tables.header(several())) + 5 + len(differences.HEADER)
@@ -284,7 +282,7 @@ def test_page_is_no_wider_than_a_phone(text, tmp_path):
     assert int(re.search('<title>(.*?)</title>', shown)[1]) <= 360
 
 
-# The pictures.
+# ----------------------------------------------------------------------------- the pictures
 
 def test_picture_has_a_point_for_each_group():
     groups = several()
@@ -304,10 +302,9 @@ def test_points_of_equal_parameters_are_placed_side_by_side():
     axes = error_figure(several()).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
-    assert 'side by side' in axes.get_xlabel()
     apart = error_figure([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)]).axes[0]
     assert [list(line.get_xdata()) for line in apart.lines] == [[100], [150]]
-    assert apart.get_xlabel() == 'trainable parameters'
+    assert 'parameters' in apart.get_xlabel() != axes.get_xlabel()  # which says that they are moved
 
 
 def test_error_bars_are_one_standard_deviation():
@@ -324,11 +321,11 @@ def test_error_bars_are_one_standard_deviation():
     ([group('relu', 1, 100, 0.7, dataset='cifar100')],
      ['cifar100 (20 superclasses)', '1 seed', '2026-11-23']),
     ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
-     ['digits', '1 to 3 seeds', 'standard deviation', '2026-11-23 to 2026-11-25'])])
+     ['digits', '1 to 3 seeds', 'deviation', '2026-11-23 to 2026-11-25'])])
 def test_picture_describes_its_content(groups, words):
     figure = error_figure(groups, 'last_accuracy')
     assert all(text in figure.get_suptitle() for text in words)
-    assert figure.axes[0].get_ylabel() == 'test error after the last epoch (%)'
+    assert all(text in figure.axes[0].get_ylabel() for text in ('last', '(%)'))
 
 
 def test_units_have_distinct_and_stable_colours_and_markers():

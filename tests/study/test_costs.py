@@ -117,8 +117,9 @@ def test_export_knows_its_input_size(tmp_path, capsys):
     capsys.readouterr()
     by_file = costs_of(f'{prefix}-symbol.json', capsys=capsys)['net-symbol.json']
     assert by_file[2] == costs_of('cifar_resnet8_v2_relu', capsys=capsys)['cifar_resnet8_v2_relu'][2]
-    cli.main(['costs', f'{prefix}-symbol.json'])
-    assert '32 x 32' in capsys.readouterr().out
+    for name in (f'{prefix}-symbol.json', f'{prefix}.json'):  # the latter is the manifest
+        assert cli.main(['costs', name]) == 0
+        assert '32 x 32' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('arguments, code, named', [

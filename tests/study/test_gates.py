@@ -30,7 +30,6 @@ from openatac.study.gates.statistics import COLUMNS
 from openatac.training.networks.build import build_network
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.images.made_up_images import write_data_dir
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.scripts import config_of, json_of, run_in_process
@@ -70,7 +69,7 @@ def numbers(row):
     return [row[column] for column in COLUMNS[COLUMNS.index('mean'):]]
 
 
-# The statistics.
+# --------------------------------------------------------------------------- the statistics
 
 def test_statistics_over_batches_equal_those_of_all_gates():
     local, pooled, se = units = ChaATAC(C), ChaATAC(C, useGlobal=True), SEBlock(C, reduction=2)
@@ -184,7 +183,7 @@ def test_gates_are_found_in_the_layers_of_each_host():
         (f'layer{block}.attention', block[0], 'LocalSEBlock') for block in blocks]
 
 
-# The command.
+# ------------------------------------------------------------------------------ the command
 
 @pytest.fixture(scope='module')
 def runs(cifar10, tmp_path_factory):

@@ -1,6 +1,7 @@
 """The estimate of a run equals closed formulas; impossible estimates are refused with one clear error."""
 import json
 import math
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -8,16 +9,16 @@ from hypothesis import strategies as st
 
 from openatac.commands import plan as command
 from openatac.study.plan.estimate import estimate, linear_rate, trainable_parameters
-from openatac.study.plan.estimate_text import report
+from openatac.study.plan.estimate_text import estimate_text
 from openatac.study.plan.step_time import (
     GB,
     GBIT,
     Setup,
     all_reduce_seconds,
     ddp_exposed_seconds,
+    estimate_step,
     parameter_server_seconds,
     ring_seconds,
-    step,
 )
 from tests.conftest import ROOT
 from tests.helpers.processes.commands import command_error
@@ -42,7 +43,7 @@ def setups(draw):
                  dtype=draw(st.sampled_from(['float16', 'float32'])), overlap=draw(st.floats(0, 1)))
 
 
-# Closed formulas.
+# -------------------------------------------------------------------------- closed formulas
 
 def test_ring_time_is_the_sum_of_its_rounds():
     """In each of 2 (n - 1) rounds, every device sends 1/n of the bytes."""
@@ -67,7 +68,7 @@ def test_parameter_server_time(workers, servers, seconds):
 
 
 def test_step_with_servers_sums_inside_each_machine_first():
-    found = step(SETUP._replace(gpus=8, gpus_per_machine=4, servers=1, device_bandwidth=10))
+    found = estimate_step(SETUP._replace(gpus=8, gpus_per_machine=4, servers=1, device_bandwidth=10))
     inside, across = 1.5 * 2 * ATAC / (10 * GB), 2 * 2 * ATAC / (25 * GBIT)
     assert found.communication == found.exposed == pytest.approx(inside + across)
     assert found.computing == pytest.approx(128 / 650)
@@ -78,7 +79,7 @@ def test_plan_of_the_published_run_equals_a_hand_calculation():
     made = estimate(SETUP, price=2.5)
     seconds = 128 / 650 + 55869520 / 3.125e9
     assert (made.steps_per_epoch, made.epochs, made.setup.gradient_bytes) == (5004, 160, 55869520)
-    assert made.step.seconds == step(SETUP).seconds == pytest.approx(seconds)
+    assert made.step.seconds == estimate_step(SETUP).seconds == pytest.approx(seconds)
     assert made.training_hours == pytest.approx(160 * 5004 * seconds / 3600)
     assert made.validation_hours == pytest.approx(160 * 50000 / (3 * 650 * 2) / 3600)
     assert made.hours == made.training_hours + made.validation_hours
@@ -90,18 +91,18 @@ def test_plan_of_the_published_run_equals_a_hand_calculation():
 def test_network_bandwidth_is_in_bits_and_device_bandwidth_in_bytes():
     """A network of 8 Gbit/s carries as much as 1 GB/s between devices."""
     one = SETUP._replace(bandwidth=8)
-    assert step(one) == step(one._replace(bandwidth=None, device_bandwidth=1))
-    assert step(one).communication == pytest.approx(55869520 / 1e9)
-    assert step(one._replace(dtype='float32')).communication == 2 * step(one).communication
+    assert estimate_step(one) == estimate_step(one._replace(bandwidth=None, device_bandwidth=1))
+    assert estimate_step(one).communication == pytest.approx(55869520 / 1e9)
+    assert estimate_step(one._replace(dtype='float32')).communication == 2 * estimate_step(one).communication
 
 
 def test_communication_overlaps_with_the_backward_pass():
     """The requested share overlaps, but at most two thirds of the computing time."""
-    computing, communication, exposed = step(SETUP._replace(overlap=0.25))
+    computing, communication, exposed = estimate_step(SETUP._replace(overlap=0.25))
     assert exposed == pytest.approx(0.75 * communication)
-    slow = step(SETUP._replace(overlap=1, bandwidth=0.1))
+    slow = estimate_step(SETUP._replace(overlap=1, bandwidth=0.1))
     assert slow.seconds == pytest.approx(slow.communication + computing / 3)
-    assert step(SETUP._replace(overlap=1)).exposed == 0
+    assert estimate_step(SETUP._replace(overlap=1)).exposed == 0
 
 
 @pytest.mark.parametrize('size, communication, backward', [
@@ -116,17 +117,18 @@ def test_ddp_overlap_follows_its_buckets(size, communication, backward):
 
 def test_ddp_step_lies_between_full_and_no_overlap():
     setup = SETUP._replace(dtype='float32')
-    none, ddp, hidden = (step(setup._replace(**how)) for how in ({}, {'ddp': True}, {'overlap': 1.0}))
+    none, ddp, hidden = (estimate_step(setup._replace(**how))
+                         for how in ({}, {'ddp': True}, {'overlap': 1.0}))
     assert hidden.seconds < ddp.seconds < none.seconds
     assert ddp.exposed == pytest.approx(ddp.communication / 5)  # 112 MB make five buckets
 
 
-# Limits and monotonicity for any setup.
+# ---------------------------------------------------- limits and monotonicity for any setup
 
 @given(setups())
 def test_single_device_does_not_communicate(setup):
     alone = setup._replace(gpus=1, gpus_per_machine=None, servers=0, bandwidth=None, device_bandwidth=None)
-    assert step(alone).communication == 0 and estimate(alone).efficiency == 1
+    assert estimate_step(alone).communication == 0 and estimate(alone).efficiency == 1
 
 
 @given(setups())
@@ -138,18 +140,18 @@ def test_without_limits_the_speed_is_ideal(setup):
 
 @given(setups(), positive)
 def test_more_bandwidth_overlap_or_servers_never_slow_a_step(setup, more):
-    before = step(setup).seconds * (1 + 1e-12)
-    assert step(setup._replace(bandwidth=setup.bandwidth + more)).seconds <= before
-    assert step(setup._replace(overlap=min(1, setup.overlap + more))).seconds <= before
-    assert step(setup._replace(device_bandwidth=(setup.device_bandwidth or setup.bandwidth / 8) + more)
-                ).seconds <= before
+    before = estimate_step(setup).seconds * (1 + 1e-12)
+    assert estimate_step(setup._replace(bandwidth=setup.bandwidth + more)).seconds <= before
+    assert estimate_step(setup._replace(overlap=min(1, setup.overlap + more))).seconds <= before
+    faster = (setup.device_bandwidth or setup.bandwidth / 8) + more
+    assert estimate_step(setup._replace(device_bandwidth=faster)).seconds <= before
     if setup.servers:
-        assert step(setup._replace(servers=setup.servers + 1)).seconds <= before
+        assert estimate_step(setup._replace(servers=setup.servers + 1)).seconds <= before
 
 
 @given(setups())
 def test_step_lies_within_its_bounds(setup):
-    found = step(setup)
+    found = estimate_step(setup)
     ideal, serial = found.computing, found.computing + found.communication
     assert ideal * (1 - 1e-12) <= found.seconds <= serial * (1 + 1e-12)
     # Nothing overlaps with the forward pass.
@@ -174,7 +176,7 @@ def test_ring_sends_less_than_twice_its_bytes(devices, size, bandwidth):
     assert (0 if devices == 1 else once * (1 - 1e-12)) <= seconds < 2 * once
 
 
-# The network.
+# ------------------------------------------------------------------------------ the network
 
 @pytest.mark.parametrize('name, act_layers', [('resnet50_v1b_atac', 2), ('ResNet50_v1b_relu', 0)])
 def test_trained_parameters_equal_the_oracle(name, act_layers):
@@ -197,12 +199,12 @@ def test_trainable_parameters_are_those_with_a_gradient_in_the_oracle():
         math.prod(shape) for _, shape, grad_req in case['parameters'] if grad_req != 'null')
 
 
-# The command.
+# ------------------------------------------------------------------------------ the command
 
 def test_report_lists_the_plan(capsys):
     assert command.main([*FLAGS, '--price', '2']) == 0
     text = capsys.readouterr().out
-    assert text == report(estimate(SETUP, price=2)) + '\n'
+    assert text == estimate_text(estimate(SETUP, price=2)) + '\n'
     for figure in ('55.87', '27,934,760', '214.8', '196.9', '17.9', '1192', '0.917', '5004', '3.125', '48.34',
                    '47.77', '0.57', '193.37'):
         assert figure in text
@@ -210,26 +212,26 @@ def test_report_lists_the_plan(capsys):
 
 
 @pytest.mark.parametrize('gpus, words', [(1, '--lr 0.0375,'), (4, '--lr 0.15,'), (64, '--lr 2.4,'),
-                                         (128, 'Beyond 8192 images')])
+                                         (128, 'Beyond')])
 def test_changed_batch_size_warns_about_the_learning_rate(gpus, words):
-    text = report(estimate(SETUP._replace(gpus=gpus)))
-    assert 'Warning: the published rate 0.075 is for 256 images' in text and words in text
+    text = estimate_text(estimate(SETUP._replace(gpus=gpus)))
+    assert re.search(r'Warning.* 0\.075 .*\b256 ', text) and words in text
     assert ('Beyond' in text) == (gpus == 128)
     assert linear_rate(256) == 0.075
 
 
 def test_every_setup_has_a_description():
-    servers = report(estimate(SETUP._replace(gpus=8, gpus_per_machine=4, servers=2, overlap=0.5)))
-    assert all(figure in servers for figure in ('8 in 2 machines', '2 parameter servers', '0.5 of'))
+    servers = estimate_text(estimate(SETUP._replace(gpus=8, gpus_per_machine=4, servers=2, overlap=0.5)))
+    assert all(figure in servers for figure in ('8 in 2 machines', '2 parameter', '0.5 of'))
     assert '--device-bandwidth' in servers
-    alone = report(estimate(SETUP._replace(gpus=1, bandwidth=None)))
+    alone = estimate_text(estimate(SETUP._replace(gpus=1, bandwidth=None)))
     assert '1 in 1 machine' in alone and '--device-bandwidth' not in alone
 
 
 def test_gradients_of_ddp_are_float32(capsys):
     assert command.main([*FLAGS, '--ddp']) == 0
     text = capsys.readouterr().out
-    assert text == report(estimate(SETUP._replace(ddp=True, dtype='float32'))) + '\n'
+    assert text == estimate_text(estimate(SETUP._replace(ddp=True, dtype='float32'))) + '\n'
     assert '111.74 MB' in text and '25 MiB' in text
 
 
@@ -281,6 +283,6 @@ def test_missing_bandwidth_is_refused(flags, capsys):
 
 def test_inconsistent_setup_is_refused():
     with pytest.raises(ValueError, match='--gpus-per-machine 3'):
-        step(SETUP._replace(gpus_per_machine=3))
+        estimate_step(SETUP._replace(gpus_per_machine=3))
     with pytest.raises(ValueError, match='--bandwidth'):
-        step(SETUP._replace(bandwidth=None))
+        estimate_step(SETUP._replace(bandwidth=None))

@@ -9,7 +9,6 @@ import pytest
 
 from openatac import cli
 from openatac.study.costs.count import costs
-from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import (
     CIFAR100,
     IMAGENET,
@@ -20,6 +19,7 @@ from openatac.study.published.numbers import (
     TOP1,
     TOP5,
 )
+from openatac.study.published.published_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from openatac.zoo.names import get_model_list
@@ -39,7 +39,7 @@ def imagenet(unit):
             if number.network == 'resnet50_v1b_' + unit}
 
 
-# The data.
+# --------------------------------------------------------------------------------- the data
 
 def test_published_networks_are_in_the_zoo_without_duplicates():
     numbers = IMAGENET + CIFAR100
@@ -91,7 +91,7 @@ def test_stride_in_the_first_convolution_has_the_published_operations():
     assert abs(costs(net, (3, 224, 224)).multiply_adds / 1e9 - 3.86) <= 0.005
 
 
-# Hand-made runs.
+# --------------------------------------------------------------------------- hand-made runs
 
 def save(folder, summary, history):
     os.makedirs(folder)
@@ -156,11 +156,17 @@ def published(*words):
     return {(row['network'], row['measure']): row for row in rows_of('out.csv')}
 
 
+def says(text, *words):
+    return all(word in text for word in words)
+
+
 def accuracy_row(network, *folders):
     return published(*folders, '--network', network)[network, 'best accuracy']
 
 
-# Verdicts. t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
+# --------------------------------------------------------------------------------- verdicts
+
+# t(0.975, 2) = 4.302653 and t(0.975, 1) = 12.706205.
 
 def test_accuracy_within_the_tolerance_is_reproduced(here):
     for seed, accuracy in enumerate((0.799, 0.800, 0.801)):
@@ -178,21 +184,23 @@ def test_verdicts_differs_and_undecided(here, capsys):
         if other:
             cifar_run(here / 'runs' / f'relu{seed}', other, seed=seed)
     row = accuracy_row(ATAC1, 'runs')
-    assert row['verdict'] == 'differs by -0.0130' and float(row['difference']) == -0.013
+    assert says(row['verdict'], 'differs', '-0.0130') and float(row['difference']) == -0.013
     row = accuracy_row(RELU1, 'runs')
-    assert row['verdict'] == 'undecided: +0.0010, but the interval is ±0.0762'  # 12.706205 * 0.006
+    assert says(row['verdict'], 'undecided', '+0.0010', '±0.0762')  # 12.706205 * 0.006
     capsys.readouterr()
     assert cli.main(['published', 'runs', '--network', RELU1, ATAC1]) == 0
     text = capsys.readouterr().out
-    assert '0.7510 ± 0.0010  3  differs by -0.0130' in text and 'Not comparable' not in text
+    assert re.search(r'0\.7510 ± 0\.0010 +3 +differs .*-0\.0130', text)
+    assert not re.search(r'^- \d+ run', text, re.MULTILINE)  # none is left out
 
 
 @pytest.mark.parametrize('accuracy, verdict', [
-    (0.738, 'reproduced (+0.0010)'), (0.736, 'reproduced (-0.0010)'), (0.7381, 'differs by +0.0011')])
+    (0.738, ['reproduced', '+0.0010']), (0.736, ['reproduced', '-0.0010']),
+    (0.7381, ['differs', '+0.0011'])])
 def test_single_run_has_only_the_published_uncertainty(here, accuracy, verdict):
     cifar_run(here / 'run', accuracy)
     row = accuracy_row(RELU1, 'run')
-    assert (row['verdict'], row['n'], row['deviation']) == (verdict, '1', '')
+    assert says(row['verdict'], *verdict) and (row['n'], row['deviation']) == ('1', '')
 
 
 def test_copies_count_once_and_conflicting_results_are_refused(here, capsys):
@@ -204,30 +212,30 @@ def test_copies_count_once_and_conflicting_results_are_refused(here, capsys):
     assert re.search(f'{RELU1}.* seed 1', capsys.readouterr().err)
 
 
-OTHERS = {
-    'dataset cifar10 instead of cifar100, num_epochs 6 instead of 400': dict(dataset='cifar10', num_epochs=6),
-    'cifar100_labels fine instead of coarse': dict(cifar100_labels='fine'),
-    'num_epochs 100 instead of 400': dict(num_epochs=100, lr_decay_epoch='75,90'),
-    'test_images 5000 instead of 10000': dict(images=(50000, 5000)),
-    'r 4 instead of 2': dict(act_type='ChaATAC', r=4),
-    'useReLU False instead of True': dict(act_type='ChaATAC', useReLU=False),
-    'lr 0.1 instead of 0.2, wd 0.0 instead of 0.0001': dict(lr=0.1, wd=0.0),
-    'images per step 256 instead of 128': dict(device='2 x gpu'),
-    'resume_from w.params instead of None': dict(resume_from='w.params'),
-    'no published number for cifar_resnet8_v2_se': dict(attention='se'),
-    'no published number for cifar_resnet8_v2_atac_global': dict(act_type='ChaATAC', useGlobal=True),
-    'no published number for cifar_resnet8_v2_x': dict(host='CIFARResNet18'),
+OTHERS = {  # what is named, and the settings
+    'dataset cifar10 .*cifar100.* num_epochs 6 .*400': dict(dataset='cifar10', num_epochs=6),
+    'cifar100_labels fine .*coarse': dict(cifar100_labels='fine'),
+    'num_epochs 100 .*400': dict(num_epochs=100, lr_decay_epoch='75,90'),
+    'test_images 5000 .*10000': dict(images=(50000, 5000)),
+    'r 4 .*2': dict(act_type='ChaATAC', r=4),
+    'useReLU False .*True': dict(act_type='ChaATAC', useReLU=False),
+    r'lr 0\.1 .*0\.2.* wd 0\.0 .*0\.0001': dict(lr=0.1, wd=0.0),
+    'step 256 .*128': dict(device='2 x gpu'),
+    r'resume_from w\.params .*None': dict(resume_from='w.params'),
+    'cifar_resnet8_v2_se': dict(attention='se'),
+    'cifar_resnet8_v2_atac_global': dict(act_type='ChaATAC', useGlobal=True),
+    'cifar_resnet8_v2_x': dict(host='CIFARResNet18'),
 }
 
 
-@pytest.mark.parametrize('reason', OTHERS)
-def test_different_data_and_recipes_are_never_compared(here, reason, capsys):
+@pytest.mark.parametrize('named', OTHERS)
+def test_different_data_and_recipes_are_never_compared(here, named, capsys):
     for seed in (1, 2):
-        cifar_run(here / 'runs' / str(seed), 0.737, seed=seed, **OTHERS[reason])
+        cifar_run(here / 'runs' / str(seed), 0.737, seed=seed, **OTHERS[named])
     row = accuracy_row(RELU1, 'runs')
-    assert row['ours'] == row['difference'] == '' and row['verdict'].startswith('not run: about')
-    out = capsys.readouterr().out
-    assert f'- 2 runs: {reason} (cifar_resnet8_v2_' in out and out.count('2 runs') == 1
+    assert row['ours'] == row['difference'] == '' and row['verdict'].startswith('not run')
+    line, = (line for line in capsys.readouterr().out.splitlines() if '2 runs' in line)
+    assert re.search(rf'\b{named} .*\(cifar_resnet8_v2_', line)
 
 
 def test_settings_that_do_not_affect_relu_are_not_compared(here):
@@ -242,8 +250,8 @@ def test_run_of_train_cifar_is_read(here, capsys):
                           '--save-dir', 'run') == 0
     capsys.readouterr()
     assert accuracy_row(ATAC1, 'run')['ours'] == ''
-    assert ('- 1 run: training_images 20 instead of 50000, test_images 20 instead of 10000, num_epochs 1 '
-            f'instead of 400 ({ATAC1})') in capsys.readouterr().out
+    assert re.search('training_images 20 .*50000.* test_images 20 .*10000.* num_epochs 1 .*400.*'
+                     + ATAC1, capsys.readouterr().out)
 
 
 def test_imagenet_runs_are_compared(here, capsys):
@@ -254,19 +262,20 @@ def test_imagenet_runs_are_compared(here, capsys):
     imagenet_run(here / 'ratio', [(0.7859, 0.9398)], seed=3, r=4)
     rows = published('atac', 'relu', 'short', 'ratio', '--network', ATAC50, 'resnet50_v1b_relu')
     verdicts = {measure: row['verdict'] for (network, measure), row in rows.items() if network == ATAC50}
-    assert verdicts == {PARAMETERS: 'reproduced (+0.01)', OPERATIONS: 'reproduced (+0.00)',
-                        TOP1: 'reproduced (+0.00)', TOP5: 'differs by +0.08',
-                        LAST_TOP1: 'differs by +0.03', LAST_TOP5: 'differs by -0.02'}
-    assert rows['resnet50_v1b_relu', TOP1]['verdict'] == (
-        'not judged, another recipe (+0.10)')
+    expected = {PARAMETERS: ('reproduced', '+0.01'), OPERATIONS: ('reproduced', '+0.00'),
+                TOP1: ('reproduced', '+0.00'), TOP5: ('differs', '+0.08'),
+                LAST_TOP1: ('differs', '+0.03'), LAST_TOP5: ('differs', '-0.02')}
+    assert verdicts.keys() == expected.keys()
+    assert all(says(verdicts[measure], *words) for measure, words in expected.items()), verdicts
+    assert says(rows['resnet50_v1b_relu', TOP1]['verdict'], 'not judged', 'recipe', '+0.10')
     text = capsys.readouterr().out
-    assert '- 1 run: num_epochs 10 instead of 160 (resnet50_v1b_atac)' in text
-    assert '- 1 run: r 4 instead of 2 (resnet50_v1b_atac)' in text
-    assert '21.41: reproduced (+0.00); 6.10: differs by +0.08' in text
-    assert 'We ran nothing on a GPU' not in text
+    assert re.search(f'1 run: num_epochs 10 .*160 .*{ATAC50}', text)
+    assert re.search(f'1 run: r 4 .*2 .*{ATAC50}', text)
+    assert re.search(r'21\.41: reproduced \(\+0\.00\); 6\.10: differs .*\+0\.08', text)
+    assert 'GPU hours' not in text
 
 
-# Costs.
+# ------------------------------------------------------------------------------------ costs
 
 def test_costs_are_counted_as_in_the_source(here):
     """Use tests/oracle/costs.json; ReLU's multiply-adds exclude those that it adds to the dense layer."""
@@ -276,7 +285,7 @@ def test_costs_are_counted_as_in_the_source(here):
     assert float(rows[ATAC50, OPERATIONS]['ours']) == 4.39951       # 4,399,512,552
     relu = rows['resnet50_v1b_relu', PARAMETERS], rows['resnet50_v1b_relu', OPERATIONS]
     assert [row['ours'] for row in relu] == ['25.557', '4.08918']   # 25,557,032 trainable
-    assert [row['verdict'] for row in relu] == ['reproduced (-0.04)', 'differs by +0.23']
+    assert says(relu[0]['verdict'], 'reproduced', '-0.04') and says(relu[1]['verdict'], 'differs', '+0.23')
     assert abs(network_costs('resnet50_v1b_ge').parameters / 1e6 - 33.7) <= 0.05  # as the note says
     # The papers of AA and FA count multiplications and additions.
     for unit, least in (('aa', 8.3), ('fa', 6.9)):
@@ -285,29 +294,28 @@ def test_costs_are_counted_as_in_the_source(here):
     assert words == {'reproduced', 'differs', 'not'}
 
 
-# Hours.
+# ------------------------------------------------------------------------------------ hours
 
 def test_hours_come_from_a_measured_network(here, capsys):
     """2 cores at 500 images/s: 400 x 50,000 / 500 s. The authors' two GPUs: 942 images/s."""
     rows = published('--network', ATAC3, ATAC50)
     row = rows[ATAC3, 'best accuracy']
     assert float(row['hours']) == pytest.approx(400 * 50000 / 500 / 3600 * 2, rel=1e-3)
-    assert row['verdict'] == 'not run: about 22 CPU core hours'
-    assert '500 on 2 cores of Some CPU (n = 5' in row['images_per_second']
+    assert says(row['verdict'], 'not run', ' 22 CPU')
+    assert says(row['images_per_second'], '500 ', ' 2 cores', 'Some CPU', 'n = 5')
     for measure in (TOP1, TOP5, LAST_TOP1):
         row = rows[ATAC50, measure]
         assert float(row['hours']) == pytest.approx(160 * 1281167 / 471 / 3600, rel=1e-3)
         assert row['hours_of'] == 'GPU'
     text = capsys.readouterr().out
-    assert 'about 121 GPU hours' in text and 'We ran nothing on a GPU' in text
-    assert "942 on 2 GPUs" in text
+    assert says(text, ' 121 GPU hours', '942 on 2 GPUs')
 
 
 def test_hours_are_scaled_by_multiply_adds(here):
     """ATAC has 45,799,680 and ReLU 40,818,944."""
     row = accuracy_row(RELU3)
     assert float(row['hours']) == pytest.approx(22.2222 * 40818944 / 45799680, rel=1e-3)
-    assert row['verdict'] == f'not run: about 20 CPU core hours, scaled from {ATAC3}'
+    assert says(row['verdict'], 'not run', ' 20 CPU', ATAC3)
 
 
 def test_incomparable_runs_still_provide_their_speed(here):
@@ -316,19 +324,20 @@ def test_incomparable_runs_still_provide_their_speed(here):
         cifar_run(here / 'runs' / str(seed), 0.7, seed=seed, speed=speed, dataset='cifar10')
     cifar_run(here / 'runs' / 'r', 0.7, act_type='ChaATAC', r=4, speed=7.0)
     row = accuracy_row(RELU1, 'runs')
-    assert row['verdict'] == 'not run: about 11 CPU core hours'
-    assert row['images_per_second'] == RELU1 + ': 1000 on 2 CPU cores (n = 3, measured in the runs)'
+    assert says(row['verdict'], 'not run', ' 11 CPU') and 'cifar' not in row['verdict']
+    assert says(row['images_per_second'], RELU1, ' 1000 ', ' 2 CPU', 'n = 3')
     swish = accuracy_row(RELU1.replace('relu', 'swish'), 'runs')
-    assert swish['verdict'] == 'not run: about 11 CPU core hours, scaled from ' + RELU1
-    assert accuracy_row(ATAC3, 'runs')['verdict'] == 'not run: about 22 CPU core hours'  # from the benchmark
+    assert says(swish['verdict'], 'not run', ' 11 CPU', RELU1)
+    assert says(accuracy_row(ATAC3, 'runs')['verdict'], 'not run', ' 22 CPU')  # from the benchmark
 
 
 def test_verdict_says_if_no_speed_was_measured(here):
     (here / 'results' / 'benchmark.csv').unlink()
-    assert accuracy_row(RELU1)['verdict'] == 'not run: no speed was measured'
+    verdict = accuracy_row(RELU1)['verdict']
+    assert says(verdict, 'not run', 'speed') and not re.search(r'\d', verdict)
 
 
-# The command.
+# ------------------------------------------------------------------------------ the command
 
 def test_runs_in_results_are_found_by_default(here):
     cifar_run(here / 'results' / 'cifar100' / 'runs' / 'b1-relu-seed1', 0.737)
@@ -338,7 +347,7 @@ def test_runs_in_results_are_found_by_default(here):
 def test_network_without_runs_is_listed_as_not_run(here, capsys):
     assert cli.main(['published', '--network', RELU1]) == 0
     printed = capsys.readouterr().out
-    assert 'ReLU, b = 1     0.737     -  0  not run: about' in printed and 'ImageNet' not in printed
+    assert re.search(r'ReLU, b = 1 +0\.737 +- +0 +not run', printed) and 'ImageNet' not in printed
 
 
 def failure(words, capsys):

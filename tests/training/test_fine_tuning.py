@@ -12,7 +12,6 @@ from openatac import get_model
 from openatac.models.fine_tuning import freeze
 from openatac.zoo.weights.params_file import read_params, write_params
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.networks.mxnet_learner import use_two_devices
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.safetensors import write_safetensors
@@ -45,18 +44,18 @@ def flags(data, folder, *more):
 
 
 @pytest.fixture(scope='module')
-def cifar10(tmp_path_factory):
+def few(tmp_path_factory):
     """A folder of 20 training and 4 test images."""
     return write_cifar(tmp_path_factory.mktemp('few') / 'cifar-10-batches-bin', images=4)
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, cifar10):
+def trained(tmp_path_factory, few):
     """A function trained(unit) that returns a file of the parameters after one epoch."""
     @functools.cache
     def train(unit):
         folder = tmp_path_factory.mktemp('trained') / unit
-        assert run_in_process(*flags(cifar10, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
+        assert run_in_process(*flags(few, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
                                      1)) == 0
         return str(folder / 'last.params')
 
@@ -74,11 +73,11 @@ def fewer_classes(path, other):
 # ----------------------------------------------------------------------------- --pretrained
 
 @ENGINES
-def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar10, engine):
+def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, few, engine):
     """At a tiny learning rate, the values stay close to the loaded ones."""
     start = fewer_classes(trained('atac'), 'start.params')
     for folder, seed in (('one', 3), ('again', 3), ('other', 4)):
-        assert run_in_process(*flags(cifar10, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
+        assert run_in_process(*flags(few, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
                                      '--num-epochs', 1, '--seed', seed)) == 0
     one, again, other = (read_params(f'{folder}/last.params') for folder in ('one', 'again', 'other'))
     for name, array in read_params(start).items():
@@ -93,23 +92,23 @@ def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, cifar10, e
 
 
 @ENGINES
-def test_head_of_the_same_size_is_loaded(trained, cifar10, engine):
+def test_head_of_the_same_size_is_loaded(trained, few, engine):
     for flag in ('--pretrained', '--resume-from'):
-        assert run_in_process(*flags(cifar10, flag[2:], flag, trained('atac'), '--num-epochs', 1,
+        assert run_in_process(*flags(few, flag[2:], flag, trained('atac'), '--num-epochs', 1,
                                      '--engine', engine)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('pretrained', 'resume-from'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_pytorch_file_starts_a_run(trained, cifar10):
+def test_pytorch_file_starts_a_run(trained, few):
     write_safetensors('start.safetensors', read_params(trained('atac')))
     for folder, start in (('params', trained('atac')), ('safetensors', 'start.safetensors')):
-        assert run_in_process(*flags(cifar10, folder, '--pretrained', start, '--num-epochs', 1)) == 0
+        assert run_in_process(*flags(few, folder, '--pretrained', start, '--num-epochs', 1)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('params', 'safetensors'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_images_keep_the_size_of_the_pretraining(tmp_path, cifar10):
+def test_images_keep_the_size_of_the_pretraining(tmp_path, few):
     photos = write_data_dir(tmp_path / 'photos')
     these = ('--dataset', 'folder', '--data-dir', photos, '--blocks', 1, '--num-epochs', 1, '--batch-size', 4)
     assert run_in_process(*these, '--image-size', 16, '--save-dir', 'small') == 0
@@ -117,7 +116,7 @@ def test_images_keep_the_size_of_the_pretraining(tmp_path, cifar10):
     for size, given in ((16, ()), (24, ('--image-size', 24))):
         assert run_in_process(*tuned, f'at {size}', *given) == 0
         assert json_of(f'at {size}', 'settings.json')['image_size'] == size
-    assert run_in_process(*flags(cifar10, 'cifar', '--pretrained', 'small/last.params',
+    assert run_in_process(*flags(few, 'cifar', '--pretrained', 'small/last.params',
                                  '--num-epochs', 1)) == 0
 
 
@@ -144,9 +143,9 @@ def assert_names_the_remedy(error, path):
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
-def test_strict_loading_names_the_flag(trained, cifar10, capsys, flag):
+def test_strict_loading_names_the_flag(trained, few, capsys, flag):
     path = fewer_classes(trained('atac'), 'start.params')
-    assert_names_the_remedy(script_error(capsys, 1, *flags(cifar10, 'run', flag, path)), path)
+    assert_names_the_remedy(script_error(capsys, 1, *flags(few, 'run', flag, path)), path)
 
 
 @pytest.mark.usefixtures('shallow_resnet')
@@ -160,19 +159,19 @@ def test_strict_loading_of_photographs_names_the_flag(tmp_path, capsys):
         script_error(capsys, 1, *these, '--resume-params', path, script=train_imagenet), path)
 
 
-def test_another_network_is_refused(trained, cifar10, capsys):
+def test_another_network_is_refused(trained, few, capsys):
     shutil.copy(trained('relu'), 'relu.params')
     for given, named in (('relu.params', 'features.2.0.msAA1'), ('none.params', 'none.params'),
                          ('cifar_resnet20_v2_atac', 'cifar_resnet8_v2_atac')):
         error = script_error(capsys, 2 if given == 'cifar_resnet20_v2_atac' else 1,
-                             *flags(cifar10, 'run', '--pretrained', given))
+                             *flags(few, 'run', '--pretrained', given))
         assert given in error and named in error
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
-def test_only_one_start_file_is_accepted(trained, cifar10, capsys, flag):
+def test_only_one_start_file_is_accepted(trained, few, capsys, flag):
     path = trained('atac')
-    error = script_error(capsys, 2, *flags(cifar10, 'run', '--pretrained', path, flag, path))
+    error = script_error(capsys, 2, *flags(few, 'run', '--pretrained', path, flag, path))
     assert '--pretrained' in error and flag in error
 
 
@@ -186,20 +185,20 @@ def tune(data, folder, start, *more, unit='atac'):
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_frozen_parameters_keep_their_values(trained, cifar10, unit, engine):
+def test_frozen_parameters_keep_their_values(trained, few, unit, engine):
     """Running statistics are frozen too."""
     before = read_params(trained(unit))
-    after = tune(cifar10, 'run', trained(unit), '--freeze', 'features.*', '--num-epochs', 1, '--engine',
+    after = tune(few, 'run', trained(unit), '--freeze', 'features.*', '--num-epochs', 1, '--engine',
                  engine, unit=unit)
     for name, array in before.items():
         assert (after[name] == array).all() == name.startswith('features.'), name
 
 
 @ENGINES
-def test_globs_choose_parameters(trained, cifar10, engine):
+def test_globs_choose_parameters(trained, few, engine):
     """A BatchNorm with only its gamma frozen still updates its running statistics."""
     before = read_params(trained('atac'))
-    after = tune(cifar10, 'run', trained('atac'), '--freeze', 'features.[01].*,features.2.*.gamma',
+    after = tune(few, 'run', trained('atac'), '--freeze', 'features.[01].*,features.2.*.gamma',
                  '--engine', engine, '--num-epochs', 1)
     trained_as_well = before.keys() - {'features.0.gamma', 'features.0.beta'}  # no network trains it
     for name in trained_as_well:
@@ -209,12 +208,12 @@ def test_globs_choose_parameters(trained, cifar10, engine):
 
 
 @pytest.mark.parametrize('unit', ['atac', 'relu', 'se', 'atac_global'])
-def test_engines_agree(trained, cifar10, unit):
+def test_engines_agree(trained, few, unit):
     """The learning rate is low, since rounding errors grow at higher ones."""
     pytest.importorskip('torch')
     rows, ends = [], []
     for engine in ('mxnet', 'torch'):
-        ends.append(tune(cifar10, engine, trained(unit), '--freeze', 'features.[0-3].*', '--head-lr-mult', 5,
+        ends.append(tune(few, engine, trained(unit), '--freeze', 'features.[0-3].*', '--head-lr-mult', 5,
                          '--lr', 0.001, '--num-epochs', 1, '--engine', engine, unit=unit))
         rows += metrics_of(engine)
     for name in ('train_loss', 'val_loss'):
@@ -224,29 +223,29 @@ def test_engines_agree(trained, cifar10, unit):
 
 
 @ENGINES
-def test_head_has_its_own_learning_rate(trained, cifar10, engine):
+def test_head_has_its_own_learning_rate(trained, few, engine):
     """With all else frozen, ten times the factor equals ten times the learning rate."""
     these = '--freeze', 'features.*', '--engine', engine, '--num-epochs', 1
-    one = tune(cifar10, 'factor', trained('atac'), *these, '--head-lr-mult', 10, '--lr', 0.001)
-    other = tune(cifar10, 'rate', trained('atac'), *these, '--lr', 0.01)
+    one = tune(few, 'factor', trained('atac'), *these, '--head-lr-mult', 10, '--lr', 0.001)
+    other = tune(few, 'rate', trained('atac'), *these, '--lr', 0.01)
     for name in ('output.weight', 'output.bias'):
         np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
 
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_resumed_run_is_exact(trained, cifar10, unit, engine):
+def test_resumed_run_is_exact(trained, few, unit, engine):
     these = '--freeze', 'features.[0-2].*', '--head-lr-mult', 10, '--engine', engine, '--drop-rate', 0.1
     start = fewer_classes(trained(unit), 'start.params')
-    tune(cifar10, 'whole', start, *these, unit=unit)
+    tune(few, 'whole', start, *these, unit=unit)
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
-    tune(cifar10, 'again', start, *these, '--resume', 'auto', unit=unit)
+    tune(few, 'again', start, *these, '--resume', 'auto', unit=unit)
     assert_same_outcome('again', 'whole')
 
 
-def test_changed_fine_tuning_settings_do_not_resume(cifar10, capsys):
-    these = flags(cifar10, 'run', '--num-epochs', 1, '--freeze', 'features.*')
+def test_changed_fine_tuning_settings_do_not_resume(few, capsys):
+    these = flags(few, 'run', '--num-epochs', 1, '--freeze', 'features.*')
     assert run_in_process(*these) == 0
     for more, named in ((['--freeze', 'features.0.*'], 'freeze'), (['--head-lr-mult', 2], 'head_lr_mult')):
         assert named in script_error(capsys, 1, *these, *more, '--resume', 'auto')
@@ -260,28 +259,28 @@ def test_refused_pattern_freezes_nothing():
             if name.endswith('weight')} == {'write'}
 
 
-def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(trained, cifar10, no_mxnet):
+def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(trained, few, no_mxnet):
     """It also starts from the values in these files."""
     pytest.importorskip('torch')
     these = '--freeze', 'features.*', '--head-lr-mult', 10, '--pretrained', trained('atac')
-    assert run_in_process(*flags(cifar10, 'with', *these, '--engine', 'torch')) == 0
-    assert run_in_process(*flags(cifar10, 'x', *these, '--write-initial', 'start')) == 0
-    result = run_script('--data-dir', cifar10, '--save-dir', 'without', '--batch-size', 10, '--num-epochs', 2,
+    assert run_in_process(*flags(few, 'with', *these, '--engine', 'torch')) == 0
+    assert run_in_process(*flags(few, 'x', *these, '--write-initial', 'start')) == 0
+    result = run_script('--data-dir', few, '--save-dir', 'without', '--batch-size', 10, '--num-epochs', 2,
                         '--lr', 0.05, '--initial', 'start', '--engine', 'torch', path=no_mxnet)
     assert result.returncode == 0, result.stderr
     one, other = (read_params(f'{folder}/last.params') for folder in ('with', 'without'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_frozen_parameters_keep_their_values_on_two_devices(trained, cifar10, monkeypatch):
+def test_frozen_parameters_keep_their_values_on_two_devices(trained, few, monkeypatch):
     use_two_devices(monkeypatch)
     before = read_params(trained('atac'))
-    after = tune(cifar10, 'whole', trained('atac'), '--freeze', 'features.*')
+    after = tune(few, 'whole', trained('atac'), '--freeze', 'features.*')
     for name, array in before.items():
         assert (after[name] == array).all() == name.startswith('features.'), name
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
-    tune(cifar10, 'again', trained('atac'), '--freeze', 'features.*', '--resume', 'auto')
+    tune(few, 'again', trained('atac'), '--freeze', 'features.*', '--resume', 'auto')
     assert_same_outcome('again', 'whole')
 
 
@@ -295,6 +294,6 @@ def test_frozen_parameters_keep_their_values_on_two_devices(trained, cifar10, mo
     (['--freeze', 'output.*', '--head-lr-mult', 2], ['--head-lr-mult', 'output']),
     (['--head-lr-mult', 0], ['--head-lr-mult', '0']),
     (['--head-lr-mult', 'nan'], ['--head-lr-mult', 'nan'])], ids=lambda value: ' '.join(map(str, value)))
-def test_mismatched_patterns_and_factors_are_refused(cifar10, capsys, more, named):
-    error = script_error(capsys, 2, *flags(cifar10, 'run', *more))
+def test_mismatched_patterns_and_factors_are_refused(few, capsys, more, named):
+    error = script_error(capsys, 2, *flags(few, 'run', *more))
     assert all(word in error for word in named) and not os.path.exists('run')

@@ -16,10 +16,6 @@ from openatac.options.command_line import from_arguments
 from openatac.runtime.libraries import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
-from tests.helpers.networks.imagenet_hosts import (
-    shallow_resnet,  # noqa: F401  (a fixture)
-    small_network,  # noqa: F401  (a fixture)
-)
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.scripts import error_line, json_of, run_in_process, run_script, script_error
@@ -121,29 +117,29 @@ def test_without_mxnet_nothing_is_written(script, no_mxnet):
 
 TORCH = '--engine', 'torch'
 CIFAR_ONLY = [
-    (['--syncbn'], '--syncbn needs --engine torch'),
+    (['--syncbn'], '--syncbn .*--engine torch'),
 ]
 IMAGENET_ONLY = [
-    (['--kvstore', 'dist_sync', *TORCH], '--kvstore dist_sync needs --engine mxnet'),
+    (['--kvstore', 'dist_sync', *TORCH], '--kvstore dist_sync .*--engine mxnet'),
 ]
 BOTH = [
-    (['--tf32'], '--tf32 needs --engine torch'),
-    (['--compile'], '--compile needs --engine torch'),
-    (['--initial', 'x'], '--initial needs --engine torch'),
-    (['--dtype', 'bfloat16'], '--dtype bfloat16 needs --engine torch'),
-    (['--mode', 'imperative', *TORCH], '--mode imperative needs --engine mxnet'),
+    (['--tf32'], '--tf32 .*--engine torch'),
+    (['--compile'], '--compile .*--engine torch'),
+    (['--initial', 'x'], '--initial .*--engine torch'),
+    (['--dtype', 'bfloat16'], '--dtype bfloat16 .*--engine torch'),
+    (['--mode', 'imperative', *TORCH], '--mode imperative .*--engine mxnet'),
     (['--syncbn', '--compile', *TORCH], '--compile'),
     (['--summary', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary'),
-    (['--engine', 'jax'], "--engine: invalid choice: 'jax'"),
+    (['--engine', 'jax'], "--engine: .*'jax'"),
 ]
 
 
-@pytest.mark.parametrize('script, flags, sentence', [
+@pytest.mark.parametrize('script, flags, named', [
     *[(train_cifar, *case) for case in BOTH + CIFAR_ONLY],
     *[(train_imagenet, *case) for case in BOTH + IMAGENET_ONLY]])
-def test_flags_of_the_other_engine_are_refused(refused, script, flags, sentence):
-    assert sentence in refused(2, script, *flags)
+def test_flags_of_the_other_engine_are_refused(refused, script, flags, named):
+    assert re.search(named, refused(2, script, *flags))
 
 
 @SCRIPTS
@@ -187,18 +183,18 @@ def test_missing_or_damaged_flags_file_is_an_error(refused, tmp_path, script, co
 
 
 @pytest.mark.parametrize('flags, told', [
-    (['--blocks', 3], '--blocks 1, and this is 3'),
-    (['--seed', 4], '--seed 3, and this is 4'),
-    (['--act-type', 'relu'], '--act-type ChaATAC, and this is relu'),
-    (['--no-useReLU'], '--useReLU True, and this is False'),
-    (['--dataset', 'cifar100'], '--dataset cifar10, and this is cifar100'),
-    (['--model', 'cifar_resnet20_v2_se'], '--model atac, and this is cifar_resnet20_v2_se'),
-    (['--resume-from', 'x.params'], '--resume-from None, and this is x.params'),
-    (['--recipe', 'cifar10_atac'], '--act-layers 1, and this is 4'),
+    (['--blocks', 3], '--blocks 1.* 3'),
+    (['--seed', 4], '--seed 3.* 4'),
+    (['--act-type', 'relu'], '--act-type ChaATAC.* relu'),
+    (['--no-useReLU'], '--useReLU True.* False'),
+    (['--dataset', 'cifar100'], '--dataset cifar10.* cifar100'),
+    (['--model', 'cifar_resnet20_v2_se'], '--model atac.* cifar_resnet20_v2_se'),
+    (['--resume-from', 'x.params'], '--resume-from None.* x.params'),
+    (['--recipe', 'cifar10_atac'], '--act-layers 1.* 4'),
 ], ids=lambda value: ' '.join(map(str, value)) if isinstance(value, list) else '')
 def test_flags_that_differ_from_the_files_are_refused(refused, start, flags, told):
     error = refused(2, train_cifar, *TORCH, '--initial', start, *flags)
-    assert '--initial' in error and start in error and told in error
+    assert '--initial' in error and start in error and re.search(told, error)
 
 
 @pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])

@@ -9,7 +9,6 @@ import train_imagenet
 from openatac import cli
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.processes.scripts import run_in_process
 
 SMALL = '--blocks', 1, '--act-type', 'relu', '--batch-size', 100, '--num-epochs', 1

@@ -206,14 +206,14 @@ def test_incomplete_write_harms_no_other_file(copy, cifar10, uninterrupted, caps
     drop_last_checkpoint(copy)
     name, = checkpoint_names(copy)
     folder = os.path.join(copy, 'checkpoints', name) if file == 'arrays.params' else copy
-    before = [content_of(copy, name) for name in ('best.params', 'last.params')]
+    before = [content_of(copy, other) for other in ('best.params', 'last.params')]
     with limit_file_size(os.path.getsize(os.path.join(folder, file)) - 1000):
         code = run_in_process(*flags(cifar10, copy))
     error = error_line(code, capsys.readouterr().err)
     assert code == 1 and copy in error and '--resume auto' in error
     assert checkpoint_names(copy) == [name]
     if file == 'last.params':
-        assert before == [content_of(copy, name) for name in ('best.params', 'last.params')]
+        assert before == [content_of(copy, other) for other in ('best.params', 'last.params')]
     assert run_in_process(*flags(cifar10, copy)) == 0
     assert_same_outcome(copy, uninterrupted)
 

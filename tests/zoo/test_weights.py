@@ -14,7 +14,6 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.exporter import export
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.params_file import read_params, write_params
-from tests.helpers.networks.imagenet_hosts import shallow_resnet  # noqa: F401  (a fixture)
 from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.networks.small_export import MANIFEST
@@ -192,5 +191,5 @@ def test_changed_settings_are_distinguished_from_changed_classes(tmp_path):
         with pytest.raises(ParameterFileError) as error:
             load_parameters(get_model(MODEL, **settings), path)
         assert named in str(error.value) and '(0' not in str(error.value) and ' 0,' not in str(error.value)
-    with pytest.raises(ParameterFileError, match='has unexpected .*msAA1'):
+    with pytest.raises(ParameterFileError, match='unexpected .*msAA1'):
         load_parameters(get_model('cifar_resnet8_v2_relu'), path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
-from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.base import Backend, decays
 from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
@@ -14,6 +14,7 @@ from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
+from openatac.backends.teacher import Teacher
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.errors import DeviceError

@@ -54,13 +54,13 @@ def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
     if node.operator == 'broadcast_mul':
         left, right = (source.shape for source in node.inputs)
         if len(left) == len(right) == 4 and left != right:
-            repeated = {(*left[:2], 1, 1): scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
+            repeated = {(*left[:2], 1, 1): _scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
                         (1, *left[1:]): _scale_images}.get(right)
             return repeated and (repeated(x, gate), node.inputs)
     return None
 
 
-def scale_channels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
+def _scale_channels(x: mx.sym.Symbol, gate: mx.sym.Symbol) -> mx.sym.Symbol:
     """Multiply x (B, C, H, W) by gate (B, C, 1, 1)."""
     repeated = mx.sym.dot(mx.sym.reshape(gate, (0, 0, 1)), _pixels(_planes(x)), transpose_b=True)
     return x * mx.sym.reshape_like(repeated, x)

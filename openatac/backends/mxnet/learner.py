@@ -22,7 +22,7 @@ from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.backends.state_names import indexed
-from openatac.models.weights import save_parameters
+from openatac.models.weights import save_parameters, wait_for_layouts
 
 
 class MxnetLearner(Learner):
@@ -123,8 +123,7 @@ class MxnetLearner(Learner):
         lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
         scale = self.loss_scale.scale if self.loss_scale else None
-        results = [self._step.forward(x, y, lam) for x, y in shards]
-        self._step.backward([loss for _, _, loss in results], scale)
+        results = self._step.run(shards, lam, scale)
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
             sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
         self._update(len(labels) * self.cluster.size)
@@ -231,10 +230,10 @@ class MxnetLearner(Learner):
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         local = self._local().state()
-        mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+        wait_for_layouts()
         arrays = {indexed(state_names.parameter(name)): parameter.list_data()[0].asnumpy()
                   for name, parameter in self._weights.items()}
-        return self._with_progress({**arrays, **local})
+        return self._with_common_state({**arrays, **local})
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self._weights.items():
@@ -245,12 +244,12 @@ class MxnetLearner(Learner):
             self.trainer._init_kvstore()
             self.trainer._init_params()
         self._local().load_state(arrays)
-        self._load_progress(arrays, numbers)
+        self._load_common_state(arrays, numbers)
         optimizer = self.trainer._optimizer
         optimizer.begin_num_update = optimizer.num_update = self.iteration
 
     def checksum(self) -> int:
-        mx.nd.waitall()
+        wait_for_layouts()
         return checksum(parameter.list_data()[0].asnumpy() for parameter in self._trained.values())
 
     def save_parameters(self, path: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
-from openatac.backends.base import Teacher
-from openatac.errors import OpenatacError, ParameterFileError, first_line
+from openatac.backends.teacher import Teacher
+from openatac.errors import OpenatacError, first_line
 from openatac.models.weights import load_parameters
 from openatac.zoo.names import find_model
 
@@ -26,20 +26,15 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
     teacher = teacher.with_weights()
     net = _build(teacher)
     if teacher.params:
-        try:
+        with teacher.loading():
             load_parameters(net, teacher.params, contexts)
-        except ParameterFileError as error:
-            raise ParameterFileError(f'the teacher is unreadable: {error}') from None
     else:
         net.collect_params().reset_ctx(contexts)
     net.cast(dtype)
     net.hybridize(static_alloc=True)
     for ctx in contexts:
         output = net(mx.nd.zeros((1, *image_shape), ctx, dtype))
-    classes = output.shape[1] if isinstance(output, mx.nd.NDArray) else 0  # 0: it has several outputs
-    if classes != teacher.classes:
-        raise OpenatacError(f'the teacher {teacher.network} has {classes} classes, but the network '
-                            f'has {teacher.classes}: choose one with the same classes')
+    teacher.check_classes(output.shape[1] if isinstance(output, mx.nd.NDArray) else 0)  # 0: several outputs
     return net
 
 
@@ -49,9 +44,7 @@ def _build(teacher: Teacher) -> HybridBlock:
         host, settings = find_model(teacher.network)
     except ValueError:
         return _build_gluoncvs(teacher)
-    if not teacher.params:
-        raise OpenatacError(f'--teacher {teacher.network}: openatac has no trained weights for it; '
-                            'give a file with --teacher-params')
+    teacher.required_params()
     return host.gluon(classes=teacher.classes, **settings)
 
 

@@ -16,6 +16,7 @@ from openatac.graph.nodes import INPUT
 from openatac.models.fine_tuning import keeps_statistics
 from openatac.runtime.mxnet_settings import fusion_backend
 
+Shard = tuple[mx.nd.NDArray, mx.nd.NDArray]  # one device's images and labels
 Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, losses
 
 
@@ -55,8 +56,25 @@ class RecordedStep:
         self.net, self.objective, self.dtype = net, objective, dtype
         self.updates_statistics = updates_statistics
 
-    def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
-        """Return (logits, targets, losses) of one device's images, mixed by ``lam``."""
+    def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:
+        """Return the results of the shards; store the gradients in the parameters.
+
+        Parameters
+        ----------
+        shards : list of (images, labels)
+            One for each device.
+        lam : float
+            The share of each image in its mixture.
+        scale : float, optional
+            A factor on the gradients.
+        """
+        results = [self._forward(x, y, lam) for x, y in shards]
+        losses = [loss for _, _, loss in results]
+        autograd.backward(losses, None if scale is None else [
+            mx.nd.full(loss.shape, scale, loss.context) for loss in losses])
+        return results
+
+    def _forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
         x = self.objective.inputs(x, lam).astype(self.dtype, copy=False)
         targets, soft_targets = self.objective.targets(y, lam), self.objective.soft_targets(x)
         if x.context.device_type == 'cpu' and self.updates_statistics:
@@ -67,11 +85,6 @@ class RecordedStep:
         with autograd.record():
             output = self.net(x).astype('float32', copy=False)
             return output, targets, self.objective.loss(output, targets, soft_targets)
-
-    def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
-        """Store the gradients of all devices' losses, times ``scale`` if given, in the parameters."""
-        autograd.backward(losses, None if scale is None else [
-            mx.nd.full(loss.shape, scale, loss.context) for loss in losses])
 
 
 class CpuStep:
@@ -106,14 +119,14 @@ class CpuStep:
         self.objective = objective
         self._bound: dict[Any, Any] = {}
 
-    def forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
-        """Like `RecordedStep.forward`, but also stores the gradients in the parameters."""
-        targets = self.objective.targets(y, lam)
-        output = self(self.objective.inputs(x, lam), targets)
-        return output, targets, self.objective.loss(output, targets)
-
-    def backward(self, losses: list[mx.nd.NDArray], scale: float | None) -> None:
-        """Do nothing: `forward` has already stored the gradients."""
+    def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:
+        """Like `RecordedStep.run`; a CPU step is in float32 and needs no ``scale``."""
+        results = []
+        for x, y in shards:
+            targets = self.objective.targets(y, lam)
+            output = self(self.objective.inputs(x, lam), targets)
+            results.append((output, targets, self.objective.loss(output, targets)))
+        return results
 
     def __call__(self, images: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
         """Return the logits (B, classes), in an array that the next step reuses; store the gradients.

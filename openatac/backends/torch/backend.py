@@ -8,11 +8,12 @@ from typing import Any, Callable
 
 import torch
 
-from openatac.backends.base import Backend, Teacher, decays
+from openatac.backends.base import Backend, decays
 from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
@@ -23,7 +24,7 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.runtime.libraries import has_mxnet
 from openatac.runtime.memory import keep_freed_memory
 from openatac.runtime.threads import set_threads, thread_count
-from openatac.zoo.weights.files import read_weights
+from openatac.zoo.weights.parameter_files import read_weights
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
@@ -113,14 +114,13 @@ class TorchBackend(Backend):
             from openatac.backends.mxnet.teacher import load_teacher
             return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
         teacher = teacher.with_weights()
-        if not teacher.params:
-            raise OpenatacError(f'--teacher {teacher.network}: name a file of its weights with '
-                                '--teacher-params')
+        params = teacher.required_params()
         try:
             net = get_model(teacher.network, teacher.classes)
         except ValueError as error:
             raise OpenatacError(f'--teacher: {error}') from None
-        load_parameters(net, teacher.params)
+        with teacher.loading():
+            load_parameters(net, params)
         return net.to(self.device)
 
     def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,

@@ -48,7 +48,7 @@ class DeviceTrainingBatches(TrainingBatches):
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Any]:
         """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
         order, rows, columns, labels = self._plan(epoch)
-        for batch in range(start, self.batches()):
+        for batch in range(start, self.batches_in(epoch)):
             part = self._part(batch)
             # Crops and flips are index arithmetic, so one kernel fetches the pixels of all images, (B, H, W,
             # 3), however many there are. The indices are broadcast, not written out.

@@ -16,10 +16,10 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.compilation import compile_function
+from openatac.backends.torch.data_parallel import SharedStatistics, average_gradients
 from openatac.backends.torch.local_values import LocalValues
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
-from openatac.backends.torch.parallel import SharedStatistics, average_gradients
 from openatac.errors import DeviceError
 from openatac.zoo.weights.params_file import write_params
 
@@ -272,13 +272,13 @@ class TorchLearner(Learner):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         arrays = {indexed(name): to_numpy(array) for name, array in self._shared().items()}
         arrays.update(self._local().state())
-        return self._with_progress(arrays)
+        return self._with_common_state(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, array in self._shared().items():
             copy_into(array, arrays[indexed(name)])
         self._local().load_state(arrays)
-        self._load_progress(arrays, numbers)
+        self._load_common_state(arrays, numbers)
 
     def optimizer_states(self) -> Arrays:
         # As in MxnetLearner: the momentum, and for float16 also the weights in float32.

@@ -10,7 +10,7 @@ from openatac.backends.cluster import TorchCluster
 from openatac.backends.learner import Arrays
 from openatac.backends.state_names import indexed
 from openatac.backends.torch.arrays import copy_into, to_numpy
-from openatac.backends.torch.parallel import gather
+from openatac.backends.torch.data_parallel import gather
 
 
 class LocalValues:

@@ -18,9 +18,9 @@ from openatac.backends.torch.operators import batch_norm, find_operator, takes_t
 from openatac.errors import ParameterFileError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
-from openatac.zoo.weights.checks import shape_fits
-from openatac.zoo.weights.checksums import check_files
-from openatac.zoo.weights.files import ARG, AUX, numbers_of, read_weights, without_kind
+from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.fit import shape_fits
+from openatac.zoo.weights.parameter_files import ARG, AUX, numbers_of, read_weights, without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX, write_params
 
 
@@ -41,8 +41,8 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     network : HybridBlock, mxnet.Symbol or path
         A network, a symbol with the input ``data``, or a symbol file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
-        A parameter file (see `openatac.zoo.weights.files`) with the graph's names, or its arrays (NumPy or
-        MXNet). Default: the network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
+        A parameter file (see `openatac.zoo.weights.parameter_files`) with the graph's names, or its arrays
+        (NumPy or MXNet). Default: the network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
 
     Raises
     ------

@@ -50,12 +50,20 @@ def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, M
 # -------------------------------------------------------------------------------------- checks
 
 def check(config: Config) -> None:
-    """Raise ValueError, with a one-sentence message, for options that cannot be combined."""
+    """Raise ValueError, with a one-sentence message, for options that cannot be combined.
+
+    This function has the rules of both scripts. The rules of one script are in its command, those of a
+    backend in `openatac.backends.unsupported`, and those that show only when the network is built in
+    `openatac.training.networks.build`.
+    """
     training = config.training
     parse_gpus(training.gpus)  # ValueError if these are no GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
+    if training.val_seed and not training.val_split:
+        raise ValueError('argument --val-seed: it chooses the images of --val-split; add that, or leave it '
+                         'out')
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:
             raise ValueError(f'argument --{flag}: it needs --evaluate FILE')

@@ -55,6 +55,43 @@ def read_class_list(path: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def match_classes(found: Sequence[str], known: Sequence[str], where: str, elsewhere: str) -> list[int]:
+    """Return the index of each class of a data set among the ``known`` classes of a network.
+
+    Classes are matched by name. If all names differ, as ids and words do, they are matched in order, and a
+    warning is logged.
+
+    Parameters
+    ----------
+    found, known : sequence of str
+    where, elsewhere : str
+        The data set and the network in messages.
+
+    Raises
+    ------
+    DataError
+        If only some of the names are known, if a name differs only in case, or if the names all differ and
+        their numbers do too.
+    """
+    unknown = [name for name in found if name not in known]
+    if not unknown:
+        return [known.index(name) for name in found]
+    check_case(found, known, where, elsewhere)
+    if len(unknown) < len(found):
+        raise DataError(f'the class {unknown[0]!r} of {where} is not a class of {elsewhere}, although others '
+                        'are: give each class the same name in both')
+    if len(found) != len(known):
+        raise DataError(f'{where} has {len(found)} classes ({found[0]}, ...), but {elsewhere} has '
+                        f'{len(known)} ({known[0]}, ...): name images of these classes')
+    log.warning('%s: its classes (%s) are not those of %s (%s); they are matched in this order', where,
+                _listed(found), elsewhere, _listed(known))
+    return [*range(len(known))]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ', '.join([*names[:3], *(['...'] if len(names) > 3 else [])])
+
+
 def check_case(names: Collection[str], others: Collection[str], where: str, elsewhere: str) -> None:
     """Raise DataError if a name differs from one of the ``others`` only in case."""
     by_case = {other.casefold(): other for other in others}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.images import bilinear
+from openatac.data.images.jpeg_scans import has_all_scans
 from openatac.data.images.source import BadImage
 
 if TYPE_CHECKING:
@@ -171,10 +172,9 @@ def _cmyk_to_rgb(ink: np.ndarray) -> np.ndarray:
 def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
     """Return whether ``image`` lacks pixels; ``data`` is its JPEG file with an end marker added.
 
-    If none are missing, extra bytes before that marker do not change the pixels. The scans of a progressive
-    file cannot be counted, so without its own end marker it counts as cut off.
+    If none are missing, extra bytes before that marker do not change the pixels.
     """
-    if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)]:
+    if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)] and not has_all_scans(data):
         return True
     start = data[:-len(_END)]
     if start.endswith(b'\xff'):

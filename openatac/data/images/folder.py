@@ -88,8 +88,8 @@ def check_same_classes(names: Collection[str], present: Collection[str], root: s
 def check_class_count(root: str, names: Sequence[str], classes: int) -> None:
     """Raise DataError unless the folder ``root`` has as many classes as the network."""
     if len(names) != classes:
-        raise DataError(f'{root} has {len(names)} classes (subfolders), but the network has {classes}: '
-                        'make them equal, for ImageNet networks with --num-classes')
+        raise DataError(f'{root} has {len(names)} classes (subfolders), but the network has {classes}: make '
+                        'them equal, or give the number with --num-classes')
 
 
 def class_folders(root: str, warn: bool = False) -> tuple[str, ...]:
@@ -97,6 +97,8 @@ def class_folders(root: str, warn: bool = False) -> tuple[str, ...]:
 
     Hidden folders and circular symbolic links are left out; with ``warn``, the links are logged.
     """
+    if os.path.isfile(root):
+        raise DataError(f'{root} is a file: unpack it if it is an archive, and name a folder')
     with opening(f'the image folder {root}'), os.scandir(root) as entries:
         return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry, warn))
 

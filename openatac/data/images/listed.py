@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -94,11 +95,13 @@ def _report_unlisted(count: int, root: str, path: str) -> None:
 
 
 def _check_repeated(entries: Sequence[_Entry], path: str) -> None:
-    """Raise DataError if a file is listed with two different labels."""
+    """Raise DataError if a file is listed with two different labels; log how many are repeated with one."""
     labels: dict[str, str] = {}
     for file, label in entries:
         if labels.setdefault(file, label) != label:
             raise DataError(f'{path} gives {file} two labels, {labels[file]!r} and {label!r}: leave one out')
+    if len(labels) < len(entries):
+        log.warning('%s lists %d files several times; they count as often', path, len(entries) - len(labels))
 
 
 def _read(path: str, lines: list[str]) -> list[_Entry]:
@@ -172,7 +175,7 @@ def _classes(labels: Sequence[str], class_names: Sequence[str] | None, path: str
     if all(_is_number(label) and float(label) < len(names) for label in distinct):
         return [int(float(label)) for label in labels], names
     check_case(distinct, names, path, 'the classes')
-    unknown = min(distinct - set(names))
+    unknown = max(distinct - set(names), key=lambda label: float(label) if _is_number(label) else math.inf)
     raise DataError(f'{path} has the label {unknown!r}, which is not one of the {len(names)} classes '
                     f'({names[0]!r} to {names[-1]!r}): use their names, or their numbers from 0')
 

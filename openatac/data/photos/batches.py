@@ -10,12 +10,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from openatac.data.batch_sizes import check_batch_fits, part_size
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.codec import decode, warn_without_opencv
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
-from openatac.data.prefetch import AHEAD, check_batch_fits, part_size
+from openatac.data.prefetch import AHEAD
 from openatac.image_size import Size
 
 
@@ -80,7 +81,7 @@ class TrainingPhotoBatches:
                                 self.bad.allowed)
         self._workers = PhotoWorkers(prepare_image, self._share, size, workers)
 
-    def batches(self, epoch: int) -> int:
+    def batches_in(self, epoch: int) -> int:
         """Return the number of batches in ``epoch``."""
         return len(self._iterations(epoch))
 

@@ -29,7 +29,7 @@ ASPECT = 3 / 4, 4 / 3
 TRIES = 10  # attempts to find a part that fits into the image
 GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
 # Eigenvectors of the colours, one per column, times their eigenvalues.
-COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
+PCA_COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
                     [-0.5808, -0.0045, -0.8140],
                     [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
 
@@ -83,7 +83,7 @@ class TrainingTransform:
         part = _draw_part(self._rng, height, width)
         mirrored = self._rng.random_sample() < 0.5
         factors = 1 + self._rng.uniform(-1, 1, 3) * self.jitter[:3]
-        noise = (COLOURS * self._rng.standard_normal(3)).sum(axis=1) * self.jitter.pca_noise
+        noise = (PCA_COLOURS * self._rng.standard_normal(3)).sum(axis=1) * self.jitter.pca_noise
         return Augmentation(part, mirrored, tuple(factors.tolist()),
                             tuple(self._rng.permutation(3).tolist()), noise)
 

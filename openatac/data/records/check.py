@@ -8,9 +8,9 @@ from typing import NamedTuple
 from openatac.console.text import for_terminal
 from openatac.data.images.codec import decode
 from openatac.data.images.source import BadImage
-from openatac.data.parallel import map_in_order
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
+from openatac.data.threads import map_in_order
 from openatac.errors import DataError
 
 

@@ -24,10 +24,10 @@ from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.codec import decode
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage
-from openatac.data.parallel import map_in_order
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.data.records.sidecar_files import CHECKSUMS, CLASSES, INDEX, beside
+from openatac.data.threads import map_in_order
 from openatac.errors import DataError
 from openatac.files.locks import locked
 from openatac.files.reading import read_text
@@ -228,5 +228,8 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
         picture = picture.resize((round(picture.width * scale), round(picture.height * scale)),
                                  Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
+    if settings.quality is None and not resize:  # a format that ImageRecordIter does not read
+        picture.save(file, 'PNG')
+    else:
+        picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()

@@ -8,10 +8,12 @@ import os
 import struct
 import weakref
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from openatac.data.images.class_names import match_classes
 from openatac.data.images.source import BadImage
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.recordio import (
@@ -42,6 +44,8 @@ class RecordFile:
     classes : int, optional
         The number of classes; labels must be below it. A list of class names (``.classes``) next to the file
         must have the same length, which is also the default.
+    names : sequence of str, optional
+        The classes 0, 1, ..., with which those next to the file are matched (see `match_classes`).
 
     Attributes
     ----------
@@ -58,9 +62,14 @@ class RecordFile:
 
     reading_order = None
 
-    def __init__(self, rec: str, idx: str | None = None, classes: int | None = None) -> None:
+    def __init__(self, rec: str, idx: str | None = None, classes: int | None = None,
+                 names: Sequence[str] | None = None) -> None:
         self.path, self.class_names = rec, read_class_names(rec, classes)
         self.classes = len(self.class_names) if classes is None and self.class_names else classes
+        self._class_of_label: Sequence[int] | None = None
+        if self.class_names and names:
+            self._class_of_label = match_classes(self.class_names, names, rec, 'the training images')
+            self.class_names = tuple(names)
         self._open()
         size = os.fstat(self._file).st_size
         if size == 0:
@@ -158,9 +167,9 @@ class RecordFile:
             raise BadImage(error.strerror) from error
 
     def _checked(self, label: float, index: int) -> int:
-        """Return the label as an int; raise DataError if it is not one of the classes."""
+        """Return the class of a label; raise DataError if there is no such class."""
         if label == label // 1 and 0 <= label < (self.classes or float('inf')):
-            return int(label)
+            return int(label) if self._class_of_label is None else self._class_of_label[int(label)]
         among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
         raise DataError(f'{self.name(index)} has the label {label:g}, which is not one of the {among}: check '
                         'the number of classes, or pack the file again')

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.prefetch import AHEAD, check_batch_fits, part_size
+from openatac.data.batch_sizes import check_batch_fits, part_size
+from openatac.data.prefetch import AHEAD
 from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
@@ -48,14 +49,14 @@ class TrainingBatches:
         self._share = part_size(batch_size, num_parts)
         self._first = part_index * self._share
 
-    def batches(self, epoch: int = 0) -> int:
+    def batches_in(self, epoch: int) -> int:
         """Return the number of batches in an epoch, which is the same for all."""
         return len(self.images) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``."""
         choices = draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
-        for batch in range(start, self.batches()):
+        for batch in range(start, self.batches_in(epoch)):
             chosen = choices.order[self._part(batch)]
             images = crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
             mirror(images, choices.mirrored[chosen])

@@ -42,12 +42,12 @@ TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
 log = logging.getLogger('openatac')
 
 
-def class_names(name: str, labels: str = 'fine') -> list[str]:
-    """Return the published class names of cifar10 or cifar100 (``labels``: fine or coarse), by index."""
-    return list(DATASETS[name].labels[labels].names)
+def class_names(name: str, label_set: str = 'fine') -> list[str]:
+    """Return the published class names of cifar10 or cifar100 (``label_set``: fine or coarse), by index."""
+    return list(DATASETS[name].labels[label_set].names)
 
 
-def load_cifar(name: str, folder: str | None = None, train: bool = True, labels: str = 'fine',
+def load_cifar(name: str, folder: str | None = None, train: bool = True, label_set: str = 'fine',
                url: str | None = None, progress: bool = False) -> ImageSet:
     """Return the training or the test images of CIFAR-10 or CIFAR-100.
 
@@ -62,7 +62,7 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
         `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
     train : bool
         Return the 50,000 training images of the published files if true, the 10,000 test images if false.
-    labels : str
+    label_set : str
         'fine', or for CIFAR-100 also 'coarse', the 20 superclasses.
     url : str, optional
         The web folder of the archive; by default ``$OPENATAC_DATA_URL`` or else the data set's
@@ -83,17 +83,17 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
     dataset = DATASETS.get(name)
     if dataset is None:
         raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(DATASETS)}')
-    if labels not in dataset.labels:
-        raise DataError(f'{name} has no {labels!r} labels; choose one of: {", ".join(dataset.labels)}')
+    if label_set not in dataset.labels:
+        raise DataError(f'{name} has no {label_set!r} labels; choose one of: {", ".join(dataset.labels)}')
     path = find_cifar(name, folder) or download_cifar(name, folder, url, progress)
     with open_files(path, MD5.values()) as files:
         found = {os.path.basename(file): content for file, content in files.items()}
         form = next((form for form in (dataset.binary, dataset.python) if set(form.files) & set(found)), None)
         if form is not None:
-            images = ImageSet(*_read(dataset, form, found, path, train, labels),
-                              _class_names(found, dataset.labels[labels]))
+            images = ImageSet(*_read(dataset, form, found, path, train, label_set),
+                              _class_names(found, dataset.labels[label_set]))
         elif os.path.isdir(path) or archive_has_copy(files):
-            images = read_copy(path, files, dataset.names, labels, train)
+            images = read_copy(path, files, dataset.names, label_set, train)
         else:
             raise not_understood(name, path, {file.split('/')[0] for file in files})
     published = TRAINING_IMAGES if train else TEST_IMAGES
@@ -106,18 +106,18 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, labels:
 # ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
 def _read(dataset: DataSet, form: Form, files: dict[str, File], path: str, train: bool,
-          kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the images, and their labels of one kind."""
+          label_set: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images, and their labels of one set."""
     names = form.train if train else form.test
     for name in names:
         if name not in files:
-            raise DataError(f'{path} lacks the file {name}')
+            raise DataError(f'{path} lacks the file {name}: download the data set again')
     read = _read_binary if form is dataset.binary else _read_python
-    return read(dataset, files, names, kind)
+    return read(dataset, files, names, label_set)
 
 
 def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],
-                 kind: str) -> tuple[np.ndarray, np.ndarray]:
+                 label_set: str) -> tuple[np.ndarray, np.ndarray]:
     head = len(dataset.labels)
     counts = [_count_records(files[name], head + PIXELS) for name in names]
     records = np.empty((sum(counts), head + PIXELS), np.uint8)
@@ -131,7 +131,7 @@ def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],
                 raise DataError(f'{file.label} ends before its {part.size} bytes')
         for column, labels in enumerate(dataset.labels.values()):
             _check_labels(part[:, column], labels, file)
-    column = list(dataset.labels).index(kind)
+    column = list(dataset.labels).index(label_set)
     return records[:, head:].reshape(-1, *SHAPE), records[:, column].astype(np.int32)
 
 
@@ -149,8 +149,8 @@ def _count_records(file: File, record: int) -> int:
 
 
 def _read_python(dataset: DataSet, files: dict[str, File], names: Sequence[str],
-                 kind: str) -> tuple[np.ndarray, np.ndarray]:
-    batches = {name: _read_batch(file, dataset.labels[kind])
+                 label_set: str) -> tuple[np.ndarray, np.ndarray]:
+    batches = {name: _read_batch(file, dataset.labels[label_set])
                for name, file in files.items() if name in names}
     images, labels = zip(*(batches[name] for name in names))
     return np.concatenate(images), np.concatenate(labels)

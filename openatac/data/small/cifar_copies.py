@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,7 @@ _SPLIT_WORDS = {  # in the names of parquet files
     True: re.compile('(?<![a-z])train(ing)?(?![a-z])'),
     False: re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')}
 
+log = logging.getLogger('openatac')
 Names = Mapping[str, Sequence[str]]  # {'coarse' or 'fine': names of its classes}
 
 
@@ -111,6 +113,9 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
             raise DataError(f'{place} is not in a class folder, such as {names[0]} or {names[-1]}: choose '
                             'other labels (--cifar100-labels) or another folder')
         labels.append(label)
+    missing = [name for name in names if index[name] not in labels]
+    if missing:
+        log.warning('%s has no images of %s', images.root or path, list_briefly(missing))
     return labels
 
 

@@ -113,8 +113,10 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
     for path in (folder, *(os.path.join(folder, path) for path in below)):
         if os.path.isdir(path) and has_copy(path, dataset.names):
             return path
+    others = [path for path in content if is_archive_name(path)]
     archives = [form.archive for form in forms] + [
-        path for path in content if is_archive_name(path) and _named_data_set(path) == name]
+        path for path in others if _named_data_set(path) == name or (
+            len(others) == 1 and _named_data_set(path) is None)]
     return next(filter(os.path.isfile, (os.path.join(folder, path) for path in archives)), None)
 
 

@@ -54,10 +54,9 @@ def crop(images: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
     return windows[np.arange(batch), :, top, left]
 
 
-def mirror(images: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+def mirror(images: np.ndarray, mirrored: np.ndarray) -> None:
     """Flip left to right, in place, the images in (B, 3, H, W) where ``mirrored`` (B,) is true."""
     images[mirrored] = images[mirrored][..., ::-1]
-    return images
 
 
 def normalise(images: np.ndarray) -> np.ndarray:

@@ -14,8 +14,8 @@ from openatac.data.images.codec import EXTENSIONS, decode, squeeze
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage, ImageSource
-from openatac.data.parallel import map_in_order
 from openatac.data.small.image_set import ImageSet
+from openatac.data.threads import map_in_order
 from openatac.errors import DataError
 from openatac.runtime.cores import allowed_processors
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.zoo.weights.files import without_kind
+from openatac.zoo.weights.parameter_files import without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 

@@ -19,9 +19,9 @@ from openatac.graph.symbol import (
     symbol_block,
     write_symbol_files,
 )
-from openatac.models.weights import context_of, read_arrays
-from openatac.zoo.weights.checksums import check_files
-from openatac.zoo.weights.files import ARG, AUX, without_kind
+from openatac.models.weights import context_of, read_arrays, wait_for_layouts
+from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
@@ -37,7 +37,7 @@ def trace(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
     (Symbol, dict)
         The arrays are {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}, as in the files.
     """
-    mx.nd.waitall()  # on the CPU a pending forward pass may be reordering weights in place
+    wait_for_layouts()
     symbol = net(mx.sym.var(INPUT))
     return symbol, with_kinds(symbol, {parameter.name: parameter._reduce()
                                        for parameter in net.collect_params().values()})

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openatac.data.batch_sizes import batched
 from openatac.data.images.codec import squeeze
 from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
-from openatac.data.prefetch import batched
 from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
 from openatac.export.manifest import Manifest

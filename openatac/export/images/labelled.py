@@ -1,31 +1,28 @@
 """Sets of images for an exported network, with their labels where known."""
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
+from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.codec import decode
-from openatac.data.images.folder import ImageFolder, check_class_count
+from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
 from openatac.data.records.record_file import RecordFile
-from openatac.data.records.sidecar_files import index_beside
+from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small import cifar, cifar_files, digits
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
-from openatac.export.images.files import find_images, read_file
+from openatac.export.images.find_images import find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.datasets.photos import open_photos
 from openatac.training.datasets.small import load
 from openatac.training.sections.cifar import CifarData
-
-log = logging.getLogger('openatac')
 
 
 class LabelledImages(NamedTuple):
@@ -56,18 +53,21 @@ def images_below(folder: str) -> LabelledImages:
 def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     """Return the images in a folder with one subfolder per class of a network.
 
-    Subfolders are matched by class name. If the network's classes have other names or none, there must be one
-    subfolder per class, in sorted order; otherwise DataError is raised.
+    Subfolders are matched by class name (see `match_classes`). If the network's classes have no names, there
+    must be one subfolder per class, in sorted order; otherwise DataError is raised.
     """
-    source = ImageFolder(folder)
     warn_if_sorted_as_text(manifest.labels, 'the network')
-    if set(source.class_names) <= set(manifest.labels):
-        return _source_images(source, [manifest.labels.index(name) for name in source.class_names])
-    check_case(source.class_names, manifest.labels, folder, 'the network')
-    check_class_count(folder, source.class_names, manifest.classes)
-    if manifest.labels:
-        log.warning("%s: its class folders (%s, ...) are not named like the network's classes (%s, ...); "
-                    'they are matched in sorted order', folder, source.class_names[0], manifest.labels[0])
+    return _matched(ImageFolder(folder), folder, manifest)
+
+
+def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -> LabelledImages:
+    """Return the images of a source with class names, matched with the classes of a network."""
+    names = source.class_names or ()
+    if manifest.labels and names:
+        return _source_images(source, match_classes(names, manifest.labels, where, 'the network'))
+    if names and len(names) != manifest.classes:
+        raise DataError(f'{where} has {len(names)} classes, but the network has {manifest.classes}: name '
+                        "images of the network's classes")
     return _source_images(source, range(manifest.classes))
 
 
@@ -83,8 +83,9 @@ def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | 
 
 
 def record_images(rec: str, manifest: Manifest) -> LabelledImages:
-    """Return the images of a record file; see `RecordFile`."""
-    return _source_images(RecordFile(rec, index_beside(rec), manifest.classes), range(manifest.classes))
+    """Return the images of a record file, matched with the network's classes like `classes_below`."""
+    names = read_class_names(rec, None)
+    return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
 
 
 def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:

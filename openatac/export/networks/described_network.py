@@ -11,7 +11,7 @@ from typing import Any
 from openatac.data.images.class_names import read_class_list
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.files.run_files import SETTINGS
+from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import Role, defaults, fields, from_json, values, with_changes
@@ -78,9 +78,16 @@ def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any])
 
 
 def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) -> None:
-    """Raise ValueError if the classes in --class-list, or their order, differ from the network's."""
+    """Raise ValueError if the classes in --class-list, or their order, differ from the network's.
+
+    With --val-labels, the list can give the classes of its numbers, in another order.
+    """
     path = given.config.data.class_list
-    if names and list(read_class_list(os.path.expanduser(path))) != names:
+    if not names:
+        return
+    listed = list(read_class_list(os.path.expanduser(path)))
+    has_numbers = getattr(given.config.data, 'val_labels', None) is not None
+    if listed != names and not (has_numbers and sorted(listed) == sorted(names)):
         raise ValueError(f'argument --class-list: {path} has different classes, or a different order, than '
                          f'{source}; leave it out')
 

@@ -11,15 +11,15 @@ from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
-from openatac.files.run_files import BEST
+from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.runtime.threads import thread_count
-from openatac.training.networks.initial_files import FLAGS
+from openatac.training.networks.initial_files import FLAGS_SUFFIX
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.files import read_weights
+from openatac.zoo.weights.parameter_files import read_weights
 
 ENGINES = 'mxnet', 'torch'
 
@@ -127,7 +127,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):
         raise OpenatacError(f'{folder} does not contain the graph of its network: load it where MXNet is '
                             'installed, or load an export of it, or put the files of --initial back')
-    name = str(read_json(initial + FLAGS, dict).get('model'))
+    name = str(read_json(initial + FLAGS_SUFFIX, dict).get('model'))
     values = {key: array.astype('float32') for key, array in read_weights(params).items()}
     return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)
 

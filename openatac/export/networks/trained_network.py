@@ -4,6 +4,7 @@ It is a Gluon network where MXNet is installed, and a PyTorch module elsewhere.
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from openatac.export.networks.run_manifest import (
     output_names,
     run_manifest,
 )
-from openatac.files.run_files import BEST
+from openatac.files.run_file_names import BEST, holds_run
 from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of
 from openatac.options.declaration import with_changes
@@ -27,7 +28,7 @@ from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.files import find_weights
+from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import resolve_weights
 
 
@@ -97,6 +98,8 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
                dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
     """Load the network ``name`` with the parameters in a file.
 
+    A file in the folder of its run, given alone, gets the settings of the run.
+
     Parameters
     ----------
     name, params : str
@@ -119,12 +122,17 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         For a file that is missing, damaged or from another network.
     """
     host, settings = find_model(name)
+    params = resolve_weights(params)
+    run = os.path.dirname(params)
+    if holds_run(run) and not (classes or dataset or arguments) and (
+            RunFolder(run).network()[1] == name.lower()):
+        return load_run(run, params, size, data_dir)
     for argument in arguments:
         if argument not in host.settings and not (argument == 'use_gn' and host.data == 'imagenet'):
             raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
-    library, params = installed_library(), resolve_weights(params)
+    library = installed_library()
     build = library.factory(host)
     if arguments.get('use_gn'):
         settings['norm_layer'] = library.group_norm()

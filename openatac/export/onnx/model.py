@@ -103,13 +103,14 @@ def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays:
     except OpenatacError as error:
         raise OpenatacError(f'the network does not take images of any size ({error}): leave out '
                             '--dynamic-size') from None
-    different = [one.output for one, another in zip(graph.operators, other.operators) if one != another]
-    different += [name for name in graph.constants.keys() & other.constants.keys()
-                  if not np.array_equal(graph.constants[name], other.constants[name])]
+    constants = {name for name in graph.constants.keys() & other.constants.keys()
+                 if not np.array_equal(graph.constants[name], other.constants[name])}
+    different = {one.kind for one, another in zip(graph.operators, other.operators)
+                 if one != another or constants.intersection(one.inputs)}
     if different or len(graph.operators) != len(other.operators):
-        example = f', such as {min(different)}' if different else ''
-        raise OpenatacError('the network does not take images of any size: some of its operators and '
-                            f'constants depend on it{example}; leave out --dynamic-size')
+        raise OpenatacError('the network does not take images of any size: some of its operators depend on '
+                            f'it{" (" + ", ".join(sorted(different)) + ")" if different else ""}, as those '
+                            'of GroupNorm and self-attention do; leave out --dynamic-size')
 
 
 def write_model(model: Any, path: str) -> None:

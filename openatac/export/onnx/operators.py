@@ -81,7 +81,7 @@ def _filled(value: float, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add(ACTIVATIONS[_only(node, 'act_type', None, *ACTIVATIONS)], x)
+    return graph.add(ACTIVATION_OPERATORS[_only(node, 'act_type', None, *ACTIVATION_OPERATORS)], x)
 
 
 def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') -> Tensor:
@@ -228,7 +228,7 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
         return graph.add('GlobalMaxPool' if pool_type == 'max' else 'GlobalAveragePool', x)
     window = _window(node, tuple(node.get('kernel')))
     del window['dilations']
-    window['pads'] = before, after = _pads(node, window)
+    before, after = _pads(node, window)
     if pool_type == 'max':
         return graph.add('MaxPool', x, **dict(window, pads=before + after))
     if node.get('count_include_pad') in (None, True) and any(before):
@@ -320,7 +320,7 @@ def _pick(graph: OnnxGraph, node: Node, x: Tensor, indices: Tensor) -> Tensor:
 
 # ---------------------------------------------------------------------------------- the tables
 
-ACTIVATIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu': 'Softplus',
+ACTIVATION_OPERATORS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu': 'Softplus',
                'softsign': 'Softsign'}
 SAME = {
     'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softsign': 'Softsign', 'exp': 'Exp', 'log': 'Log',

@@ -16,7 +16,7 @@ from openatac.errors import DeviceError, OpenatacError, last_line
 from openatac.export.forms.base import Form, form_of, prefix_of
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.registry import Registry
-from openatac.zoo.weights.checksums import check_files
+from openatac.zoo.weights.export_checksums import check_files
 
 if TYPE_CHECKING:
     import numpy as np

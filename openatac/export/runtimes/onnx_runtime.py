@@ -10,7 +10,7 @@ from openatac.graph.nodes import INPUT
 from openatac.runtime.threads import thread_count
 
 CUDA = 'CUDAExecutionProvider'
-MAX_BYTES = 2 ** 31  # the limit of a file that contains its weights
+MAX_ONNX_BYTES = 2 ** 31  # the limit of a file that contains its weights
 
 
 class OnnxRuntime(Runtime):
@@ -29,7 +29,7 @@ class OnnxRuntime(Runtime):
     def load(self) -> None:
         import onnxruntime
         path, = self.form.files(self.prefix)
-        check_input(path, MAX_BYTES)
+        check_input(path, MAX_ONNX_BYTES)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count().threads
         kind, _, index = self.device.partition(':')
@@ -58,7 +58,7 @@ class OpenVino(Runtime):
     def load(self) -> None:
         import openvino
         path, = self.form.files(self.prefix)
-        check_input(path, MAX_BYTES)
+        check_input(path, MAX_ONNX_BYTES)
         self._net = openvino.Core().compile_model(path, 'CPU', {
             'INFERENCE_NUM_THREADS': thread_count().threads,
             'INFERENCE_PRECISION_HINT': 'f32'})  # the default is bfloat16 on processors that support it

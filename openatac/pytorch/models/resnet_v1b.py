@@ -17,7 +17,15 @@ from openatac.pytorch.models.parts import Stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
-from openatac.zoo.host_arguments import EXPANSION, STAGE_CHANNELS, check_resnet_v1b, place_activations
+from openatac.zoo.host_arguments import (
+    EXPANSION,
+    LOCAL_ATAC,
+    STAGE_CHANNELS,
+    STEM_CHANNELS,
+    check_resnet_v1b,
+    place_activations,
+    strides_and_dilations,
+)
 from openatac.zoo.units import SELF_ATTENTIONS, SelfAttention
 
 
@@ -136,12 +144,11 @@ class ResNet50_v1bATAC(nn.Module):
         stem = replaced and replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
-        activations = place_activations('torch', act_type, 'relu', act_layers, r=r, useReLU=True,
-                                        useGlobal=False)
-        strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+        activations = place_activations('torch', act_type, 'relu', act_layers, r=r, **LOCAL_ATAC)
+        strides, dilations = strides_and_dilations(dilated)
 
-        in_channels = 2 * stem_width if deep_stem else 64
-        self.conv1 = stem.torch(64) if stem else _stem(stem_width, norm, deep_stem)
+        in_channels = 2 * stem_width if deep_stem else STEM_CHANNELS
+        self.conv1 = stem.torch(STEM_CHANNELS) if stem else _stem(stem_width, norm, deep_stem)
         self.bn1 = norm(in_channels)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(4) if stem else nn.MaxPool2d(3, stride=2, padding=1)
@@ -185,7 +192,7 @@ def _conv3x3(channels: int, in_channels: int, strides: int, dilation: int) -> nn
 
 def _stem(width: int, norm: Factory, deep: bool) -> nn.Module:
     if not deep:
-        return nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        return nn.Conv2d(3, STEM_CHANNELS, kernel_size=7, stride=2, padding=3, bias=False)
     return nn.Sequential(
         nn.Conv2d(3, width, kernel_size=3, stride=2, padding=1, bias=False), norm(width), nn.ReLU(),
         nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False), norm(width), nn.ReLU(),

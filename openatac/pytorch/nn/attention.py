@@ -42,8 +42,8 @@ class ECA(nn.Module):
 
     def __init__(self, channels: int, gamma: float = 2, b: float = 1) -> None:
         super().__init__()
-        kernel = eca_kernel(channels, gamma, b)
-        self.conv = nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
+        self.kernel = eca_kernel(channels, gamma, b)
+        self.conv = nn.Conv1d(1, 1, self.kernel, padding=self.kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         row = x.mean((2, 3))[:, None]  # the channels as one line of pixels
@@ -55,6 +55,8 @@ class CBAM(nn.Module):
 
         y = x * sigmoid(W2 . relu(W1 . average of x) + W2 . relu(W1 . maximum of x))
         z = y * sigmoid(BN(k x k convolution of [mean of y, maximum of y] over the channels))
+
+    Maps (B, C, H, W) to the same shape and has 2 C (C/reduction) + 2 k^2 + 2 weights.
 
     Parameters
     ----------
@@ -89,7 +91,8 @@ class CBAM(nn.Module):
 class LocalSEBlock(ATAC):
     """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in place of SE.
 
-    Arguments, shapes and errors are as in `SEBlock`.
+    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    weights.
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:
@@ -100,7 +103,8 @@ class LocalSEBlock(ATAC):
 class NINBlock(nn.Module):
     """The layers of `LocalSEBlock` as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
 
-    Arguments, shapes and errors are as in `SEBlock`.
+    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
+    weights.
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:

@@ -25,6 +25,10 @@ class AttentionAugmentedConv2D(nn.Module):
     Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The first image determines the
     number of distance embeddings, and all images must have its size (ValueError otherwise).
 
+    It has k^2 C (C_out - d_v) + C (2 d_k + d_v) + d_v^2 + (2 h + 2 w - 2) d_k / heads weights, where d_k is
+    heads * max(key_depth, kappa C_out / heads) and d_v is heads * (upsilon C_out / heads), both quotients
+    rounded to the nearest whole number (d_v's at least 1), and attention sees h x w pixels.
+
     Parameters
     ----------
     channels : int

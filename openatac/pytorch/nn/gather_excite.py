@@ -50,7 +50,7 @@ class GatherExcite(nn.Module):
         super().__init__()
         check_gather_excite(extent, variant)
         self.extent = extent
-        self.gather = _average(extent) if variant == 'theta-' else _depthwise(channels, extent)
+        self.gather = _windows(extent) if variant == 'theta-' else _depthwise(channels, extent)
         self.excite: nn.Module = nn.Identity()
         if variant == 'theta+':
             self.excite = excitation(channels, reduction, pixels=extent > 0)
@@ -87,7 +87,7 @@ class GlobalDepthwise(ShapedByInput):
         return (x * self.weight.transpose(0, 1)).sum((2, 3), keepdim=True)
 
 
-def _average(extent: int) -> nn.Module:
+def _windows(extent: int) -> nn.Module:
     """Build the average over the window around each extent-th pixel, or over the whole image."""
     if not extent:
         return nn.AdaptiveAvgPool2d(1)

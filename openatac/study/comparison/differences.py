@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -103,7 +104,9 @@ def _difference(one: Group, other: Group, measure: str) -> Difference:
     low = high = p = None
     if min(len(own), len(others)) > 1 and max(len(set(own)), len(set(others))) > 1:
         from scipy import stats
-        test = stats.ttest_ind(own, others, equal_var=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', RuntimeWarning)  # of values that are almost equal
+            test = stats.ttest_ind(own, others, equal_var=False)
         (low, high), p = map(float, test.confidence_interval()), float(test.pvalue)
     return Difference(one.blocks, one.unit, other.unit, statistics.mean(own) - statistics.mean(others), low,
                       high, p, None, (len(own), len(others)))

@@ -9,13 +9,13 @@ from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.run_files import LOG
+from openatac.files.run_file_names import LOG
 from openatac.files.writing import write_text, writing
 from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import error_figure
 from openatac.study.comparison.groups import Group, group_runs, measures
-from openatac.study.comparison.html_page import page
+from openatac.study.comparison.html_page import page_html
 from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 
@@ -68,7 +68,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
                  f'{tables.markdown(differences.HEADER, [each.row() for each in found])}\n')
-    document = page(groups, measure, found)
+    document = page_html(groups, measure, found)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)

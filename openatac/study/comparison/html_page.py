@@ -23,7 +23,7 @@ WORDS = ('unit', 'against')      # columns of text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
-def page(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
+def page_html(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
     """Return the HTML document of a comparison.
 
     Parameters

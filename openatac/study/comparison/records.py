@@ -12,7 +12,7 @@ from pathlib import Path
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
-from openatac.files.run_files import LOG, METRICS, SETTINGS, SUMMARY
+from openatac.files.run_file_names import LOG, METRICS, SETTINGS, SUMMARY
 from openatac.files.schema import parse_json, validate
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison.comparable import check_comparable, name_of

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from openatac.errors import OpenatacError
-from openatac.files.run_files import SETTINGS
+from openatac.files.run_file_names import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
 from openatac.options.command_line import flags_of

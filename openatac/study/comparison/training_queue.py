@@ -19,7 +19,7 @@ from openatac.console.program import StoppedBySignal, shell_code, stop_signals
 from openatac.console.streams import on_terminal
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
-from openatac.files.run_files import LOCK
+from openatac.files.run_file_names import LOCK
 from openatac.runtime.threads import thread_count
 from openatac.study.finished_runs import read_run
 from openatac.training.run_folder import RunFolder

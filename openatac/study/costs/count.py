@@ -13,7 +13,7 @@ from openatac.graph.nodes import INPUT, Graph, Node
 
 # Operators that only change the shape.
 VIEWS = ('Flatten', 'Reshape', 'reshape', 'reshape_like', 'expand_dims', 'squeeze', 'identity', '_copy')
-PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')  # matrix products
+MATRIX_PRODUCTS = ('dot', 'batch_dot', '_linalg_gemm2')
 SLICES = ('slice', 'slice_axis')
 
 
@@ -131,7 +131,7 @@ def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
 
 
 def _multiply_adds(node: Node, published: bool) -> int:
-    if node.operator not in ('Convolution', 'FullyConnected', *PRODUCTS):
+    if node.operator not in ('Convolution', 'FullyConnected', *MATRIX_PRODUCTS):
         return 0
     outputs, first, weight = math.prod(node.shape), *(source.shape for source in node.inputs[:2])
     if node.operator == 'Convolution':  # each output element is one dot product with its filter

@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError, last_line
+from openatac.graph.nodes import SYMBOL_SUFFIX
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
@@ -42,7 +43,10 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     from openatac.study.costs.count import costs, symbol_costs
     if classes is not None and name.endswith('.json'):
         raise ValueError(f'argument --classes: {name} has its own; leave it out')
-    network = load_exported_symbol(name) if name.endswith('.json') else get_model(name, classes=classes)
+    if name.endswith('.json'):
+        network = load_exported_symbol(_symbol_file(name))
+    else:
+        network = get_model(name, classes=classes)
     try:
         if isinstance(network, mx.gluon.Block):
             return costs(network, image_shape, published)
@@ -55,6 +59,12 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
                             '--input-size') from None
 
 
+def _symbol_file(path: str) -> str:
+    """Return the symbol file of an export if ``path`` is its manifest, otherwise ``path``."""
+    symbol = path.removesuffix('.json') + SYMBOL_SUFFIX
+    return symbol if os.path.exists(symbol) else path
+
+
 def image_shape_of(name: str) -> tuple[int, int, int]:
     """Return the image shape (C, H, W) of a network or an export, with `FILE_SIZE` for other files."""
     from openatac.export.forms.base import prefix_of
@@ -62,7 +72,7 @@ def image_shape_of(name: str) -> tuple[int, int, int]:
     from openatac.zoo.names import find_model
     if not name.endswith('.json'):
         return find_model(name)[0].input_shape
-    prefix = prefix_of(name)
-    if prefix + '.json' != name and os.path.exists(prefix + '.json'):
+    prefix = prefix_of(_symbol_file(name))
+    if prefix + '.json' != _symbol_file(name) and os.path.exists(prefix + '.json'):
         return read_manifest(prefix).image_shape
     return 3, FILE_SIZE, FILE_SIZE

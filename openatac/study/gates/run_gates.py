@@ -50,7 +50,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     net, network, config = run.network()
     if isinstance(config, CifarConfig):
         config = with_changes(config, data_dir=data_dir or config.data.data_dir,
-                         dataset=dataset or config.data.dataset)
+                              dataset=dataset or config.data.dataset)
         source, batches = str(config.data.dataset), _cifar_images(config.data, images)
     elif dataset:
         raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from openatac.study.plan.step_time import FORWARD, Setup, Step, step
+from openatac.study.plan.step_time import FORWARD, Setup, Step, estimate_step
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 from openatac.training.recipes import IMAGENET
 
@@ -65,7 +65,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
     ValueError
         For an impossible setup.
     """
-    one_step = step(setup)
+    one_step = estimate_step(setup)
     steps = images // setup.global_batch
     if not steps:
         raise ValueError(f'--images {images} is less than one step takes, {setup.gpus} devices x '

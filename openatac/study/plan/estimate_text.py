@@ -14,7 +14,7 @@ from openatac.study.plan.estimate import (
 from openatac.study.plan.step_time import DDP_BUCKET, GB, GBIT, Setup
 
 
-def report(estimate: Estimate) -> str:
+def estimate_text(estimate: Estimate) -> str:
     """Return an estimate as text."""
     lines = [*(f'{name:14}{text}' for name, text in _rows(estimate)), '', 'Assumptions:',
              *(f'- {line}' for line in _assumptions(estimate)), *_warning(estimate.setup.global_batch)]

@@ -177,7 +177,7 @@ class Step(NamedTuple):
         return self.computing + self.exposed
 
 
-def step(setup: Setup) -> Step:
+def estimate_step(setup: Setup) -> Step:
     """Return the `Step` of a setup: computing, batch / speed, and the communication not hidden behind it.
 
     The backward pass, two thirds of the computing, limits how much can be hidden. Raises ValueError

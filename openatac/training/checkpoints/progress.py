@@ -53,7 +53,8 @@ class Progress:
     history : list of dict
         A row for each finished epoch.
     best : dict
-        The highest test accuracy, and its epoch.
+        The highest accuracy on the evaluation images (with --val-split, held-out training images), and its
+        epoch.
     disturbed : bool
         Whether other processes were seen to slow the run down.
     inexact : list of str

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.images.class_names import check_case, read_class_list, warn_if_sorted_as_text
+from openatac.data.images.class_names import (
+    check_case,
+    match_classes,
+    read_class_list,
+    warn_if_sorted_as_text,
+)
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.images.listed import ImageList, list_in
@@ -26,32 +31,35 @@ log = logging.getLogger('openatac')
 def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
     """Open the photographs of 'train' or 'val'; DataError if they are missing.
 
-    They use the config's order of the classes if the names are the same.
+    Their classes are matched with the config's; see `match_classes`.
     """
-    photos = _open(data, split, classes)
-    known, found = data.class_names or (), photos.class_names or ()
-    if known and found and tuple(found) != tuple(known):
-        log.warning('%s: its classes (%s, ...) are not those that the network was trained with (%s, ...); '
-                    'they are matched in this order', _place(data, split), found[0], known[0])
-    return photos
-
-
-def _open(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
+    listed = _listed_classes(data)
+    names = data.class_names or listed
     if data.use_rec:
         rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
-        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes)
+        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes,
+                          names)
+    _check_layout(data, split)
+    folder, labels = _folder(data, split), _label_list(data, split)
+    if labels:
+        if names is None and data.train_labels is None:  # the training images have a folder for each class
+            names = class_folders(_folder(data, 'train'))
+        return ImageList(folder, labels, classes, names, listed)
+    if names and listed is None:
+        folders = class_folders(folder)
+        match_classes(folders, names, folder, 'the training images')
+        names = names if set(folders) <= set(names) else None  # all names differ
+    return ImageFolder(folder, classes, names)
+
+
+def _check_layout(data: ImagenetData, split: str) -> None:
     if os.path.isfile(os.path.expanduser(data.data_dir)):
         raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that contains '
                         'train/ and val/')
-    folder, labels = _folder(data, split), _label_list(data, split)
-    names = listed = _listed_classes(data)
-    if not labels:
-        if data.class_names and set(data.class_names) == set(class_folders(folder)):
-            names = data.class_names
-        return ImageFolder(folder, classes, names)
-    if names is None and data.train_labels is None:  # the training images have a folder for each class
-        names = data.class_names or class_folders(_folder(data, 'train'))
-    return ImageList(folder, labels, classes, names, listed)
+    if not os.path.isdir(_folder(data, split)):
+        raise DataError(f'--data-dir {data.data_dir} has no folder {split}/: it needs train/ and val/, each '
+                        'with a folder of photographs for each class, or with a list of labels '
+                        '(--train-labels, --val-labels); record files need --use-rec')
 
 
 def _listed_classes(data: ImagenetData) -> Sequence[str] | None:
@@ -60,10 +68,6 @@ def _listed_classes(data: ImagenetData) -> Sequence[str] | None:
         return None
     path = os.path.expanduser(data.class_list)
     return data.class_names if data.class_names and not os.path.exists(path) else read_class_list(path)
-
-
-def _place(data: ImagenetData, split: str) -> str:
-    return _record_file(data, split) if data.use_rec else _folder(data, split)
 
 
 def _warn_of_number_order(names: Sequence[str], folder: str) -> None:
@@ -105,15 +109,16 @@ def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
     warns if the order of the classes may be unexpected.
     """
     try:
+        listed = _listed_classes(data)
         if data.use_rec:
             rec = _record_file(data, split)
-            names = read_class_names(rec, None)
-            warn_if_sorted_as_text(names or (), rec)
-            return names
-        if _label_list(data, split):
+            if listed is None:
+                listed = read_class_names(rec, None)
+                warn_if_sorted_as_text(listed or (), rec)
+        elif _label_list(data, split):
             return open_photos(data, split, None).class_names
-        listed, folder = _listed_classes(data), _folder(data, split)
-        if listed is None:
+        elif listed is None:
+            folder = _folder(data, split)
             listed = class_folders(folder)
             _warn_of_number_order(listed, folder)
         return listed

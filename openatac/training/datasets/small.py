@@ -21,7 +21,7 @@ def load(data: CifarData, train: bool) -> ImageSet:
     if data.dataset == 'folder':
         return small_images.load_class_folders(_place(data), train, data.side, data.class_names,
                                                data.max_bad_share)
-    return cifar.load_cifar(data.dataset, data.data_dir, train, labels=data.cifar100_labels,
+    return cifar.load_cifar(data.dataset, data.data_dir, train, label_set=data.cifar100_labels,
                             url=data.data_url, progress=True)
 
 

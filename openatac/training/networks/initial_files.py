@@ -25,7 +25,7 @@ from openatac.zoo.units import REGISTRIES
 from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
-FLAGS = '-flags.json'
+FLAGS_SUFFIX = '-flags.json'
 
 
 class _Written(NamedTuple):
@@ -52,21 +52,21 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
     OpenatacError
         If the files are missing or damaged.
     """
-    kind = type(given.config)
+    config_type = type(given.config)
     try:
-        model, written = read_json(prefix + FLAGS, _Written)
+        model, written = read_json(prefix + FLAGS_SUFFIX, _Written)
     except OSError as error:
-        raise OpenatacError(f'--initial: {prefix + FLAGS} cannot be read ({error.strerror}): write it with '
-                            'the same command and --write-initial, where MXNet is installed') from None
+        raise OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} cannot be read ({error.strerror}): write it '
+                            'with the same command and --write-initial, where MXNet is installed') from None
     except ValueError as error:
         raise _damaged(prefix, error) from None
-    other = ImagenetConfig if kind is CifarConfig else CifarConfig
-    if set(written) & (set(fields(other)) - set(fields(kind))):
+    other = ImagenetConfig if config_type is CifarConfig else CifarConfig
+    if set(written) & (set(fields(other)) - set(fields(config_type))):
         raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
     try:
         if not set(written) <= set(network_settings(given.config)):
             raise ValueError('its options do not make a network')
-        made = values(from_json(kind, written))
+        made = values(from_json(config_type, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None
     wanted = values(given.config)
@@ -85,7 +85,7 @@ def _canonical(option: str, value: Any) -> Any:
 
 
 def _damaged(prefix: str, error: ValueError) -> OpenatacError:
-    return OpenatacError(f'--initial: {prefix + FLAGS} is damaged ({error}): write it again with '
+    return OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} is damaged ({error}): write it again with '
                          '--write-initial')
 
 
@@ -111,9 +111,9 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            os.remove(prefix + FLAGS)  # it describes files that are about to change
+            os.remove(prefix + FLAGS_SUFFIX)  # it describes files that are about to change
         export_graph(net, prefix)
-        write_text(prefix + FLAGS, json.dumps(
+        write_text(prefix + FLAGS_SUFFIX, json.dumps(
             {'model': model, 'flags': network_settings(config)}, indent=1) + '\n')
     log.info('the network and its initial values are in %s, %s and %s',
-             prefix + SYMBOL_SUFFIX, prefix + PARAMS_SUFFIX, prefix + FLAGS)
+             prefix + SYMBOL_SUFFIX, prefix + PARAMS_SUFFIX, prefix + FLAGS_SUFFIX)

@@ -16,7 +16,7 @@ def first_lines(config: Config) -> Iterator[str]:
     gpus, recipe = config.training.gpus, config.training.recipe
     settings = {**CIFAR, **IMAGENET}.get(recipe or '', {})
     if parse_gpus(gpus) and (settings.get('gpus') == gpus or 'num_gpus' in settings):
-        yield f'the recipe {recipe} is for GPUs: this run will use GPU {gpus}'
+        yield f'the recipe {recipe} asks for GPU {gpus}'
     if config.network.act_type == ATAC:
         yield _gate(config)
 

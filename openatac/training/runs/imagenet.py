@@ -1,43 +1,140 @@
-"""The ImageNet run: from a config to a trained network in a folder."""
+"""The run of train_imagenet.py."""
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import shlex
-from typing import Any, Callable
+from typing import Any
 
-from openatac.backends.base import Backend, Teacher
-from openatac.backends.cluster import Cluster, SingleProcess
+import numpy as np
+
+from openatac.backends.base import Backend
 from openatac.backends.learner import Learner, Metrics
+from openatac.backends.teacher import Teacher
 from openatac.data.images.source import ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
-from openatac.data.prefetch import prefetch
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
-from openatac.training.config import ImagenetConfig, result_settings
+from openatac.training.config import ImagenetConfig
 from openatac.training.datasets.photos import first_readable, open_both_splits, open_photos
-from openatac.training.datasets.splits import divide
-from openatac.training.runs import session
-from openatac.training.runs.evaluation import evaluate_with_report
-from openatac.training.runs.next_steps import print_next_steps
 from openatac.training.runs.published_log import ImagenetLog
+from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
 from openatac.zoo.weights.params_file import read_params
-from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
 
 
-def _open_backend(net: Any, config: ImagenetConfig, command: str, cluster: Cluster | None = None) -> Backend:
-    """Open the backend; a DeviceError also gives the equivalent command for a CPU."""
-    try:
-        return session.backend_of(config, net, cluster)
-    except DeviceError as error:
-        raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
-                          f'{cpu_command(command)}') from None
+class ImagenetRun(Run[ImagenetConfig]):
+    """A run on photographs, which worker processes read from folders or record files."""
+
+    falls_back_to_cpu = False
+    counts_top5 = True
+    log_format = '%(message)s'
+
+    def open_backend(self) -> Backend:
+        try:
+            return super().open_backend()
+        except DeviceError as error:
+            raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
+                              f'{cpu_command(self.command)}') from None
+
+    def initial_learner(self, image_count: int) -> Learner:
+        training, classes = self.config.training, self.config.network.classes
+        teacher = None
+        if training.teacher and training.hard_weight < 1:
+            teacher = self.backend.load_teacher(Teacher(training.teacher, training.teacher_params, classes))
+        objective = {
+            'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
+            'mixup': training.mixup_alpha if training.mixup else 0.0,
+            'mixup_iterations': self._mixup_end(image_count, training),
+            'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
+        self.initialize()
+        return self.backend.learner(training.optimizer, objective, training.no_wd, top5=True)
+
+    def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
+        kvstore = self.config.training.kvstore if self.cluster.size > 1 else 'device'
+        return {**super().settings(learner, contents), 'kvstore': kvstore}
+
+    def begin(self, learner: Learner, image_count: int) -> Progress:
+        """Return the progress at --resume-epoch, with the optimizer states of --resume-states."""
+        start, epochs = self.config.start, self.config.training.num_epochs
+        scheduled = image_count // self.batch_size * epochs
+        iterations = self._first_iteration(epochs, image_count)
+        if iterations > 1.01 * scheduled:
+            log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate '
+                     'is kept from then on', scheduled, iterations)
+        progress = Progress()
+        progress.epoch = start.resume_epoch
+        learner.iteration = self._first_iteration(progress.epoch, image_count)
+        if start.resume_states:
+            _load_optimizer_states(learner, start.resume_states)
+        return progress
+
+    def schedule(self, image_count: int, training: ImagenetTraining) -> loop.Schedule:
+        # As published, with images // batch iterations per epoch; some epochs have one more.
+        rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs,
+                               image_count // self.batch_size, training.warmup_epochs, training.warmup_lr,
+                               training.decay_epochs, training.lr_decay)
+        end = self._mixup_end(image_count, training)
+        return {loop.RATE: rate, 'mixup': lambda iteration: training.mixup and iteration < end}
+
+    def _mixup_end(self, image_count: int, training: ImagenetTraining) -> int:
+        """Return the iteration at which mixup ends."""
+        return self._first_iteration(training.num_epochs - training.mixup_off_epoch, image_count)
+
+    def _first_iteration(self, epoch: int, image_count: int) -> int:
+        return first_iteration(epoch, image_count, self.batch_size)
+
+    # ---------------------------------------------------------------------------------- images
+
+    def open_images(self) -> tuple[ImageSource, ImageSource]:
+        return open_both_splits(self.config.data, self.config.network.classes)
+
+    def open_test_images(self) -> ImageSource:
+        return open_photos(self.config.data, 'val', self.config.network.classes)
+
+    def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
+        data, cluster = self.config.data, self.cluster
+        return TrainingPhotoBatches(
+            images, data.input_size, self.batch_size, self.config.training.seed, data.num_workers,
+            cluster.size, cluster.rank, max_bad_share=data.max_bad_share)
+
+    def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
+        data, cluster = self.config.data, self.cluster
+        return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.centre,
+                                      data.num_workers, cluster.size, cluster.rank, data.max_bad_share)
+
+    def fingerprint(self, images: Any) -> str:
+        return images.fingerprint()
+
+    def sample(self, images: ImageSource) -> np.ndarray:
+        return first_readable(images)
+
+    def left_out(self, images: ImageSource, batches: EvaluationPhotoBatches) -> int:
+        return batches.bad.count
+
+    # ------------------------------------------------------------------------- log and summary
+
+    dataset, images_name = 'imagenet', 'ImageNet'
+
+    @property
+    def log_file(self) -> str:
+        return self.config.output.logging_file
+
+    def log_lines(self, learner: Learner) -> ImagenetLog:
+        return ImagenetLog(self.config.output.log_interval, learner.objective.metric)
+
+    def kept_epochs(self, name: str) -> loop.KeptEpochs:
+        return loop.KeptEpochs(self.config.output.save_frequency,
+                               lambda epoch: f'imagenet-{name}-{epoch - 1}', with_states=True)
+
+    def scores(self, metrics: Metrics) -> str:
+        assert metrics.top5 is not None
+        return (f'err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} loss={metrics.loss:f} on '
+                f'{metrics.images} images')
 
 
 def cpu_command(command: str) -> str:
@@ -54,154 +151,13 @@ def cpu_command(command: str) -> str:
     return f'{python}{shlex.join(kept)} --num-gpus 0 --dtype float32'
 
 
-# --------------------------------------------------------------------------------- evaluation
-
-def evaluate(net: Any, config: ImagenetConfig, command: str) -> int:
-    """Log the errors of the parameters in ``config.start.evaluate`` on the validation set.
-
-    Returns
-    -------
-    int
-        How many photographs could not be read, and were left out.
-    """
-    assert config.start.evaluate is not None
-    path = resolve_weights(config.start.evaluate)
-    backend = _open_backend(net, config, command)
-    backend.load(path)
-    learner = backend.learner(config.training.optimizer, {}, top5=True)
-    source = open_photos(config.data, 'val', config.network.classes)
-
-    def line(metrics: Metrics) -> str:
-        assert metrics.top5 is not None
-        return (f'{path}: err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} '
-                f'loss={metrics.loss:f} on {metrics.images} images')
-
-    batches = _evaluation(backend, config, source, SingleProcess())
-    evaluate_with_report(learner, batches, config.output, source.class_names or (), line)
-    return batches.bad.count
-
-
-def _test(backend: Backend, config: ImagenetConfig, source: ImageSource, cluster: Cluster, path: str
-          ) -> Metrics:
-    """Evaluate the parameters in ``path`` on photographs."""
-    backend.load(path)
-    learner = backend.learner(config.training.optimizer, {}, top5=True)
-    return learner.evaluate(prefetch(_evaluation(backend, config, source, cluster)))
-
-
-def _evaluation(backend: Backend, config: ImagenetConfig, source: ImageSource, cluster: Cluster
-                ) -> EvaluationPhotoBatches:
-    data, batch_size = config.data, config.training.batch_size * backend.device_count * cluster.size
-    return EvaluationPhotoBatches(source, data.input_size, batch_size, data.centre, data.num_workers,
-                                  cluster.size, cluster.rank, data.max_bad_share)
-
-
-# ----------------------------------------------------------------------------------- training
-
-def train_network(net: Any, name: str, config: ImagenetConfig, cluster: Cluster,
-                  command: str) -> dict[str, Any] | None:
-    """Train the network ``net``, called ``name``, in the run's folder.
-
-    Parameters
-    ----------
-    net : HybridBlock or str
-        As `openatac.backends.base.open_backend` takes it.
-    name : str
-    config : ImagenetConfig
-    cluster : Cluster
-        The processes that train together.
-    command : str
-        The command line.
-
-    Returns
-    -------
-    dict or None
-        The summary; None for a dry run.
-    """
-    data, training, output = config.data, config.training, config.output
-    with session.reserve_run_folder(config, command, output.logging_file, '%(message)s', cluster.rank):
-        backend = _open_backend(net, config, command, cluster)
-        sources = open_both_splits(data, config.network.classes)
-        log.info('%d training and %d validation images', *map(len, sources))
-        sets = divide(*sources, training)
-        batch_size = training.batch_size * backend.device_count * cluster.size
-        batches = TrainingPhotoBatches(
-            sets.training, data.input_size, batch_size, training.seed, data.num_workers, cluster.size,
-            cluster.rank, max_bad_share=data.max_bad_share)
-        validation = _evaluation(backend, config, sets.evaluation, cluster)
-        images = len(sets.training)
-        start_of = functools.partial(first_iteration, images=images, batch_size=batch_size)
-        learner = _learner(backend, net, config, cluster, _mixup_end(start_of, training))
-        schedule_of = functools.partial(_schedule, images // batch_size, start_of)
-        _say_if_schedule_is_short(images // batch_size * training.num_epochs, start_of(training.num_epochs))
-        settings = result_settings(config, learner.devices,
-                                   '+'.join(source.fingerprint() for source in sources))
-        settings['kvstore'] = training.kvstore if cluster.size > 1 else 'device'
-        test = functools.partial(_test, backend, config, sets.test, cluster) if sets.are_held_out else None
-        plan = loop.RunPlan(
-            learner=learner, training=batches, evaluation=validation, test=test,
-            schedule=schedule_of(training), epochs=training.num_epochs, folder=output.save_dir,
-            settings=settings, lines=ImagenetLog(output.log_interval, learner.objective.metric),
-            kept=loop.KeptEpochs(output.save_frequency, lambda epoch: f'imagenet-{name}-{epoch - 1}',
-                                 with_states=True))
-        progress = _begin(config, learner, start_of)
-        if cluster.size > 1:
-            cluster.check_alike({**settings, 'initial_values': learner.checksum()})
-        summary = session.run_plan(plan, schedule_of, progress, config, command, f'{name} on ImageNet', {
-            'model': name, 'dataset': 'imagenet', **sets.counts()})
-        if summary and cluster.rank == 0:
-            print_next_steps(config, first_readable(sets.test))
-        return summary
-
-
-def _schedule(iterations_per_epoch: int, start_of: Callable[[int], int], training: ImagenetTraining
-              ) -> loop.Schedule:
-    """Return the published schedule, with images // batch iterations per epoch; some epochs have one more."""
-    rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs, iterations_per_epoch,
-                           training.warmup_epochs, training.warmup_lr, training.decay_epochs,
-                           training.lr_decay)
-    end = _mixup_end(start_of, training)
-    return {loop.RATE: rate, 'mixup': lambda iteration: training.mixup and iteration < end}
-
-
-def _mixup_end(start_of: Callable[[int], int], training: ImagenetTraining) -> int:
-    """Return the iteration at which mixup ends."""
-    return start_of(training.num_epochs - training.mixup_off_epoch)
-
-
-def _say_if_schedule_is_short(scheduled: int, iterations: int) -> None:
-    if iterations > 1.01 * scheduled:
-        log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate is '
-                 'kept from then on', scheduled, iterations)
-
-
-def _learner(backend: Backend, net: Any, config: ImagenetConfig, cluster: Cluster, mixup_end: int) -> Learner:
-    training, classes = config.training, config.network.classes
-    teacher = None
-    if training.teacher and training.hard_weight < 1:
-        teacher = backend.load_teacher(Teacher(training.teacher, training.teacher_params, classes))
-    objective = {
-        'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
-        'mixup': training.mixup_alpha if training.mixup else 0.0,
-        'mixup_iterations': mixup_end,
-        'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
-    session.initialize(backend, net, config)
-    return backend.learner(training.optimizer, objective, training.no_wd, top5=True)
-
-
-def _begin(config: ImagenetConfig, learner: Learner, start_of: Callable[[int], int]) -> Progress:
-    """Return the progress at --resume-epoch, with the optimizer states of --resume-states in the learner."""
-    progress, states = Progress(), config.start.resume_states
-    progress.epoch = config.start.resume_epoch
-    learner.iteration = start_of(progress.epoch)
-    if states:
-        if not os.path.isfile(states):
-            raise ParameterFileError(f'--resume-states: there is no file {states}')
-        try:
-            learner.load_optimizer_states(read_params(states))
-        except (KeyError, ValueError, ParameterFileError):
-            raise ParameterFileError(
-                f'{states} holds no optimizer states of this network: --resume-states takes the .states '
-                "files that this script writes (not those of the authors' script, which are pickles)"
-            ) from None
-    return progress
+def _load_optimizer_states(learner: Learner, path: str) -> None:
+    """Load the file of --resume-states into the learner."""
+    if not os.path.isfile(path):
+        raise ParameterFileError(f'--resume-states: there is no file {path}')
+    try:
+        learner.load_optimizer_states(read_params(path))
+    except (KeyError, ValueError, ParameterFileError):
+        raise ParameterFileError(
+            f'{path} holds no optimizer states of this network: --resume-states takes the .states files that '
+            "this script writes (not those of the authors' script, which are pickles)") from None

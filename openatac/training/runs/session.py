@@ -13,20 +13,16 @@ from typing import Any, Callable
 
 import numpy as np
 
-from openatac.backends.base import Backend, open_backend
-from openatac.backends.cluster import Cluster
 from openatac.errors import CheckpointError
-from openatac.files.run_files import BEST, LOG, SETTINGS, SUMMARY
+from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options.declaration import values
 from openatac.runtime.threads import threads_set
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.checkpoints.progress import Progress
-from openatac.training.config import CifarConfig, Config
+from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
-from openatac.training.networks.initial_values import initial_values
-from openatac.training.networks.resolve import image_shape
 from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.tracking.contention import ContentionWatch
@@ -75,33 +71,19 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
         yield
 
 
-def backend_of(config: Config, net: Any, cluster: Cluster | None = None) -> Backend:
-    """Open the backend of a run; see `openatac.backends.base.open_backend`.
-
-    As in the published scripts, a CIFAR run falls back to the CPU where there is no GPU; an ImageNet run does
-    not.
-    """
-    training = config.training
-    return open_backend(net, config.compute, image_shape(config), training.seed, training.gpus,
-                        fall_back=isinstance(config, CifarConfig), cluster=cluster)
-
-
-def initialize(backend: Backend, net: Any, config: Config) -> None:
-    """Give the network its initial values; if it is read from files, they are next to it."""
-    backend.initialize(None if isinstance(net, str) else initial_values(net, config))
-
-
 def _warn_of_decays(config: Config) -> None:
     """Warn of epochs at which the rate would decay if the run were longer."""
     training = config.training
-    late = [epoch for epoch in training.decay_epochs if epoch >= training.num_epochs]
+    late = [epoch for epoch in training.decay_epochs or [training.lr_decay_period]
+            if epoch >= training.num_epochs]
     if late and training.lr_mode == 'step':
-        log.warning('--lr-decay-epoch: the rate does not decay at %s, as the run ends after --num-epochs %d',
+        flag = '--lr-decay-period' if training.lr_decay_period else '--lr-decay-epoch'
+        log.warning('%s: the rate does not decay at %s, as the run ends after --num-epochs %d', flag,
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
 def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
-             config: Config, command: str, title: str, about: dict[str, Any]) -> dict[str, Any] | None:
+             config: Config, command: str, title: str, facts: dict[str, Any]) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
@@ -116,7 +98,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
         The command line, for settings.json and the summary.
     title : str
         The title of the picture.
-    about : dict
+    facts : dict
         Facts about the network and the data, {name: value}, for the summary.
 
     Returns
@@ -141,21 +123,21 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
                     os.remove(os.path.join(folder, SUMMARY))
             trackers = _trackers(config, title, plan.learner, progress)
     history = loop.run_epochs(plan, progress, trackers)
-    summary = summarize(config, command, plan, history, progress, about)
+    summary = summarize(config, command, plan, history, progress, facts)
     with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
     log.info('best accuracy %.4f (epoch %d), last %.4f%s', summary['best_accuracy'], summary['best_epoch'],
-             summary['last_accuracy'], _how_chosen(summary))
+             summary['last_accuracy'], _how_chosen(summary, config.data.test_name))
     return summary
 
 
-def _how_chosen(summary: dict[str, Any]) -> str:
+def _how_chosen(summary: dict[str, Any], test_name: str) -> str:
     """Return the end of the line that gives the best accuracy: on which images the best epoch was chosen."""
     if 'test_accuracy' in summary:
-        return (' on the validation images, which chose the best epoch; on the test images it has '
-                f'{summary["test_accuracy"]:.4f}')
-    return ' on the test images, which also chose the best epoch (see --val-split)'
+        return (f' on the held-out training images, which chose the best epoch; on the {test_name} images it '
+                f'has {summary["test_accuracy"]:.4f}')
+    return f' on the {test_name} images, which also chose the best epoch (see --val-split)'
 
 
 def check_same_start(learner: Any, progress: Progress) -> None:
@@ -174,7 +156,7 @@ def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> l
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
         HistoryPicture(output.save_plot_dir or output.save_dir, title,
-                       'validation' if config.training.val_split else 'test')]
+                       'held-out' if config.training.val_split else config.data.test_name)]
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:
@@ -195,11 +177,11 @@ def _test(plan: loop.RunPlan) -> dict[str, float]:
 
 
 def summarize(config: Config, command: str, plan: loop.RunPlan, history: list[dict[str, Any]],
-              progress: Progress, about: dict[str, Any]) -> dict[str, Any]:
+              progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
     best = progress.best
     return {
-        'command': command, **about, 'act_type': config.network.act_type,
+        'command': command, **facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': threads_set(), 'epochs': len(history),

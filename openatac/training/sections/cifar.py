@@ -85,6 +85,8 @@ class CifarData(Section, title='data'):
         'faster', parse=COUNT_FROM_ZERO,
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
 
+    test_name: ClassVar[str] = 'test'  # how logs and pictures call the images of the test
+
     @property
     def side(self) -> int:
         """The side of the images in pixels."""

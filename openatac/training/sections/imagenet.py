@@ -100,6 +100,8 @@ class ImagenetData(Section, title='data'):
         MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
         parse=SHARE, roles=Role.NEWER)
 
+    test_name: ClassVar[str] = 'validation'  # how logs and pictures call the images of the test
+
     @property
     def centre(self) -> float:
         """The share of the short side that validation crops."""

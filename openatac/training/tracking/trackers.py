@@ -14,7 +14,7 @@ from typing import Any
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.run_files import METRICS, METRICS_LINES, SUMMARY
+from openatac.files.run_file_names import METRICS, METRICS_LINES, SUMMARY
 from openatac.files.writing import write_text
 from openatac.training.tracking.curves import draw_curves
 
@@ -57,7 +57,7 @@ class HistoryPicture(Tracker):
     ----------
     folder, title : str
     evaluated : str
-        Name of the evaluation split, such as 'test'.
+        The name of the evaluation images, such as 'test'.
     """
 
     def __init__(self, folder: str, title: str, evaluated: str = 'test') -> None:

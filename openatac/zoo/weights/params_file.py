@@ -18,9 +18,9 @@ from openatac.files.reading import open_input
 from openatac.files.writing import replace_file
 
 PARAMS_SUFFIX = '-0000.params'  # of an exported network's file
-MAX_BYTES = 2 ** 34  # of a file; ResNet-50 has 10 ** 8
+MAX_PARAMS_BYTES = 2 ** 34  # of a file; ResNet-50 has 10 ** 8
 TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8', 7: '|b1'}  # by type flag
-FLAGS = {np.dtype(name): flag for flag, name in TYPES.items()}
+TYPE_FLAGS = {np.dtype(name): flag for flag, name in TYPES.items()}
 BFLOAT16 = 12
 LIST, DENSE_ARRAY, CPU = 0x112, 0xF993FAC9, 1  # as MXNet 1.9.1 writes them
 _WITHOUT_STORAGE_TYPE, _NUMPY_SHAPE = 0xF993FAC8, 0xF993FACA  # other versions of an array's header
@@ -38,7 +38,7 @@ class StoredArray(NamedTuple):
 def read_params(path: str) -> dict[str, np.ndarray]:
     """Read the named arrays in the file ``path``; raise ParameterFileError if it is missing or damaged."""
     try:
-        with open_input(path, MAX_BYTES) as file:
+        with open_input(path, MAX_PARAMS_BYTES) as file:
             return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
     except FileNotFoundError:
         raise ParameterFileError.no_file(path) from None
@@ -79,7 +79,7 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
         handle.write(struct.pack('<QQQ', LIST, 0, len(arrays)))
         for array in arrays.values():
             handle.write(struct.pack(f'<Iii{array.ndim}qiii', DENSE_ARRAY, 0, array.ndim, *array.shape,
-                                     CPU, 0, FLAGS[array.dtype]))
+                                     CPU, 0, TYPE_FLAGS[array.dtype]))
             handle.write(np.ascontiguousarray(array).tobytes())
         handle.write(struct.pack('<Q', len(arrays)))
         for name in arrays:

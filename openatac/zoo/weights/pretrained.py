@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from openatac.errors import ParameterFileError
-from openatac.files.run_files import BEST
+from openatac.files.run_file_names import BEST
 from openatac.files.schema import Range, read_json
 
 FOLDER = str(Path(__file__).parents[2] / 'pretrained')

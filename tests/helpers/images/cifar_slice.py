@@ -10,7 +10,11 @@ from tests.helpers.images.made_up_images import CIFAR10
 def write_slice(shared_data, folder, training, test=1000):
     """Write CIFAR-10's first images as its binary files; return the folder.
 
-    training, test: numbers of images in all files together.
+    Parameters
+    ----------
+    shared_data, folder : Path
+    training, test : int
+        The numbers of images in all files together.
     """
     folder.mkdir()
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:

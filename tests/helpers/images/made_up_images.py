@@ -9,7 +9,7 @@ CIFAR10 = [f'data_batch_{k}.bin' for k in range(1, 6)], 'test_batch.bin', (10,)
 CIFAR100 = ['train.bin'], 'test.bin', (20, 100)
 
 
-# Pixels, uint8 (H, W, C).
+# ------------------------------------------------------------------ pixels, uint8 (H, W, C)
 
 def smooth(height=32, width=32, seed=0):
     """Return random colours that change smoothly, as in a photograph."""
@@ -41,7 +41,15 @@ def encoded(image, form='JPEG', mode=None, **options):
     return file.getvalue()
 
 
-# Data sets. An image's brightness depends on its class.
+def write_image(path, image, **options):
+    """Write an array as an image file; return its path as text."""
+    Image.fromarray(image).save(path, **options)
+    return str(path)
+
+
+# -------------------------------------------------------------------------------- data sets
+
+# An image's brightness depends on its class.
 
 def write_cifar(folder, form=CIFAR10, images=60, seed=0):
     """Write CIFAR's binary files with ``images`` images each; return the folder's path as text."""

@@ -25,7 +25,15 @@ KNOWS = 0.9  # the least accuracy on the test images; 0.95 to 0.97 was observed
 
 
 class Network(NamedTuple):
-    """net : HybridBlock; symbol, params : what it is exported as; images : float32 (200, 3, H, W)."""
+    """A trained network.
+
+    Parameters
+    ----------
+    net : HybridBlock
+    symbol, params
+        What it is exported as.
+    images : float32 (200, 3, H, W)
+    """
 
     net: gluon.HybridBlock
     symbol: mx.sym.Symbol

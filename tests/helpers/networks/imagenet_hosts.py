@@ -15,7 +15,7 @@ from openatac.distributed import kvstore
 
 def replace_host(host):
     """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the previous one."""
-    from openatac.study.published.costs import network_costs
+    from openatac.study.published.published_costs import network_costs
     from openatac.zoo.names import HOSTS, PUBLISHED_IMAGENET_HOST
     network_costs.cache_clear()  # its keys are names
     replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)
@@ -58,20 +58,6 @@ def shallow_host():
         return narrow(resnet_v1b, host.torch, arguments)
 
     return dataclasses.replace(host, factory=build, torch_factory=build_in_torch)
-
-
-@pytest.fixture(scope='module')
-def shallow_resnet():
-    """Make train_imagenet.py and `get_model` build networks of `shallow_host` in this module."""
-    with in_resnets_place(shallow_host()):
-        yield
-
-
-@pytest.fixture
-def small_network():
-    """Make train_imagenet.py build networks of `small_host` in this test."""
-    with in_resnets_place(small_host()):
-        yield
 
 
 def teacher_flags(path):

@@ -1,6 +1,5 @@
-"""A small network in MXNet's learner, and batches to train it on."""
+"""A small network in MXNet's learner."""
 import mxnet as mx
-import numpy as np
 
 from openatac.backends.mxnet import backend
 from openatac.backends.mxnet.backend import normalise
@@ -8,11 +7,6 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}
-
-
-def batch(images=16, seed=0):
-    rng = np.random.RandomState(seed)
-    return rng.randn(images, 3, 32, 32).astype('float32'), rng.randint(0, 10, images)
 
 
 def learner(contexts=None, **network):

@@ -8,9 +8,16 @@ TYPES = {'float32': 'F32', 'float16': 'F16', 'float64': 'F64'}
 
 
 def write_safetensors(path, arrays, kind=None, **more):
-    """Write {name: array} with the number type ``kind`` (by default the array's own).
+    """Write {name: array} as a safetensors file.
 
-    more: further entries of the header.
+    Parameters
+    ----------
+    path : Path
+    arrays : {name: array}
+    kind : str, optional
+        The number type, by default the array's own.
+    more
+        Further entries of the header.
     """
     header, data = dict(more), b''
     for name, array in arrays.items():

@@ -134,10 +134,14 @@ def say(cluster, *words):
     print(cluster.rank, *words, flush=True)
 
 
+ACTIONS = {action.__name__: action for action in (
+    add_up, gather, mismatch, alike, stuck, sentence, crash, leave, unequal, train, loop)}
+
+
 def main(kvstore, *actions):
     cluster = join_run(kvstore)
     for action in actions:
-        globals()[action](cluster)
+        ACTIONS[action](cluster)
     cluster.close()
 
 

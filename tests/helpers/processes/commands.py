@@ -1,7 +1,12 @@
 """Run `openatac COMMAND` in this process, and read the CSV files that commands write."""
 import csv
 
+import pytest
+
 from openatac import cli
+from openatac.commands import predict
+from openatac.errors import OpenatacError
+from tests.conftest import ROOT
 
 
 def call_command(command, *words):
@@ -19,6 +24,24 @@ def command_error(capsys, command, code, *words):
     assert lines[-1].startswith(f'openatac {command}: ') and 'Traceback' not in ''.join(lines), lines
     assert code == 2 or len(lines) == 1, lines
     return lines[-1]
+
+
+def predict_images(capsys, *arguments):
+    """Run `openatac predict`; return (exit code, standard output, standard error)."""
+    try:
+        code = predict.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def predict_error(prefix, *flags, image=None):
+    """Run `openatac predict`, which must fail; return the sentence."""
+    with pytest.raises(OpenatacError) as caught:
+        predict.main([prefix, image or str(ROOT / 'README.md'), *flags])
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
 
 
 def rows_of(path):

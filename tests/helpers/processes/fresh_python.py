@@ -7,9 +7,17 @@ from tests.conftest import ROOT
 
 
 def run_python(*arguments, path=(), timeout=300, **environment):
-    """Run ``python *arguments`` with the folders of ``path`` before this checkout on sys.path.
+    """Run ``python *arguments``, with openatac's own number of threads.
 
-    environment: variables to set; None unsets one. openatac chooses the number of threads.
+    Parameters
+    ----------
+    arguments
+    path : sequence of path
+        Folders before this checkout on sys.path.
+    timeout : float
+        In seconds.
+    environment
+        Variables to set; None unsets one.
     """
     variables = dict(os.environ, OMP_NUM_THREADS=None, MXNET_OMP_MAX_THREADS=None,
                      PYTHONPATH=os.pathsep.join(map(str, [*path, ROOT])))

@@ -76,7 +76,10 @@ def signal_at_step(monkeypatch, step, number, times=1):
 def act_at_step(monkeypatch, step, action):
     """Call ``action()`` when a run's processes agree whether to continue after ``step``.
 
-    Returns the list of messages that the run gathers from its processes, one for each step.
+    Returns
+    -------
+    list
+        The messages that the run gathers from its processes, one for each step.
     """
     asked = []
 

@@ -21,8 +21,16 @@ from tests.conftest import ROOT
 def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environment):
     """Start a script in its own process, by default with one thread.
 
-    limit: the maximum size of a file that the process writes, in bytes; path: folders for PYTHONPATH;
-    environment: variables to set.
+    Parameters
+    ----------
+    flags
+    script : str
+    limit : int, optional
+        The maximum size of a file that the process writes, in bytes.
+    path : sequence of path
+        Folders for PYTHONPATH.
+    environment
+        Variables to set.
     """
     variables = {**os.environ, 'OMP_NUM_THREADS': '1', 'no_proxy': '*', **environment}
     variables['PYTHONPATH'] = os.pathsep.join([*map(str, path), str(ROOT)])
@@ -46,7 +54,12 @@ def run_script(*flags, **options):
 def run_in_process(*flags, script=train_cifar, picture=False):
     """Run a script in this process, which saves the start-up time, and return its exit code.
 
-    picture: whether to draw ``history.png``, which takes as long as a short run; otherwise it stays empty.
+    Parameters
+    ----------
+    flags
+    script : module
+    picture : bool
+        Whether to draw ``history.png``, which takes as long as a short run; otherwise it stays empty.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [script.__file__, *map(str, flags)])
@@ -109,6 +122,13 @@ def metrics_of(folder):
         return [json.loads(line) for line in handle]
 
 
+def assert_metrics_agree(row, expected, tolerance=1e-3):
+    """Assert that metrics agree; a loss above 1, as with a teacher, may differ in proportion."""
+    assert row.keys() == expected.keys()
+    for name in row.keys() - {'images_per_second', 'best_accuracy'}:
+        assert row[name] == pytest.approx(expected[name], rel=tolerance, abs=tolerance), name
+
+
 def log_of(folder):
     """Return a run's log as text, empty if there is none yet."""
     path = os.path.join(folder, 'train.log')
@@ -116,3 +136,13 @@ def log_of(folder):
         return ''
     with open(path, encoding='utf-8') as handle:
         return handle.read()
+
+
+def accuracy_of(text):
+    """Return the first accuracy in the text of a log."""
+    return float(text.split('accuracy=')[1].split()[0])
+
+
+def without_numbers(line):
+    """Return a line of a log without its numbers, which depend on the engine and the clock."""
+    return re.sub(r'\d+(\.\d+)?(e-\d+)?', '', line)

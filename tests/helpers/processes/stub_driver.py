@@ -29,7 +29,12 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
 def make_library(path, source='', needs=()):
     """Compile C source into the shared library ``path`` (its name is its soname); skip without a compiler.
 
-    needs : paths of libraries to link by their sonames alone, without their locations
+    Parameters
+    ----------
+    path : Path
+    source : str
+    needs : sequence of path
+        Libraries to link by their sonames alone, without their locations.
     """
     compiler = shutil.which('cc')
     if compiler is None:

@@ -2,43 +2,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import Any, Union
 
 import numpy as np
 
-from openatac.errors import ParameterFileError
+from openatac.errors import OtherClassesError, ParameterFileError
+from openatac.files.reading import PathLike
 
-Path = Union[str, 'PathLike[str]']
 Shape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not inferred yet
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
-OTHER_SETTINGS = '; give the settings that it was trained with, such as r'
+OTHER_SETTINGS = '; give the settings that it was trained with, such as r, useReLU or channels'
 
 
-def check_names(path: Path, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+def check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's names."""
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
     if missing or unexpected:
         differences = [f'{verb} {_some(names)}' for verb, names in (
             ('lacks', missing), ('has unexpected', unexpected)) if names]
-        raise ParameterFileError(f'{path} belongs to another network: it {" and ".join(differences)}')
+        raise ParameterFileError(
+            f'{path} belongs to another network: it {" and ".join(differences)}{OTHER_SETTINGS}')
 
 
-def check_shapes(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+def check_shapes(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
                  head_is_last: bool = False) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's ``shapes``.
 
-    With ``head_is_last``, the shapes end with the last dense layer; if that differs, the message explains how
-    to load a network with other classes.
+    With ``head_is_last``, the shapes end with the last dense layer. If that differs, the error is an
+    OtherClassesError, and its message explains how to load a network with other classes.
     """
     for name, shape in shapes.items():
         if not shape_fits(arrays[name].shape, shape):
+            given = arrays[name].shape
+            message = (f'{path} belongs to another network: {name} has shape {_shown(given)}, but this '
+                       f'network needs {_shown(shape)}')
             is_head = head_is_last and _layer(name) == _layer([*shapes][-1])
-            raise ParameterFileError(
-                f'{path} belongs to another network: {name} has shape {_shown(arrays[name].shape)}, but this '
-                f'network needs {_shown(shape)}{OTHER_CLASSES if is_head else OTHER_SETTINGS}')
+            if is_head and given and shape and given[0] != shape[0]:
+                raise OtherClassesError(given[0], message + OTHER_CLASSES)
+            raise ParameterFileError(message + OTHER_SETTINGS)
 
 
 def _layer(parameter: str) -> str:
@@ -59,7 +62,7 @@ def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Sh
     return []
 
 
-def describe_loading(path: Path, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+def describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
                      drawn: Sequence[str]) -> str:
     """Describe in one line which arrays were loaded, and which were ``drawn`` at random."""
     if not drawn:

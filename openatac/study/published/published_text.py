@@ -31,7 +31,7 @@ self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReL
 FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
 
 
-def report(rows: Sequence[PublishedRow], runs: Sequence[FinishedRun], speeds: Sequence[Speed]
+def published_text(rows: Sequence[PublishedRow], runs: Sequence[FinishedRun], speeds: Sequence[Speed]
            ) -> Iterator[str]:
     """Yield the paragraphs of the report."""
     imagenet = [row for row in rows if row.number.data == 'ImageNet']

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 
+from openatac.data.archives import is_archive_name
 from openatac.data.images.codec import EXTENSIONS, is_image_name
 from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError
@@ -19,9 +20,11 @@ def find_images(paths: Iterable[str]) -> Iterator[str]:
     Raises
     ------
     OpenatacError
-        For a folder without images, or one that cannot be read.
+        For an archive, a folder without images, or one that cannot be read.
     """
     for path in paths:
+        if is_archive_name(path):
+            raise OpenatacError(f'{path} is an archive: unpack it and name the folder')
         if not os.path.isdir(path):
             yield path
             continue

@@ -25,12 +25,12 @@ from openatac.errors import ParameterFileError, first_line
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
 from openatac.runtime.libraries import NO_PYTORCH, has_torch
-from openatac.zoo.weights.checksums import check_files
-from openatac.zoo.weights.params_file import MAX_BYTES, PARAMS_SUFFIX, read_params
+from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.params_file import MAX_PARAMS_BYTES, PARAMS_SUFFIX, read_params
 
 ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MXNet's exports
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
-_SIZE = Annotated[int, Range(0, MAX_BYTES)]
+_SIZE = Annotated[int, Range(0, MAX_PARAMS_BYTES)]
 
 
 def read_weights(path: str) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ def _read_pytorch(path: str) -> dict[str, np.ndarray]:
         raise ModuleNotFoundError(f'{path} is a PyTorch file: {NO_PYTORCH}', name='torch')
     import torch
     try:
-        check_input(path, MAX_BYTES)
+        check_input(path, MAX_PARAMS_BYTES)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except OSError as error:
         if error.errno == errno.EINVAL:  # PyTorch's error for a truncated file
@@ -148,7 +148,7 @@ class _Tensor(TypedDict):
 def _read_safetensors(path: str) -> dict[str, np.ndarray]:
     """Read a safetensors file: the length of a JSON header in 8 bytes, the header, the arrays."""
     try:
-        with open_input(path, MAX_BYTES) as file:
+        with open_input(path, MAX_PARAMS_BYTES) as file:
             size = os.fstat(file.fileno()).st_size
             length, = struct.unpack('<Q', file.read(8))
             if length > size - 8:

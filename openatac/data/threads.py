@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from openatac.data.prefetch import batched
+from openatac.data.batch_sizes import batched
 
 ITEMS_PER_THREAD = 16  # held in memory at a time
 

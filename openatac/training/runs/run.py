@@ -1,0 +1,210 @@
+"""A run of either script: the steps from a config to a trained network in a folder, or to its scores."""
+from __future__ import annotations
+
+import abc
+import functools
+import logging
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from openatac.backends.base import Backend, open_backend
+from openatac.backends.cluster import Cluster, SingleProcess
+from openatac.backends.learner import Learner, Metrics
+from openatac.data.prefetch import prefetch
+from openatac.training import loop
+from openatac.training.checkpoints.progress import Progress
+from openatac.training.config import Config, result_settings
+from openatac.training.datasets.splits import divide
+from openatac.training.networks.initial_values import initial_values
+from openatac.training.networks.resolve import image_shape
+from openatac.training.runs import session
+from openatac.training.runs.evaluation import evaluate_with_report
+from openatac.training.runs.next_steps import print_next_steps
+from openatac.training.tracking.log import LOG_FORMAT
+from openatac.zoo.weights.pretrained import resolve_weights
+
+log = logging.getLogger('openatac')
+AnyConfig = TypeVar('AnyConfig', bound=Config)
+
+
+class Run(abc.ABC, Generic[AnyConfig]):
+    """A network to train or to evaluate on the images of a config; each script has its subclass.
+
+    Parameters
+    ----------
+    net : HybridBlock, Module or str
+        As `openatac.backends.base.open_backend` takes it.
+    config : CifarConfig or ImagenetConfig
+    command : str
+        The command line.
+    cluster : Cluster, optional
+        The processes that train together. Default: only this one.
+
+    Attributes
+    ----------
+    backend : Backend
+        Opened by `train` and `evaluate`.
+    """
+
+    backend: Backend
+    falls_back_to_cpu: ClassVar[bool]  # whether the CPU is used where there is no GPU
+    counts_top5: ClassVar[bool] = False
+    log_format: ClassVar[str] = LOG_FORMAT
+
+    def __init__(self, net: Any, config: AnyConfig, command: str, cluster: Cluster | None = None) -> None:
+        self.net, self.config, self.command = net, config, command
+        self.cluster = SingleProcess() if cluster is None else cluster
+
+    # ------------------------------------------------------------------------------- the steps
+
+    def train(self, name: str) -> dict[str, Any] | None:
+        """Train the network, called ``name``; return the summary, None for a dry run."""
+        config, training, cluster = self.config, self.config.training, self.cluster
+        with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, cluster.rank):
+            self.backend = self.open_backend()
+            sources = self.open_images()
+            log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
+            sets = divide(*sources, training)
+            image_count = len(sets.training)
+            batches = self.training_batches(sets.training)
+            evaluation = self.evaluation_batches(sets.evaluation)
+            learner = self.initial_learner(image_count)
+            settings = self.settings(learner, '+'.join(map(self.fingerprint, sources)))
+            plan = loop.RunPlan(
+                learner=learner, training=batches, evaluation=evaluation,
+                test=functools.partial(self._test, sets.test) if sets.are_held_out else None,
+                schedule=self.schedule(image_count, training), epochs=training.num_epochs,
+                folder=config.output.save_dir, settings=settings, lines=self.log_lines(learner),
+                kept=self.kept_epochs(name))
+            progress = self.begin(learner, image_count)
+            if cluster.size > 1:
+                cluster.check_alike({**settings, 'initial_values': learner.checksum()})
+            summary = session.run_plan(
+                plan, functools.partial(self.schedule, image_count), progress, config, self.command,
+                f'{name} on {self.images_name}', {'model': name, 'dataset': self.dataset,
+                                                  **sets.counts()})
+            if summary and cluster.rank == 0:
+                print_next_steps(config, self.sample(sets.test))
+            return summary
+
+    def evaluate(self) -> int:
+        """Log the scores of the parameters in ``config.start.evaluate`` on the test images.
+
+        Returns
+        -------
+        int
+            How many images could not be read, and were left out.
+        """
+        assert self.config.start.evaluate is not None
+        path = resolve_weights(self.config.start.evaluate)
+        self.backend = self.open_backend()
+        learner = self._learner_with(path)
+        images = self.open_test_images()
+        batches = self.evaluation_batches(images)
+        evaluate_with_report(learner, batches, self.config.output, images.class_names or (),
+                             lambda metrics: f'{path}: {self.scores(metrics)}')
+        return self.left_out(images, batches)
+
+    def _test(self, images: Any, path: str) -> Metrics:
+        """Evaluate the parameters in ``path`` on ``images``."""
+        learner = self._learner_with(path)
+        batches = self.evaluation_batches(images)
+        return learner.evaluate(prefetch(batches, batches.ahead))
+
+    def _learner_with(self, path: str) -> Learner:
+        self.backend.load(path)
+        return self.backend.learner(self.config.training.optimizer, {}, top5=self.counts_top5)
+
+    # --------------------------------------------------------------------- network and settings
+
+    def open_backend(self) -> Backend:
+        """Open the backend with the network."""
+        config = self.config
+        return open_backend(self.net, config.compute, image_shape(config), config.training.seed,
+                            config.training.gpus, self.falls_back_to_cpu, self.cluster)
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images per step, over all devices of all processes."""
+        return self.config.training.batch_size * self.backend.device_count * self.cluster.size
+
+    def initial_learner(self, image_count: int) -> Learner:
+        """Return the learner of a run on ``image_count`` images, with the network's initial values."""
+        self.initialize()
+        return self.backend.learner(self.config.training.optimizer, {})
+
+    def initialize(self) -> None:
+        """Give the network its initial values; if it is read from files, they are next to it."""
+        self.backend.initialize(None if isinstance(self.net, str) else initial_values(self.net, self.config))
+
+    def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
+        """Return {name: value} of everything that the result depends on, including the images' contents."""
+        return result_settings(self.config, learner.devices, contents)
+
+    def begin(self, learner: Learner, image_count: int) -> Progress:
+        """Return the progress at the start of a run on ``image_count`` images."""
+        return Progress()
+
+    @abc.abstractmethod
+    def schedule(self, image_count: int, training: Any) -> loop.Schedule:
+        """Return the schedule of a training section, for ``image_count`` images."""
+
+    # ---------------------------------------------------------------------------------- images
+
+    @abc.abstractmethod
+    def open_images(self) -> tuple[Any, Any]:
+        """Return the training and the test images."""
+
+    @abc.abstractmethod
+    def open_test_images(self) -> Any:
+        """Return the test images."""
+
+    @abc.abstractmethod
+    def training_batches(self, images: Any) -> Any:
+        """Return batches of training images."""
+
+    @abc.abstractmethod
+    def evaluation_batches(self, images: Any) -> Any:
+        """Return batches of all ``images``, for an evaluation."""
+
+    @abc.abstractmethod
+    def fingerprint(self, images: Any) -> str:
+        """Return a text that identifies the contents of the images."""
+
+    @abc.abstractmethod
+    def sample(self, images: Any) -> np.ndarray:
+        """Return the pixels, uint8 (H, W, 3), of one of the images."""
+
+    @abc.abstractmethod
+    def left_out(self, images: Any, batches: Any) -> int:
+        """Return how many images an evaluation left out, since they could not be read."""
+
+    # ------------------------------------------------------------------------- log and summary
+
+    @property
+    def log_file(self) -> str | None:
+        """The path of the log; None for the run's folder."""
+        return None
+
+    @property
+    @abc.abstractmethod
+    def dataset(self) -> str:
+        """The data set, for summary.json."""
+
+    @property
+    @abc.abstractmethod
+    def images_name(self) -> str:
+        """The name of the images, for a picture's title."""
+
+    @abc.abstractmethod
+    def log_lines(self, learner: Learner) -> loop.LogLines:
+        """Return the lines of the log."""
+
+    @abc.abstractmethod
+    def kept_epochs(self, name: str) -> loop.KeptEpochs:
+        """Return the epochs whose parameters are kept, for a network called ``name``."""
+
+    @abc.abstractmethod
+    def scores(self, metrics: Metrics) -> str:
+        """Return the end of the log line of an evaluation."""

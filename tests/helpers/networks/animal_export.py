@@ -1,0 +1,33 @@
+"""A network that distinguishes images of five animals, and its exports."""
+import mxnet as mx
+import numpy as np
+from mxnet import autograd
+
+from openatac import get_model
+from openatac.export.exporter import export
+from openatac.export.forms.base import FORMS
+from openatac.export.manifest import Manifest
+
+LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
+MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
+ANIMALS = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
+
+
+def animal_network(name=ANIMALS.model):
+    """Return a network whose scores differ between images, and whose running statistics are not initial."""
+    mx.random.seed(3)
+    net = get_model(name, classes=5)
+    net.initialize(mx.init.MSRAPrelu())
+    images = mx.nd.random.normal(0, 1, (8, 3, 32, 32))
+    images.attach_grad()
+    with autograd.record():
+        loss = net(images).sum()
+    loss.backward()  # only this updates the statistics
+    net.output.weight.set_data(20 * net.output.weight.data())
+    return net
+
+
+def export_animals(net, prefix, manifest=ANIMALS, forms=tuple(FORMS)):
+    """Export a network of `animal_network`, by default in all forms."""
+    calibration = [np.random.RandomState(1).randn(16, 3, 32, 32).astype('float32')]
+    export(net, str(prefix), manifest, list(forms), calibration_images=calibration)

@@ -1,0 +1,151 @@
+"""An export form, a runtime and a backend that tests register by one call work like the package's own."""
+import csv
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+import openatac
+from openatac import cli
+from openatac.backends.registry import BACKENDS
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import FORMS, form_of, prefix_of
+from openatac.export.manifest import read_manifest
+from openatac.export.parity import REORDERED_TOLERANCE
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
+from openatac.files.checksums import sha256
+from openatac.models.weights import save_parameters
+from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
+from tests.helpers.processes.scripts import error_line, json_of, run_in_process
+
+pytestmark = pytest.mark.usefixtures('toys')
+
+
+# ------------------------------------------------------------------------- forms and runtimes
+
+def export(folder, *flags):
+    """Run `openatac export` for Tiny with ReLU; return (exit code, PREFIX)."""
+    save_parameters(small_toy('tiny_v1_relu'), str(folder / 'net.params'))
+    prefix = str(folder / 'export' / 'net')
+    return cli.main(['export', 'tiny_v1_relu', str(folder / 'net.params'), prefix, *flags]), prefix
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """The PREFIX of an export with the registered form."""
+    code, prefix = export(tmp_path, '--npz')
+    assert code == 0
+    return prefix
+
+
+def test_registered_form_is_exported_and_listed_in_the_manifest(toy):
+    manifest = read_manifest(toy)
+    assert list(manifest.reports) == ['symbol', 'npz']
+    report = manifest.reports['npz']
+    assert report['max_difference'] <= REORDERED_TOLERANCE and report['top1_agreement'] == 1
+    assert report['bytes'] == os.path.getsize(toy + '.npz')
+    assert manifest.sha256 == {suffix: sha256(toy + suffix)
+                               for suffix in ('-symbol.json', '-0000.params', '.npz')}
+    assert form_of(toy + '.npz').name == 'npz' and prefix_of(toy + '.npz') == toy
+
+
+def test_later_export_removes_files_of_a_registered_form(toy, tmp_path):
+    assert export(tmp_path) == (0, toy)
+    assert sorted(os.listdir(tmp_path / 'export')) == ['net-0000.params', 'net-symbol.json', 'net.json']
+
+
+def test_form_with_other_outputs_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Weights, 'write', lambda self, network, prefix: np.savez(
+        prefix + '.npz', *(1.01 * array.asnumpy() for array in network.arrays.values())))
+    code, prefix = export(tmp_path, '--npz')
+    error, = capsys.readouterr().err.splitlines()
+    assert code == 1 and 'npz' in error and not os.listdir(os.path.dirname(prefix))
+
+
+def test_flag_of_an_unregistered_form_is_unknown(tmp_path):
+    FORMS.unregister('npz')
+    with pytest.raises(SystemExit) as end:
+        export(tmp_path, '--npz')
+    openatac.register_form(Weights())
+    assert end.value.code == 2
+
+
+def test_registered_runtime_predicts(toy, tmp_path, capsys):
+    assert runtime_for(toy + '.npz') == 'numpy-loop' and 'numpy-loop' in runtimes_of(toy)
+    (tmp_path / 'a.png').write_bytes(encoded(smooth(), 'PNG'))
+
+    def scores(*words):
+        capsys.readouterr()
+        assert cli.main(['predict', *words, str(tmp_path / 'a.png'), '--json']) == 0
+        return {each['class']: each['score']
+                for each in json.loads(capsys.readouterr().out)['predictions']}
+
+    expected = pytest.approx(scores(toy, '--engine', 'static'), abs=1e-5)
+    assert scores(toy, '--engine', 'numpy-loop') == expected and scores(toy + '.npz') == expected
+
+
+def test_files_of_a_registered_form_are_checked_before_loading(toy):
+    open_runtime(toy, 'numpy-loop')
+    with open(toy + '.npz', 'r+b') as handle:
+        handle.seek(200)
+        handle.write(b'!')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(toy, 'numpy-loop')
+    os.unlink(toy + '.npz')
+    with pytest.raises(OpenatacError, match=r'net\.npz'):
+        open_runtime(toy, 'numpy-loop')
+
+
+def test_registered_runtime_is_benchmarked_in_its_own_process(toy, tmp_path):
+    out = str(tmp_path / 'speed')
+    assert cli.main(['bench', toy, '--engines', 'static,numpy-loop', '--rounds', '1',
+                     '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
+    with open(out + '.csv', newline='', encoding='utf-8') as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row['engine'] for row in rows] == ['static', 'numpy-loop']
+    assert all(float(row['difference']) < 1e-4 for row in rows)
+
+
+class OnnxToo(Weights):
+    name = 'onnx2'
+    suffixes = ('.onnx',)
+
+
+@pytest.mark.parametrize('register, value', [
+    (lambda: openatac.register_form(Weights()), 'npz'),
+    (lambda: openatac.register_form(OnnxToo()), 'onnx'),
+    (lambda: openatac.register_runtime(InNumpy), 'numpy-loop'),
+    (lambda: openatac.register_backend('mxnet', Reordered), 'mxnet'),
+])
+def test_names_in_use_are_refused(register, value):
+    before = list(FORMS), list(RUNTIMES), list(BACKENDS)
+    with pytest.raises(ValueError, match=value):
+        register()
+    assert (list(FORMS), list(RUNTIMES), list(BACKENDS)) == before
+
+
+# ----------------------------------------------------------------------------- a backend
+
+def test_registered_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_path):
+    def train():
+        assert run_in_process('--engine', 'reordered', '--model', 'tiny_v1_gate', '--data-dir', cifar10,
+                              '--batch-size', 50, '--num-epochs', 3, '--lr', 0.05, '--seed', 3,
+                              '--resume', 'auto', '--save-dir', folder) == 0
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.params')}
+
+    folder = tmp_path / 'run'
+    whole = train()
+    assert json_of(folder, 'settings.json')['engine'] == 'reordered' and 3 in Reordered.orders
+    shutil.rmtree(sorted((folder / 'checkpoints').iterdir())[-1])  # as if killed in its last epoch
+    (folder / 'last.params').unlink()
+    assert train() == whole
+
+
+def test_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
+    code = run_in_process('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
+                          '--save-dir', tmp_path / 'run')
+    assert code == 2 and '--dtype: float16' in error_line(code, capsys.readouterr().err)
+    assert not (tmp_path / 'run').exists()
