@@ -42,7 +42,8 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
         A network, a symbol with the input ``data``, or a symbol file, ``PREFIX-symbol.json``.
     params : path or {name: array}, optional
         A parameter file (see `openatac.zoo.weights.parameter_files`) with the graph's names, or its arrays
-        (NumPy or MXNet). Default: the network's own values, or the file ``PREFIX-0000.params`` next to a symbol file.
+        (NumPy or MXNet). Default: the network's own values, or the file ``PREFIX-0000.params`` next to a
+        symbol file.
 
     Raises
     ------
