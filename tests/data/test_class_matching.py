@@ -107,6 +107,14 @@ def test_missing_split_names_the_layout(isolated_cwd, capsys):
     assert all(word in error for word in ('junk', 'train/', 'val/', '--use-rec'))
 
 
+def test_list_in_utf16_is_refused(isolated_cwd):
+    from openatac.data.images.class_names import read_class_list
+    with open('list', 'w', encoding='utf-16') as file:
+        file.write('a\nb\n')
+    with pytest.raises(DataError, match='UTF-8'):
+        read_class_list('list')
+
+
 def test_label_out_of_range_is_named(isolated_cwd, capsys):
     from openatac.data.images.listed import ImageList
     write_photos('photos', classes=1, images=3)
