@@ -18,6 +18,7 @@ PAGES = {'README.md': 'index.md', 'docs/index.md': 'pages.md', 'CONTRIBUTING.md'
          'CHANGELOG.md': 'changelog.md'}
 SOURCES = {page: ROOT / name for name, page in PAGES.items()}  # of the generated pages
 OUTPUT = re.compile(r'<!-- output -->\n```text\n.*?^```\n?', re.MULTILINE | re.DOTALL)  # in a tutorial
+ON_SITE = re.compile(r'^\[The site\]\(\S+\) shows this tutorial with its outputs\. ', re.MULTILINE)
 LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)')
 BADGE = re.compile(r'^\[!\[.*\n', re.MULTILINE)  # an image of another site
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
@@ -86,7 +87,8 @@ def page_of_notebook(path, files):
     for cell in json.loads(path.read_text('utf-8'))['cells']:
         source = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown':
-            yield OUTPUT.sub('', source)  # that of the run follows the cell
+            skipped = 'skip-execution' in cell['metadata'].get('tags', [])
+            yield ON_SITE.sub('', source if skipped else OUTPUT.sub('', source))  # the run's own follows
             continue
         yield f'```bash\n{source[7:]}\n```' if source.startswith('%%bash\n') else f'```python\n{source}\n```'
         printed = ''.join(text for output in cell['outputs'] for text in output.get('text', []))

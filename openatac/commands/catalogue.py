@@ -47,7 +47,7 @@ JOBS = {  # {job: {name: Command}}
         'train-imagenet': Command(
             'train ResNet-50 on ImageNet or other photographs',
             ('--recipe imagenet_atac --rec-train train.rec --rec-val val.rec --save-dir resnet',
-             '--data-dir photos --pretrained resnet/best.params --num-epochs 10 --save-dir tuned'),
+             '--data-dir photos --pretrained resnet/best.params --num-epochs 10 --lr 0.002 --save-dir tuned'),
             'how-to/imagenet.md'),
         'pack': Command(
             'pack a folder of photographs into a record file, or check one',
@@ -59,7 +59,7 @@ JOBS = {  # {job: {name: Command}}
             'how-to/several-machines.md'),
         'plan': Command(
             'estimate hours and cost of the published run from one speed',
-            ('--gpus 8 --images-per-second 650',
+            ('--gpus 8 --images-per-second 650 --bandwidth 25',
              '--gpus 64 --gpus-per-machine 8 --images-per-second 650 --bandwidth 25'),
             'how-to/several-machines.md'),
     },

@@ -2,12 +2,14 @@
 import json
 import math
 import re
+import shlex
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openatac.commands import plan as command
+from openatac.commands.catalogue import COMMANDS
 from openatac.study.plan.estimate import estimate, linear_rate, trainable_parameters
 from openatac.study.plan.estimate_text import estimate_text
 from openatac.study.plan.step_time import (
@@ -286,3 +288,8 @@ def test_inconsistent_setup_is_refused():
         estimate_step(SETUP._replace(gpus_per_machine=3))
     with pytest.raises(ValueError, match='--bandwidth'):
         estimate_step(SETUP._replace(bandwidth=None))
+
+
+@pytest.mark.parametrize('example', COMMANDS['plan'].examples)
+def test_examples_of_the_help_run(example, capsys):
+    assert command.main(shlex.split(example)) == 0 and capsys.readouterr().out

@@ -74,8 +74,8 @@ def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any])
         flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
             other = ', or give openatac evaluate an export and other images' if name == 'dataset' else ''
-            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which describes '
-                             f'{path} as a network with {name} {value}; leave it out{other}')
+            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which '
+                             f'describes {path} as a network with {name} {value}; leave it out{other}')
 
 
 def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) -> None:
