@@ -1,16 +1,10 @@
 #!/usr/bin/env python3
 """Train a CIFAR network: ``openatac train-cifar`` under the name of the published script."""
-from typing import Optional
-
 from openatac.commands.shared.training_script import run_and_exit
 from openatac.commands.train_cifar import TrainCifar
 
-parser = TrainCifar('train_cifar.py').parser
-
-
-def main(argv: list[str]) -> Optional[int]:
-    """Run the script with the arguments of a command line."""
-    return TrainCifar('train_cifar.py').main(argv)
+_script = TrainCifar('train_cifar.py')
+main, parser = _script.main, _script.parser  # functions: of the arguments, and of none
 
 
 if __name__ == '__main__':

@@ -1,16 +1,10 @@
 #!/usr/bin/env python3
 """Train ResNet-50 on ImageNet: ``openatac train-imagenet`` under the name of the published script."""
-from typing import Optional
-
 from openatac.commands.shared.training_script import run_and_exit
 from openatac.commands.train_imagenet import TrainImagenet
 
-parser = TrainImagenet('train_imagenet.py').parser
-
-
-def main(argv: list[str]) -> Optional[int]:
-    """Run the script with the arguments of a command line."""
-    return TrainImagenet('train_imagenet.py').main(argv)
+_script = TrainImagenet('train_imagenet.py')
+main, parser = _script.main, _script.parser  # functions: of the arguments, and of none
 
 
 if __name__ == '__main__':

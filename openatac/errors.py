@@ -81,6 +81,11 @@ class UnfitEnvironment(ImportError):
         super().__init__(message, name='mxnet')
 
 
+def reason(error: OSError) -> str:
+    """Return the operating system's reason for an error."""
+    return error.strerror or str(error)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type if it has no text."""
     return _lines(error)[0]

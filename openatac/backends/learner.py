@@ -179,7 +179,7 @@ class Learner(abc.ABC):
         """Return the MB in use on the fullest GPU, or 0 without a GPU."""
 
 
-def checksum(arrays: Iterable[Any]) -> int:
+def crc32_of(arrays: Iterable[Any]) -> int:
     """Return the CRC-32 of the concatenated NumPy arrays."""
     total = 0
     for array in arrays:

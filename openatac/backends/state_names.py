@@ -40,6 +40,6 @@ def parts(name: str) -> tuple[str, str]:
     return kind, rest.rpartition('/')[0]
 
 
-def is_statistic(array: str) -> bool:
+def is_statistic(name: str) -> bool:
     """Return whether an array is a running statistic of BatchNorm, which each device keeps for itself."""
-    return array.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))
+    return name.endswith(('running_mean', 'running_var', 'moving_mean', 'moving_var'))

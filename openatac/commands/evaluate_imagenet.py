@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     given = from_arguments(ImagenetConfig, p.parse_args(argv), {}, '')
     if not given.is_given('r'):  # the paper's is only a default: settings beside the file take precedence
         given = given._replace(config=with_changes(given.config, **_PUBLISHED))
-    from openatac.training.tracking.log import log_to
+    from openatac.console.log import log_to
     log_to()
     from openatac.commands.shared.training_network import find_network
     from openatac.export.networks.described_network import for_evaluation

@@ -14,7 +14,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch import run, start
 from openatac.distributed.launchers import LAUNCHERS, Launch
-from openatac.limits import MAX_SECONDS
+from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
 
 
@@ -53,7 +53,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args = p.parse_args(argv)
     args.servers = args.servers or args.workers
     args.cluster = args.cluster or ('ssh' if args.hostfile else 'local')
-    most = 65534 - (args.workers if args.cluster == 'local' else 0)  # each local worker needs one
+    most = MAX_PORT - 1 - (args.workers if args.cluster == 'local' else 0)  # each local worker needs one
     if args.port and args.port > most:
         p.error(f'argument --port: {args.port} leaves no ports for the processes; choose one up to {most}')
     if args.cluster == 'ssh' and not args.hostfile:

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
+from openatac.console.log import log_to
 from openatac.console.program import INTERRUPTED
 from openatac.data.archives import is_archive_name
 from openatac.data.images.bad_images import MAX_BAD_SHARE
@@ -35,7 +36,6 @@ from openatac.files.writing import check_prefix
 from openatac.options.command_line import flag_of
 from openatac.options.flag_types import number
 from openatac.runtime.cores import allowed_processors
-from openatac.training.tracking.log import log_to
 
 
 def main(argv: Sequence[str]) -> int:

@@ -25,8 +25,8 @@ from openatac.options.declaration import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
-# Flags that the published script accepts but ignores.
-IGNORED_PUBLISHED_FLAGS = {
+# The published script accepts and ignores these flags. Here they are errors: a user would expect an effect.
+REFUSED_PUBLISHED_FLAGS = {
     '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
     '--use-pretrained': 'start from a file with --pretrained',
@@ -48,7 +48,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
 
     def parser(self) -> argparse.ArgumentParser:
         p = super().parser()
-        for flag, meaning in IGNORED_PUBLISHED_FLAGS.items():
+        for flag, meaning in REFUSED_PUBLISHED_FLAGS.items():
             p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RejectedFlag, const=meaning)
         return p
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from openatac.console import streams
-from openatac.errors import OpenatacError
-from openatac.files.writing import reason
+from openatac.errors import OpenatacError, reason
 from openatac.runtime import memory
 from openatac.runtime.libraries import package_of
 

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
@@ -71,7 +71,7 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
             with open_input(path) as file, _open_archive(file, path) as files:
                 yield files
     except OSError as error:
-        raise DataError(f'cannot use {error.filename or path}: {error.strerror or error}') from error
+        raise DataError(f'cannot use {error.filename or path}: {reason(error)}') from error
 
 
 def is_archive_name(name: str) -> bool:

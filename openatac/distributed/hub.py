@@ -23,7 +23,7 @@ from openatac.distributed.messages import (
     parse_message,
 )
 from openatac.distributed.ports import bind
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 
 # The errors that a malformed message can raise.
 MALFORMED = (ValueError, KeyError, TypeError, RecursionError)
@@ -260,7 +260,7 @@ def _take_ports(job: Job) -> list[socket.socket]:
             sockets.append(bind(job.address, port))
         except OSError as error:
             raise OpenatacError(
-                f'the scheduler cannot listen on {job.address}, port {port} ({error.strerror}): '
+                f'the scheduler cannot listen on {job.address}, port {port} ({reason(error)}): '
                 'DMLC_PS_ROOT_URI must be an address of its machine, DMLC_PS_ROOT_PORT and '
                 'OPENATAC_MEMBERSHIP_PORT must be free') from None
     sockets[1].listen(128)

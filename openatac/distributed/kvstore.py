@@ -162,4 +162,4 @@ def _pass_on_signals(ask_to_stop: Callable[[int], object]) -> None:
         while True:
             ask_to_stop(received.recv(1)[0])
 
-    threading.Thread(target=pass_on, args=(sender,), daemon=True).start()  # which keeps the sender open
+    threading.Thread(target=pass_on, args=(sender,), daemon=True).start()  # it keeps the sender open

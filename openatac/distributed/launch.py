@@ -10,7 +10,7 @@ from openatac.console.program import RUN_STOP_SIGNALS, stop_signals
 from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
 from openatac.distributed.processes import ProcessGroup, start_guard
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.runtime.cores import physical_cores
 
 # Passed on to other machines if they are set here; --env adds others.
@@ -68,4 +68,4 @@ def _own_address(hostfile: str | None) -> str:
             return probe.getsockname()[0]
         except OSError as error:
             raise OpenatacError(f'no address of this machine was found that {peer} can reach '
-                                f'({error.strerror}): name one with --host') from None
+                                f'({reason(error)}): name one with --host') from None

@@ -19,7 +19,7 @@ from typing import Any
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job
 from openatac.distributed.messages import LARGE, Message, body_length, frame, keep_alive, parse_message
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 
 ADVICE = 'restart the same command with --resume auto, which resumes from the last checkpoint if there is one'
 
@@ -156,7 +156,7 @@ def _connect(job: Job) -> socket.socket:
             connection.close()  # without a listener the system may connect a port to itself
             problem = 'nobody listens'
         except OSError as error:
-            problem = error.strerror or error
+            problem = reason(error)
         if time.monotonic() > end:
             raise OpenatacError(
                 f'no scheduler answers on {job.address}, port {job.hub_port}, within '

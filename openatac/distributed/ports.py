@@ -1,7 +1,7 @@
 """Ports reserved for the processes of a run from the moment they are chosen."""
 import socket
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 
 
 def bind(address: str, port: int) -> socket.socket:
@@ -40,7 +40,7 @@ def keep_ports(address: str, count: int) -> list[socket.socket]:
         try:
             ports = [bind(address, 0)]
         except OSError as error:
-            raise OpenatacError(f'{address} is not an address of this machine ({error.strerror}): choose '
+            raise OpenatacError(f'{address} is not an address of this machine ({reason(error)}): choose '
                                 'another --host') from None
         first = ports[0].getsockname()[1]
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, TextIO
 
 from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, shell_code
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 
 
 class ProcessGroup:
@@ -58,7 +58,7 @@ class ProcessGroup:
                 command, env={**os.environ, **environment}, stdin=stdin, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, start_new_session=True)
         except OSError as error:
-            raise OpenatacError(f'{command[0]} cannot be run ({error.strerror})') from None
+            raise OpenatacError(f'{command[0]} cannot be run ({reason(error)})') from None
         self.guard(process.pid)
         self.processes[label] = process
         for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):

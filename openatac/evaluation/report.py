@@ -44,26 +44,25 @@ class Report:
             with writing(f'--predictions: {predictions}', 'choose another file'):
                 check_writable(predictions)
 
-    def write(self, images: Sequence[str], names: Sequence[str]) -> list[str]:
+    def write(self, image_names: Sequence[str], class_names: Sequence[str]) -> list[str]:
         """Write the files; return log lines that summarise them.
 
         Parameters
         ----------
-        images : sequence of str
-            The name of each image.
-        names : sequence of str
+        image_names : sequence of str
+        class_names : sequence of str
             The names of the classes 0, 1, ..., where known.
         """
         outcomes, lines = self.outcomes, []
-        most = max((outcomes.labels.max(), outcomes.predicted.max(), len(names) - 1))
-        names = _distinct([printable(name) for name in names], int(most) + 1)
+        most = max((outcomes.labels.max(), outcomes.predicted.max(), len(class_names) - 1))
+        names = _distinct([printable(name) for name in class_names], int(most) + 1)
         if self.predictions:
             with writing(f'--predictions: {self.predictions}', 'choose another'):
                 write_csv(self.predictions, ('image', 'label', 'predicted', 'score', 'correct'), (
                     {'image': printable(image), 'label': names[label], 'predicted': names[predicted],
                      'score': f'{score:.6f}', 'correct': int(label == predicted)}
                     for image, label, predicted, score in zip(
-                        images, outcomes.labels, outcomes.predicted, outcomes.scores)))
+                        image_names, outcomes.labels, outcomes.predicted, outcomes.scores)))
             lines.append(f'wrote {len(outcomes)} predictions to {self.predictions}')
         if self.folder:
             with writing(f'--report: {self.folder}', 'choose another folder'):

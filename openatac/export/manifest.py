@@ -5,7 +5,7 @@ import json
 import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.files.run_file_names import holds_run
 from openatac.files.schema import Range, read_json
 from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
@@ -80,7 +80,7 @@ def read_manifest(prefix: str) -> Manifest:
     except FileNotFoundError:
         raise _no_export(prefix) from None
     except OSError as error:
-        raise OpenatacError(f'{path} cannot be read: {error.strerror}') from None
+        raise OpenatacError(f'{path} cannot be read: {reason(error)}') from None
     except ValueError as error:
         raise OpenatacError(f'{path} is not the manifest of an export, or is damaged, or of another version '
                             f'of openatac ({error}): export again') from None

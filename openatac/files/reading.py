@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO, Union
 
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 
 PathLike = Union[str, 'os.PathLike[str]']
 
@@ -96,7 +96,7 @@ def opening(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f'cannot open {what} ({error.strerror})') from error
+        raise DataError(f'cannot open {what} ({reason(error)})') from error
 
 
 def _check(status: os.stat_result, path: PathLike, limit: int | None) -> None:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.files.locks import OPEN_FILES_MOVE, lock
 
 STREAMS = {1: 'standard output', 2: 'standard error'}  # in messages
@@ -211,11 +211,6 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
     if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
         raise ValueError(f'{path!r} is a folder: add a prefix for the files')
     return path
-
-
-def reason(error: OSError) -> str:
-    """Return the operating system's reason for an error."""
-    return error.strerror or str(error)
 
 
 def remove_leftovers(folder: str) -> None:

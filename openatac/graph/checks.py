@@ -10,7 +10,7 @@ import math
 import re
 from typing import Annotated, Any, Callable, Literal, TypedDict
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.files.reading import TEXT_LIMIT, read_input
 from openatac.files.schema import Range, parse_json, validate
 
@@ -73,7 +73,7 @@ def read_checked_json(path: Any, count_outputs: CountOutputs | None = None) -> d
     except FileNotFoundError:
         raise OpenatacError(f'there is no symbol file {path}') from None
     except OSError as error:
-        raise OpenatacError(f'the symbol file {path} cannot be read: {error.strerror}') from None
+        raise OpenatacError(f'the symbol file {path} cannot be read: {reason(error)}') from None
     except ValueError as error:
         raise OpenatacError(f'{path} is not a symbol file, or is damaged ({error}): export it again'
                             ) from None

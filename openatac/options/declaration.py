@@ -155,7 +155,8 @@ def fields(config: type) -> dict[str, Field]:
     result: dict[str, Field] = {}
     for attribute, section in sections(config).items():
         for name, field in section_fields(section, attribute).items():
-            assert name not in result, f'{name} is in two sections of {config.__name__}'
+            if name in result:
+                raise TypeError(f'{name} is in two sections of {config.__name__}')
             result[name] = field
     return result
 

@@ -9,8 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from openatac.console.program import stop_signals
-from openatac.errors import OpenatacError
-from openatac.files.writing import reason
+from openatac.errors import OpenatacError, reason
 
 
 def serve(app: FastAPI, host: str, port: int, seconds: float, started: Callable[[str], None]) -> None:

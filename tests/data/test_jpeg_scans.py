@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from openatac.data.images.codec import decode
-from openatac.data.images.jpeg_scans import has_all_scans
+from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.source import BadImage
 from tests.helpers.images.made_up_images import encoded, smooth
 
@@ -30,11 +30,31 @@ def test_every_shorter_file_is_refused(options):
 def test_missing_scans_are_noticed():
     whole = progressive()
     starts = [at for at in range(len(whole)) if whole.startswith(b'\xff\xda', at)]
-    assert has_all_scans(whole) and len(starts) > 5
+    assert not lacks_scans(whole) and len(starts) > 5
     for start in starts:
-        assert not has_all_scans(whole[:start])
+        assert lacks_scans(whole[:start])
+
+
+def with_metadata(file, data):
+    """Return a JPEG file with a segment of metadata behind its start marker."""
+    return file[:2] + b'\xff\xe1' + (len(data) + 2).to_bytes(2, 'big') + data + file[2:]
+
+
+def test_thumbnail_in_the_metadata_does_not_count():
+    whole = with_metadata(progressive(), encoded(smooth(8, 8)))
+    np.testing.assert_array_equal(decode(whole[:-2]), decode(whole))
+    last = whole.rindex(b'\xff\xda')
+    with pytest.raises(BadImage):
+        decode(whole[:last])
+
+
+def test_markers_in_the_metadata_of_a_baseline_file_do_not_count():
+    whole = with_metadata(encoded(smooth(60, 80)), b'text \xff\xc2\x00\x02')
+    np.testing.assert_array_equal(decode(whole[:-2]), decode(whole))
 
 
 @pytest.mark.parametrize('data', [b'\xff\xd8', b'\xff\xd8\xff\xc2\x00\x02', b'\xff\xd8\xff\xda\x00\x03\x09'])
-def test_damaged_headers_are_not_complete(data):
-    assert not has_all_scans(data)
+def test_damaged_headers_are_refused(data):
+    assert not lacks_scans(data)
+    with pytest.raises(BadImage):
+        decode(data)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openatac import cli
+from openatac.console.log import log_to
 from openatac.console.text import for_html, for_markdown, for_terminal, text_table
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.study.comparison.records import without_paths
-from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.scripts import json_of

@@ -17,12 +17,12 @@ import pytest
 from scipy import stats
 
 from openatac import cli
+from openatac.console.log import log_to
 from openatac.errors import OpenatacError
 from openatac.study.comparison import differences, groups, sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
-from openatac.training.tracking.log import log_to
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.processes.commands import call_command, rows_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openatac.training.tracking.log import log_to
+from openatac.console.log import log_to
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.processes.full_disk import limit_file_size
 from tests.helpers.processes.interrupted_runs import (

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from openatac.training.tracking.log import log, log_to
+from openatac.console.log import log, log_to
 from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
 from tests.helpers.processes.scripts import error_line, metrics_of, run_in_process
 

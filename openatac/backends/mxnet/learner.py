@@ -16,7 +16,7 @@ from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
 from openatac.backends.cluster import MxnetCluster, SingleProcess
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
@@ -250,7 +250,7 @@ class MxnetLearner(Learner):
 
     def checksum(self) -> int:
         wait_for_layouts()
-        return checksum(parameter.list_data()[0].asnumpy() for parameter in self._trained.values())
+        return crc32_of(parameter.list_data()[0].asnumpy() for parameter in self._trained.values())
 
     def save_parameters(self, path: str) -> None:
         try:

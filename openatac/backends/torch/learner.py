@@ -11,7 +11,7 @@ import torch
 
 from openatac.backends import state_names
 from openatac.backends.cluster import SingleProcess, TorchCluster
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, checksum
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.arrays import copy_into, to_numpy
@@ -309,7 +309,7 @@ class TorchLearner(Learner):
         return tensors
 
     def checksum(self) -> int:
-        return checksum(to_numpy(parameter) for parameter in self.parameters.values())
+        return crc32_of(to_numpy(parameter) for parameter in self.parameters.values())
 
     def save_parameters(self, path: str) -> None:
         write_params(path, {name: to_numpy(tensor) for name, tensor in self.module.state_dict().items()})

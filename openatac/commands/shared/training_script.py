@@ -90,7 +90,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
         With --print-config, print the config and end the process.
         """
-        from openatac.training.tracking.log import log_to
+        from openatac.console.log import log_to
         given = training_flags.parse(parser, self.config, self.recipes, argv)
         if given.config.start.print_config:
             for line in describe(given):

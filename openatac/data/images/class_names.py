@@ -43,7 +43,7 @@ def read_lines(path: str, what: str) -> list[str]:
     with opening(f'{what} {path}'):
         text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
     if '\0' in text:
-        raise DataError(f'{what} {path} is not text in UTF-8, but possibly in UTF-16: save it as UTF-8')
+        raise DataError(f'{what} {path} is not UTF-8 text (perhaps UTF-16): save it as UTF-8')
     return [line.rstrip() for line in text.split('\n') if line.strip()]
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.images import bilinear
-from openatac.data.images.jpeg_scans import has_all_scans
+from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.source import BadImage
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ log = logging.getLogger('openatac')
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
-_START_OF_SCAN, _PROGRESSIVE = b'\xff\xda', b'\xff\xc2'
+_START_OF_SCAN = b'\xff\xda'
 _FILLERS = b'\xfe\xdc\xba\x98' * 16, b'\xa5\x3c\x96' * 16  # begin with 1 bits, since decoders pad with zeros
 _TRANSPARENT = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
@@ -174,7 +174,7 @@ def _is_cut_off(data: bytes, image: np.ndarray) -> bool:
 
     If none are missing, extra bytes before that marker do not change the pixels.
     """
-    if _PROGRESSIVE in data[:data.find(_START_OF_SCAN)] and not has_all_scans(data):
+    if lacks_scans(data):
         return True
     start = data[:-len(_END)]
     if start.endswith(b'\xff'):

@@ -13,7 +13,7 @@ import numpy as np
 from openatac.data.images.class_names import check_case, in_order
 from openatac.data.images.codec import EXTENSIONS, is_image_name
 from openatac.data.images.image_files import ImageFiles
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 from openatac.files.reading import opening
 
 log = logging.getLogger('openatac')
@@ -114,7 +114,7 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
         return True
     except OSError as error:
         if warn:
-            log.warning('left out %s: %s', entry.path, error.strerror)
+            log.warning('left out %s: %s', entry.path, reason(error))
         return False
 
 

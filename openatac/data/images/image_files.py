@@ -9,6 +9,7 @@ import numpy as np
 
 from openatac.data.images.source import BadImage
 from openatac.data.images.subset import ImageSubset
+from openatac.errors import reason
 from openatac.files.reading import IMAGE_LIMIT, read_input
 
 
@@ -60,4 +61,4 @@ class ImageFiles:
             data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
             return data, int(self._labels[index])
         except OSError as error:
-            raise BadImage(error.strerror) from error
+            raise BadImage(reason(error)) from error

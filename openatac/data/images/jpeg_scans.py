@@ -9,10 +9,10 @@ _WITHOUT_LENGTH = {0x01, *range(0xd0, 0xd9)}
 _NEXT_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # after a scan, whose data can contain other 0xff
 
 
-def has_all_scans(data: bytes) -> bool:
-    """Return whether the scans of a progressive JPEG file cover all coefficients down to their last bit.
+def lacks_scans(data: bytes) -> bool:
+    """Return whether a progressive JPEG file lacks scans: its scans must cover all bits of all coefficients.
 
-    The last scan may still be cut off.
+    The last scan may still be cut off. Other JPEG files have one scan, or lack no whole one here.
     """
     missing: dict[int, set[int]] = {}  # {component: coefficients}
     for marker, content in _segments(data):
@@ -24,7 +24,7 @@ def has_all_scans(data: bytes) -> bool:
             if precision & 15 == 0:
                 for component in components:
                     missing.get(component, set()).difference_update(range(first, last + 1))
-    return bool(missing) and not any(missing.values())
+    return any(missing.values())
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -27,7 +27,7 @@ import numpy as np
 from openatac.console.child_python import python_command
 from openatac.console.program import hide_pillows_warnings
 from openatac.data.images.bad_images import Unreadable
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
 from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
@@ -141,7 +141,7 @@ class PhotoWorkers:
                     self._start_one(file.fileno())
             except OSError as error:
                 self._stop()
-                raise DataError(f'cannot start {self._workers} worker processes ({error.strerror}): ask for '
+                raise DataError(f'cannot start {self._workers} worker processes ({reason(error)}): ask for '
                                 'fewer with -j') from error
 
     def _start_one(self, file: int) -> None:

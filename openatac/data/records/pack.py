@@ -28,7 +28,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.data.records.sidecar_files import CHECKSUMS, CLASSES, INDEX, beside
 from openatac.data.threads import map_in_order
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 from openatac.files.locks import locked
 from openatac.files.reading import read_text
 from openatac.files.writing import flush, replace_file, write_text
@@ -114,7 +114,7 @@ def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, worke
     except BlockingIOError:
         raise DataError(f'another run is writing {rec}.part: wait for it, or choose another name') from None
     except OSError as error:
-        raise DataError(f'cannot write {error.filename or rec} ({error.strerror}): fix that and repeat the '
+        raise DataError(f'cannot write {error.filename or rec} ({reason(error)}): fix that and repeat the '
                         'same command, which resumes from here') from error
     return Packed(len(images) - bad.count, len(images.class_names), bad.count)
 

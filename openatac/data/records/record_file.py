@@ -26,7 +26,7 @@ from openatac.data.records.recordio import (
     unpack_record,
 )
 from openatac.data.records.sidecar_files import read_checksums, read_class_names, read_index
-from openatac.errors import DataError
+from openatac.errors import DataError, reason
 from openatac.files.reading import open_descriptor, opening, read_at
 
 _SAMPLES = 16  # records checked to decide whether an index belongs to a file
@@ -164,7 +164,7 @@ class RecordFile:
         try:
             return read_at(self._file, end - start, start)
         except OSError as error:
-            raise BadImage(error.strerror) from error
+            raise BadImage(reason(error)) from error
 
     def _checked(self, label: float, index: int) -> int:
         """Return the class of a label; raise DataError if there is no such class."""

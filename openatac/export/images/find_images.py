@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from openatac.data.archives import is_archive_name
 from openatac.data.images.codec import EXTENSIONS, is_image_name
 from openatac.data.images.source import BadImage
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 
 STDIN = '-'
@@ -36,7 +36,7 @@ def find_images(paths: Iterable[str]) -> Iterator[str]:
 
 def _images_below(folder: str) -> Iterator[str]:
     def fail(error: OSError) -> None:
-        raise OpenatacError(f'cannot open the folder {error.filename} ({error.strerror})')
+        raise OpenatacError(f'cannot open the folder {error.filename} ({reason(error)})')
 
     for subfolder, _, names in os.walk(folder, onerror=fail):
         yield from (os.path.join(subfolder, name) for name in names if is_image_name(name))
@@ -51,4 +51,4 @@ def read_file(path: str) -> bytes:
             raise BadImage('standard input is closed')
         return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
     except OSError as error:
-        raise BadImage(error.strerror) from None
+        raise BadImage(reason(error)) from None

@@ -22,6 +22,7 @@ from openatac.export.onnx.operators import convert
 from openatac.files.writing import replace_file, writing
 from openatac.graph.nodes import INPUT, Node
 from openatac.version import __version__
+from openatac.zoo.weights.parameter_files import without_kind
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -63,7 +64,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
         set for a network that depends on the image size.
     """
     onnx = import_onnx('onnx')
-    arrays = {key.split(':', 1)[-1]: array.asnumpy() if hasattr(array, 'asnumpy') else array
+    arrays = {without_kind(key): array.asnumpy() if hasattr(array, 'asnumpy') else array
               for key, array in params.items()}
     graph, output_shape = _graph(symbol, arrays, image_shape)
     shape: tuple[Any, ...] = ('N', *image_shape)

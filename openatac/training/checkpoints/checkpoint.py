@@ -18,12 +18,12 @@ import numpy as np
 
 from openatac.backends.learner import Arrays
 from openatac.backends.state_names import parts
-from openatac.errors import CheckpointError, ParameterFileError
+from openatac.errors import CheckpointError, ParameterFileError, reason
 from openatac.files.checksums import sha256
 from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
 from openatac.files.schema import read_json
-from openatac.files.writing import flush, reason, remove_leftovers, write_text
+from openatac.files.writing import flush, remove_leftovers, write_text
 from openatac.zoo.weights.params_file import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'

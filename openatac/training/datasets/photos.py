@@ -105,8 +105,8 @@ def with_classes(config: ImagenetConfig) -> ImagenetConfig:
 def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
     """Return the classes of the images of 'train' or 'val'; None if the files do not name them.
 
-    It does not search for the images, which takes long for ImageNet and happens when they are needed. It
-    warns if the order of the classes may be unexpected.
+    Without a list of labels, it does not search for the images, which takes long for ImageNet. It warns if
+    the order of the classes may be unexpected.
     """
     try:
         listed = _listed_classes(data)

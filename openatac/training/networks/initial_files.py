@@ -14,7 +14,7 @@ import logging
 import os
 from typing import Any, NamedTuple
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, reason
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.graph.nodes import SYMBOL_SUFFIX
@@ -56,7 +56,7 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
     try:
         model, written = read_json(prefix + FLAGS_SUFFIX, _Written)
     except OSError as error:
-        raise OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} cannot be read ({error.strerror}): write it '
+        raise OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} cannot be read ({reason(error)}): write it '
                             'with the same command and --write-initial, where MXNet is installed') from None
     except ValueError as error:
         raise _damaged(prefix, error) from None

@@ -9,6 +9,7 @@ from typing import Any, Callable
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
+from openatac.files.run_file_names import LAST
 from openatac.options.declaration import Role, fields, from_json, values
 from openatac.training.config import Config
 from openatac.training.loop import RunPlan, Schedule
@@ -67,7 +68,7 @@ def _check_past(plan: RunPlan, config: Config, old: Schedule, state: dict[str, A
     if difference:
         raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '
                               f'with another --save-dir and {config.start.params_flag} '
-                              f'{os.path.join(plan.folder, "last.params")}')
+                              f'{os.path.join(plan.folder, LAST)}')
 
 
 def _difference(plan: RunPlan, old: Schedule, state: dict[str, Any]) -> str:

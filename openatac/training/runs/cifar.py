@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.cluster import Cluster
-from openatac.backends.learner import Learner, Metrics, checksum
+from openatac.backends.learner import Learner, Metrics, crc32_of
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
@@ -57,7 +57,7 @@ class CifarRun(Run[CifarConfig]):
 
     def fingerprint(self, images: ImageSet) -> str:
         # Of the labels and every 50th image: all would take as long as reading them.
-        return f'{len(images)}:{checksum([images.labels, np.ascontiguousarray(images.images[::50])]):08x}'
+        return f'{len(images)}:{crc32_of([images.labels, np.ascontiguousarray(images.images[::50])]):08x}'
 
     def sample(self, images: ImageSet) -> np.ndarray:
         return images.images[0].transpose(1, 2, 0)

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from openatac.console import streams
+from openatac.files.run_file_names import BEST, LAST, METRICS, SUMMARY
 from openatac.files.writing import replace_file
 from openatac.runtime.libraries import has_mxnet
 from openatac.training.checkpoints.checkpoint import writing_in
@@ -41,7 +42,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
         commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])
     elif has_mxnet():
         commands.append(['published', folder])  # compares with the paper
-    streams.print_to_stderr(f'Everything is in {folder}: best.params, last.params, metrics.csv, summary.json '
+    streams.print_to_stderr(f'Everything is in {folder}: {BEST}, {LAST}, {METRICS}, {SUMMARY} '
                             'and more. What you can do with it:')
     for command in commands:
         streams.print_to_stderr(f'    {shlex.join([*_program(), *command])}')

@@ -11,6 +11,7 @@ import numpy as np
 from openatac.backends.base import Backend, open_backend
 from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Learner, Metrics
+from openatac.console.log import LOG_FORMAT
 from openatac.data.prefetch import prefetch
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
@@ -21,7 +22,6 @@ from openatac.training.networks.resolve import image_shape
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
-from openatac.training.tracking.log import LOG_FORMAT
 from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')

@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from openatac.console.log import LOG_FORMAT, log_to
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
@@ -26,7 +27,6 @@ from openatac.training.dry_run import dry_run
 from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.tracking.contention import ContentionWatch
-from openatac.training.tracking.log import LOG_FORMAT, log_to
 from openatac.training.tracking.trackers import (
     HistoryPicture,
     MetricsFiles,

@@ -85,7 +85,7 @@ class CifarData(Section, title='data'):
         'faster', parse=COUNT_FROM_ZERO,
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
 
-    test_name: ClassVar[str] = 'test'  # how logs and pictures call the images of the test
+    test_name: ClassVar[str] = 'test'  # what logs and pictures call the test images
 
     @property
     def side(self) -> int:

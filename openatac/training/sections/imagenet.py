@@ -100,7 +100,7 @@ class ImagenetData(Section, title='data'):
         MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
         parse=SHARE, roles=Role.NEWER)
 
-    test_name: ClassVar[str] = 'validation'  # how logs and pictures call the images of the test
+    test_name: ClassVar[str] = 'validation'  # what logs and pictures call the test images
 
     @property
     def centre(self) -> float:

@@ -1,6 +1,7 @@
 """Detects other processes that compete for the processors that training on the CPU needs."""
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -9,9 +10,9 @@ from typing import Any, NamedTuple
 from openatac.console.text import counted
 from openatac.runtime.cores import allowed_processors, has_affinity
 from openatac.runtime.threads import thread_count
-from openatac.training.tracking.log import log
 from openatac.training.tracking.trackers import Tracker
 
+log = logging.getLogger('openatac')
 WINDOW = 10.0  # seconds of one look: far above the kernel's 10 ms ticks
 WINDOWS = 2    # crowded ones in a row, so that a brief update or compilation does not count
 MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
-from openatac.errors import ParameterFileError, first_line
+from openatac.errors import ParameterFileError, reason
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
 from openatac.runtime.libraries import NO_PYTORCH, has_torch
@@ -114,7 +114,7 @@ def _read_pytorch(path: str) -> dict[str, np.ndarray]:
     except OSError as error:
         if error.errno == errno.EINVAL:  # PyTorch's error for a truncated file
             raise _damaged(path, 'a state_dict saved by torch.save', 'cut short') from None
-        raise _unreadable(path, error.strerror or first_line(error)) from None
+        raise _unreadable(path, reason(error)) from None
     except Exception as error:  # of any kind, for files that are damaged or contain more than weights
         raise _damaged(path, 'a state_dict saved by torch.save', type(error).__name__) from None
     if not isinstance(state, Mapping) or not all(
@@ -158,7 +158,7 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
             data = file.read()
         return {name: _array(data, tensor) for name, tensor in validate(header, dict[str, _Tensor]).items()}
     except OSError as error:
-        raise _unreadable(path, error.strerror) from None
+        raise _unreadable(path, reason(error)) from None
     except (ValueError, struct.error):
         raise _damaged(path, 'a safetensors file', 'its header or its length is wrong') from None
 
