@@ -11,7 +11,7 @@ from openatac.options.declaration import build
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig
-from openatac.training.runs.session import summarize
+from openatac.training.runs.session import Description, summarize
 from openatac.training.tracking import contention
 from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 
@@ -88,7 +88,8 @@ PLAN = SimpleNamespace(settings={}, test=None, learner=SimpleNamespace(devices='
 def test_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
-    assert summarize(build(CifarConfig, {}), '', PLAN, history, progress, {})['disturbed'] is disturbed
+    summary = summarize(build(CifarConfig, {}), Description('', '', {}), PLAN, history, progress)
+    assert summary['disturbed'] is disturbed
 
 
 # ------------------------------------------------------------------------ usage from the kernel

@@ -80,10 +80,10 @@ class Run(abc.ABC, Generic[AnyConfig]):
             progress = self.begin(learner, image_count)
             if cluster.size > 1:
                 cluster.check_alike({**settings, 'initial_values': learner.checksum()})
-            summary = session.run_plan(
-                plan, functools.partial(self.schedule, image_count), progress, config, self.command,
-                f'{name} on {self.images_name}', {'model': name, 'dataset': self.dataset,
-                                                  **sets.counts()})
+            description = session.Description(self.command, f'{name} on {self.images_name}', {
+                'model': name, 'dataset': self.dataset, **sets.counts()})
+            summary = session.run_plan(plan, functools.partial(self.schedule, image_count), progress, config,
+                                       description)
             if summary and cluster.rank == 0:
                 print_next_steps(config, self.sample(sets.test))
             return summary

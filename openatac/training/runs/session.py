@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
@@ -82,8 +82,26 @@ def _warn_of_decays(config: Config) -> None:
                     ', '.join(f'epoch {epoch}' for epoch in late), training.num_epochs)
 
 
+class Description(NamedTuple):
+    """What a run's files say of it besides its settings.
+
+    Attributes
+    ----------
+    command : str
+        The command line, for settings.json and the summary.
+    title : str
+        The title of the picture.
+    facts : dict
+        Facts about the network and the data, {name: value}, for the summary.
+    """
+
+    command: str
+    title: str
+    facts: dict[str, Any]
+
+
 def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
-             config: Config, command: str, title: str, facts: dict[str, Any]) -> dict[str, Any] | None:
+             config: Config, description: Description) -> dict[str, Any] | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
@@ -94,12 +112,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
     progress : Progress
         Where the run begins if there is no checkpoint.
     config : CifarConfig or ImagenetConfig
-    command : str
-        The command line, for settings.json and the summary.
-    title : str
-        The title of the picture.
-    facts : dict
-        Facts about the network and the data, {name: value}, for the summary.
+    description : Description
 
     Returns
     -------
@@ -117,13 +130,14 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
     if plan.learner.cluster.rank == 0:
         with writing_in(folder):
             write_text(os.path.join(folder, SETTINGS),
-                       json.dumps({**values(config), 'command': command}, indent=1, sort_keys=True) + '\n')
+                       json.dumps({**values(config), 'command': description.command}, indent=1,
+                                  sort_keys=True) + '\n')
             if progress.epoch < plan.epochs:  # an existing one is from a shorter run
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(folder, SUMMARY))
-            trackers = _trackers(config, title, plan.learner, progress)
+            trackers = _trackers(config, description.title, plan.learner, progress)
     history = loop.run_epochs(plan, progress, trackers)
-    summary = summarize(config, command, plan, history, progress, facts)
+    summary = summarize(config, description, plan, history, progress)
     with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
@@ -176,12 +190,12 @@ def _test(plan: loop.RunPlan) -> dict[str, float]:
     return {'test_accuracy': metrics.score, **top5}
 
 
-def summarize(config: Config, command: str, plan: loop.RunPlan, history: list[dict[str, Any]],
-              progress: Progress, facts: dict[str, Any]) -> dict[str, Any]:
+def summarize(config: Config, description: Description, plan: loop.RunPlan, history: list[dict[str, Any]],
+              progress: Progress) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
     best = progress.best
     return {
-        'command': command, **facts, 'act_type': config.network.act_type,
+        'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': threads_set(), 'epochs': len(history),
