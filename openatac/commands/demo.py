@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
         runs[unit] = demo.train(unit, os.path.join(folder, unit.replace(' ', '-').lower()))
     print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
     print(demo.units_table(runs))
+    print('\nbest: of all epochs, chosen on the test images')
     picture, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
     demo.draw(picture, runs)
     print(f'\ncurves: {picture}')

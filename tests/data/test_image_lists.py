@@ -11,6 +11,7 @@ from openatac.commands import pack
 from openatac.data.images.class_names import read_class_list
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
+from openatac.data.images.subset import ImageSubset
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.labelled import classes_below
@@ -309,3 +310,11 @@ def test_ilsvrc_is_read_as_unpacked(tmp_path, capsys):
     write_devkit(tmp_path / 'meta.mat', synsets)
     assert run_in_process(*flags, script=train_imagenet) == 0
     assert re.search('12 training .*4 validation', (tmp_path / 'log').read_text())
+
+
+def test_subset_of_an_archive_keeps_its_reading_order():
+    class Source:
+        reading_order = 3, 0, 2, 1
+
+    assert ImageSubset(Source, np.array([0, 1, 3])).reading_order == [2, 0, 1]
+    assert ImageSubset(Source, np.array([2, 3])).reading_order == [1, 0]

@@ -18,8 +18,8 @@ from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.processes.child_environment import child_environment
 
 PACK = [sys.executable, '-c',
         'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']
@@ -134,7 +134,7 @@ def test_too_many_bad_images_are_an_error(folder, tmp_path):
 
 def start(folder, out, *flags):
     return subprocess.Popen([*PACK, folder, out, '--max-bad-share', '0.1', '-j', '2', *map(str, flags)],
-                            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+                            env=child_environment(),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -19,8 +19,8 @@ from openatac.data.prefetch import prefetch
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.errors import DataError
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.fresh_python import run_python
 
 COUNT, BATCH, SIZE = 37, 8, 16
@@ -363,7 +363,7 @@ def test_workers_end_however_the_reader_ends(source, how):
                               stderr=subprocess.PIPE, text=True,
                               # a shell's background job, in which tests may run, ignores SIGINT
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-                              env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+                              env=child_environment())
     reader.stdout.readline()
     workers = children(reader.pid)
     assert len(workers) == 2

@@ -20,6 +20,7 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.runs import session
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.scripts import finish, metrics_of, run_in_process, script_error, wait_until
 
 EPOCHS = 12  # of 3 batches
@@ -45,7 +46,7 @@ def start_cluster(*these, command=()):
         [sys.executable, '-m', 'openatac', 'launch', '-n', '2', '-s', '1', '--', *command, sys.executable,
          str(ROOT / 'tests' / 'helpers' / 'networks' / 'imagenet_hosts.py'), *these], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)})
+        env=child_environment())
 
 
 def parameters(folder):

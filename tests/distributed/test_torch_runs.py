@@ -16,6 +16,7 @@ from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.zoo.weights.params_file import read_params
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.interrupted_runs import EPOCHS, assert_same_outcome, flags, wait_for_batch
 from tests.helpers.processes.scripts import finish, json_of, log_of, metrics_of, run_in_process, script_error
 
@@ -84,7 +85,7 @@ def test_torchrun_restarts_a_killed_run_to_the_same_bits(tmp_path, cifar_flags, 
     process = subprocess.Popen(
         [*TORCHRUN, '--max-restarts', '1', str(ROOT / 'train_cifar.py'), *map(str, cifar_flags(folder))],
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+        env=child_environment())
     wait_for_batch(process, folder, 1, 5)
     os.kill(running(folder)[1], signal.SIGKILL)
     result = finish(process, timeout=120)

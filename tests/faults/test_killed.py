@@ -23,6 +23,7 @@ from openatac.files.checksums import sha256
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar, write_photos
 from tests.helpers.networks.small_export import MANIFEST
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.marked_processes import MARK, marked_processes
 from tests.helpers.processes.scripts import metrics_of
 
@@ -134,7 +135,7 @@ def start(mark, *words):
     return subprocess.Popen(
         [sys.executable, '-m', 'openatac', *map(str, words)], stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), MARK: mark})
+        env=child_environment(**{MARK: mark}))
 
 
 def finish(process, mark):

@@ -2,7 +2,6 @@
 import base64
 import contextlib
 import io
-import os
 import re
 import runpy
 import signal
@@ -26,6 +25,7 @@ from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS, animal_network, export_animals
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import run_in_process
 
@@ -301,7 +301,7 @@ def served(*words):
     """Run `openatac serve` on a free port; yield (the process, a client)."""
     process = subprocess.Popen(
         [sys.executable, '-m', 'openatac', 'serve', *words, '--port', '0'], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+        stderr=subprocess.PIPE, env=child_environment())
     try:
         line = process.stdout.readline()
         url = re.search(r'http://[\d.]+:\d+/', line)

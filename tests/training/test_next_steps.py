@@ -1,5 +1,4 @@
 """The commands that a run prints at its end work as printed."""
-import os
 import shlex
 import subprocess
 
@@ -7,8 +6,8 @@ import pytest
 
 import train_imagenet
 from openatac import cli
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.scripts import run_in_process
 
 SMALL = '--blocks', 1, '--act-type', 'relu', '--batch-size', 100, '--num-epochs', 1
@@ -21,7 +20,7 @@ def commands_in(printed):
 
 def run_in_shell(command, folder):
     return subprocess.run(command, shell=True, cwd=folder, text=True, capture_output=True, timeout=300,
-                          env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+                          env=child_environment())
 
 
 def run_here(command, name):

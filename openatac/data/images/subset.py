@@ -1,4 +1,8 @@
 """A subset of a data set's images."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 from openatac.data.images.source import ImageSource
@@ -14,10 +18,12 @@ class ImageSubset:
         int (N,).
     """
 
-    reading_order = None  # subsets are taken from folders and record files, never from archives
-
     def __init__(self, source: ImageSource, indices: np.ndarray) -> None:
         self._source, self._indices = source, indices
+        self.reading_order: Sequence[int] | None = None
+        if source.reading_order is not None:
+            place = np.argsort(source.reading_order)  # of each image in the reading order
+            self.reading_order = np.argsort(place[indices]).tolist()
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -17,7 +17,7 @@ from openatac.distributed import torchrun
 from openatac.distributed.cluster import end_run
 from openatac.errors import OpenatacError
 from openatac.pytorch import BatchNorm
-from tests.conftest import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 BATCH, STEPS, RATE = 12, 6, 0.05  # images of a step over all processes
 LAUNCH = '''
@@ -118,7 +118,7 @@ def start(count, *command, **environment):
     return subprocess.Popen(
         [sys.executable, '-c', LAUNCH, str(count), *map(str, command)], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment})
+        env=child_environment(**environment))
 
 
 def main(folder, *cases):
