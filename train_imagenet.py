@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 """Train ResNet-50 on ImageNet: ``openatac train-imagenet`` under the name of the published script."""
+from typing import Optional
+
 from openatac.commands.shared.training_script import run_and_exit
 from openatac.commands.train_imagenet import TrainImagenet
 
-_script = TrainImagenet('train_imagenet.py')
-main, parser = _script.main, _script.parser  # functions: of the arguments, and of none
+parser = TrainImagenet('train_imagenet.py').parser  # a function that returns the ArgumentParser, for programs and tests
+
+
+def main(argv: list[str]) -> Optional[int]:
+    """Run the script with the arguments of a command line."""
+    return TrainImagenet('train_imagenet.py').main(argv)
 
 
 if __name__ == '__main__':
