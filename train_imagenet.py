@@ -5,7 +5,7 @@ from typing import Optional
 from openatac.commands.shared.training_script import run_and_exit
 from openatac.commands.train_imagenet import TrainImagenet
 
-parser = TrainImagenet('train_imagenet.py').parser  # a function that returns the ArgumentParser, for programs and tests
+parser = TrainImagenet('train_imagenet.py').parser  # returns the ArgumentParser
 
 
 def main(argv: list[str]) -> Optional[int]:
