@@ -191,6 +191,18 @@ def test_archives_of_pictures_are_read(tmp_path, name):
     assert sorted(os.listdir(tmp_path / 'data')) == sorted({name, 'cifar100.zip'})
 
 
+def test_only_archive_of_a_folder_may_have_any_name(tmp_path, caplog):
+    names = ['truck', 'cat', 'airplane']
+    folder = write_pictures(tmp_path / 'made', names)
+    (tmp_path / 'data').mkdir()
+    pack(tmp_path / 'data' / 'pictures.zip', folder)
+    check(load_cifar('cifar10', tmp_path / 'data'), names, class_names('cifar10'))
+    assert 'deer' in caplog.text  # one of the classes without images
+    pack(tmp_path / 'data' / 'others.zip', folder)
+    with pytest.raises(DataError, match='others.zip'):
+        load_cifar('cifar10', tmp_path / 'data')
+
+
 @pytest.mark.parametrize('name', ['cifar-100-binary.tar.gz', 'cifar-100-binary.tar', 'cifar100.zip'])
 def test_archives_of_binary_files_are_read(tmp_path, name):
     folder = tmp_path / 'made'
