@@ -40,7 +40,7 @@ class Teacher(NamedTuple):
         """Name the teacher in errors about its parameters, which the body loads."""
         try:
             yield
-        except OtherClassesError as error:
-            self.check_classes(error.classes)
         except ParameterFileError as error:
+            if isinstance(error, OtherClassesError):
+                self.check_classes(error.classes)
             raise ParameterFileError(f'the teacher {self.network}: {error}') from None

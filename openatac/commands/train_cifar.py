@@ -40,7 +40,6 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def complete(self, given: ParsedFlags) -> ParsedFlags:
         from openatac.training.datasets.small import BackgroundReader, folder_classes
         config: CifarConfig = given.config
-        self._reader = None
         if config.start.initial:  # which names the data set
             return given
         if config.data.dataset == 'folder' and config.data.class_names is None:

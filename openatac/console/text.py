@@ -45,6 +45,12 @@ def counted(count: int, noun: str) -> str:
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
+def first_few(names: Sequence[str], count: int = 3) -> str:
+    """Return the first ``count`` names and how many more there are, such as 'a, b, c and 2 more'."""
+    more = f' and {len(names) - count} more' if len(names) > count else ''
+    return ', '.join(names[:count]) + more
+
+
 def for_markdown(text: object) -> str:
     """Return ``text`` on one line, as Markdown that shows it literally; underscores within words are kept."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
+from openatac.console.text import first_few
 from openatac.errors import DataError, reason
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
@@ -82,8 +83,7 @@ def is_archive_name(name: str) -> bool:
 def list_briefly(names: Iterable[str]) -> str:
     """Return the first few names, without hidden ones, as text for a message."""
     names = sorted(name for name in names if not name.startswith('.'))
-    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
-    return ', '.join(map(repr, names[:NAMED])) + more or 'nothing'
+    return first_few([*map(repr, names)], NAMED) or 'nothing'
 
 
 def _folder_files(folder: str) -> dict[str, File]:

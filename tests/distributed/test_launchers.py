@@ -75,7 +75,7 @@ EXPECTED = [' '.join(['here', who, *WORDS]) for who in ('scheduler', 'server0', 
 def test_ssh_launches_all_roles(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1 slots=2\n\nlocalhost:2222  # a comment\n')
     code, output, _, notes = fake_cluster('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts', '--env',
-                                    "GREETING=it's me", command=[*PLAIN, *WORDS])
+                                          "GREETING=it's me", command=[*PLAIN, *WORDS])
     assert code == 0 and who_was_here(output) == EXPECTED
     assert {line.split(']')[0] for line in output} == {'[scheduler', '[server 0', '[worker 0', '[worker 1'}
     given = [note['arguments'][:-1] for note in notes]
@@ -105,7 +105,7 @@ def test_ssh_leaves_no_remote_processes(fake_cluster, tmp_path):
 def test_signal_reaches_remote_workers(fake_cluster, tmp_path):
     (tmp_path / 'hosts').write_text('127.0.0.1\n')
     launched = fake_cluster.start('-n', 2, '-s', 1, '--hostfile', tmp_path / 'hosts',
-                            command=[*WORKER, 'dist_sync', 'loop'])
+                                  command=[*WORKER, 'dist_sync', 'loop'])
     launched.wait_for('looping', 2)
     assert {address for pid in launched.processes() for address in listening_addresses(pid)} == {'127.0.0.1'}
     launched.process.send_signal(signal.SIGTERM)
@@ -142,7 +142,7 @@ def test_slurm_launches_all_roles(fake_cluster):
 
 def test_grid_engine_launches_all_roles(fake_cluster):
     code, output, _, notes = fake_cluster('--cluster', 'sge', '-n', 2, '-s', 1, '--env', "GREETING=it's me",
-                                    command=[*PLAIN, *WORDS])
+                                          command=[*PLAIN, *WORDS])
     assert code == 0
     assert who_was_here(output) == sorted(line.replace('worker1', 'worker2').replace('worker0', 'worker1')
                                           for line in EXPECTED)

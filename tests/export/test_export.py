@@ -1,6 +1,7 @@
 """Files of `openatac export` load everywhere and compute the same as the network."""
 import os
 import re
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -32,6 +33,14 @@ def test_gluon_loads_an_export(net, whole):
         loaded = mx.gluon.SymbolBlock.imports(files + '-symbol.json', ['data'], files + '-0000.params')
         for x in (images(), images(1)):
             assert np.allclose(outputs(loaded, x), outputs(net, x), atol=REORDERED_TOLERANCE)
+
+
+@pytest.mark.parametrize('settings', ['{"tabSize": 4}', '[', '{"model": "atac", "blocks": 1}'])
+def test_settings_of_something_else_beside_the_file_are_ignored(params, tmp_path, settings):
+    file = shutil.copy(params, tmp_path)
+    (tmp_path / 'settings.json').write_text(settings)
+    assert call(ATAC, file, tmp_path / 'net') == 0
+    assert read_manifest(str(tmp_path / 'net')).classes == 5
 
 
 def by_module(path, x):

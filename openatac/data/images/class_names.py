@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
+from openatac.console.text import first_few
 from openatac.errors import DataError
 from openatac.files.reading import BYTE_ORDER_MARK, opening, read_text
 
@@ -75,10 +76,11 @@ def match_classes(found: Sequence[str], known: Sequence[str], where: str, elsewh
         If only some of the names are known, if a name differs only in case, or if the names all differ and
         their numbers do too.
     """
-    unknown = [name for name in found if name not in known]
+    index = {name: label for label, name in enumerate(known)}
+    unknown = [name for name in found if name not in index]
     if not unknown:
-        return [known.index(name) for name in found]
-    check_case(found, known, where, elsewhere)
+        return [index[name] for name in found]
+    check_case(found, index, where, elsewhere)
     if len(unknown) < len(found):
         raise DataError(f'the class {unknown[0]!r} of {where} is not a class of {elsewhere}, although others '
                         'are: give each class the same name in both')
@@ -86,12 +88,8 @@ def match_classes(found: Sequence[str], known: Sequence[str], where: str, elsewh
         raise DataError(f'{where} has {len(found)} classes ({found[0]}, ...), but {elsewhere} has '
                         f'{len(known)} ({known[0]}, ...): name images of these classes')
     log.warning('%s: its classes (%s) are not those of %s (%s); they are matched in this order', where,
-                _listed(found), elsewhere, _listed(known))
+                first_few(found), elsewhere, first_few(known))
     return [*range(len(known))]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ', '.join([*names[:3], *(['...'] if len(names) > 3 else [])])
 
 
 def check_case(names: Collection[str], others: Collection[str], where: str, elsewhere: str) -> None:

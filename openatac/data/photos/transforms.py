@@ -30,8 +30,8 @@ TRIES = 10  # attempts to find a part that fits into the image
 GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
 # Eigenvectors of the colours, one per column, times their eigenvalues.
 PCA_COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
-                    [-0.5808, -0.0045, -0.8140],
-                    [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
+                        [-0.5808, -0.0045, -0.8140],
+                        [-0.5836, -0.6948, 0.4203]]) * [55.46, 4.794, 1.148]
 
 
 class Jitter(NamedTuple):

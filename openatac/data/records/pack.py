@@ -219,7 +219,8 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     """Return the file to pack for the image file ``data``, whose pixels are ``image`` (H, W, 3)."""
     side = min(image.shape[:2])
     resize = settings.resize is not None and side > settings.resize
-    if data.startswith(KEPT) and settings.quality is None and not resize:
+    lossless = settings.quality is None and not resize
+    if lossless and data.startswith(KEPT):
         return data
     from PIL import Image
     picture = Image.fromarray(image)
@@ -228,7 +229,7 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
         picture = picture.resize((round(picture.width * scale), round(picture.height * scale)),
                                  Image.Resampling.BICUBIC)
     file = io.BytesIO()
-    if settings.quality is None and not resize:  # a format that ImageRecordIter does not read
+    if lossless:  # a format that ImageRecordIter does not read
         picture.save(file, 'PNG')
     else:
         picture.save(file, 'JPEG', quality=settings.quality or QUALITY)

@@ -113,7 +113,7 @@ def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
             raise DataError(f'{place} is not in a class folder, such as {names[0]} or {names[-1]}: choose '
                             'other labels (--cifar100-labels) or another folder')
         labels.append(label)
-    missing = [name for name in names if index[name] not in labels]
+    missing = [names[label] for label in sorted({*index.values()} - {*labels})]
     if missing:
         log.warning('%s has no images of %s', images.root or path, list_briefly(missing))
     return labels

@@ -4,6 +4,7 @@ It is a Gluon network where MXNet is installed, and a PyTorch module elsewhere.
 """
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from openatac.backends.library import ImageSizeError, installed_library
 from openatac.data.small.dataset_names import name_with_labels
-from openatac.errors import DataError, ParameterFileError
+from openatac.errors import DataError, OpenatacError, ParameterFileError
 from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
@@ -20,7 +21,7 @@ from openatac.export.networks.run_manifest import (
     output_names,
     run_manifest,
 )
-from openatac.files.run_file_names import BEST, holds_run
+from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of
 from openatac.options.declaration import with_changes
@@ -73,9 +74,15 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     OpenatacError
         If there is no such run.
     """
-    run, library = RunFolder(folder), installed_library()
-    net, name, config = run.network()
-    library.load_parameters(net, params or run.file(BEST))
+    run = RunFolder(folder)
+    return _load_built(run.network(), params or run.file(BEST), size, data_dir)
+
+
+def _load_built(built: tuple[Any, str, Config], params: str, size: Size | None, data_dir: str | None
+                ) -> TrainedNetwork:
+    """Load the parameters of a run into its network, see `RunFolder.network`."""
+    net, name, config = built
+    installed_library().load_parameters(net, params)
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
         config = with_changes(config, data_dir=data_dir, **others)
@@ -123,10 +130,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     """
     host, settings = find_model(name)
     params = resolve_weights(params)
-    run = os.path.dirname(params)
-    if holds_run(run) and not (classes or dataset or arguments) and (
-            RunFolder(run).network()[1] == name.lower()):
-        return load_run(run, params, size, data_dir)
+    if not (classes or dataset or arguments):
+        built = _built_run(os.path.dirname(params), name.lower())
+        if built is not None:
+            return _load_built(built, params, size, data_dir)
     for argument in arguments:
         if argument not in host.settings and not (argument == 'use_gn' and host.data == 'imagenet'):
             raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
@@ -156,6 +163,15 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
+
+
+def _built_run(folder: str, name: str) -> tuple[Any, str, Config] | None:
+    """Return the network of the run in a folder, or None if there is no run of the network ``name``."""
+    with contextlib.suppress(OpenatacError):  # the folder can hold a settings.json of something else
+        built = RunFolder(folder).network()
+        if built[1] == name:
+            return built
+    return None
 
 
 def _no_images(train: bool) -> LabelledImages:

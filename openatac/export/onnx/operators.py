@@ -321,7 +321,7 @@ def _pick(graph: OnnxGraph, node: Node, x: Tensor, indices: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- the tables
 
 ACTIVATION_OPERATORS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softrelu': 'Softplus',
-               'softsign': 'Softsign'}
+                        'softsign': 'Softsign'}
 SAME = {
     'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh', 'softsign': 'Softsign', 'exp': 'Exp', 'log': 'Log',
     'sqrt': 'Sqrt', 'abs': 'Abs', 'negative': 'Neg', 'sin': 'Sin', 'cos': 'Cos', 'erf': 'Erf',

@@ -68,7 +68,7 @@ class Difference(NamedTuple):
 
 
 def compare_groups(groups: Sequence[Group], measure: str = 'last_accuracy',
-                against: str | None = None) -> list[Difference]:
+                   against: str | None = None) -> list[Difference]:
     """Return the differences in a measure between units of equal depth.
 
     Parameters

@@ -72,7 +72,8 @@ def image_shape_of(name: str) -> tuple[int, int, int]:
     from openatac.zoo.names import find_model
     if not name.endswith('.json'):
         return find_model(name)[0].input_shape
-    prefix = prefix_of(_symbol_file(name))
-    if prefix + '.json' != _symbol_file(name) and os.path.exists(prefix + '.json'):
+    file = _symbol_file(name)
+    prefix = prefix_of(file)
+    if prefix + '.json' != file and os.path.exists(prefix + '.json'):
         return read_manifest(prefix).image_shape
     return 3, FILE_SIZE, FILE_SIZE

@@ -32,7 +32,7 @@ FIGURE_HEAD = ('network', 'published as', 'accuracy', 'ours', 'n', 'verdict')
 
 
 def published_text(rows: Sequence[PublishedRow], runs: Sequence[FinishedRun], speeds: Sequence[Speed]
-           ) -> Iterator[str]:
+                   ) -> Iterator[str]:
     """Yield the paragraphs of the report."""
     imagenet = [row for row in rows if row.number.data == 'ImageNet']
     costs = [row for row in imagenet if row.number.measure in COSTS]

@@ -6,6 +6,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from openatac.console.text import first_few
 from openatac.errors import OtherClassesError, ParameterFileError
 from openatac.files.reading import PathLike
 
@@ -20,7 +21,7 @@ def check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, 
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
     if missing or unexpected:
-        differences = [f'{verb} {_some(names)}' for verb, names in (
+        differences = [f'{verb} {first_few(names)}' for verb, names in (
             ('lacks', missing), ('has unexpected', unexpected)) if names]
         raise ParameterFileError(
             f'{path} belongs to another network: it {" and ".join(differences)}{OTHER_SETTINGS}')
@@ -70,12 +71,6 @@ def describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: M
     rest = ', '.join(f'{name} {_shown(shapes[name])}, {_shown(arrays[name].shape)} in the file'
                      for name in drawn)
     return f'{path}: loaded {len(shapes) - len(drawn)} arrays; initialised at random: {rest}'
-
-
-def _some(names: list[str], count: int = 3) -> str:
-    if len(names) <= count:
-        return ', '.join(names)
-    return f'{", ".join(names[:count])} and {len(names) - count} more'
 
 
 def shape_fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
