@@ -40,7 +40,7 @@ def section(name):
     for group in parser._action_groups:
         yield from table(group)
     yield from ('\n```text', *command.lines(name), '```\n')
-    yield f'Explained in [{title}](../{command.page}{anchor}).'
+    yield f'See [{title}](../{command.page}{anchor}).'
 
 
 def parser_of(name):

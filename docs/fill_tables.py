@@ -45,8 +45,9 @@ def int8(text):
 def names(text):
     """Return the page with the arguments and the summary of each name in its tables."""
     def row(match):
-        node = found(definition(match[1]))
-        return f'| `{match[1]}` | {arguments(node)} | {summary(node)} |'
+        place = definition(match[1])
+        node = found(place)
+        return f'| `{match[1]}` | {arguments(node, place.rpartition(".")[0])} | {summary(node)} |'
 
     return NAME.sub(row, text)
 
@@ -75,7 +76,7 @@ def syntax(module):
     return ast.parse(path.read_text('utf-8')).body
 
 
-def arguments(node):
+def arguments(node, module):
     """Return what a function or a class takes, without annotations; '' for a class that does not say it."""
     if isinstance(node, ast.ClassDef):
         if 'NamedTuple' in map(ast.unparse, node.bases):
@@ -87,14 +88,26 @@ def arguments(node):
     for each in ast.walk(taken):
         if isinstance(each, ast.arg):
             each.annotation = None
-    taken.defaults, taken.kw_defaults = ([each and shown(each) for each in values]
+    taken.defaults, taken.kw_defaults = ([each and shown(each, module) for each in values]
                                          for values in (taken.defaults, taken.kw_defaults))
     return f'`({re.sub("^self(, )?", "", ast.unparse(taken))})`'
 
 
-def shown(default):
-    """Return a default value as it is, if that says something outside of its module, or `...`."""
+def shown(default, module):
+    """Return a default value, if it says something outside of its module, or `...`."""
+    if isinstance(default, ast.Name):
+        default = constant(default.id, module)
     return default if isinstance(default, (ast.Constant, ast.Tuple, ast.Attribute)) else ast.Constant(...)
+
+
+def constant(name, module):
+    """Return the value of a module's constant, which another module may define."""
+    for node in syntax(module):
+        if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
+            return node.value
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            return constant(name, node.module)
+    return None
 
 
 def summary(node):
