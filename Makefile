@@ -27,11 +27,11 @@ demo: $(VENV)/.with-cpu,demo
 test: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m pytest -m 'not slow and not release' $(SPREAD)
 
-# The two commands of the README as on a fresh machine, which has Python and make alone.
+# The two commands of the README as on a fresh machine, which has only Python and make.
 test-fresh:
 	for suite in $(SUITES); do .ci/fresh $$suite 'make demo' 'make test' || exit; done
 
-# INT8, fused and exported networks and the oracle, with the kernels of older processors, which this one plays.
+# INT8, fused and exported networks and the oracle, with the kernels of older processors, which this one emulates.
 test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa \
 	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
@@ -63,7 +63,7 @@ gpu-evidence:
 # MXNet's CUDA build has an environment of its own: in one environment, it and the CPU build would overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
 test-cuda-wheel: $(CUDA_VENV)/.filled
-	$(CUDA_VENV)/bin/python -m pytest tests/runtime/test_cuda_wheel.py
+	$(CUDA_VENV)/bin/python -m pytest tests/system/test_cuda_wheel.py
 
 $(CUDA_VENV)/.filled: setup.py pyproject.toml
 	@echo 'Installing openatac[cu112] into $(CUDA_VENV): 2 GB to download, 4.3 GB on the disk, some minutes.'

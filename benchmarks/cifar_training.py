@@ -66,7 +66,8 @@ def training(data, folder, pairs):
         theirs.append(speed_and_memory([*BASELINE, '--data-dir', data], environment_of_mxnet()))
     speeds = [[run[0] for run in side] for side in (ours, theirs)]
     peaks = [[run[1] for run in side] for side in (ours, theirs)]
-    yield row('training, ResNet-20 ATAC, batch 128, whole script', *speeds, 'images/s', 'at least 1.9')
+    yield {**row('training, ResNet-20 ATAC, batch 128, whole script', *speeds, 'images/s', 'at least 1.9'),
+           'network': 'cifar_resnet20_v2_atac'}
     yield row('peak memory of the training process, 50,000 images', *peaks, 'MB', 'at most 1')
 
 
@@ -201,7 +202,8 @@ def machine():
 
 
 def write(rows, path):
-    write_csv(path, [*FIELDS, 'machine'], (dict(line, machine=machine()) for line in rows))
+    about = {'machine': machine(), 'cores': len(os.sched_getaffinity(0)), 'network': ''}
+    write_csv(path, [*FIELDS, *about], ({**about, **line} for line in rows))
     print('| ' + ' | '.join(FIELDS) + ' |\n|' + '---|' * len(FIELDS))
     for line in rows:
         print('| ' + ' | '.join(str(line[field]) for field in FIELDS) + ' |')

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import openatac  # (makes MXNet import, and sets its threads)
 from openatac.files.csv_file import write_csv
-from openatac.runtime.threads import thread_count
+from openatac.system.threads import thread_count
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = 'network', 'operators', 'images_per_second', 'range', 'rounds', 'threads', 'versions'

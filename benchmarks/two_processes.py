@@ -118,23 +118,23 @@ def all_reduce(times=10):
     from openatac.distributed import torchrun
     from openatac.study.plan.estimate import trainable_parameters
     from openatac.study.plan.step_time import DDP_BUCKET
-    cluster = torchrun.join_run()
+    group = torchrun.join_run()
     buckets = torch.ones(trainable_parameters('resnet50_v1b_atac')).split(DDP_BUCKET // 4)
     for count in range(times + 2):
         if count == 2:  # after warm-up
-            cluster.barrier()
+            group.barrier()
             began = time.perf_counter()
         for pending in [torch.distributed.all_reduce(bucket, async_op=True) for bucket in buckets]:
             pending.wait()
-    if cluster.rank == 0:
+    if group.rank == 0:
         print(f'exchange {(time.perf_counter() - began) / times:.4f}', flush=True)
-    cluster.close()
+    group.close()
 
 
 def push_and_pull(times=10):
     """A worker's part in pushing and pulling arrays of the gradients' sizes; prints seconds for one."""
     from openatac.distributed import kvstore
-    cluster = kvstore.join_run('dist_sync')
+    group = kvstore.join_run('dist_sync')
     import mxnet as mx
 
     from openatac.models.resnet_v1b import ResNet50_v1bATAC
@@ -144,19 +144,19 @@ def push_and_pull(times=10):
     gradients = [mx.nd.ones(parameter.shape) for parameter in net.collect_params().values()
                  if parameter.grad_req != 'null']
     for key, gradient in enumerate(gradients):
-        cluster.kvstore.init(key, gradient)
+        group.kvstore.init(key, gradient)
     for count in range(times + 2):
         if count == 2:  # after warm-up
             mx.nd.waitall()
-            cluster.barrier()
+            group.barrier()
             began = time.perf_counter()
         for key, gradient in enumerate(gradients):
-            cluster.kvstore.push(key, gradient, priority=-key)
-            cluster.kvstore.pull(key, gradient, priority=-key)
+            group.kvstore.push(key, gradient, priority=-key)
+            group.kvstore.pull(key, gradient, priority=-key)
     mx.nd.waitall()
-    if cluster.rank == 0:
+    if group.rank == 0:
         print(f'exchange {(time.perf_counter() - began) / times:.4f}')
-    cluster.close()
+    group.close()
 
 
 if __name__ == '__main__':

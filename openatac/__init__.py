@@ -6,7 +6,7 @@ works. The public names below load on first use.
 import importlib
 from typing import Any
 
-import openatac.runtime  # noqa: F401  (installs the import hook)
+import openatac.system  # noqa: F401  (installs the import hook)
 from openatac.version import __version__
 
 _PUBLIC = {

@@ -1,4 +1,4 @@
-"""Pictures drawn with matplotlib (from the extra ``demo``): one style, and one look for each unit."""
+"""Figures drawn with matplotlib (from the extra ``demo``): one style, and one look for each unit."""
 from __future__ import annotations
 
 import logging
@@ -36,7 +36,7 @@ STYLED_UNITS = (  # the position here determines the look
     'frelu', 'xunit')
 
 
-def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
+def write_figure(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
     """Write a figure to a file, atomically.
 
     Without matplotlib, write nothing and warn with the command that installs it.
@@ -54,7 +54,7 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
         with style():
             figure = draw()
     except ImportError:
-        return log.warning("no picture without matplotlib: pip install 'openatac[demo]'")
+        return log.warning("no figure without matplotlib: pip install 'openatac[demo]'")
     root, suffix = os.path.splitext(path)
     for name in formats or [suffix[1:].lower()]:
         with replace_file(f'{root}.{name}' if formats else path) as temporary, style():
@@ -64,7 +64,7 @@ def write_picture(path: str, draw: Callable[[], Any], formats: Sequence[str] | N
 
 
 def style() -> AbstractContextManager[Any]:
-    """Apply the common style of our pictures to new figures while the context is open."""
+    """Apply the common style of our figures to new figures while the context is open."""
     import matplotlib
     return matplotlib.rc_context({**STYLE, 'font.family': _fonts()})  # type: ignore[dict-item]
 
@@ -83,7 +83,7 @@ def is_drawable(text: str) -> bool:
 
 
 def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return {unit: its colour, marker and line}, the same in all pictures for the units of `STYLED_UNITS`.
+    """Return {unit: its colour, marker and line}, the same in all figures for the units of `STYLED_UNITS`.
 
     The name of any other unit determines its look, unless another of the ``units`` already has that marker.
     """

@@ -8,11 +8,13 @@ from __future__ import annotations
 import abc
 from typing import Any
 
-from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.registry import BACKENDS
 from openatac.backends.teacher import Teacher
+from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
+from openatac.data.small.image_set import ImageSet
 from openatac.registry import import_factory
 
 
@@ -28,23 +30,23 @@ class Backend(abc.ABC):
     ----------
     device_count : int
         The number of devices of this process that share a batch.
-    cluster : Cluster
+    process_group : ProcessGroup
         The processes that train together, each on its share of every batch; set by `open_backend`.
     """
 
     device_count: int = 1
-    cluster: Cluster = SingleProcess()
+    process_group: ProcessGroup = SingleProcess()
 
     @abc.abstractmethod
-    def training_batches(self, images: Any, batch_size: int, seed: int) -> Any:
-        """Return augmented batches of an `ImageSet` for the learner; see `TrainingBatches`.
+    def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatchSource:
+        """Return augmented batches for the learner; see `TrainingBatches`.
 
         ``batch_size`` counts the images of all processes.
         """
 
     @abc.abstractmethod
-    def evaluation_batches(self, images: Any, batch_size: int) -> Any:
-        """Return batches of all images of an `ImageSet`, in order; see `EvaluationBatches`."""
+    def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatchSource:
+        """Return batches of all images, in order; see `EvaluationBatches`."""
 
     @abc.abstractmethod
     def initialize(self, params: Any = None) -> None:
@@ -64,7 +66,7 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                 top5: bool = False) -> Learner:
-        """Return a learner that trains and evaluates the network together with the processes of ``cluster``.
+        """Return a learner that trains and evaluates the network with the other processes of its group.
 
         Parameters
         ----------
@@ -80,7 +82,7 @@ class Backend(abc.ABC):
 
 
 def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool, cluster: Cluster | None = None) -> Backend:
+                 fall_back: bool, process_group: ProcessGroup | None = None) -> Backend:
     """Open the `Backend` that ``compute.engine`` names, and put the network on its devices.
 
     Parameters
@@ -95,7 +97,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
         GPU indices, such as '0,1'; '' means the CPU.
     fall_back : bool
         Whether to use the CPU if no GPU is visible.
-    cluster : Cluster, optional
+    process_group : ProcessGroup, optional
         The processes that train together. Default: only this one.
 
     Raises
@@ -107,6 +109,6 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     """
     factory = import_factory(BACKENDS.find(compute.engine).factory)
     backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back)
-    if cluster is not None:
-        backend.cluster = cluster
+    if process_group is not None:
+        backend.process_group = process_group
     return backend

@@ -2,7 +2,7 @@
 from collections.abc import Callable
 
 from openatac.errors import DeviceError
-from openatac.runtime.threads import threads_set
+from openatac.system.threads import threads_set
 
 
 def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],

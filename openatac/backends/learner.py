@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable, NamedTuple
 
 from openatac.backends import state_names
-from openatac.backends.cluster import Cluster
+from openatac.backends.loss_scale import LossScale
 from openatac.backends.objective import Objective
+from openatac.backends.process_group import ProcessGroup
+from openatac.data.batch_source import Batch
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
 KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
@@ -40,7 +42,7 @@ class Learner(abc.ABC):
     ----------
     objective : Objective
         The training objective; its ``metric`` is measured besides the loss.
-    cluster : Cluster
+    process_group : ProcessGroup
         The processes that train together.
     seed : int
         The seed of the randomness within a step (dropout, mixup), which also depends on the iteration.
@@ -53,11 +55,11 @@ class Learner(abc.ABC):
     """
 
     objective: Objective
-    cluster: Cluster
+    process_group: ProcessGroup
     seed: int
     iteration: int
     images: int
-    loss_scale: Any = None
+    loss_scale: LossScale | None = None
 
     @property
     @abc.abstractmethod
@@ -93,7 +95,7 @@ class Learner(abc.ABC):
         """Reset the means."""
 
     @abc.abstractmethod
-    def evaluate(self, batches: Any, keep: KeepOutputs | None = None) -> Metrics:
+    def evaluate(self, batches: Iterable[Batch], keep: KeepOutputs | None = None) -> Metrics:
         """Return the means over all ``batches`` of (images, labels), taken over all processes together.
 
         ``keep``, if given, is called with the outputs and labels of each batch of this process.
@@ -116,12 +118,12 @@ class Learner(abc.ABC):
 
     def _describe_devices(self, count: int, kind: str) -> str:
         """Return `devices` for ``count`` devices in this process, each a 'cpu' or a 'gpu'."""
-        processes = f'{self.cluster.size} x ' if self.cluster.size > 1 else ''
+        processes = f'{self.process_group.size} x ' if self.process_group.size > 1 else ''
         return f'{processes}{count} x {kind}'
 
     def _over_cluster(self, totals: Sequence[float], images: int) -> Metrics:
         """Combine this process's sums over its ``images`` with the other processes' into metrics."""
-        everyone = self.cluster.gather([images, *totals], 'the metrics')
+        everyone = self.process_group.gather([images, *totals], 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return Metrics.of(totals, images)
 
@@ -160,7 +162,7 @@ class Learner(abc.ABC):
 
     @contextlib.contextmanager
     def mean_statistics(self) -> Iterator[None]:
-        """While open, give all devices of all processes the mean of their running statistics.
+        """Within this context, give all devices of all processes the mean of their running statistics.
 
         Evaluation and saving then see a single network. Each process must enter this context.
         """

@@ -1,12 +1,13 @@
 """The interface through which the loop and the learners see the processes that train together."""
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 
-class Cluster:
+class ProcessGroup(abc.ABC):
     """The processes of a run, independent of the library that computes.
 
     Attributes
@@ -26,18 +27,20 @@ class Cluster:
         """The number of the signal that asked the whole run to stop, or 0."""
         return 0
 
+    @abc.abstractmethod
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         """Return the JSON-able ``message`` of every process, by rank; errors call this exchange ``name``."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check_alike(self, settings: Mapping[str, Any]) -> None:
         """Raise OpenatacError, in every process, if their settings differ."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Leave the run, together with the other processes."""
 
 
-class MxnetCluster(Cluster):
+class MxnetProcessGroup(ProcessGroup):
     """The processes of a run with MXNet's learner, which exchange arrays through a key-value store.
 
     Attributes
@@ -55,7 +58,7 @@ class MxnetCluster(Cluster):
         """Set the learning rate of servers that update the weights."""
 
 
-class TorchCluster(Cluster):
+class TorchProcessGroup(ProcessGroup):
     """The processes of a run with PyTorch's learner, which exchange arrays through torch.distributed."""
 
     def exchanging(self) -> contextlib.AbstractContextManager[Any]:
@@ -66,8 +69,8 @@ class TorchCluster(Cluster):
         return contextlib.nullcontext()
 
 
-class SingleProcess(MxnetCluster, TorchCluster):
-    """The `Cluster` of a single-process run, with either library."""
+class SingleProcess(MxnetProcessGroup, TorchProcessGroup):
+    """The `ProcessGroup` of a single-process run, with either library."""
 
     rank, size = 0, 1
 
@@ -76,3 +79,9 @@ class SingleProcess(MxnetCluster, TorchCluster):
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         return [message]
+
+    def check_alike(self, settings: Mapping[str, Any]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

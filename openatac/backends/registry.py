@@ -27,7 +27,7 @@ BACKENDS: Registry[BackendEntry] = Registry('backend', hyphens=True)
 
 def register_backend(name: str, factory: Callable[..., Any],
                      check: Callable[[Any], None] = lambda config: None) -> None:
-    """Add a backend, which both scripts use with ``--engine name``.
+    """Add a backend, which the training commands select with ``--engine name``.
 
     Parameters
     ----------

@@ -16,21 +16,21 @@ from functools import partial
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
-from openatac.commands.shared.picture_flags import add_format_flag
+from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
 from openatac.console.text import text_table
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
+from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
 from openatac.limits import MAX_SECONDS
 from openatac.options.flag_types import BATCH_SIZE, COUNT, comma_separated, number, prefix
-from openatac.pictures import write_picture
-from openatac.runtime.processor import int8_line
 from openatac.study.bench.machine import machine
 from openatac.study.bench.measurement import measure
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
+from openatac.system.processor import int8_line
 
 MOST_SIZES = 8  # torch.compile handles no more for one network
 HEADER = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         about = {**machine(), 'command': f'openatac bench {shlex.join(argv)}'}
         with writing(f'--out: {args.out}', 'choose another'):
             write_csv(args.out + '.csv', [*rows[0], *about], [{**row, **about} for row in rows], '.6g')
-            write_picture(args.out + '.png', lambda: bench_figure(
+            write_figure(args.out + '.png', lambda: bench_figure(
                 rows, f'{about["device"]}, {about["threads"]} threads'), args.formats)
     return 0
 

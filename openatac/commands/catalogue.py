@@ -80,7 +80,7 @@ JOBS = {  # {job: {name: Command}}
             ('', 'run --csv published.csv'), 'how-to/reproduce.md'),
         'gates': Command(
             'measure what the gates of trained networks do',
-            ('run --out gates', 'run --images 1000 --out pictures/atac'), 'how-to/compare.md'),
+            ('run --out gates', 'run --images 1000 --out figures/atac'), 'how-to/compare.md'),
         'costs': Command(
             'count parameters, multiply-adds and memory of networks',
             ('cifar_resnet20_v2_relu cifar_resnet20_v2_atac', '--layers resnet50_v1b_atac'),

@@ -17,15 +17,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 
 from openatac.commands.catalogue import command_parser
-from openatac.commands.shared.picture_flags import add_format_flag
+from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
-from openatac.runtime.libraries import require_mxnet
-from openatac.runtime.nvidia_driver import visible_gpus
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue
 from openatac.study.finished_runs import find_runs
+from openatac.system.libraries import require_mxnet
+from openatac.system.nvidia_driver import visible_gpus
 
 
 def main(argv: list[str]) -> int:
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
                         f'(default: {MAIN_UNIT}, or {ALL} without it)')
     add_format_flag(p)
     p.add_argument('--measure', choices=('best', 'last', 'test'), default='last',
-                   help='the accuracy to compare, and to show as an error in the picture; test is for '
+                   help='the accuracy to compare, and to show as an error in the figure; test is for '
                         'runs with --val-split (default: %(default)s)')
     return p
 

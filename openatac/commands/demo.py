@@ -24,13 +24,13 @@ def main(argv: list[str]) -> int:
     print('\nscikit-learn digits, 1,437 training and 360 test images of 32x32; ResNet-8; seed 0\n')
     print(demo.units_table(runs))
     print('\nbest: of all epochs, chosen on the test images')
-    picture, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
-    demo.draw(picture, runs)
-    print(f'\ncurves: {picture}')
+    figure, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
+    demo.draw(figure, runs)
+    print(f'\ncurves: {figure}')
     files, difference = demo.export_last(runs['ATAC'], prefix)
     print(f"exported ATAC to {' and '.join(files)}; loaded back, its outputs differ from the network's by "
           f'{difference:.1g} at most')
     answer = ', '.join(f'{label} {score:.2f}' for label, score, _ in demo.classify())
-    print(f"{demo.TRAINED}, which comes trained, takes scikit-learn's photograph of a flower for: {answer} "
-          '(it knows the ten classes of CIFAR-10, and flowers are not among them)')
+    print(f"{demo.TRAINED}, which comes trained, classifies scikit-learn's photograph of a flower as: "
+          f'{answer} (it knows the ten classes of CIFAR-10, and flowers are not among them)')
     return 0

@@ -19,13 +19,13 @@ from openatac.backends.mxnet.contexts import check_capability
 from openatac.commands.catalogue import command_parser
 from openatac.console.child_python import python_command
 from openatac.errors import DeviceError
-from openatac.runtime import cores, cuda_libraries, nvidia_driver, processor, threads
-from openatac.runtime.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
+from openatac.system import cores, cuda_libraries, nvidia_driver, processor, threads
+from openatac.system.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
     ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
-    ('matplotlib', 'pictures of the curves', 'openatac[demo]'),
+    ('matplotlib', 'figures of the curves', 'openatac[demo]'),
     ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
     ('wandb', 'Weights & Biases', 'openatac[wandb]'),
     ('onnx', 'ONNX files', 'openatac[onnx]'),

@@ -43,12 +43,12 @@ def main(argv: list[str]) -> int:
     from openatac.console.log import log_to
     log_to()
     from openatac.commands.shared.training_network import find_network
-    from openatac.export.networks.described_network import for_evaluation
+    from openatac.export.networks.completed_config import complete_for_evaluation
     from openatac.training.datasets.photos import with_classes
     from openatac.training.runs.imagenet import ImagenetRun
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        given = for_evaluation(given, resolve_weights(given.config.start.evaluate))
+        given = complete_for_evaluation(given, resolve_weights(given.config.start.evaluate))
         net, _, config = find_network(given._replace(config=with_classes(given.config)))
     except ValueError as error:
         p.error(str(error))

@@ -1,4 +1,4 @@
-"""Measure what the gates of trained networks do over a data set: a table, a CSV file and a picture.
+"""Measure what the gates of trained networks do over a data set: a table, a CSV file and a figure.
 
 RUN is the folder of a run of train-cifar or train-imagenet; its settings.json describes the network and the
 data. --out PREFIX writes PREFIX.csv and PREFIX.png. The images are the test images without augmentation;
@@ -17,13 +17,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
-from openatac.commands.shared.picture_flags import add_format_flag
+from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console.text import for_terminal, text_table
 from openatac.data.small.dataset_names import DATASET_OUTPUTS
+from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
 from openatac.options.flag_types import IMAGES, prefix
-from openatac.pictures import write_picture
 from openatac.study.gates.gates_figure import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
         rows += [{'run': name, **row} for row in gates]
     with writing(f'--out: {args.out}', 'choose another'):
         write_csv(args.out + '.csv', list(rows[0]), rows, '.6f')
-        write_picture(args.out + '.png', lambda: gates_figure(rows), args.formats)
+        write_figure(args.out + '.png', lambda: gates_figure(rows), args.formats)
     return 0
 
 

@@ -35,7 +35,7 @@ from openatac.data.records.pack import PackSettings, pack
 from openatac.files.writing import check_prefix
 from openatac.options.command_line import flag_of
 from openatac.options.flag_types import number
-from openatac.runtime.cores import allowed_processors
+from openatac.system.cores import allowed_processors
 
 
 def main(argv: Sequence[str]) -> int:

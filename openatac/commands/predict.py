@@ -16,15 +16,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.figure_flags import figure_file
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
-from openatac.commands.shared.picture_flags import picture_file
 from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime, runtime_for
 from openatac.limits import INFERENCE_BATCH, TOP
 from openatac.options.flag_types import BATCH_SIZE, CLASSES
-from openatac.runtime.processor import int8_line
+from openatac.system.processor import int8_line
 
 if TYPE_CHECKING:
     from openatac.export.predictor import PredictedBatch, Predictor
@@ -43,8 +43,8 @@ def main(argv: list[str]) -> int:
     p.add_argument('--batch-size', type=BATCH_SIZE, default=INFERENCE_BATCH, metavar='N',
                    help='images at a time (default: %(default)s)')
     add_engine(p)
-    p.add_argument('--gates', metavar='FILE', type=picture_file,
-                   help="draw how much of the first image each ATAC unit's gates let through")
+    p.add_argument('--gates', metavar='FILE', type=figure_file,
+                   help="plot the gates of each ATAC unit for the first image")
     args = p.parse_intermixed_args(argv)  # EXPORT may be missing, and options may follow it
     if args.model:
         args.images = [*filter(None, [args.export]), *args.images]
@@ -74,11 +74,11 @@ def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if not args.model and runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)
-    picture, left_out = args.gates, 0
+    figure, left_out = args.gates, 0
     for batch in predictor.predict(paths):
-        if picture and batch.names:
-            _draw_gates(picture, prefix_of(args.export), predictor, batch)
-            picture = None
+        if figure and batch.names:
+            _draw_gates(figure, prefix_of(args.export), predictor, batch)
+            figure = None
         for path, reason in batch.left_out:
             streams.print_to_stderr(f'left out {path}: {reason}')
         printer.show(batch)

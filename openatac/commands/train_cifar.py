@@ -9,15 +9,18 @@ the defaults are those of the published script. The published command, with the 
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
+
+if TYPE_CHECKING:
+    from openatac.training.runs.cifar import CifarRun
 
 
 class TrainCifar(TrainingScript[CifarConfig]):
@@ -48,13 +51,9 @@ class TrainCifar(TrainingScript[CifarConfig]):
             self._reader = BackgroundReader(config.data, _splits(config))
         return given._replace(config=config)
 
-    def evaluate(self, net: Any, config: CifarConfig, command: str) -> int:
+    def run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
         from openatac.training.runs.cifar import CifarRun
-        return CifarRun(net, config, command, self._images(config)).evaluate()
-
-    def train(self, net: Any, name: str, config: CifarConfig, cluster: Cluster, command: str) -> None:
-        from openatac.training.runs.cifar import CifarRun
-        CifarRun(net, config, command, self._images(config), cluster).train(name)
+        return CifarRun(net, config, command, self._images(config), process_group)
 
     def _images(self, config: CifarConfig) -> Any:
         from openatac.training.datasets.small import BackgroundReader

@@ -15,9 +15,9 @@ On several GPUs and machines: docs/how-to/several-machines.md.
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags, flag_of
@@ -25,9 +25,12 @@ from openatac.options.declaration import defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
+if TYPE_CHECKING:
+    from openatac.training.runs.imagenet import ImagenetRun
+
 # The published script accepts and ignores these flags. Here they are errors: a user would expect an effect.
 REFUSED_PUBLISHED_FLAGS = {
-    '--use_se': 'this network has no SE branch, and neither had the published one; leave it out',
+    '--use_se': 'this network has no SE branch, and neither did the published one; leave it out',
     '--batch-norm': 'it is for VGG networks, and a ResNet always has BatchNorm; leave it out',
     '--use-pretrained': 'start from a file with --pretrained',
 }
@@ -79,13 +82,9 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             return given
         return given._replace(config=with_classes(config))
 
-    def evaluate(self, net: Any, config: ImagenetConfig, command: str) -> int:
+    def run(self, net: Any, config: ImagenetConfig, command: str, process_group: ProcessGroup) -> ImagenetRun:
         from openatac.training.runs.imagenet import ImagenetRun
-        return ImagenetRun(net, config, command).evaluate()
-
-    def train(self, net: Any, name: str, config: ImagenetConfig, cluster: Cluster, command: str) -> None:
-        from openatac.training.runs.imagenet import ImagenetRun
-        ImagenetRun(net, config, command, cluster).train(name)
+        return ImagenetRun(net, config, command, process_group)
 
 
 def main(argv: list[str]) -> int | None:

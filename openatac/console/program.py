@@ -11,8 +11,8 @@ from typing import Any
 
 from openatac.console import streams
 from openatac.errors import OpenatacError, reason
-from openatac.runtime import memory
-from openatac.runtime.libraries import package_of
+from openatac.system import memory
+from openatac.system.libraries import package_of
 
 INTERRUPTED = 130
 
@@ -139,7 +139,7 @@ def undo_strict_environment() -> None:
 @contextlib.contextmanager
 def stop_signals(handler: Callable[[int, Any], None],
                  numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[dict[int, Any]]:
-    """While open, make signals that stop long work call ``handler(number, frame)``.
+    """Within this context, make signals that stop long work call ``handler(number, frame)``.
 
     SIGHUP stays ignored if it already is, for example by ``nohup``.
 

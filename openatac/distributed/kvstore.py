@@ -1,8 +1,8 @@
 """Multi-process training with MXNet's parameter server.
 
-    cluster = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
-    ...                                           # gluon.Trainer(..., kvstore=cluster.kvstore)
-    cluster.close()
+    group = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
+    ...                                           # gluon.Trainer(..., kvstore=group.kvstore)
+    group.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report it and end within
 seconds (see `openatac.distributed.member`); MXNet by itself would wait forever.
@@ -18,12 +18,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from openatac.backends.cluster import MxnetCluster, SingleProcess
+from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
 from openatac.console.program import RUN_STOP_SIGNALS
-from openatac.distributed.cluster import MemberCluster, enter
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.member import Member
+from openatac.distributed.member_group import MemberGroup, enter
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.errors import OpenatacError, last_line
 
@@ -31,8 +31,8 @@ from openatac.errors import OpenatacError, last_line
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
-class MxnetWorker(MemberCluster, MxnetCluster):
-    """The cluster of a worker with MXNet's parameter server; returned by `join_run`.
+class MxnetWorker(MemberGroup, MxnetProcessGroup):
+    """The process group of a worker with MXNet's parameter server; returned by `join_run`.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
 from openatac.distributed.processes import ProcessGroup, start_guard
 from openatac.errors import OpenatacError, reason
-from openatac.runtime.cores import physical_cores
+from openatac.system.cores import physical_cores
 
 # Passed on to other machines if they are set here; --env adds others.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',

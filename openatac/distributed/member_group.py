@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.process_group import ProcessGroup
 from openatac.console import streams
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
 from openatac.errors import OpenatacError, last_line
 
-Joined = TypeVar('Joined', bound='MemberCluster')
+Joined = TypeVar('Joined', bound='MemberGroup')
 
 
-class MemberCluster(Cluster):
-    """The `Cluster` of a worker in a multi-process run, without the library that exchanges arrays."""
+class MemberGroup(ProcessGroup):
+    """The `ProcessGroup` of a worker in a multi-process run, without the library that exchanges arrays."""
 
     def __init__(self, member: Member) -> None:
         self._member, self._open, self.silence = member, True, member.job.heartbeat_timeout
@@ -88,33 +88,33 @@ def setting_differences(everyone: Sequence[Mapping[str, Any]]) -> list[str]:
 
 # ------------------------------------------------------------------- entering and ending a run
 
-_cluster: MemberCluster | None = None  # of this process
+_group: MemberGroup | None = None  # of this process
 
 
-def enter(member: Member, cluster: Callable[[Member], Joined]) -> Joined:
-    """Create this process's ``cluster`` from its member; from now on the process ends with its run."""
-    global _cluster
+def enter(member: Member, group: Callable[[Member], Joined]) -> Joined:
+    """Create this process's ``group`` from its member; from now on the process ends with its run."""
+    global _group
     _report_crashes(member)
-    joined = _cluster = cluster(member)
+    joined = _group = group(member)
     return joined
 
 
 def end_run(message: str, code: int = 1) -> NoReturn:
     """End a script that failed: print ``error: message``, and exit with the code.
 
-    In a cluster, the other processes are notified and end too. A code of 128 or more means that the run was
-    asked to stop: then all workers arrive here and leave together.
+    In a multi-process run, the other processes are notified and end too. A code of 128 or more means that
+    the run was asked to stop: then all workers arrive here and leave together.
     """
-    if _cluster is None:
+    if _group is None:
         streams.print_to_stderr(f'error: {message}')
         sys.exit(code)
     if code >= 128:
         # After a second Ctrl-C not all of them arrive, and the others would wait forever.
-        late = threading.Timer(_cluster.silence, _cluster.fail, (message, code))
+        late = threading.Timer(_group.silence, _group.fail, (message, code))
         late.daemon = True
         late.start()
-        _cluster.close()
-    _cluster.fail(message, code)
+        _group.close()
+    _group.fail(message, code)
 
 
 def _report_crashes(member: Member) -> None:

@@ -1,8 +1,8 @@
 """Multi-process training with PyTorch, started by torchrun or by `start_here`.
 
-    cluster = torchrun.join_run()               # in each process
+    group = torchrun.join_run()               # in each process
     ...                                         # torch.distributed exchanges the arrays
-    cluster.close()
+    group.close()
 
 When a process dies, all others report it and end within seconds (see `openatac.distributed.member`); PyTorch
 by itself can wait for minutes. NCCL exchanges the arrays on GPUs, and gloo on CPUs.
@@ -20,14 +20,14 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from openatac.backends.cluster import SingleProcess, TorchCluster
-from openatac.distributed.cluster import MemberCluster, enter
+from openatac.backends.process_group import SingleProcess, TorchProcessGroup
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
 from openatac.distributed.member import Member
+from openatac.distributed.member_group import MemberGroup, enter
 from openatac.distributed.processes import ProcessGroup
 from openatac.errors import OpenatacError, first_line
-from openatac.runtime.cores import physical_cores
+from openatac.system.cores import physical_cores
 
 # For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
 # compile or read for much longer than others.
@@ -35,8 +35,8 @@ EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
 HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
 
 
-class TorchWorker(MemberCluster, TorchCluster):
-    """The cluster of a torch.distributed process; returned by `join_run`.
+class TorchWorker(MemberGroup, TorchProcessGroup):
+    """The process group of a torch.distributed process; returned by `join_run`.
 
     Parameters
     ----------

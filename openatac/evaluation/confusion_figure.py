@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.pictures import is_drawable, shortened, wrapped
+from openatac.figures import is_drawable, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

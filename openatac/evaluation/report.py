@@ -12,9 +12,9 @@ import numpy as np
 from openatac.console.text import printable
 from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.evaluation.outcomes import BINS, Bin, Outcomes
+from openatac.figures import write_figure
 from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import check_writable, write_text, writing
-from openatac.pictures import write_picture
 
 HARDEST = 3  # how many classes the log names
 
@@ -88,7 +88,7 @@ def _write_folder(folder: str, outcomes: Outcomes, names: Sequence[str]) -> list
     write_csv(os.path.join(folder, 'calibration.csv'), Bin._fields,
               ({name: round(value, 6) for name, value in each._asdict().items()}
                for each in outcomes.calibration()))
-    write_picture(os.path.join(folder, 'confusion.png'), lambda: confusion_figure(matrix, names))
+    write_figure(os.path.join(folder, 'confusion.png'), lambda: confusion_figure(matrix, names))
     write_text(os.path.join(folder, 'report.json'), json.dumps({
         'images': len(outcomes), 'accuracy': float(outcomes.correct.mean()),
         'top5_accuracy': float((outcomes.ranks < 5).mean()), 'loss': float(outcomes.losses.mean()),

@@ -17,7 +17,7 @@ from openatac.export.images.inputs import sample_inputs
 from openatac.export.images.labelled import images_below
 from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.networks.trained_network import TrainedNetwork, load_run
+from openatac.export.networks.export_source import ExportSource, load_run
 from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
@@ -132,14 +132,14 @@ def export_run(folder: str, prefix: str) -> None:
         log.info('%s', line)
 
 
-def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
+def export_trained(trained: ExportSource, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibration_folder: str | None = None,
                    calibration_method: str = METHODS[0], dynamic_size: bool = False) -> list[str]:
     """Export a trained network; return log lines with the result.
 
     Parameters
     ----------
-    trained : TrainedNetwork
+    trained : ExportSource
     images, calibration_folder : str, optional
         Folders of images for comparison and calibration, instead of the network's own.
     prefix, forms, calibration_method, dynamic_size
@@ -161,7 +161,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = 
             f'exported {manifest.model} to {prefix}.json and the files beside it']
 
 
-def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
+def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
     """Return inputs from real images; or None, and lines that explain why."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
@@ -171,7 +171,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
         return None, [f'compared on random images only, since {error}; name real ones with --images']
 
 
-def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
+def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
         images = images_below(folder) if folder else trained.images(True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.figures import wrapped, write_figure
 from openatac.files.writing import writing
-from openatac.pictures import wrapped, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     return maps
 
 
-# ------------------------------------------------------------------------------------- picture
+# ------------------------------------------------------------------------------------- figure
 
 def check_matplotlib() -> None:
     """Raise OpenatacError if matplotlib is not installed."""
@@ -85,7 +85,7 @@ def check_matplotlib() -> None:
 
 
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:
-    """Draw the maps of an export for one input into the picture file ``path``.
+    """Draw the maps of an export for one input into the figure file ``path``.
 
     Each stage gets a row: the image, then each unit's map in colour over the grey image. All maps share one
     scale; the range of each is printed above it.
@@ -107,7 +107,7 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     check_matplotlib()
     maps = gate_maps(prefix, image)
     with writing(path, 'choose another folder'):
-        write_picture(path, lambda: gate_figure(maps, pixels, title))
+        write_figure(path, lambda: gate_figure(maps, pixels, title))
 
 
 def gate_figure(maps: Sequence[GateMap], pixels: np.ndarray, title: str) -> Figure:

@@ -121,8 +121,9 @@ class ParityCheck:
         if tolerance is not None and not self.allows(difference, tolerance):
             raise ParityError(self._describe(difference, tolerance))
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
-            raise ParityError(f"its top-1 class is the network's for only {agreement:.0%} of the images: "
-                              'train the network for longer, or calibrate on images more like its own')
+            raise ParityError(
+                f"its top-1 class matches the network's for only {agreement:.0%} of the images: "
+                'train the network longer, or calibrate on images more like its own')
         report = {'max_difference': difference, 'largest_output': self.largest, 'top1_agreement': agreement,
                   'random_images': BATCH, 'real_images': len(self.real),
                   'milliseconds': {str(count): milliseconds(function, self.random[:count])

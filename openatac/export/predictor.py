@@ -17,7 +17,7 @@ from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.find_images import read_file
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
-from openatac.export.networks.run_network import load_run_network
+from openatac.export.networks.inference_network import load_for_inference
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP, check_whole
@@ -30,7 +30,7 @@ Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
 class Network(Protocol):
-    """The interface of networks for a `Predictor`: a `Runtime` of an export, or a `RunNetwork`."""
+    """The interface of networks for a `Predictor`: a `Runtime` of an export, or a `InferenceNetwork`."""
 
     @property
     def manifest(self) -> Manifest:
@@ -188,9 +188,9 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     engine : str
         The library that runs it: for an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
         'onnxruntime' or 'torch'; for a run, 'mxnet' or 'torch'. 'auto' selects the fastest one installed.
-    device : str
+    device : str, default 'cpu'
         'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
-    batch_size : int
+    batch_size : int, default 32
         How many images to run at a time.
 
     Returns
@@ -214,7 +214,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and holds_run(run):
-        return Predictor(load_run_network(run, path if is_file else None, engine, device), batch_size)
+        return Predictor(load_for_inference(run, path if is_file else None, engine, device), batch_size)
     name = fastest_runtime(path, device) if engine == 'auto' else engine
     return Predictor(open_runtime(prefix_of(path), name, device), batch_size)
 

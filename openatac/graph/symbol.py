@@ -23,7 +23,7 @@ from openatac.graph.nodes import (
     Shape,
     UnknownShapes,
 )
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX, write_params
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 

@@ -78,7 +78,7 @@ class Option:
     metavar: str | None = None
     default_text: str = ''
     negatable: bool = False
-    matters: Callable[[Mapping[str, Any]], bool] = lambda values: True
+    matters: Callable[[Mapping[str, Any]], bool] = lambda settings: True
     roles: Role = Role.NONE
 
 
@@ -112,9 +112,9 @@ schedule_option = option_with(Role.RESULT | Role.SCHEDULED)
 place_option = option_with(Role.LOCATES_IMAGES)
 
 
-def only_with(name: str, *values: Any) -> Callable[[Mapping[str, Any]], bool]:
-    """Return a function for `Option.matters`: whether ``name`` has one of ``values``, or is set at all."""
-    return lambda settings: settings.get(name) in values if values else bool(settings.get(name))
+def only_with(name: str, *allowed: Any) -> Callable[[Mapping[str, Any]], bool]:
+    """Return a function for `Option.matters`: whether ``name`` is one of ``allowed``, or is set at all."""
+    return lambda settings: settings.get(name) in allowed if allowed else bool(settings.get(name))
 
 
 def inherited(section: type[Section], name: str, default: Any, **changes: Any) -> Any:

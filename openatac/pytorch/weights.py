@@ -20,8 +20,8 @@ from openatac.zoo.weights.fit import (
     describe_loading,
     head_of_other_size,
 )
+from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.parameter_files import find_weights, numbers_of
-from openatac.zoo.weights.params_file import write_params
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')

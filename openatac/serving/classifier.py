@@ -11,9 +11,9 @@ import numpy as np
 from openatac.data.images.codec import decode, read_size
 from openatac.export.gate_maps import GateMap
 from openatac.export.predictor import Predictor, probabilities
-from openatac.runtime.cores import allowed_processors
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS, Limits, Refusal
+from openatac.system.cores import allowed_processors
 
 
 class Classifier:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
+from openatac.figures import write_figure
 from openatac.files.run_file_names import LAST, SUMMARY
-from openatac.pictures import write_picture
 from openatac.study.comparison.figures import comparison_curves
 from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
@@ -61,8 +61,8 @@ def units_table(runs: Mapping[str, Group]) -> str:
 
 
 def draw(path: str, runs: Mapping[str, Group]) -> None:
-    """Draw the curves of {unit: its run} into the picture file ``path``."""
-    write_picture(path, lambda: comparison_curves(list(runs.values()), blocks=1))
+    """Draw the curves of {unit: its run} into the figure file ``path``."""
+    write_figure(path, lambda: comparison_curves(list(runs.values()), blocks=1))
 
 
 def classify() -> list[Prediction]:
@@ -77,9 +77,9 @@ def classify() -> list[Prediction]:
 def export_last(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
     from openatac.export.forms.symbol_files import export_symbol
-    from openatac.export.networks.trained_network import load_run
+    from openatac.export.networks.export_source import load_run
     from openatac.graph.nodes import SYMBOL_SUFFIX
-    from openatac.zoo.weights.params_file import PARAMS_SUFFIX
+    from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, LAST))
     difference = export_symbol(trained.net, path, trained.manifest.image_shape)

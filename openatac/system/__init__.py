@@ -11,6 +11,6 @@ installs an import hook. Any later ``import mxnet``, ours or the user's,
 
 If MXNet is missing or cannot load, the import fails with a message that explains what to install.
 """
-from openatac.runtime import import_hook
+from openatac.system import import_hook
 
 import_hook.install()

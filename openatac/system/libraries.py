@@ -8,7 +8,7 @@ import sys
 # The only platform that openatac supports for MXNet; MXNet 1.9.1 has few wheels for others.
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
-USE_TORCH = "use PyTorch (pip install 'openatac[torch]'), and train with --engine torch"
+USE_TORCH = "use PyTorch (pip install 'openatac[torch]') with --engine torch"
 _PACKAGES = {'PIL': 'Pillow', 'cv2': 'opencv-contrib-python-headless', 'distutils': 'setuptools',
              'sklearn': 'scikit-learn', 'yaml': 'PyYAML'}
 NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
@@ -59,4 +59,4 @@ def mxnet_missing() -> str:
     more = (', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
             if sys.version_info[:2] >= (3, 13) else '')
     return ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, or pip "
-            f"install 'openatac[cu112]' for one with an NVIDIA GPU{more}")
+            f"install 'openatac[cu112]' for one with an NVIDIA GPU{more}; to train without MXNet, {USE_TORCH}")

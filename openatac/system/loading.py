@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Iterator
 
 from openatac.errors import UnfitEnvironment
-from openatac.runtime import cuda_libraries, memory, mxnet_settings, system_libraries, threads
-from openatac.runtime.libraries import USE_TORCH, mxnet_fits
+from openatac.system import cuda_libraries, memory, mxnet_settings, system_libraries, threads
+from openatac.system.libraries import USE_TORCH, mxnet_fits
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 import sys
 
 from openatac.errors import UnfitEnvironment
-from openatac.runtime.threads import is_thread_count, threads_set
+from openatac.system.threads import is_thread_count, threads_set
 
 try:
     import resource

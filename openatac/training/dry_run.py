@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple
 
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
-from openatac.runtime.memory import memory_in_use, peak_memory
+from openatac.system.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
 from openatac.training.loop import RATE, RunPlan
 
@@ -59,7 +59,7 @@ def dry_run(plan: RunPlan, batches: int) -> list[Part]:
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
         measure('checkpoint', _save, Checkpoints(folder))
         measure('resume', _resume, Checkpoints(folder))
-    if learner.cluster.rank == 0:
+    if learner.process_group.rank == 0:
         print(table(parts))
         peak = peak_memory()
         print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.' if peak else
@@ -118,13 +118,13 @@ def _validate(plan: RunPlan, batches: int) -> list[int]:
 
 def _save(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
     arrays, numbers = plan.learner.state()
-    if plan.learner.cluster.rank == 0:
+    if plan.learner.process_group.rank == 0:
         checkpoints.save(plan.learner.iteration, arrays, {'engine': numbers})
     return []
 
 
 def _resume(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
-    if plan.learner.cluster.rank == 0:
+    if plan.learner.process_group.rank == 0:
         checkpoint = checkpoints.latest()
         assert checkpoint is not None
         arrays, state = checkpoint

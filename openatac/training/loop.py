@@ -16,6 +16,7 @@ from typing import Any, Callable, NamedTuple
 
 from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal
+from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_file_names import BEST, LAST
@@ -23,7 +24,7 @@ from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_o
 from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
-from openatac.zoo.weights.params_file import write_params
+from openatac.zoo.weights.mxnet_format import write_params
 
 log = logging.getLogger('openatac')
 RATE = 'learning rate'
@@ -67,12 +68,9 @@ class RunPlan(NamedTuple):
     ----------
     learner : Learner
         Trains and evaluates.
-    training : TrainingBatches or TrainingPhotoBatches
-        Training batches: ``epoch(epoch, start)`` yields them from ``start`` on, ``batches_in(epoch)`` is
-        their number, and ``ahead`` is how many a thread may prepare in advance.
-    evaluation : iterable of batches
-        Batches of the images on which the best epoch is chosen: the test set, unless ``test`` is given. It
-        has ``ahead`` too.
+    training : TrainingBatchSource
+    evaluation : EvaluationBatchSource
+        The images on which the best epoch is chosen: the test set, unless ``test`` is given.
     test : function or None
         Maps a parameter file to its `Metrics` on the test set; called once, after the last epoch.
     schedule : dict
@@ -91,8 +89,8 @@ class RunPlan(NamedTuple):
     """
 
     learner: Learner
-    training: Any
-    evaluation: Any
+    training: TrainingBatchSource
+    evaluation: EvaluationBatchSource
     test: Callable[[str], Metrics] | None
     schedule: Schedule
     epochs: int
@@ -136,7 +134,7 @@ def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = 
     OpenatacError
         If the loss is no longer finite, or nothing can be written.
     """
-    with stop_request(plan.learner.cluster) as stop:
+    with stop_request(plan.learner.process_group) as stop:
         loop = _Loop(plan, progress, trackers, stop)
         while progress.epoch < plan.epochs:
             loop.run_epoch()
@@ -150,12 +148,12 @@ class _Loop:
                  stop: StopRequest) -> None:
         self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
         self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
-        self.is_writer = self.learner.cluster.rank == 0
+        self.is_writer = self.learner.process_group.rank == 0
 
     def run_epoch(self) -> None:
         started, before = time.perf_counter(), self.learner.images
         self.train()
-        images = (self.learner.images - before) * self.learner.cluster.size
+        images = (self.learner.images - before) * self.learner.process_group.size
         row = self.evaluate(images / (time.perf_counter() - started))
         for line in self.plan.lines.epoch(row, time.perf_counter() - started):
             log.info('%s', line)
@@ -269,6 +267,6 @@ class _Clock:
 
     def images_per_second(self) -> float:
         images, now = self.learner.images, time.perf_counter()
-        speed = (images - self.images) * self.learner.cluster.size / max(now - self.time, 1e-9)
+        speed = (images - self.images) * self.learner.process_group.size / max(now - self.time, 1e-9)
         self.images, self.time = images, now
         return speed

@@ -128,7 +128,7 @@ class RunFolder:
             return (*build_network(config, library), config)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
-                                'summary.json was changed, or is of another version of openatac') from None
+                                'summary.json was changed, or was written by another version') from None
 
 
 def config_of_summary(summary: Summary) -> Config:

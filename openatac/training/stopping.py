@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.process_group import ProcessGroup
 from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, StoppedBySignal, stop_signals
 
 log = logging.getLogger('openatac')
@@ -32,8 +32,8 @@ class StopRequest:
         The signal that all processes have agreed on, or 0.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.received, self.signal = cluster, 0, 0
+    def __init__(self, process_group: ProcessGroup) -> None:
+        self.process_group, self.received, self.signal = process_group, 0, 0
 
     def agreed(self, midway: bool = False) -> bool:
         """Agree with the other processes, which must call this at the same points, on whether to stop.
@@ -43,16 +43,17 @@ class StopRequest:
         midway : bool
             Whether this is within an epoch, where asynchronous processes share no common point.
         """
-        if midway and self.cluster.is_asynchronous:
+        if midway and self.process_group.is_asynchronous:
             return False
-        self.signal = max(self.cluster.gather(max(self.received, self.cluster.stop_signal), 'a step'))
+        group = self.process_group
+        self.signal = max(group.gather(max(self.received, group.stop_signal), 'a step'))
         return bool(self.signal)
 
 
 @contextlib.contextmanager
-def stop_request(cluster: Cluster) -> Iterator[StopRequest]:
-    """While open, let the first signal only request a stop; a second SIGINT or SIGTERM stops at once."""
-    request = StopRequest(cluster)
+def stop_request(process_group: ProcessGroup) -> Iterator[StopRequest]:
+    """Within this context, let a signal only request a stop; a second SIGINT or SIGTERM stops at once."""
+    request = StopRequest(process_group)
 
     def receive(number: int, frame: Any) -> None:
         request.received = number

@@ -9,7 +9,7 @@ import pytest
 from openatac.backends.devices import parse_gpus
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.errors import DeviceError
-from openatac.runtime import nvidia_driver
+from openatac.system import nvidia_driver
 
 
 def _integer(reference):

@@ -18,7 +18,7 @@ from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.networks.both_libraries import (
     RightSELU,
     difference,

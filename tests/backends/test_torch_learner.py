@@ -12,7 +12,7 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.training_steps import batch, relative_difference
 from tests.helpers.processes.fresh_python import output_of
@@ -328,7 +328,7 @@ print(trained.read_metrics().loss)
 def test_learner_reports_device_version_and_memory():
     trained = learner()
     assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
-    assert trained.device_memory() == 0 and trained.cluster.size == 1
+    assert trained.device_memory() == 0 and trained.process_group.size == 1
 
 
 def test_out_of_memory_error_names_the_batch_size(monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import train_imagenet
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.process_group import SingleProcess
 from openatac.distributed import kvstore
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.training.checkpoints.checkpoint import Checkpoints
@@ -170,7 +170,7 @@ def test_workers_with_different_checkpoints_do_not_start():
             return [message, [0, 0, message[2]]]
 
     class Learner:
-        cluster = Others
+        process_group = Others
 
         @staticmethod
         def checksum():

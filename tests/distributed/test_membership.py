@@ -11,12 +11,12 @@ import sys
 
 import pytest
 
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.process_group import SingleProcess
 from openatac.distributed import ports
-from openatac.distributed.cluster import setting_differences
 from openatac.distributed.job import Job, read_job
 from openatac.distributed.kvstore import join_run
 from openatac.distributed.member import check_gathered_size
+from openatac.distributed.member_group import setting_differences
 from openatac.distributed.messages import frame
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError

@@ -13,7 +13,7 @@ import train_cifar
 import train_imagenet
 from openatac.distributed import launch
 from openatac.training.checkpoints.checkpoint import checkpoints_of
-from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.mxnet_format import read_params
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.processes.child_environment import child_environment

@@ -10,7 +10,7 @@ import openatac
 import train_imagenet
 from openatac import cli
 from openatac.zoo.units import ACTIVATIONS
-from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_data_dir, write_photos
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.processes.commands import call_command, command_error, rows_of

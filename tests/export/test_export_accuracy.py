@@ -14,7 +14,7 @@ from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
-from openatac.runtime.processor import instruction_set
+from openatac.system.processor import instruction_set
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.digits_network import KNOWS
 from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs

@@ -27,7 +27,7 @@ from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.trained_network import load_run
+from openatac.export.networks.export_source import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
@@ -47,7 +47,7 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.mxnet_format import read_params
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.networks import small_export

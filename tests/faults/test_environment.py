@@ -9,7 +9,7 @@ from PIL import Image
 
 from openatac.console import program
 from openatac.errors import UnfitEnvironment
-from openatac.runtime import memory, threads
+from openatac.system import memory, threads
 from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.processes.fresh_python import run_python

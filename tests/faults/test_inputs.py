@@ -23,13 +23,13 @@ from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.mxnet_format import read_params
 from tests.conftest import ROOT
 
 # They open the kernel's tables, standard input, and files that they have just written.
 OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',
        'openatac/training/tracking/contention.py'}
-OWN_FOLDERS = 'openatac/runtime/', 'openatac/console/', 'openatac/files/'
+OWN_FOLDERS = 'openatac/system/', 'openatac/console/', 'openatac/files/'
 
 
 @pytest.fixture(params=['FIFO', '/dev/zero', 'folder', 'circular link'])

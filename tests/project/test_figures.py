@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from openatac.evaluation.confusion_figure import confusion_figure
+from openatac.figures import DPI, style, unit_styles, write_figure
 from openatac.options.declaration import build
-from openatac.pictures import DPI, style, unit_styles, write_picture
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
@@ -141,7 +141,7 @@ def test_unit_style_is_the_same_in_all_pictures():
 @pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
                                              (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
 def test_pictures_are_written_in_every_format(tmp_path, formats, starts):
-    write_picture(str(tmp_path / 'a.png'), lambda: error_figure(GROUPS['one point']), formats)
+    write_figure(str(tmp_path / 'a.png'), lambda: error_figure(GROUPS['one point']), formats)
     assert {path.name for path in tmp_path.iterdir()} == set(starts)
     for name, start in starts.items():
         assert (tmp_path / name).read_bytes().startswith(start)

@@ -9,9 +9,9 @@ import openatac
 from openatac import cli
 from openatac.commands import doctor
 from openatac.commands.catalogue import COMMANDS
-from openatac.runtime import cuda_libraries, nvidia_driver
-from openatac.runtime.libraries import has_torch, mxnet_missing
-from openatac.runtime.processor import instruction_set
+from openatac.system import cuda_libraries, nvidia_driver
+from openatac.system.libraries import has_torch, mxnet_missing
+from openatac.system.processor import instruction_set
 from tests.conftest import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 

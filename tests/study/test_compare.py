@@ -189,12 +189,11 @@ def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
 
 # ------------------------------------------------------------------------------- command lines
 
-def test_killed_training_is_reported_as_a_failure(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(TrainingHere, '__init__', lambda self, *_, **__: None)
-    monkeypatch.setattr(TrainingHere, 'code', -signal.SIGKILL, raising=False)
-    assert compare(tmp_path / 'one', *all_of(data)).returncode == 1
-    monkeypatch.setattr(TrainingHere, 'code', 2)
-    assert compare(tmp_path / 'two', *all_of(data)).returncode == 2
+@pytest.mark.parametrize('code, reported', [(-signal.SIGKILL, 1), (2, 2)])
+def test_end_of_a_failed_training_is_reported(code, reported, data, tmp_path, monkeypatch):
+    failed = SimpleNamespace(poll=lambda: code)
+    monkeypatch.setattr(training_queue.subprocess, 'Popen', lambda *_, **__: failed)
+    assert compare(tmp_path / 'runs', *all_of(data)).returncode == reported
 
 
 @pytest.mark.parametrize('words, code, named', [

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from openatac.figures import write_figure
 from openatac.options.declaration import build
-from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.groups import Group
@@ -373,7 +373,7 @@ def test_curve_of_one_seed_has_no_band():
 
 def test_png_file_opens_and_is_not_blank(tmp_path):
     path = tmp_path / 'comparison.png'
-    write_picture(path, lambda: error_figure(several(), 'last_accuracy'))
+    write_figure(path, lambda: error_figure(several(), 'last_accuracy'))
     with Image.open(path) as image:
         pixels = np.asarray(image.convert('L'))
     assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
@@ -388,7 +388,7 @@ def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, c
     assert not document.all('svg') and len(document.texts['code']) == 12
     assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
-        write_picture(tmp_path / 'x.png', lambda: error_figure(groups))
+        write_figure(tmp_path / 'x.png', lambda: error_figure(groups))
     message, = caplog.messages
     assert "pip install 'openatac[demo]'" in message
     assert not os.listdir(tmp_path)

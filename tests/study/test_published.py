@@ -136,9 +136,10 @@ def imagenet_run(folder, accuracies, unit='atac', seed=1, device='2 x gpu', **ch
          for epoch, (top1, top5) in enumerate(accuracies)])
 
 
-BENCHMARK = ('measurement,ours,n,machine\n'
-             '"training, ResNet-20 ATAC, batch 128, whole script",500,5,"2 cores of Some CPU; Python"\n'
-             '"input pipeline alone, one core",9999,5,"2 cores of Some CPU; Python"\n')
+BENCHMARK = ('measurement,ours,n,machine,cores,network\n'
+             '"training, ResNet-20 ATAC, batch 128, whole script",500,5,"2 cores of Some CPU; Python",2,'
+             'cifar_resnet20_v2_atac\n'
+             '"input pipeline alone, one core",9999,5,"2 cores of Some CPU; Python",2,\n')
 
 
 @pytest.fixture

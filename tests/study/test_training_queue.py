@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from openatac.commands import compare
-from openatac.runtime import nvidia_driver
 from openatac.study.comparison.training_queue import QueuedRun, run_queue
+from openatac.system import nvidia_driver
 from tests.helpers.processes.commands import call_command
 
 SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ["CUDA_VISIBLE_DEVICES"])']

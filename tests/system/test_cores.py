@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from openatac.runtime import cores
+from openatac.system import cores
 
 
 def machine(root, processors, siblings=str, files=()):

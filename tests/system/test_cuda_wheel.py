@@ -8,7 +8,7 @@ import ctypes
 
 import pytest
 
-from openatac.runtime.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
+from openatac.system.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
 from tests.conftest import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.stub_driver import make_driver, make_library
@@ -18,7 +18,7 @@ LINKS = {'libcublas.so.11': ['libcublasLt.so.11'],
          'libcusolver.so.11': ['libcublas.so.11', 'libcublasLt.so.11']}
 TELL = '#include <stdio.h>\n__attribute__((constructor)) static void tell() { puts("%s"); fflush(stdout); }\n'
 MXNET = 'import ctypes, os\nctypes.CDLL(os.path.join(os.path.dirname(__file__), "libmxnet.so"))\n'
-GPUS = 'from openatac.runtime.nvidia_driver import nvidia_gpus; print([tuple(gpu) for gpu in nvidia_gpus()])'
+GPUS = 'from openatac.system.nvidia_driver import nvidia_gpus; print([tuple(gpu) for gpu in nvidia_gpus()])'
 
 
 # ------------------------------------------------------------------- stand-ins for everything
@@ -174,7 +174,7 @@ def test_doctor_reports_a_missing_driver(driver):
 
 
 HIDE = '''
-from openatac.runtime import cuda_libraries
+from openatac.system import cuda_libraries
 find = cuda_libraries.find_cuda_libraries
 cuda_libraries.find_cuda_libraries = lambda: {**find(), **dict.fromkeys(%r)}
 import mxnet

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from openatac.runtime.processor import CAP, instruction_set, int8_line
+from openatac.system.processor import CAP, instruction_set, int8_line
 
 ZEN3 = 'fpu sse4_1 avx avx2 fma'
 CASES = [

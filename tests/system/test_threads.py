@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from openatac.runtime import cores, threads
+from openatac.system import cores, threads
 from tests.helpers.processes.fresh_python import output_of
 
 

@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 
 import openatac
 from openatac.cli import main as openatac_command
-from openatac.data.images.codec import decode, squeeze
+from openatac.data.images.codec import decode, resize_exactly
 from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
 from openatac.study.costs.count import costs
@@ -77,7 +77,7 @@ def test_run_records_its_classes_and_image_size(tmp_path, folders):
 def test_images_are_resized_by_the_same_rule_everywhere(folders):
     images = load_class_folders(str(folders), True, 32)
     path = folders / 'train' / 'dog' / '1.jpeg'
-    expected = squeeze(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
+    expected = resize_exactly(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
     assert images.class_names == CLASSES and images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     np.testing.assert_array_equal(images.images[5], expected)
 

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.processes.interrupted_runs import (
     BATCHES,
     EPOCHS,

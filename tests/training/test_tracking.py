@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from openatac.console.log import log, log_to
-from openatac.training.tracking.trackers import HistoryPicture, TensorBoard
+from openatac.training.tracking.trackers import HistoryFigure, TensorBoard
 from tests.helpers.processes.scripts import error_line, metrics_of, run_in_process
 
 STAND_IN = '''
@@ -166,7 +166,7 @@ def test_missing_package_is_reported_before_training(tmp_path, cifar10, monkeypa
 def test_run_without_matplotlib_omits_the_picture_and_names_the_extra(tmp_path, monkeypatch, caplog):
     for name in ('matplotlib.figure', 'matplotlib.backends.backend_agg'):
         monkeypatch.setitem(sys.modules, name, None)
-    HistoryPicture(str(tmp_path), 'title').finish([], {})
+    HistoryFigure(str(tmp_path), 'title').finish([], {})
     assert "pip install 'openatac[demo]'" in caplog.text and not os.listdir(tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_run_writes_parameters(finished):
 
 def test_run_writes_metrics(finished):
     folder, _ = finished
-    rows, summary = metrics_of(folder), json_of(folder, 'summary.json')
+    rows = metrics_of(folder)
     assert [row['epoch'] for row in rows] == [0, 1, 2]
     assert [row['iteration'] for row in rows] == [5, 10, 15]
     np.testing.assert_allclose([row['lr'] for row in rows], [0.05, 0.005, 0.0005])
@@ -115,8 +115,18 @@ def test_run_writes_metrics(finished):
         np.maximum.accumulate([row['val_accuracy'] for row in rows]))
     assert rows[-1]['train_loss'] < rows[0]['train_loss'] and rows[0]['images_per_second'] > 0
     assert all(row['val_accuracy'] * 20 == round(row['val_accuracy'] * 20, 9) for row in rows)
+
+
+def test_metrics_are_the_same_in_csv(finished):
+    folder, _ = finished
     with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        assert [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)] == rows
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
+    assert rows == metrics_of(folder)
+
+
+def test_run_writes_a_summary(finished):
+    folder, _ = finished
+    rows, summary = metrics_of(folder), json_of(folder, 'summary.json')
     assert summary['best_accuracy'] == rows[summary['best_epoch']]['val_accuracy']
     assert summary['best_accuracy'] == rows[-1]['best_accuracy']
     assert summary['last_accuracy'] == rows[-1]['val_accuracy'] and summary['epochs'] == 3
@@ -178,17 +188,30 @@ def test_run_can_start_from_parameters(finished, cifar10, tmp_path):
                                        array.asnumpy(), atol=1e-6)
 
 
-def test_channels_belong_to_the_network(cifar10, tmp_path, capsys):
-    """They are part of its name, other channels do not resume the run, and its parameters need no flags."""
-    run, out = tmp_path / 'run', tmp_path / 'out'
-    relu = ('--act-type', 'relu', '--num-epochs', 1)
-    assert run_in_process(*flags(cifar10, run, *relu, '--channels', '8,9,10,11', '--export', out)) == 0
-    assert json_of(run, 'summary.json')['model'] == 'cifar_resnet8_v2_relu@8-9-10-11'
-    assert read_arrays(str(run / 'last.params'))['features.4.0.conv2.weight'].shape[:2] == (11, 11)
-    for file in (run / 'last.params', f'{out}-0000.params'):
-        assert run_in_process('--data-dir', cifar10, '--evaluate', file) == 0
-    capsys.readouterr()
-    code = run_in_process(*flags(cifar10, run, *relu, '--channels', '8,9,10,12', '--resume', 'auto'))
+def narrow_flags(cifar10, folder, channels='8,9,10,11', *more):
+    return flags(cifar10, folder, '--act-type', 'relu', '--num-epochs', 1, '--channels', channels, *more)
+
+
+@pytest.fixture(scope='module')
+def narrow(cifar10, tmp_path_factory):
+    """The folder of a run with other channels, exported as ``out`` in it."""
+    folder = tmp_path_factory.mktemp('narrow') / 'run'
+    assert run_in_process(*narrow_flags(cifar10, folder), '--export', folder / 'out') == 0
+    return folder
+
+
+def test_channels_belong_to_the_network(narrow):
+    assert json_of(narrow, 'summary.json')['model'] == 'cifar_resnet8_v2_relu@8-9-10-11'
+    assert read_arrays(str(narrow / 'last.params'))['features.4.0.conv2.weight'].shape[:2] == (11, 11)
+
+
+@pytest.mark.parametrize('file', ['last.params', 'out-0000.params'])
+def test_network_with_other_channels_is_evaluated_without_flags(file, narrow, cifar10):
+    assert run_in_process('--data-dir', cifar10, '--evaluate', narrow / file) == 0
+
+
+def test_other_channels_do_not_resume_a_run(narrow, cifar10, capsys):
+    code = run_in_process(*narrow_flags(cifar10, narrow, '8,9,10,12', '--resume', 'auto'))
     assert '[8, 9, 10, 12]' in error_line(code, capsys.readouterr().err)
 
 

@@ -13,7 +13,7 @@ from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights import load_parameters
 from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS
-from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.processes.interrupted_runs import flags
 from tests.helpers.processes.scripts import (

@@ -7,13 +7,13 @@ from typing import Any
 import mxnet as mx
 
 from openatac.backends.base import Backend, decays
-from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
+from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
 from openatac.backends.teacher import Teacher
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
@@ -26,7 +26,7 @@ log = logging.getLogger('openatac')
 class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
 
-    cluster: MxnetCluster = SingleProcess()
+    process_group: MxnetProcessGroup = SingleProcess()
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
@@ -65,7 +65,8 @@ class MxnetBackend(Backend):
         return MxnetLearner(
             self.net, self.contexts, optimizer, self.image_shape, dtype=self.compute.dtype,
             hybrid=self.compute.mode == 'hybrid', seed=self.seed, objective=MxnetObjective(**objective),
-            loss_scale=LossScale.of(self.compute), top5=top5, cluster=self.cluster, normalise=normalise)
+            loss_scale=LossScale.of(self.compute), top5=top5, process_group=self.process_group,
+            normalise=normalise)
 
 
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -3,9 +3,9 @@ from typing import Any
 
 from openatac.backends.devices import choose_gpus
 from openatac.errors import DeviceError
-from openatac.runtime import nvidia_driver
-from openatac.runtime.libraries import USE_TORCH
-from openatac.runtime.nvidia_driver import Gpu
+from openatac.system import nvidia_driver
+from openatac.system.libraries import USE_TORCH
+from openatac.system.nvidia_driver import Gpu
 
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It has code for 5.0 to 8.6
 # and no PTX, so 8.9 (Ada) runs the code of 8.6 and 9.0 (Hopper) finds no kernel image.

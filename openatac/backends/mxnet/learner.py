@@ -15,12 +15,12 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
-from openatac.backends.cluster import MxnetCluster, SingleProcess
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
+from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
 from openatac.backends.state_names import indexed
 from openatac.models.weights import save_parameters, wait_for_layouts
 
@@ -48,22 +48,22 @@ class MxnetLearner(Learner):
         For float16.
     top5 : bool
         Whether evaluation also counts top-5 hits.
-    cluster : MxnetCluster, optional
+    process_group : MxnetProcessGroup, optional
         The processes that train together. Default: only this one.
     normalise : callable, optional
         Maps uint8 pixels (B, C, H, W) to the network's inputs, on their device; for batches of uint8.
     """
 
-    cluster: MxnetCluster
+    process_group: MxnetProcessGroup
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
                  image_shape: tuple[int, ...], *, dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
                  objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
-                 top5: bool = False, cluster: MxnetCluster | None = None,
+                 top5: bool = False, process_group: MxnetProcessGroup | None = None,
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
         self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
-        self.top5, self.cluster, self.normalise = top5, cluster or SingleProcess(), normalise
+        self.top5, self.process_group, self.normalise = top5, process_group or SingleProcess(), normalise
         net.cast(dtype)
         if hybrid:
             # No static_shape on CPUs: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
@@ -99,8 +99,8 @@ class MxnetLearner(Learner):
         # which needs it.
         return gluon.Trainer(
             list(self.parameters.values()), 'nag',
-            {**optimizer_params, 'multi_precision': self.dtype == 'float16'}, kvstore=self.cluster.kvstore,
-            update_on_kvstore=self.cluster.is_asynchronous)
+            {**optimizer_params, 'multi_precision': self.dtype == 'float16'},
+            kvstore=self.process_group.kvstore, update_on_kvstore=self.process_group.is_asynchronous)
 
     @property
     def devices(self) -> str:
@@ -116,17 +116,17 @@ class MxnetLearner(Learner):
         mx.random.seed(self._step_seed())
         self.trainer.set_learning_rate(rate)
         if not self._prepared:
-            self.cluster.prepare(self.trainer, len(labels) * self.cluster.size)
+            self.process_group.prepare(self.trainer, len(labels) * self.process_group.size)
             self._prepared = True
-        if self.cluster.is_asynchronous:
-            self.cluster.set_learning_rate(rate)  # here the servers update
+        if self.process_group.is_asynchronous:
+            self.process_group.set_learning_rate(rate)  # here the servers update
         lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
         scale = self.loss_scale.scale if self.loss_scale else None
         results = self._step.run(shards, lam, scale)
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
             sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
-        self._update(len(labels) * self.cluster.size)
+        self._update(len(labels) * self.process_group.size)
         self.iteration += 1
         self.images += len(labels)
         self._limit_queue(self._sums[0].copy())
@@ -192,7 +192,7 @@ class MxnetLearner(Learner):
     def _local(self) -> LocalValues:
         statistics = {state_names.parameter(name): parameter.list_data()
                       for name, parameter in self.parameters.items() if name not in self._weights}
-        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.cluster)
+        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.process_group)
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next training pass
@@ -203,7 +203,7 @@ class MxnetLearner(Learner):
         mx.nd.waitall()
         for data in itertools.chain(*(parameter.list_data() for parameter in self.parameters.values())):
             if data.ndim == 4 and data.context.device_type == 'cpu':  # only convolutions reorder
-                # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.runtime.mxnet_settings.
+                # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.system.mxnet_settings.
                 plain = data * 1
                 data[:] = 0  # drops the layout, which a plain copy would keep
                 data[:] = plain
@@ -239,7 +239,7 @@ class MxnetLearner(Learner):
         for name, parameter in self._weights.items():
             for data in parameter.list_data():
                 data[:] = arrays[indexed(state_names.parameter(name))]
-        if not self.trainer._kv_initialized and not self.cluster.is_asynchronous:
+        if not self.trainer._kv_initialized and not self.process_group.is_asynchronous:
             # otherwise the first step would copy the first device's values to all others
             self.trainer._init_kvstore()
             self.trainer._init_params()

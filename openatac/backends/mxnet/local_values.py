@@ -9,23 +9,23 @@ import mxnet as mx
 import numpy as np
 from mxnet.ndarray import NDArray
 
-from openatac.backends.cluster import MxnetCluster
 from openatac.backends.learner import Arrays
+from openatac.backends.process_group import MxnetProcessGroup
 from openatac.backends.state_names import indexed
 
 
 class LocalValues:
-    """The current values of local arrays, on all devices of all processes of a cluster.
+    """The current values of local arrays, on all devices of all processes of a group.
 
     Parameters
     ----------
     arrays : dict
         {name in a checkpoint: [NDArray of each device of this process]}.
-    cluster : MxnetCluster
+    process_group : MxnetProcessGroup
     """
 
-    def __init__(self, arrays: dict[str, list[NDArray]], cluster: MxnetCluster) -> None:
-        self.arrays, self.cluster = arrays, cluster
+    def __init__(self, arrays: dict[str, list[NDArray]], process_group: MxnetProcessGroup) -> None:
+        self.arrays, self.process_group = arrays, process_group
         self.devices = len(next(iter(arrays.values())))
 
     def state(self) -> Arrays:
@@ -41,12 +41,12 @@ class LocalValues:
         """Restore this process's part of `state`."""
         for name, own in self.arrays.items():
             for device, array in enumerate(own):
-                array[:] = state[indexed(name, self.cluster.rank * self.devices + device)]
+                array[:] = state[indexed(name, self.process_group.rank * self.devices + device)]
 
     @contextlib.contextmanager
     def mean(self) -> Iterator[None]:
-        """While open, give all devices the mean values; each process must enter this context."""
-        if self.devices * self.cluster.size == 1:
+        """Within this context, give all devices the mean values; each process must enter this context."""
+        if self.devices * self.process_group.size == 1:
             yield
             return
         own, gathered = self._own(), self._gathered()
@@ -65,9 +65,9 @@ class LocalValues:
     def _gathered(self) -> np.ndarray:
         """Return float32 (devices of all processes, N)."""
         own = self._own()
-        if self.cluster.size == 1:
+        if self.process_group.size == 1:
             return own
-        messages = self.cluster.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
+        messages = self.process_group.gather(base64.b64encode(own.tobytes()).decode(), 'the statistics')
         return np.concatenate([np.frombuffer(base64.b64decode(message), 'float32').reshape(own.shape)
                                for message in messages])
 

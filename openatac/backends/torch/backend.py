@@ -9,10 +9,10 @@ from typing import Any, Callable
 import torch
 
 from openatac.backends.base import Backend, decays
-from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.process_group import SingleProcess, TorchProcessGroup
 from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, enough_memory
@@ -21,9 +21,9 @@ from openatac.backends.torch.symbol_module import to_torch
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained
-from openatac.runtime.libraries import has_mxnet
-from openatac.runtime.memory import keep_freed_memory
-from openatac.runtime.threads import set_threads, thread_count
+from openatac.system.libraries import has_mxnet
+from openatac.system.memory import keep_freed_memory
+from openatac.system.threads import set_threads, thread_count
 from openatac.zoo.weights.parameter_files import read_weights
 from openatac.zoo.weights.pretrained import Pretrained
 
@@ -37,7 +37,7 @@ class TorchBackend(Backend):
     symbol file. The last two become graphs of MXNet's operators; only a Gluon network needs MXNet.
     """
 
-    cluster: TorchCluster = SingleProcess()
+    process_group: TorchProcessGroup = SingleProcess()
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
@@ -51,12 +51,12 @@ class TorchBackend(Backend):
     @enough_memory()
     def training_batches(self, images: Any, batch_size: int, seed: int) -> DeviceTrainingBatches:
         return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
-                                     self.cluster.size, self.cluster.rank)
+                                     self.process_group.size, self.process_group.rank)
 
     @enough_memory()
     def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
-                                       self.cluster.size, self.cluster.rank)
+                                       self.process_group.size, self.process_group.rank)
 
     @property
     def _is_channels_last(self) -> bool:
@@ -131,7 +131,8 @@ class TorchBackend(Backend):
             self.module, self.device, optimizer, dtype=compute.dtype, seed=self.seed,
             objective=TorchObjective(**objective), loss_scale=LossScale.of(compute), top5=top5,
             wd_mult=dict.fromkeys(without, 0.0), lr_mult=getattr(self.module, 'meta', {}).get('lr_mult'),
-            tf32=compute.tf32, compiled=compute.compile, cluster=self.cluster, syncbn=compute.syncbn)
+            tf32=compute.tf32, compiled=compute.compile, process_group=self.process_group,
+            syncbn=compute.syncbn)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:

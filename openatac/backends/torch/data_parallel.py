@@ -62,7 +62,7 @@ def gather(array: Tensor, count: int) -> Tensor:
 # ----------------------------------------------------------------------------------- BatchNorm
 
 class SharedStatistics(torch.overrides.TorchFunctionMode):
-    """While open, normalises networks in training with the statistics of all processes' images.
+    """Within this context, normalises networks in training with the statistics of all processes' images.
 
     This does what torch.nn.SyncBatchNorm does on GPUs, by replacing ``torch.native_batch_norm``.
     """

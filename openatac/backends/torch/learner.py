@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from openatac.backends import state_names
-from openatac.backends.cluster import SingleProcess, TorchCluster
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
+from openatac.backends.process_group import SingleProcess, TorchProcessGroup
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.compilation import compile_function
@@ -21,7 +21,7 @@ from openatac.backends.torch.local_values import LocalValues
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.errors import DeviceError
-from openatac.zoo.weights.params_file import write_params
+from openatac.zoo.weights.mxnet_format import write_params
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -65,7 +65,7 @@ class TorchLearner(Learner):
         Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
     compiled : bool
         Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
-    cluster : TorchCluster, optional
+    process_group : TorchProcessGroup, optional
         The processes that train together. Default: only this one.
     syncbn : bool
         Whether BatchNorm normalises over the images of all processes.
@@ -76,19 +76,19 @@ class TorchLearner(Learner):
         On creation or in any step, if the device runs out of memory or there is no compiler.
     """
 
-    cluster: TorchCluster
+    process_group: TorchProcessGroup
 
     @enough_memory()
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
                  dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
                  loss_scale: LossScale | None = None, top5: bool = False,
                  wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
-                 tf32: bool = False, compiled: bool = False, cluster: TorchCluster | None = None,
+                 tf32: bool = False, compiled: bool = False, process_group: TorchProcessGroup | None = None,
                  syncbn: bool = False) -> None:
         self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
         self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
-        self.cluster = cluster or SingleProcess()
-        shared = syncbn and self.cluster.size > 1
+        self.process_group = process_group or SingleProcess()
+        shared = syncbn and self.process_group.size > 1
         self._statistics = SharedStatistics if shared else contextlib.nullcontext
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
@@ -97,7 +97,7 @@ class TorchLearner(Learner):
         self.parameters = dict(self.module.named_parameters())
         self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
         self._run_forward = compile_function(self._forward, self.device) if compiled else self._forward
-        self._forward_is_ready = self.cluster.size == 1  # otherwise the first step makes it average gradients
+        self._forward_is_ready = self.process_group.size == 1  # else it must first average gradients
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.images = 0
         self.reset_metrics()
@@ -143,7 +143,7 @@ class TorchLearner(Learner):
         targets = self.objective.targets(y, lam)
         with self._precision():
             soft_targets = self.objective.soft_targets(x)
-        with self.cluster.exchanging():
+        with self.process_group.exchanging():
             self._step(x, y, targets, soft_targets)
         self.iteration += 1
         self.images += len(y)
@@ -248,7 +248,7 @@ class TorchLearner(Learner):
 
     def _local(self) -> LocalValues:
         statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
-        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.cluster)
+        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.process_group)
 
     def _shared(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor} of the values that are the same in all processes."""

@@ -6,25 +6,25 @@ from collections.abc import Iterator
 
 import torch
 
-from openatac.backends.cluster import TorchCluster
 from openatac.backends.learner import Arrays
+from openatac.backends.process_group import TorchProcessGroup
 from openatac.backends.state_names import indexed
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.data_parallel import gather
 
 
 class LocalValues:
-    """The current values of local tensors, in all processes of a cluster.
+    """The current values of local tensors, in all processes of a group.
 
     Parameters
     ----------
     tensors : dict
         {name in a checkpoint: tensor of this process}.
-    cluster : TorchCluster
+    process_group : TorchProcessGroup
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], cluster: TorchCluster) -> None:
-        self.tensors, self.cluster = tensors, cluster
+    def __init__(self, tensors: dict[str, torch.Tensor], process_group: TorchProcessGroup) -> None:
+        self.tensors, self.process_group = tensors, process_group
 
     def state(self) -> Arrays:
         """Return {indexed name: array} of all processes; each process must call this."""
@@ -37,12 +37,12 @@ class LocalValues:
     def load_state(self, arrays: Arrays) -> None:
         """Restore this process's part of `state`."""
         for name, tensor in self.tensors.items():
-            copy_into(tensor, arrays[indexed(name, self.cluster.rank)])
+            copy_into(tensor, arrays[indexed(name, self.process_group.rank)])
 
     @contextlib.contextmanager
     def mean(self) -> Iterator[None]:
-        """While open, give all processes the mean values; each process must enter this context."""
-        if self.cluster.size == 1:
+        """Within this context, give all processes the mean values; each process must enter this context."""
+        if self.process_group.size == 1:
             yield
             return
         everyone = self._gathered()
@@ -50,15 +50,15 @@ class LocalValues:
         try:
             yield
         finally:
-            self._set(everyone[self.cluster.rank])
+            self._set(everyone[self.process_group.rank])
 
     def _gathered(self) -> torch.Tensor:
         """Return float64 (processes, N), which holds every dtype exactly."""
         own = torch.cat([tensor.flatten().double() for tensor in self.tensors.values()])
-        if self.cluster.size == 1:
+        if self.process_group.size == 1:
             return own[None]
-        with self.cluster.exchanging():
-            return gather(own, self.cluster.size)
+        with self.process_group.exchanging():
+            return gather(own, self.process_group.size)
 
     def _set(self, values: torch.Tensor) -> None:
         with torch.no_grad():

@@ -4,8 +4,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from openatac.backends.cluster import Cluster
 from openatac.backends.devices import parse_gpus
+from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared.training_network import only_makes_network
 from openatac.errors import OpenatacError
 from openatac.training.config import Config
@@ -32,7 +32,7 @@ def train_in_processes(config: Config, program: str) -> int | None:
     return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)), program=program)
 
 
-def join_cluster(parser: argparse.ArgumentParser, config: Config) -> Cluster:
+def join_process_group(parser: argparse.ArgumentParser, config: Config) -> ProcessGroup:
     """Join the processes that train together; this may be the only one."""
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)

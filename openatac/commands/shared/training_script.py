@@ -6,14 +6,17 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
-from typing import Any, Callable, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, TypeVar
 
-from openatac.backends.cluster import Cluster
+from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_flags, training_network, training_processes
 from openatac.console import program
-from openatac.distributed.cluster import end_run
+from openatac.distributed.member_group import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import Config
+
+if TYPE_CHECKING:
+    from openatac.training.runs.run import Run
 
 AnyConfig = TypeVar('AnyConfig', bound=Config)
 
@@ -53,12 +56,8 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Complete the config with what is known about the images; a subclass can begin to read them here."""
 
     @abc.abstractmethod
-    def evaluate(self, net: Any, config: AnyConfig, command: str) -> int:
-        """Evaluate the parameters that the config names; return how many images were left out."""
-
-    @abc.abstractmethod
-    def train(self, net: Any, name: str, config: AnyConfig, cluster: Cluster, command: str) -> None:
-        """Train the network called ``name``."""
+    def run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup) -> Run[Any, Any]:
+        """Return the run, which trains or evaluates the network."""
 
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
@@ -67,21 +66,23 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         code = training_processes.train_in_processes(given.config, self.prog)
         if code is not None:
             return code
-        cluster = training_processes.join_cluster(parser, given.config)
+        process_group = training_processes.join_process_group(parser, given.config)
         try:
             given = self.complete(training_network.with_described_network(given))
             net, name, config = training_network.find_network(given)
         except ValueError as error:
             parser.error(str(error))
-        command = shlex.join([*self.prog.split(), *argv])
         if training_network.only_makes_network(config):
             training_network.print_or_write_network(net, name, config)
-        elif config.start.evaluate:
-            return 1 if self.evaluate(net, config, command) else 0
+            return None
+        run = self.run(net, config, shlex.join([*self.prog.split(), *argv]), process_group)
+        if config.start.evaluate:
+            left_out = run.evaluate()
+            return 1 if left_out else 0
         else:
-            self.train(net, name, config, cluster, command)
-            cluster.close()
-            if cluster.rank == 0:
+            run.train(name)
+            process_group.close()
+            if process_group.rank == 0:
                 _export_if_asked(config)
         return None
 
@@ -113,5 +114,5 @@ def _export_if_asked(config: Config) -> None:
 
 
 def run_and_exit(main: Callable[[list[str]], int | None]) -> None:
-    """Run a script's ``main``, then end this process and its cluster; a failure prints one line."""
+    """Run a script's ``main``, then end this process and its process group; a failure prints one line."""
     sys.exit(program.run_command(lambda: main(sys.argv[1:]), end_run))

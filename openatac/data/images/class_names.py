@@ -23,7 +23,7 @@ def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
     """Warn if numeric class names are sorted as text, since class folders are sorted as numbers."""
     if tuple(names) == tuple(sorted(names)) != in_order(names):
         log.warning('%s sorts the classes as text (%s, ...), but class folders are sorted as numbers '
-                    '(%s, ...): using the order as text', where, ', '.join(names[:3]),
+                    '(%s, ...): keeping the text order', where, ', '.join(names[:3]),
                     ', '.join(in_order(names)[:3]))
 
 

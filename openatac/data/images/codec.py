@@ -100,7 +100,7 @@ def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def squeeze(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize_exactly(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize a uint8 (H, W, 3) image to (height, width, 3), ignoring its aspect ratio.
 
     Each new pixel averages the area it covers (Pillow's BILINEAR). An image that already has the right size

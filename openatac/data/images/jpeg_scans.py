@@ -12,7 +12,7 @@ _NEXT_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # after a scan, whose d
 def lacks_scans(data: bytes) -> bool:
     """Return whether a progressive JPEG file lacks scans: its scans must cover all bits of all coefficients.
 
-    The last scan may still be cut off. Other JPEG files have one scan, or lack no whole one here.
+    The last scan may still be cut off. The function returns False for JPEG files that are not progressive.
     """
     missing: dict[int, set[int]] = {}  # {component: coefficients}
     for marker, content in _segments(data):

@@ -101,7 +101,8 @@ def _check_repeated(entries: Sequence[_Entry], path: str) -> None:
         if labels.setdefault(file, label) != label:
             raise DataError(f'{path} gives {file} two labels, {labels[file]!r} and {label!r}: leave one out')
     if len(labels) < len(entries):
-        log.warning('%s lists %d files several times; they count as often', path, len(entries) - len(labels))
+        log.warning('%s lists %d files more than once; each mention counts as an image', path,
+                    len(entries) - len(labels))
 
 
 def _read(path: str, lines: list[str]) -> list[_Entry]:

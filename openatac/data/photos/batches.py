@@ -128,6 +128,11 @@ class EvaluationPhotoBatches:
     def __len__(self) -> int:
         return -(-len(self._part) // self._share)
 
+    @property
+    def left_out(self) -> int:
+        """How many images a complete iteration left out, since they could not be read."""
+        return self.bad.count
+
     def names(self) -> list[str]:
         """Return the names of the images that a complete iteration has yielded, in order."""
         return [self._source.name(index) for index in self._part if index not in self.bad]

@@ -29,7 +29,7 @@ from openatac.console.program import hide_pillows_warnings
 from openatac.data.images.bad_images import Unreadable
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
-from openatac.runtime.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+from openatac.system.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')
 IN_WORK = 2  # batches in preparation, not counting those the reader holds
@@ -38,7 +38,7 @@ IN_WORK = 2  # batches in preparation, not counting those the reader holds
 ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_THREADS_NUM': '1'}
 
 # Workers keep freed memory, unless the user has configured malloc: by default glibc can return each of an
-# image's temporary arrays to the system and fault it in again page by page (see openatac.runtime.memory).
+# image's temporary arrays to the system and fault it in again page by page (see openatac.system.memory).
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD)}
 
 PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]

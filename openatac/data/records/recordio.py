@@ -47,7 +47,7 @@ def unpack_record(data: bytes) -> bytes:
         magic, word = RECORD_HEADER.unpack_from(data, at)
         kind, size = word >> 29, word & LONGEST - 1
         if magic != MAGIC or kind not in expected:
-            raise BadImage("the record's head is damaged")
+            raise BadImage("the record's header is damaged")
         at += RECORD_HEADER.size
         parts.append(data[at:at + size])
         at += size + -size % 4
@@ -85,7 +85,7 @@ def _part_at(file: int, offset: int) -> tuple[int, int] | None:
 
 
 def scan(file: int, size: int, path: str) -> np.ndarray:
-    """Return the offsets of all records, int64 (N,), found by following their heads.
+    """Return the offsets of all records, int64 (N,), found by following their headers.
 
     The last record can be cut short. Raises DataError if no record begins where one should.
     """

@@ -72,7 +72,7 @@ class EvaluationBatches:
     """All images of an `ImageSet` in order, not augmented; the last batch can be short.
 
     ``raw``, ``ahead`` and the parts are as in `TrainingBatches`, but a part is a contiguous range of the
-    images. Raises DataError if there are no images.
+    images. ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
     """
 
     ahead = AHEAD
@@ -81,6 +81,7 @@ class EvaluationBatches:
                  part_index: int = 0) -> None:
         if not len(images):
             raise DataError('the test set has no images')
+        self.left_out = images.left_out
         if num_parts > 1:
             first, stop = (len(images) * part // num_parts for part in (part_index, part_index + 1))
             images = images.select(np.arange(first, stop))

@@ -23,8 +23,8 @@ from openatac.data.small.cifar_files import (
     DATASETS,
     MD5,
     DataSet,
-    Form,
     Labels,
+    Layout,
     download_cifar,
     find_cifar,
     not_understood,
@@ -105,7 +105,7 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
 
 # ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
-def _read(dataset: DataSet, form: Form, files: dict[str, File], path: str, train: bool,
+def _read(dataset: DataSet, form: Layout, files: dict[str, File], path: str, train: bool,
           label_set: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, and their labels of one set."""
     names = form.train if train else form.test

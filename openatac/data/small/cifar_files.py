@@ -36,8 +36,8 @@ class Labels(NamedTuple):
         return tuple(self.words.split())
 
 
-class Form(NamedTuple):
-    """One of the two forms of a data set: the archive, the folder in it, and the files in the folder."""
+class Layout(NamedTuple):
+    """One of the two layouts of a data set: the archive, the folder in it, and the files in the folder."""
 
     archive: str
     folder: str
@@ -54,8 +54,8 @@ class DataSet(NamedTuple):
     """A data set; its ``labels`` are in the order of their bytes at the start of a binary record."""
 
     labels: dict[str, Labels]
-    binary: Form
-    python: Form
+    binary: Layout
+    python: Layout
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
@@ -70,9 +70,9 @@ DATASETS = {
     'cifar10': DataSet(
         labels={'fine': Labels('labels', 'batches.meta.txt',
                                'airplane automobile bird cat deer dog frog horse ship truck')},
-        binary=Form('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
+        binary=Layout('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
                     tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
-        python=Form('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
+        python=Layout('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
     'cifar100': DataSet(
         labels={
             'coarse': Labels('coarse_labels', 'coarse_label_names.txt', """
@@ -91,8 +91,8 @@ DATASETS = {
                 rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
                 sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip
                 turtle wardrobe whale willow_tree wolf woman worm""")},
-        binary=Form('cifar-100-binary.tar.gz', 'cifar-100-binary', ('train.bin',), ('test.bin',)),
-        python=Form('cifar-100-python.tar.gz', 'cifar-100-python', ('train',), ('test',))),
+        binary=Layout('cifar-100-binary.tar.gz', 'cifar-100-binary', ('train.bin',), ('test.bin',)),
+        python=Layout('cifar-100-python.tar.gz', 'cifar-100-python', ('train',), ('test',))),
 }
 
 

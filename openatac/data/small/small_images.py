@@ -10,14 +10,14 @@ import numpy as np
 from openatac.data.archives import File, list_briefly, open_files
 from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
-from openatac.data.images.codec import EXTENSIONS, decode, squeeze
+from openatac.data.images.codec import EXTENSIONS, decode, resize_exactly
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.small.image_set import ImageSet
 from openatac.data.threads import map_in_order
 from openatac.errors import DataError
-from openatac.runtime.cores import allowed_processors
+from openatac.system.cores import allowed_processors
 
 SPLITS = {True: ('train',), False: ('test', 'val')}  # the names of folders of training and test images
 
@@ -77,14 +77,14 @@ def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
 
 def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[str] | None = None,
                        max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
-    """Return the training or test images of `open_split`, squeezed to (side, side)."""
+    """Return the training or test images of `open_split`, resized to (side, side)."""
     with open_split(path, train, class_names) as source:
         return read_images(source, side, source.class_names, max_bad_share)
 
 
 def read_images(source: ImageSource, side: int, class_names: Sequence[str],
                 max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
-    """Read and decode all images of a source, and squeeze them to (side, side).
+    """Read and decode all images of a source, and resize them to (side, side).
 
     Unreadable images are named in the log and left out. Raises DataError if there are too many.
     """
@@ -95,7 +95,7 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
     def prepare(index: int) -> str:
         try:
             data, label = source.read(index)
-            pixels[index] = squeeze(decode(data), side, side).transpose(2, 0, 1)
+            pixels[index] = resize_exactly(decode(data), side, side).transpose(2, 0, 1)
         except BadImage as error:
             return str(error)
         labels[index] = label

@@ -6,7 +6,7 @@ from typing import Any
 from openatac.export.forms.base import Form, Load, TracedNetwork
 from openatac.export.parity import ParityCheck
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 
 class FusedForm(Form):

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from openatac.export.forms.base import Form, TracedNetwork
 from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 from openatac.zoo.weights.parameter_files import without_kind
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 
 class Int8Form(Form):

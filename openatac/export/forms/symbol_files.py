@@ -21,8 +21,8 @@ from openatac.graph.symbol import (
 )
 from openatac.models.weights import context_of, read_arrays, wait_for_layouts
 from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX
 
 FLOAT16 = '2'  # MXNet's number for it
 

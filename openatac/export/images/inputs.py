@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.batch_sizes import batched
-from openatac.data.images.codec import squeeze
+from openatac.data.images.codec import resize_exactly
 from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
@@ -27,7 +27,7 @@ class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts out the centre, as in validation.
-    Without one, `openatac.data.images.codec.squeeze` resizes the whole image to (H, W).
+    Without one, `openatac.data.images.codec.resize_exactly` resizes the whole image to (H, W).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class InputTransform:
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
                            'other')
         image = (crop_centre(pixels, self.height, self.width, self.crop_ratio) if self.crop_ratio else
-                 squeeze(pixels, self.width, self.height))
+                 resize_exactly(pixels, self.width, self.height))
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def show(self, image: np.ndarray) -> np.ndarray:

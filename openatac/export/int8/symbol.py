@@ -66,7 +66,8 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
         raise ParameterFileError.missing(missing[0])
     first = next(batches, None)
     if first is None or not len(first):
-        raise OpenatacError('there are no images to calibrate with: give hundreds like those in training')
+        raise OpenatacError('there are no images to calibrate with: give a few hundred that resemble '
+                            'the training images')
     try:
         fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:

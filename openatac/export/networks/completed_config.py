@@ -18,13 +18,13 @@ from openatac.options.declaration import Role, defaults, fields, from_json, valu
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
+def complete_for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
     """Complete a config with the network of the parameters in ``path``, and its data, where known.
 
     Data options on the command line take precedence: the size, the crop, and either all places or none.
@@ -38,8 +38,8 @@ def for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
     return given if known is None else _completed(given, path, *known, with_data=True)
 
 
-def for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
-    """Complete a config like `for_evaluation`, for fine-tuning on other data with other classes.
+def complete_for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
+    """Complete a config like `complete_for_evaluation`, for fine-tuning on other data with other classes.
 
     The image size is the only data option taken from the parameters' run or export.
     """

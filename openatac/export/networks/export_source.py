@@ -33,7 +33,7 @@ from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import resolve_weights
 
 
-class TrainedNetwork(NamedTuple):
+class ExportSource(NamedTuple):
     """A network to export.
 
     Attributes
@@ -55,7 +55,7 @@ class TrainedNetwork(NamedTuple):
 # --------------------------------------------------------------------------------------- a run
 
 def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None
-             ) -> TrainedNetwork:
+             ) -> ExportSource:
     """Load the network of a run of train_cifar.py or train_imagenet.py.
 
     Parameters
@@ -79,14 +79,14 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
 
 
 def _load_built(built: tuple[Any, str, Config], params: str, size: Size | None, data_dir: str | None
-                ) -> TrainedNetwork:
+                ) -> ExportSource:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
     net, name, config = built
     installed_library().load_parameters(net, params)
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
         config = with_changes(config, data_dir=data_dir, **others)
-    return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
+    return ExportSource(net, run_manifest(name, config, size), _images_of(config))
 
 
 def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
@@ -102,7 +102,7 @@ def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
 # --------------------------------------------------------------------------- a name and a file
 
 def load_model(name: str, params: str, classes: int | None = None, size: Size | None = None,
-               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
+               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> ExportSource:
     """Load the network ``name`` with the parameters in a file.
 
     A file in the folder of its run, given alone, gets the settings of the run.
@@ -159,10 +159,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
-        return TrainedNetwork(net, manifest, _no_images)
+        return ExportSource(net, manifest, _no_images)
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
-    return TrainedNetwork(net, manifest, images)
+    return ExportSource(net, manifest, images)
 
 
 def _built_run(folder: str, name: str) -> tuple[Any, str, Config] | None:

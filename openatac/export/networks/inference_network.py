@@ -14,8 +14,8 @@ from openatac.export.runtimes.base import CPU
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.runtime.libraries import has_mxnet, has_torch, require_mxnet, require_torch
-from openatac.runtime.threads import thread_count
+from openatac.system.libraries import has_mxnet, has_torch, require_mxnet, require_torch
+from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
@@ -24,7 +24,7 @@ from openatac.zoo.weights.parameter_files import read_weights
 ENGINES = 'mxnet', 'torch'
 
 
-class RunNetwork(NamedTuple):
+class InferenceNetwork(NamedTuple):
     """The network of a run, which maps images, float32 (B, C, H, W), to outputs (B, classes).
 
     Attributes
@@ -44,8 +44,8 @@ class RunNetwork(NamedTuple):
         return self.function(images)
 
 
-def load_run_network(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU
-                     ) -> RunNetwork:
+def load_for_inference(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU
+                     ) -> InferenceNetwork:
     """Load the network of a run for inference.
 
     Parameters
@@ -74,20 +74,20 @@ def load_run_network(folder: str, params: str | None = None, engine: str = 'auto
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)
 
 
-def _in_mxnet(folder: str, params: str | None, device: str) -> RunNetwork:
+def _in_mxnet(folder: str, params: str | None, device: str) -> InferenceNetwork:
     require_mxnet()
     from openatac.backends.mxnet.contexts import context_named
-    from openatac.export.networks.trained_network import load_run
+    from openatac.export.networks.export_source import load_run
     context = context_named(device)
     if context is None:
         raise _no_device('MXNet', device)
     trained = load_run(folder, params)
     trained.net.collect_params().reset_ctx(context)
     trained.net.hybridize(static_alloc=True, static_shape=True)
-    return RunNetwork(GLUON.function(trained.net), trained.manifest, 'mxnet')
+    return InferenceNetwork(GLUON.function(trained.net), trained.manifest, 'mxnet')
 
 
-def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
+def _in_torch(folder: str, params: str | None, device: str) -> InferenceNetwork:
     require_torch()
     import torch
 
@@ -103,7 +103,7 @@ def _in_torch(folder: str, params: str | None, device: str) -> RunNetwork:
         batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
         return net(batch).cpu().numpy()
 
-    return RunNetwork(run, manifest, 'torch')
+    return InferenceNetwork(run, manifest, 'torch')
 
 
 def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
@@ -120,7 +120,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         return net, run_manifest(name, config)
     from openatac.backends.torch.symbol_module import to_torch
     if has_mxnet():
-        from openatac.export.networks.trained_network import load_run
+        from openatac.export.networks.export_source import load_run
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest
     initial = config.start.initial

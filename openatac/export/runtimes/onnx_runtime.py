@@ -7,7 +7,7 @@ from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.reading import check_input
 from openatac.graph.nodes import INPUT
-from openatac.runtime.threads import thread_count
+from openatac.system.threads import thread_count
 
 CUDA = 'CUDAExecutionProvider'
 MAX_ONNX_BYTES = 2 ** 31  # the limit of a file that contains its weights

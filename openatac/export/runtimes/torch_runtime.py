@@ -9,8 +9,8 @@ import numpy as np
 
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
-from openatac.runtime.libraries import NO_PYTORCH
-from openatac.runtime.threads import thread_count
+from openatac.system.libraries import NO_PYTORCH
+from openatac.system.threads import thread_count
 
 
 def has_torch_device(device: str) -> bool:

@@ -1,8 +1,6 @@
-"""The CIFAR host: a pre-activation ResNet whose activations can be any of `openatac.zoo.units.ACTIVATIONS`.
+"""The CIFAR host in PyTorch: a pre-activation ResNet with any of `openatac.zoo.units.ACTIVATIONS`.
 
-He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016,
-https://arxiv.org/abs/1603.05027, figure 4 (e), as in table I of "Attention as Activation". The paper does not
-specify the shortcut of a block that changes the channels; here it is a 1x1 convolution of the raw input.
+The counterpart of `openatac.models.cifar_resnet`, which names the sources and any deviations.
 """
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""ResNet-18 for small images; its ReLUs can be any of `openatac.zoo.units.ACTIVATIONS`.
+"""ResNet-18 for small images in PyTorch; its ReLUs can be any of `openatac.zoo.units.ACTIVATIONS`.
 
-He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-https://arxiv.org/abs/1512.03385, table 1. Deviates from it in the stem, a 3x3 convolution without pooling.
+The counterpart of `openatac.models.cifar_resnet18`, which names the sources and any deviations.
 """
 from __future__ import annotations
 

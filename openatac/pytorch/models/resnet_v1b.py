@@ -1,8 +1,6 @@
-"""The ImageNet host: ResNet-50 v1b, with optional ATAC and self-attention in its bottlenecks.
+"""The ImageNet host in PyTorch: ResNet-50 v1b, with optional ATAC and self-attention in its bottlenecks.
 
-He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-https://arxiv.org/abs/1512.03385, table 1, as in table II of "Attention as Activation", whose rows AA and FA
-have self-attention. Deviates from it as v1b does: the 3x3 convolution of a bottleneck has the stride.
+The counterpart of `openatac.models.resnet_v1b`, which names the sources and any deviations.
 """
 from __future__ import annotations
 

@@ -30,17 +30,7 @@ class PReLU(nn.Module):
 class Sine(nn.Module):
     """sin(w0 x), the activation of SIREN (Sitzmann et al., 2020, https://arxiv.org/abs/2006.09661).
 
-    Parameters
-    ----------
-    w0 : float, default 1
-        The frequency. The paper's 30 spreads a first layer that sees coordinates over many periods; its
-        section 3.2 then draws the weights so that every later sine gets a standard normal input. After a
-        BatchNorm the input is already standard normal, so 1 gives the same unit there.
-
-    Raises
-    ------
-    ValueError
-        If ``w0`` is not above 0.
+    Takes the arguments of `openatac.nn.activations.Sine`.
     """
 
     def __init__(self, w0: float = 1) -> None:

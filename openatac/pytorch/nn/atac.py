@@ -1,11 +1,6 @@
-"""The ATAC unit: attention as activation.
+"""The ATAC unit in PyTorch: attention as activation.
 
-Dai, Oehmcke, Gieseke, Wu, Barnard, "Attention as Activation", ICPR 2020,
-https://arxiv.org/abs/2007.07729, section III: local channel attention in place of the activation,
-
-    L(x) = sigmoid(BN(W2 . relu(BN(W1 . x)))),    ATAC(x) = x * L(x)
-
-where W1: C -> C/r and W2: C/r -> C are 1x1 convolutions without biases. Does not deviate from the paper.
+The counterpart of `openatac.nn.atac`, which names the sources and any deviations.
 """
 from __future__ import annotations
 

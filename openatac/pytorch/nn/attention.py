@@ -1,14 +1,6 @@
-"""The attention blocks compared with ATAC.
+"""The attention blocks compared with ATAC, in PyTorch.
 
-Each maps a feature map (B, C, H, W) to the same shape and ends a residual branch, before the addition, as in
-the papers of SE, GE, ECA and CBAM. `openatac.zoo.units.ATTENTIONS` lists them by name, and
-`register_attention` adds one from outside the package.
-
-- Squeeze-and-excitation, gather-excite: in separate files
-- ECA: Wang et al., "Efficient Channel Attention", CVPR 2020, https://arxiv.org/abs/1910.03151
-- CBAM: Woo, Park, Lee, Kweon, ECCV 2018, https://arxiv.org/abs/1807.06521
-- LocalSENet and the NIN style: ablations of Dai et al., "Attention as Activation", section IV,
-  https://arxiv.org/abs/2007.07729
+The counterpart of `openatac.nn.attention`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -25,19 +17,7 @@ from openatac.zoo.unit_arguments import bottleneck, eca_kernel
 class ECA(nn.Module):
     """Efficient channel attention, equations 9 and 12: a gate from each channel's k neighbours.
 
-    Maps (B, C, H, W) to the same shape and has k weights.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    gamma, b : float, default 2 and 1
-        k is (log2(C) + b) / gamma, rounded down, plus one if that is even.
-
-    Raises
-    ------
-    ValueError
-        If ``gamma`` is not above 0.
+    Takes the arguments of `openatac.nn.attention.ECA`.
     """
 
     def __init__(self, channels: int, gamma: float = 2, b: float = 1) -> None:
@@ -53,24 +33,7 @@ class ECA(nn.Module):
 class CBAM(nn.Module):
     """Convolutional block attention, equations 1 to 3: a gate per channel, then one per pixel.
 
-        y = x * sigmoid(W2 . relu(W1 . average of x) + W2 . relu(W1 . maximum of x))
-        z = y * sigmoid(BN(k x k convolution of [mean of y, maximum of y] over the channels))
-
-    Maps (B, C, H, W) to the same shape and has 2 C (C/reduction) + 2 k^2 + 2 weights.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    reduction : float, default 16
-        W1: C -> C/reduction (rounded down), W2: back, without biases.
-    kernel : int, default 7
-        Side k of the convolution. It has no bias but, as in the authors' code, a BatchNorm.
-
-    Raises
-    ------
-    ValueError
-        If ``reduction`` leaves no bottleneck, or the kernel is not odd.
+    Takes the arguments of `openatac.nn.attention.CBAM`.
     """
 
     def __init__(self, channels: int, reduction: float = 16, kernel: int = 7) -> None:

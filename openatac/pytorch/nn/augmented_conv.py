@@ -1,13 +1,6 @@
-"""Attention-augmented convolution: some of a convolution's channels see the whole image.
+"""Attention-augmented convolution in PyTorch: some of a convolution's channels see the whole image.
 
-Bello, Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019,
-https://arxiv.org/abs/1904.09925, equations 1 to 5 and section 3.3:
-
-    AAConv(x) = concat(conv(x), W_O . [O_1, ..., O_heads])
-    O = softmax((Q K' + S_rows + S_columns) / sqrt(d)) V     S_rows[i, j] = q_i . r_(row of j - row of i)
-
-The paper leaves two details open. Here, the average pooling that downsamples also applies the stride, and the
-1x1 convolutions have no biases.
+The counterpart of `openatac.nn.augmented_conv`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -22,37 +15,8 @@ from openatac.zoo.unit_arguments import attention_widths
 class AttentionAugmentedConv2D(nn.Module):
     """A convolution in parallel with multi-head self-attention over all pixels, with relative positions.
 
-    Maps (B, C, H, W) to (B, C_out, ceil(H / strides), ceil(W / strides)). The first image determines the
-    number of distance embeddings, and all images must have its size (ValueError otherwise).
-
-    It has k^2 C (C_out - d_v) + C (2 d_k + d_v) + d_v^2 + (2 h + 2 w - 2) d_k / heads weights, where d_k is
-    heads * max(key_depth, kappa C_out / heads) and d_v is heads * (upsilon C_out / heads), both quotients
-    rounded to the nearest whole number (d_v's at least 1), and attention sees h x w pixels.
-
-    Parameters
-    ----------
-    channels : int
-        C_out, for the convolution and the attention together.
-    kernel_size, strides, dilation : int, default 3, 1, 1
-        The settings of the convolution.
-    kappa, upsilon : float, default 0.2 and 0.1
-        Share of ``channels`` for keys (and queries) and values, all heads together, as in the paper's
-        networks for ImageNet.
-    heads : int, default 8
-        Number of attention heads.
-    key_depth : int, default 20
-        The minimum depth of a head's keys.
-    downsample : bool, default False
-        Attend at half the resolution, between a 3x3 average pooling and a bilinear interpolation. The paper
-        does this to save memory, which grows with the square of the number of pixels.
-    in_channels : int, default 0
-        C; 0 takes it from the first input.
-
-    Raises
-    ------
-    ValueError
-        If the kernel is not odd, the stride is not 1 or 2, heads or key depth are below 1, or the shares are
-        out of range or leave the convolution no channels.
+    Takes the arguments of `openatac.nn.augmented_conv.AttentionAugmentedConv2D`. Raises ValueError for an
+    image of another size than the first.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, strides: int = 1, dilation: int = 1,

@@ -1,12 +1,6 @@
-"""FReLU: the funnel activation.
+"""FReLU in PyTorch: the funnel activation.
 
-Ma, Zhang, Sun, "Funnel Activation for Visual Recognition", ECCV 2020,
-https://arxiv.org/abs/2007.11824, section 3.2, equations 2 and 3:
-
-    FReLU(x) = max(x, T(x)),    T(x) = BN(3x3 depthwise convolution of x)
-
-Deviates from the authors' code in one respect: the convolution has no bias, which the BatchNorm after it
-would cancel.
+The counterpart of `openatac.nn.frelu`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -19,12 +13,7 @@ from openatac.pytorch.nn.normalisation import BatchNorm
 class FReLU(nn.Module):
     """A ReLU whose threshold is a learned function of the 3x3 window; (B, C, H, W) to the same shape.
 
-    It has 9 C weights, C gammas and C betas.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
+    Takes the arguments of `openatac.nn.frelu.FReLU`.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,7 +1,6 @@
-"""Gather-excite: attention from neighbourhoods of any extent.
+"""Gather-excite in PyTorch: attention from neighbourhoods of any extent.
 
-Hu, Shen, Albanie, Sun, Vedaldi, "Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks",
-NeurIPS 2018, https://arxiv.org/abs/1810.12348
+The counterpart of `openatac.nn.gather_excite`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -21,28 +20,7 @@ from openatac.zoo.unit_arguments import check_gather_excite
 class GatherExcite(nn.Module):
     """Gather-excite, section 3: x * sigmoid(interpolated(excited(gathered x))).
 
-    Maps (B, C, H, W) to the same shape, with nearest-neighbour interpolation. With extent 0, the filter takes
-    the size of the first image, and all images must have that size. Weights with extent 0: 'theta'
-    H W C + 2 C, 'theta+' 2 C (C/reduction) more; else 'theta' log2(extent) (9 C + 2 C).
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    extent : int, default 0
-        Side of the gathered neighbourhoods in pixels, a power of two; 0 is the whole image.
-    variant : 'theta-', 'theta' or 'theta+', default 'theta+'
-        The learned part. 'theta-': nothing; the gathering averages over windows of 2 * extent - 1 pixels.
-        'theta': a depthwise gathering, one filter as large as the image for extent 0, else log2(extent) 3x3
-        convolutions of stride 2, each with a BatchNorm, and ReLUs between them. 'theta+': 'theta', then
-        squeeze-and-excitation's two layers.
-    reduction : float, default 16
-        Channel reduction ratio of the two layers of 'theta+'.
-
-    Raises
-    ------
-    ValueError
-        If the variant is unknown, the extent is not a power of two, or ``reduction`` leaves no bottleneck.
+    Takes the arguments of `openatac.nn.gather_excite.GatherExcite`.
     """
 
     def __init__(self, channels: int, extent: int = 0, variant: str = 'theta+', reduction: float = 16

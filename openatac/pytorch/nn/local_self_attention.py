@@ -1,13 +1,6 @@
-"""Stand-alone self-attention in small windows, in place of convolutions.
+"""Stand-alone self-attention in PyTorch: small windows in place of convolutions.
 
-Ramachandran, Parmar, Vaswani, Bello, Levskaya, Shlens, "Stand-Alone Self-Attention in Vision Models",
-NeurIPS 2019, https://arxiv.org/abs/1906.05909, sections 2.2 (equations 2 and 3) and 3:
-
-    y_i = sum over j in the window of i of softmax_j(q_i . k_j + q_i . r_(j - i)) v_j
-
-The paper leaves three details open. Here, queries, keys and values are full 1x1 convolutions (required by the
-parameter counts in its table), each head has its own embeddings r, and the softmax excludes pixels outside
-the image.
+The counterpart of `openatac.nn.local_self_attention`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -23,28 +16,7 @@ from openatac.zoo.unit_arguments import MASK_LOGIT, check_heads
 class StandAloneSelfAttention(nn.Module):
     """Multi-head self-attention of each pixel over its window, with relative positions.
 
-    Maps (B, C, H, W) of any size to (B, C_out, ceil(H / strides), ceil(W / strides)). The windows take
-    k^2 times the memory of the keys and, in training, of the values too.
-
-    Parameters
-    ----------
-    channels : int
-        C_out; each head has C_out / heads, half for the rows and half for the columns of r.
-    kernel_size : int, default 7
-        Side k of the window.
-    heads : int, default 8
-        Number of attention heads.
-    strides : int, default 1
-        Side of an average pooling after the attention, as in section 3.1.
-    dilation : int, default 1
-        Distance between neighbours in the window.
-    in_channels : int, default 0
-        C; 0 takes it from the first input.
-
-    Raises
-    ------
-    ValueError
-        If the kernel is not odd, or the channels are not a multiple of twice the heads.
+    Takes the arguments of `openatac.nn.local_self_attention.StandAloneSelfAttention`.
     """
 
     def __init__(self, channels: int, kernel_size: int = 7, heads: int = 8, strides: int = 1,
@@ -86,29 +58,7 @@ class StandAloneSelfAttention(nn.Module):
 class AttentionStem(nn.Module):
     """Self-attention within blocks of 4 x 4 pixels of the image, section 3.2 and the appendix.
 
-    A value depends on the pixel's position in its block, like a convolution's products:
-
-        v_ab = (sum over m of p(a, b, m) W_m) x_ab,   p(a, b, .) = softmax((row_a + column_b) . nu_m)
-
-    Maps (B, C, H, W) to (B, C_out, H, W); ``block`` must divide H and W.
-
-    Parameters
-    ----------
-    channels : int, default 64
-        C_out.
-    heads : int, default 4
-        Number of attention heads, which share p.
-    mixtures : int, default 4
-        Number of matrices W_m (the paper does not say how many).
-    block : int, default 4
-        Side of the blocks; in the paper, the following max pooling has the same windows.
-    in_channels : int, default 3
-        C.
-
-    Raises
-    ------
-    ValueError
-        If the heads do not divide the channels, or a count is below 1.
+    Takes the arguments of `openatac.nn.local_self_attention.AttentionStem`.
     """
 
     def __init__(self, channels: int = 64, heads: int = 4, mixtures: int = 4, block: int = 4,

@@ -1,6 +1,6 @@
-"""Squeeze-and-excitation, and the layers it shares with other channel attention.
+"""Squeeze-and-excitation, and the layers it shares with other channel attention, in PyTorch.
 
-Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018, https://arxiv.org/abs/1709.01507
+The counterpart of `openatac.nn.squeeze_excite`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -23,19 +23,7 @@ def excitation(channels: int, reduction: float, pixels: bool = False) -> nn.Sequ
 class SEBlock(nn.Module):
     """Squeeze-and-excitation, equations 2 to 4: x * sigmoid(W2 . relu(W1 . average of x)).
 
-    Maps (B, C, H, W) to the same shape.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    reduction : float, default 16
-        W1: C -> C/reduction (rounded down), W2: back. No biases, as in GluonCV's SE networks.
-
-    Raises
-    ------
-    ValueError
-        If ``reduction`` leaves no bottleneck.
+    Takes the arguments of `openatac.nn.squeeze_excite.SEBlock`.
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:

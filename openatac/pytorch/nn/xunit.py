@@ -1,13 +1,6 @@
-"""xUnit: a spatial activation.
+"""xUnit in PyTorch: a spatial activation.
 
-Kligvasser, Rott Shaham, Michaeli, "xUnit: Learning a Spatial Activation Function for Efficient
-Image Restoration", CVPR 2018, https://arxiv.org/abs/1711.06445, section 3 and its figure of the unit:
-
-    xUnit(x) = x * exp(-d^2),    d = BN(9x9 depthwise convolution of relu(BN(x)))
-
-Order and kernel size also match the authors' first published code (their later code replaces the Gaussian
-with a sigmoid). Deviates from it in one respect: the convolution has no bias, which the BatchNorm after it
-would cancel.
+The counterpart of `openatac.nn.xunit`, which names the sources and any deviations.
 """
 from __future__ import annotations
 
@@ -21,19 +14,7 @@ from openatac.pytorch.nn.normalisation import BatchNorm
 class XUnit(nn.Module):
     """Gates every pixel of every channel with a factor from 0 to 1, computed from its channel's k x k window.
 
-    Maps (B, C, H, W) to the same shape and has k^2 C weights, 2 C gammas and 2 C betas.
-
-    Parameters
-    ----------
-    channels : int
-        C, the channels of the input.
-    kernel : int, default 9
-        Side k of the depthwise filters.
-
-    Raises
-    ------
-    ValueError
-        If the kernel is not odd.
+    Takes the arguments of `openatac.nn.xunit.XUnit`.
     """
 
     def __init__(self, channels: int, kernel: int = 9) -> None:

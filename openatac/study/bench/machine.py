@@ -5,7 +5,7 @@ import contextlib
 import platform
 from importlib import metadata
 
-from openatac.runtime.threads import thread_count
+from openatac.system.threads import thread_count
 
 PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 

@@ -19,7 +19,7 @@ from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
 
 T = TypeVar('T')
-FIGURES = ('p50_ms', 'p95_ms', 'images_per_second')
+COLUMNS = ('p50_ms', 'p95_ms', 'images_per_second')
 
 
 class Measurement(NamedTuple):
@@ -50,12 +50,12 @@ class Measurement(NamedTuple):
         return statistics.median(turn.images_per_second for turn in self.turns)
 
     def row(self) -> dict[str, Any]:
-        """Return {column: value}: for each of FIGURES the median over the rounds, and its range."""
+        """Return {column: value}: for each of COLUMNS the median over the rounds, and its range."""
         row: dict[str, Any] = {'export': self.export, 'engine': self.runtime, 'batch': self.batch}
-        for figure in FIGURES:
-            values = [getattr(turn, figure) for turn in self.turns]
-            row.update({figure: statistics.median(values), figure + '_low': min(values),
-                        figure + '_high': max(values)})
+        for column in COLUMNS:
+            values = [getattr(turn, column) for turn in self.turns]
+            row.update({column: statistics.median(values), column + '_low': min(values),
+                        column + '_high': max(values)})
         return {**row, 'rounds': len(self.turns), 'batches': sum(turn.batches for turn in self.turns),
                 'difference': self.difference}
 

@@ -1,7 +1,7 @@
 """Measure an exported network in one runtime, in a separate process, on request.
 
 Between its turns the process uses no processor time and little memory. All runtimes use the number of threads
-and the malloc settings of `openatac.runtime`.
+and the malloc settings of `openatac.system`.
 """
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openatac.console.child_python import python_command
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
-from openatac.runtime.memory import keep_freed_memory
-from openatac.runtime.threads import set_threads, thread_count
+from openatac.system.memory import keep_freed_memory
+from openatac.system.threads import set_threads, thread_count
 
 if TYPE_CHECKING:
     import numpy as np

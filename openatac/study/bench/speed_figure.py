@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import shortened, wrapped
+from openatac.figures import shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

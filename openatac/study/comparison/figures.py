@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import shortened, unit_styles, wrapped
+from openatac.figures import shortened, unit_styles, wrapped
 from openatac.study.comparison.groups import (
     Group,
     describe_data_set,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH, CURVES_WIDTH = 8, 10     # of the figures, in inches
 NUDGE = {'^': (0, -1.5), 'v': (0, 1.5), '<': (1.5, 0), '>': (-1.5, 0)}  # to the triangle's middle, in points
-SIDE_STEP = 0.03                # between units with similar parameters, over the picture's width
+SIDE_STEP = 0.03                # between units with similar parameters, over the figure's width
 ROWS, COLUMN = 18, 2.5          # of a legend: entries per column, and column width in inches
 
 
@@ -45,7 +45,7 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
                    measure, look, zorder=3 + 3 * number)
     moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
     several = any(len(group.runs) > 1 for group in groups)
-    axes.set(xlabel=f'trainable parameters{" (about equal ones side by side)" if moved else ""}',
+    axes.set(xlabel=f'trainable parameters{" (similar values side by side)" if moved else ""}',
              ylabel=f'{describe_measure(measure, groups, "error")} (%)')
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
@@ -59,7 +59,7 @@ def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Fig
 def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
     """Draw the curves over epochs of the groups with ``blocks`` per stage.
 
-    Each curve is the mean over a unit's seeds, in a band from the smallest to the largest value.
+    Each curve is the mean over a unit's seeds, with a band from the smallest to the largest value.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -75,7 +75,8 @@ def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].grid(alpha=0.3)
     _finish(panels[-1])
-    band = ': mean, in a band from least to most' if any(len(group.runs) > 1 for group in shown) else ''
+    several = any(len(group.runs) > 1 for group in shown)
+    band = ': mean, with a band from minimum to maximum' if several else ''
     _title(figure, groups, CURVES_WIDTH, f'b = {blocks}, {describe_seeds(shown)}{band}')
     return figure
 

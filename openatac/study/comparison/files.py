@@ -1,4 +1,4 @@
-"""Write the files of a comparison: a table of its runs, a summary in Markdown, a picture and a page."""
+"""Write the files of a comparison: a table of its runs, a summary in Markdown, a figure and a page."""
 from __future__ import annotations
 
 import os
@@ -7,11 +7,11 @@ from typing import Any
 
 from openatac.console.text import for_markdown, without_controls
 from openatac.errors import OpenatacError
+from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import LOG
 from openatac.files.writing import write_text, writing
-from openatac.pictures import write_picture
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.figures import error_figure
 from openatac.study.comparison.groups import Group, group_runs, measures
@@ -34,11 +34,11 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     Parameters
     ----------
     measure : str
-        One of `openatac.study.comparison.groups.MEASURES`, for the picture and the differences.
+        One of `openatac.study.comparison.groups.MEASURES`, for the figure and the differences.
     against : str, optional
         The unit to compare with the others; see `openatac.study.comparison.differences`.
     formats : sequence of str
-        The formats of the picture.
+        The formats of the figure.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
-        write_picture(os.path.join(folder, 'comparison.png'), lambda: error_figure(groups, measure), formats)
+        write_figure(os.path.join(folder, 'comparison.png'), lambda: error_figure(groups, measure), formats)
         write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from openatac.console.text import for_html
+from openatac.figures import style
 from openatac.pages import fill_page
-from openatac.pictures import style
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.figures import comparison_curves, error_figure

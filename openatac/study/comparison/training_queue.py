@@ -20,8 +20,8 @@ from openatac.console.streams import on_terminal
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
-from openatac.runtime.threads import thread_count
 from openatac.study.finished_runs import read_run
+from openatac.system.threads import thread_count
 from openatac.training.run_folder import RunFolder
 
 WRONG_COMMAND = 2

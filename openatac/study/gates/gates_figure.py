@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.pictures import COLOURS, STYLED_UNITS, shortened, unit_styles
+from openatac.figures import COLOURS, STYLED_UNITS, shortened, unit_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """The published numbers of "Attention as Activation" (arXiv 2007.07729).
 
 ImageNet: the paper's table of attention in a ResNet-50. It quotes all rows but ATAC's from the papers of
-these networks, which trained by other recipes. The authors' log for ATAC's row is published too.
+these networks, which used other training recipes. The authors' log for ATAC's row is published too.
 CIFAR-100: accuracies read off the figure of activations against depth. They are almost certainly for the 20
 superclasses that the published script reads.
 """

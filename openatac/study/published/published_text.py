@@ -18,13 +18,13 @@ COST_NOTE = """\
 Parameters in M and operations in G, ours counted as the source counts; reproduced: to its last digit. ATAC:
 running statistics too, a dense layer as 2 x inputs x outputs - inputs + outputs (openatac costs --published).
 AA and FA: two operations for a multiply-add. The others: trained parameters, multiply-adds; their 3.86 and
-3.87 G have the stride in a block's first 1x1 convolution, ours, as the authors' code, in its 3x3. With
-running statistics, GE has its 33.7 M."""
+3.87 G have the stride in a block's first 1x1 convolution, ours, like the authors' code, have it in the 3x3.
+With running statistics, GE has its 33.7 M."""
 ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
 ERROR_NOTE = """\
 Errors in %, of the epoch with the lowest top-1 error, chosen on the images it is tested on, unless it says
-last. The paper quotes all rows but ATAC's from the papers of these networks, which trained by other recipes;
-hours are for ATAC's recipe."""
+last. The paper quotes all rows but ATAC's from the papers of these networks, which used other training
+recipes; hours are for ATAC's recipe."""
 SCALED_NOTE = """\
 Scaled hours are estimates in proportion to multiply-adds, which leave much out: they are too low for
 self-attention (AA, FA) and depthwise convolutions (GE, xUnit), too high for ReLU scaled from ATAC."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -71,12 +70,11 @@ def benchmark_speeds(folder: str) -> Iterator[Speed]:
 
 def _benchmark_speed(row: dict[str, str], path: str) -> Speed | None:
     """Return the speed in a row of the benchmark; None if the row is not about training a network."""
-    network = re.match(r'training, ResNet-(\d+) (\w+), ', row.get('measurement') or '')
-    machine = re.match(r'(\d+) cores? of [^;]+', row.get('machine') or '')
-    if not (network and machine):
+    if not row['network']:
         return None
-    return Speed(f'cifar_resnet{network[1]}_v2_{network[2].lower()}', float(row['ours']) / int(machine[1]),
-                 'CPU core', f'{row["ours"]} on {machine[0]} (n = {row["n"]}, measured by us: {path})')
+    machine = row['machine'].partition(';')[0]
+    return Speed(row['network'], float(row['ours']) / int(row['cores']), 'CPU core',
+                 f'{row["ours"]} on {machine} (n = {row["n"]}, measured by us: {path})')
 
 
 class Hours(NamedTuple):

@@ -24,7 +24,7 @@ from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
 from openatac.files.schema import read_json
 from openatac.files.writing import flush, remove_leftovers, write_text
-from openatac.zoo.weights.params_file import read_params, write_params
+from openatac.zoo.weights.mxnet_format import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 log = logging.getLogger('openatac')
@@ -161,8 +161,8 @@ def only_run_in(folder: str) -> Iterator[None]:
             os.makedirs(folder, exist_ok=True)
             stack.enter_context(locked(os.path.join(folder, LOCK), remove=True))
         except BlockingIOError:
-            raise CheckpointError(f'another run is using {folder}: choose another folder or wait for its end'
-                                  ) from None
+            raise CheckpointError(f'another run is using {folder}: choose another folder or wait until '
+                                  'it ends') from None
         except OSError as error:
             raise CheckpointError(f'{folder} cannot be written ({reason(error)}): choose another folder'
                                   ) from None

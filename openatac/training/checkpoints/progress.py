@@ -97,8 +97,8 @@ class Progress:
             arrays, state = adapt(arrays, validate(state, State))
             learner.load_state(arrays, state['engine'])
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-            raise CheckpointError(f'the newest checkpoint in {folder} is not of this run ({error}): start '
-                                  'another run with another --save-dir') from None
+            raise CheckpointError(f'the newest checkpoint in {folder} does not belong to this run ({error}): '
+                                  'start another run with another --save-dir') from None
         # Older checkpoints lack ``disturbed`` and ``inexact``.
         vars(self).update({name: state['progress'][name] for name in vars(self) if name in state['progress']})
         return True

@@ -29,7 +29,8 @@ def build_network(config: Config, library: Library | None = None) -> tuple[Any, 
     ValueError
         For options that do not describe a network.
     """
-    network, host, blocks, channels, self_attention = config.network, host_of(config), None, None, None
+    network, host = config.network, host_of(config)
+    blocks = channels = self_attention = None
     library = library or installed_library()
     assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}

@@ -22,7 +22,7 @@ from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.zoo.units import REGISTRIES
-from openatac.zoo.weights.params_file import PARAMS_SUFFIX
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 FLAGS_SUFFIX = '-flags.json'
@@ -65,7 +65,7 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
         raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
     try:
         if not set(written) <= set(network_settings(given.config)):
-            raise ValueError('its options do not make a network')
+            raise ValueError('its options do not describe a network')
         made = values(from_json(config_type, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None

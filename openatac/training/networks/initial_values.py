@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.library import GLUON, library_of
-from openatac.runtime.libraries import has_mxnet
+from openatac.system.libraries import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon

@@ -106,7 +106,7 @@ def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: dict[str
              ) -> tuple[Arrays, dict[str, Any]]:
     """Convert the checkpoint for the learner, and add ``line`` to its progress."""
     progress = state['progress']
-    images = progress['batch'] * _images_of_a_step(now) // plan.learner.cluster.size
+    images = progress['batch'] * _images_of_a_step(now) // plan.learner.process_group.size
     arrays, numbers = convert_state(arrays, state['engine'], plan.learner, images)
     inexact = [*progress.get('inexact', ()), line]
     return arrays, {**state, 'engine': numbers, 'progress': {**progress, 'inexact': inexact}}

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.cluster import Cluster
 from openatac.backends.learner import Learner, Metrics, crc32_of
+from openatac.backends.process_group import ProcessGroup
+from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
@@ -21,14 +22,14 @@ from openatac.training.sections.cifar import CifarTraining
 log = logging.getLogger('openatac')
 
 
-class CifarRun(Run[CifarConfig]):
+class CifarRun(Run[CifarConfig, ImageSet]):
     """A run on small images, which fit into memory; ``reader`` reads them."""
 
     falls_back_to_cpu = True  # as published
 
     def __init__(self, net: Any, config: CifarConfig, command: str, reader: BackgroundReader,
-                 cluster: Cluster | None = None) -> None:
-        super().__init__(net, config, command, cluster)
+                 process_group: ProcessGroup | None = None) -> None:
+        super().__init__(net, config, command, process_group)
         self.reader = reader
 
     def initial_learner(self, image_count: int) -> Learner:
@@ -49,10 +50,10 @@ class CifarRun(Run[CifarConfig]):
         images, = self.reader.result()
         return images
 
-    def training_batches(self, images: ImageSet) -> Any:
+    def training_batches(self, images: ImageSet) -> TrainingBatchSource:
         return self.backend.training_batches(images, self.batch_size, self.config.training.seed)
 
-    def evaluation_batches(self, images: ImageSet) -> Any:
+    def evaluation_batches(self, images: ImageSet) -> EvaluationBatchSource:
         return self.backend.evaluation_batches(images, self.batch_size)
 
     def fingerprint(self, images: ImageSet) -> str:
@@ -61,9 +62,6 @@ class CifarRun(Run[CifarConfig]):
 
     def sample(self, images: ImageSet) -> np.ndarray:
         return images.images[0].transpose(1, 2, 0)
-
-    def left_out(self, images: ImageSet, batches: Any) -> int:
-        return images.left_out
 
     # ------------------------------------------------------------------------- log and summary
 

@@ -11,7 +11,7 @@ import numpy as np
 from openatac.backends.base import Backend
 from openatac.backends.learner import Learner, Metrics
 from openatac.backends.teacher import Teacher
-from openatac.data.images.source import ImageSource
+from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
 from openatac.training import loop
@@ -22,12 +22,12 @@ from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
-from openatac.zoo.weights.params_file import read_params
+from openatac.zoo.weights.mxnet_format import read_params
 
 log = logging.getLogger('openatac')
 
 
-class ImagenetRun(Run[ImagenetConfig]):
+class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     """A run on photographs, which worker processes read from folders or record files."""
 
     falls_back_to_cpu = False
@@ -55,7 +55,7 @@ class ImagenetRun(Run[ImagenetConfig]):
         return self.backend.learner(training.optimizer, objective, training.no_wd, top5=True)
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
-        kvstore = self.config.training.kvstore if self.cluster.size > 1 else 'device'
+        kvstore = self.config.training.kvstore if self.process_group.size > 1 else 'device'
         return {**super().settings(learner, contents), 'kvstore': kvstore}
 
     def begin(self, learner: Learner, image_count: int) -> Progress:
@@ -90,31 +90,28 @@ class ImagenetRun(Run[ImagenetConfig]):
 
     # ---------------------------------------------------------------------------------- images
 
-    def open_images(self) -> tuple[ImageSource, ImageSource]:
+    def open_images(self) -> tuple[ImageCollection, ImageCollection]:
         return open_both_splits(self.config.data, self.config.network.classes)
 
-    def open_test_images(self) -> ImageSource:
+    def open_test_images(self) -> ImageCollection:
         return open_photos(self.config.data, 'val', self.config.network.classes)
 
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
-        data, cluster = self.config.data, self.cluster
+        data, group = self.config.data, self.process_group
         return TrainingPhotoBatches(
             images, data.input_size, self.batch_size, self.config.training.seed, data.num_workers,
-            cluster.size, cluster.rank, max_bad_share=data.max_bad_share)
+            group.size, group.rank, max_bad_share=data.max_bad_share)
 
     def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
-        data, cluster = self.config.data, self.cluster
+        data, group = self.config.data, self.process_group
         return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.centre,
-                                      data.num_workers, cluster.size, cluster.rank, data.max_bad_share)
+                                      data.num_workers, group.size, group.rank, data.max_bad_share)
 
-    def fingerprint(self, images: Any) -> str:
+    def fingerprint(self, images: ImageCollection) -> str:
         return images.fingerprint()
 
     def sample(self, images: ImageSource) -> np.ndarray:
         return first_readable(images)
-
-    def left_out(self, images: ImageSource, batches: EvaluationPhotoBatches) -> int:
-        return batches.bad.count
 
     # ------------------------------------------------------------------------- log and summary
 

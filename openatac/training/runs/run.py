@@ -4,15 +4,18 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, Union
 
 import numpy as np
 
 from openatac.backends.base import Backend, open_backend
-from openatac.backends.cluster import Cluster, SingleProcess
 from openatac.backends.learner import Learner, Metrics
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.console.log import LOG_FORMAT
+from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
+from openatac.data.images.source import ImageCollection
 from openatac.data.prefetch import prefetch
+from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import Config, result_settings
@@ -26,9 +29,10 @@ from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
 AnyConfig = TypeVar('AnyConfig', bound=Config)
+Images = TypeVar('Images', bound=Union[ImageSet, ImageCollection])
 
 
-class Run(abc.ABC, Generic[AnyConfig]):
+class Run(abc.ABC, Generic[AnyConfig, Images]):
     """A network to train or to evaluate on the images of a config; each script has its subclass.
 
     Parameters
@@ -38,7 +42,7 @@ class Run(abc.ABC, Generic[AnyConfig]):
     config : CifarConfig or ImagenetConfig
     command : str
         The command line.
-    cluster : Cluster, optional
+    process_group : ProcessGroup, optional
         The processes that train together. Default: only this one.
 
     Attributes
@@ -52,16 +56,17 @@ class Run(abc.ABC, Generic[AnyConfig]):
     counts_top5: ClassVar[bool] = False
     log_format: ClassVar[str] = LOG_FORMAT
 
-    def __init__(self, net: Any, config: AnyConfig, command: str, cluster: Cluster | None = None) -> None:
+    def __init__(self, net: Any, config: AnyConfig, command: str,
+                 process_group: ProcessGroup | None = None) -> None:
         self.net, self.config, self.command = net, config, command
-        self.cluster = SingleProcess() if cluster is None else cluster
+        self.process_group = SingleProcess() if process_group is None else process_group
 
     # ------------------------------------------------------------------------------- the steps
 
     def train(self, name: str) -> dict[str, Any] | None:
         """Train the network, called ``name``; return the summary, None for a dry run."""
-        config, training, cluster = self.config, self.config.training, self.cluster
-        with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, cluster.rank):
+        config, training, group = self.config, self.config.training, self.process_group
+        with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
@@ -78,13 +83,13 @@ class Run(abc.ABC, Generic[AnyConfig]):
                 folder=config.output.save_dir, settings=settings, lines=self.log_lines(learner),
                 kept=self.kept_epochs(name))
             progress = self.begin(learner, image_count)
-            if cluster.size > 1:
-                cluster.check_alike({**settings, 'initial_values': learner.checksum()})
+            if group.size > 1:
+                group.check_alike({**settings, 'initial_values': learner.checksum()})
             description = session.Description(self.command, f'{name} on {self.images_name}', {
                 'model': name, 'dataset': self.dataset, **sets.counts()})
             summary = session.run_plan(plan, functools.partial(self.schedule, image_count), progress, config,
                                        description)
-            if summary and cluster.rank == 0:
+            if summary and group.rank == 0:
                 print_next_steps(config, self.sample(sets.test))
             return summary
 
@@ -104,9 +109,9 @@ class Run(abc.ABC, Generic[AnyConfig]):
         batches = self.evaluation_batches(images)
         evaluate_with_report(learner, batches, self.config.output, images.class_names or (),
                              lambda metrics: f'{path}: {self.scores(metrics)}')
-        return self.left_out(images, batches)
+        return batches.left_out
 
-    def _test(self, images: Any, path: str) -> Metrics:
+    def _test(self, images: Images, path: str) -> Metrics:
         """Evaluate the parameters in ``path`` on ``images``."""
         learner = self._learner_with(path)
         batches = self.evaluation_batches(images)
@@ -122,12 +127,12 @@ class Run(abc.ABC, Generic[AnyConfig]):
         """Open the backend with the network."""
         config = self.config
         return open_backend(self.net, config.compute, image_shape(config), config.training.seed,
-                            config.training.gpus, self.falls_back_to_cpu, self.cluster)
+                            config.training.gpus, self.falls_back_to_cpu, self.process_group)
 
     @property
     def batch_size(self) -> int:
         """The number of images per step, over all devices of all processes."""
-        return self.config.training.batch_size * self.backend.device_count * self.cluster.size
+        return self.config.training.batch_size * self.backend.device_count * self.process_group.size
 
     def initial_learner(self, image_count: int) -> Learner:
         """Return the learner of a run on ``image_count`` images, with the network's initial values."""
@@ -135,7 +140,7 @@ class Run(abc.ABC, Generic[AnyConfig]):
         return self.backend.learner(self.config.training.optimizer, {})
 
     def initialize(self) -> None:
-        """Give the network its initial values; if it is read from files, they are next to it."""
+        """Give the network its initial values; a symbol file's come from the .params file next to it."""
         self.backend.initialize(None if isinstance(self.net, str) else initial_values(self.net, self.config))
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
@@ -153,32 +158,28 @@ class Run(abc.ABC, Generic[AnyConfig]):
     # ---------------------------------------------------------------------------------- images
 
     @abc.abstractmethod
-    def open_images(self) -> tuple[Any, Any]:
+    def open_images(self) -> tuple[Images, Images]:
         """Return the training and the test images."""
 
     @abc.abstractmethod
-    def open_test_images(self) -> Any:
+    def open_test_images(self) -> Images:
         """Return the test images."""
 
     @abc.abstractmethod
-    def training_batches(self, images: Any) -> Any:
+    def training_batches(self, images: Images) -> TrainingBatchSource:
         """Return batches of training images."""
 
     @abc.abstractmethod
-    def evaluation_batches(self, images: Any) -> Any:
+    def evaluation_batches(self, images: Images) -> EvaluationBatchSource:
         """Return batches of all ``images``, for an evaluation."""
 
     @abc.abstractmethod
-    def fingerprint(self, images: Any) -> str:
+    def fingerprint(self, images: Images) -> str:
         """Return a text that identifies the contents of the images."""
 
     @abc.abstractmethod
-    def sample(self, images: Any) -> np.ndarray:
+    def sample(self, images: Images) -> np.ndarray:
         """Return the pixels, uint8 (H, W, 3), of one of the images."""
-
-    @abc.abstractmethod
-    def left_out(self, images: Any, batches: Any) -> int:
-        """Return how many images an evaluation left out, since they could not be read."""
 
     # ------------------------------------------------------------------------- log and summary
 
@@ -195,7 +196,7 @@ class Run(abc.ABC, Generic[AnyConfig]):
     @property
     @abc.abstractmethod
     def images_name(self) -> str:
-        """The name of the images, for a picture's title."""
+        """The name of the images, for a figure's title."""
 
     @abc.abstractmethod
     def log_lines(self, learner: Learner) -> loop.LogLines:

@@ -18,7 +18,7 @@ from openatac.errors import CheckpointError
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options.declaration import values
-from openatac.runtime.threads import threads_set
+from openatac.system.threads import threads_set
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.checkpoints.progress import Progress
@@ -28,7 +28,7 @@ from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.tracking.contention import ContentionWatch
 from openatac.training.tracking.trackers import (
-    HistoryPicture,
+    HistoryFigure,
     MetricsFiles,
     TensorBoard,
     Tracker,
@@ -90,7 +90,7 @@ class Description(NamedTuple):
     command : str
         The command line, for settings.json and the summary.
     title : str
-        The title of the picture.
+        The title of the figure.
     facts : dict
         Facts about the network and the data, {name: value}, for the summary.
     """
@@ -127,7 +127,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(plan.learner, progress)
     folder, trackers = config.output.save_dir, []
-    if plan.learner.cluster.rank == 0:
+    if plan.learner.process_group.rank == 0:
         with writing_in(folder):
             write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**values(config), 'command': description.command}, indent=1,
@@ -149,34 +149,35 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
 def _how_chosen(summary: dict[str, Any], test_name: str) -> str:
     """Return the end of the line that gives the best accuracy: on which images the best epoch was chosen."""
     if 'test_accuracy' in summary:
-        return (f' on the held-out training images, which chose the best epoch; on the {test_name} images it '
-                f'has {summary["test_accuracy"]:.4f}')
-    return f' on the {test_name} images, which also chose the best epoch (see --val-split)'
+        return (' on the held-out training images, which were used to choose the best epoch; that epoch reaches '
+                f'{summary["test_accuracy"]:.4f} on the {test_name} images')
+    return f' on the {test_name} images, which were also used to choose the best epoch (see --val-split)'
 
 
 def check_same_start(learner: Any, progress: Progress) -> None:
-    """Raise CheckpointError if processes that train together would begin at different points."""
-    if learner.cluster.size == 1:
+    """Raise CheckpointError if processes that train together would start from different points."""
+    if learner.process_group.size == 1:
         return
-    starts = learner.cluster.gather([progress.epoch, progress.batch, learner.checksum()], 'the beginning')
+    starts = learner.process_group.gather([progress.epoch, progress.batch, learner.checksum()],
+                                          'the beginning')
     if any(start != starts[0] for start in starts):
         listed = ', '.join(f'{epoch} and {batch}' for epoch, batch, _ in starts)
-        raise CheckpointError(f'the workers would not begin alike (at epoch and batch {listed}): --save-dir '
-                              'must be one folder that all machines share')
+        raise CheckpointError(f'the workers would start from different points (at epoch and batch {listed}): '
+                              '--save-dir must be one folder that all machines share')
 
 
 def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> list[Tracker]:
     output = config.output
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
-        HistoryPicture(output.save_plot_dir or output.save_dir, title,
+        HistoryFigure(output.save_plot_dir or output.save_dir, title,
                        'held-out' if config.training.val_split else config.data.test_name)]
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
     # On a GPU, other processes hardly matter, and one of several workers would count the others as strangers.
-    if learner.cluster.size == 1 and not learner.devices.endswith('gpu'):
+    if learner.process_group.size == 1 and not learner.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers
 

@@ -64,8 +64,8 @@ class CifarData(Section, title='data'):
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
         default_text="Gluon's own folder")
     image_size: Optional[int] = network_option(
-        None, 'side in pixels to which images of --dataset folder are squeezed', roles=Role.NEWER,
-        parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
+        None, 'side in pixels to which images of --dataset folder are resized, ignoring their aspect '
+        'ratio', roles=Role.NEWER, parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = place_option(
         None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
@@ -73,7 +73,7 @@ class CifarData(Section, title='data'):
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
         None, flags=(), roles=Role.NEWER, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'largest share of damaged images in --dataset folder; they are named and '
+        MAX_BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
         'left out', parse=SHARE, roles=Role.NEWER)
     data_url: Optional[str] = place_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
@@ -85,7 +85,7 @@ class CifarData(Section, title='data'):
         'faster', parse=COUNT_FROM_ZERO,
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
 
-    test_name: ClassVar[str] = 'test'  # what logs and pictures call the test images
+    test_name: ClassVar[str] = 'test'  # what logs and figures call the test images
 
     @property
     def side(self) -> int:

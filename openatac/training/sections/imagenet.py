@@ -93,14 +93,14 @@ class ImagenetData(Section, title='data'):
         PUBLISHED_CROP_RATIO, 'side of the centre crop in validation, as a share of the short side; 0 '
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
-        4, 'worker processes that read photographs, and as many again for validation; 0 for none',
+        4, 'worker processes that read photographs, plus the same number for validation; 0 for none',
         parse=number(int, low=0, high=1024),
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'largest share of damaged photographs; they are named and left out',
+        MAX_BAD_SHARE, 'maximum share of damaged photographs; they are reported and skipped',
         parse=SHARE, roles=Role.NEWER)
 
-    test_name: ClassVar[str] = 'validation'  # what logs and pictures call the test images
+    test_name: ClassVar[str] = 'validation'  # what logs and figures call the test images
 
     @property
     def centre(self) -> float:
@@ -119,7 +119,7 @@ class ImagenetTraining(Training):
     lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=only_with('lr_mode', 'step'))
     lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=only_with('lr_mode', 'step'))
     no_wd: bool = result_option(False, 'no weight decay for biases, gammas and betas')
-    lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'how the rate falls')
+    lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'shape of the learning-rate schedule')
     warmup_lr: float = schedule_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
     warmup_epochs: int = schedule_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
     label_smoothing: bool = result_option(False, f'spread {SMOOTHING} of each label over all classes')
@@ -145,7 +145,7 @@ class ImagenetTraining(Training):
     num_gpus: int = option(
         0, 'number of GPUs to use, from GPU 0 on; 0 means the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
-        'device', "MXNet's key-value store for adding up gradients; dist_... for `openatac launch`",
+        'device', "MXNet's key-value store for summing gradients; dist_... for `openatac launch`",
         choices=lambda: KVSTORES, roles=Role.INEXACTLY_CHANGEABLE)
 
     @property

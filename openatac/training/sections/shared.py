@@ -129,7 +129,7 @@ class Output(Section, title='output'):
     """The files that a run writes, and the services that it reports to."""
 
     save_dir: str = option('params', 'folder of this run')
-    save_plot_dir: Optional[str] = option(None, 'folder of the history picture', default_text='--save-dir')
+    save_plot_dir: Optional[str] = option(None, 'folder for the training curves', default_text='--save-dir')
     log_interval: int = option(50, 'batches between readings of the metrics', parse=COUNT)
     export: Optional[str] = option(
         None, 'at the end write the best network to PATH-symbol.json and PATH-0000.params', metavar='PATH',

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from openatac.console.text import counted
-from openatac.runtime.cores import allowed_processors, has_affinity
-from openatac.runtime.threads import thread_count
+from openatac.system.cores import allowed_processors, has_affinity
+from openatac.system.threads import thread_count
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
-WINDOW = 10.0  # seconds of one look: far above the kernel's 10 ms ticks
-WINDOWS = 2    # crowded ones in a row, so that a brief update or compilation does not count
+WINDOW = 10.0  # seconds per measurement: far above the kernel's 10 ms ticks
+WINDOWS = 2    # consecutive crowded windows before the warning, which a brief compilation does not cause
 MARGIN = 0.25  # processors that others may keep busy beyond the free ones: a desktop's usual load
 
 

@@ -1,10 +1,10 @@
-"""Curves of a run over its epochs as a PNG picture, with matplotlib if it is installed."""
+"""Curves of a run over its epochs as a PNG figure, with matplotlib if it is installed."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from openatac.pictures import COLOURS, LINES, wrapped, write_picture
+from openatac.figures import COLOURS, LINES, wrapped, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,11 +14,11 @@ WIDTH = 9  # inches
 
 
 def draw_curves(path: str, title: str, panels: Panels) -> None:
-    """Draw panels side by side into the picture file ``path``.
+    """Draw panels side by side into the figure file ``path``.
 
     Without matplotlib, draw nothing and warn with the command that installs it.
     """
-    write_picture(path, lambda: curves_figure(title, panels))
+    write_figure(path, lambda: curves_figure(title, panels))
 
 
 def curves_figure(title: str, panels: Panels) -> Figure:

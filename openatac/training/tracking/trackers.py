@@ -1,4 +1,4 @@
-"""Trackers, to which a run reports: metrics files, a picture, TensorBoard, Weights & Biases.
+"""Trackers, to which a run reports: metrics files, a figure, TensorBoard, Weights & Biases.
 
 Trackers receive the history, the rows of all epochs, so a resumed run leaves the same files as an
 uninterrupted one.
@@ -50,7 +50,7 @@ class MetricsFiles(Tracker):
         write_text(os.path.join(self.folder, SUMMARY), json.dumps(summary, indent=1) + '\n')
 
 
-class HistoryPicture(Tracker):
+class HistoryFigure(Tracker):
     """``history.png``: error and loss over epochs, drawn when the run ends.
 
     Parameters

@@ -24,9 +24,9 @@ import numpy as np
 from openatac.errors import ParameterFileError, reason
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
-from openatac.runtime.libraries import NO_PYTORCH, has_torch
+from openatac.system.libraries import NO_PYTORCH, has_torch
 from openatac.zoo.weights.export_checksums import check_files
-from openatac.zoo.weights.params_file import MAX_PARAMS_BYTES, PARAMS_SUFFIX, read_params
+from openatac.zoo.weights.mxnet_format import MAX_PARAMS_BYTES, PARAMS_SUFFIX, read_params
 
 ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MXNet's exports
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
@@ -114,7 +114,7 @@ def _read_pytorch(path: str) -> dict[str, np.ndarray]:
     except OSError as error:
         if error.errno == errno.EINVAL:  # PyTorch's error for a truncated file
             raise _damaged(path, 'a state_dict saved by torch.save', 'cut short') from None
-        raise _unreadable(path, reason(error)) from None
+        raise _unreadable(path, error) from None
     except Exception as error:  # of any kind, for files that are damaged or contain more than weights
         raise _damaged(path, 'a state_dict saved by torch.save', type(error).__name__) from None
     if not isinstance(state, Mapping) or not all(
@@ -158,7 +158,7 @@ def _read_safetensors(path: str) -> dict[str, np.ndarray]:
             data = file.read()
         return {name: _array(data, tensor) for name, tensor in validate(header, dict[str, _Tensor]).items()}
     except OSError as error:
-        raise _unreadable(path, reason(error)) from None
+        raise _unreadable(path, error) from None
     except (ValueError, struct.error):
         raise _damaged(path, 'a safetensors file', 'its header or its length is wrong') from None
 
@@ -173,12 +173,12 @@ def _array(data: bytes, tensor: _Tensor) -> np.ndarray:
     return array
 
 
-def _unreadable(path: str, reason: str | None) -> ParameterFileError:
-    return ParameterFileError(f'the parameter file {path} cannot be read: {reason}')
+def _unreadable(path: str, error: OSError) -> ParameterFileError:
+    return ParameterFileError(f'the parameter file {path} cannot be read: {reason(error)}')
 
 
-def _damaged(path: str, kind: str, reason: str) -> ParameterFileError:
-    return ParameterFileError(f'{path} is not {kind}, or is damaged ({reason}): copy or save it again')
+def _damaged(path: str, kind: str, problem: str) -> ParameterFileError:
+    return ParameterFileError(f'{path} is not {kind}, or is damaged ({problem}): copy or save it again')
 
 
 _READERS: dict[str, Callable[[str], dict[str, np.ndarray]]] = {

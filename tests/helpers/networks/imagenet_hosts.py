@@ -104,9 +104,9 @@ def main():
     join = kvstore.join_run
 
     def join_and_shrink(kvstore):
-        cluster = join(kvstore)  # MXNet may be imported only after this
+        group = join(kvstore)  # MXNet may be imported only after this
         replace_host(small_host())
-        return cluster
+        return group
 
     kvstore.join_run = join_and_shrink
     run_and_exit(train_imagenet.main)

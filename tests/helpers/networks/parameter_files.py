@@ -5,7 +5,7 @@ import pytest
 
 from openatac import get_model
 from openatac.graph.named_graph import export_graph
-from openatac.zoo.weights.params_file import write_params
+from openatac.zoo.weights.mxnet_format import write_params
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.safetensors import write_safetensors
 

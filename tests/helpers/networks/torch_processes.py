@@ -14,7 +14,7 @@ from torch import nn
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.learner import TorchLearner
 from openatac.distributed import torchrun
-from openatac.distributed.cluster import end_run
+from openatac.distributed.member_group import end_run
 from openatac.errors import OpenatacError
 from openatac.pytorch import BatchNorm
 from tests.helpers.processes.child_environment import child_environment
@@ -35,25 +35,25 @@ def network(norm):
         nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
 
 
-def learner(cluster=None, norm='group', **settings):
+def learner(group=None, norm='group', **settings):
     return TorchLearner(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
-                        cluster=cluster, **settings)
+                        process_group=group, **settings)
 
 
-def share(step, cluster=None):
+def share(step, group=None):
     """Return this process's share of the images and labels of a step."""
     random = np.random.RandomState(step)
     images, labels = random.randn(BATCH, 3, 8, 8).astype('float32'), random.randint(0, 4, BATCH)
-    if cluster is None:
+    if group is None:
         return images, labels
-    count = BATCH // cluster.size
-    part = slice(cluster.rank * count, (cluster.rank + 1) * count)
+    count = BATCH // group.size
+    part = slice(group.rank * count, (group.rank + 1) * count)
     return images[part], labels[part]
 
 
-def train(trained, steps=range(STEPS), cluster=None):
+def train(trained, steps=range(STEPS), group=None):
     for step in steps:
-        trained.train_batch(*share(step, cluster), rate=RATE)
+        trained.train_batch(*share(step, group), rate=RATE)
     return trained
 
 
@@ -63,52 +63,52 @@ SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'b
             'synchronised': {'norm': 'batch', 'syncbn': True}, 'compiled': {'compiled': True}}
 
 
-def results(case, cluster=None):
+def results(case, group=None):
     """Return the state after training, and the metrics of training and evaluation."""
-    trained = train(learner(cluster, **SETTINGS[case]), cluster=cluster)
+    trained = train(learner(group, **SETTINGS[case]), group=group)
     arrays = dict(trained.state()[0], training=trained.read_all_metrics()[:3],
-                  evaluation=trained.evaluate([share(99, cluster)])[:3])
+                  evaluation=trained.evaluate([share(99, group)])[:3])
     with trained.mean_statistics():
         arrays.update(('saved/' + name, tensor.clone()) for name, tensor in
                       trained.module.state_dict().items())
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
-def resumed(cluster):
+def resumed(group):
     """Return the state after all steps, once uninterrupted and once resumed halfway by a second learner."""
-    whole = train(learner(cluster, norm='batch'), cluster=cluster).state()[0]
-    first = train(learner(cluster, norm='batch'), range(STEPS // 2), cluster).state()
-    second = learner(cluster, norm='batch')
+    whole = train(learner(group, norm='batch'), group=group).state()[0]
+    first = train(learner(group, norm='batch'), range(STEPS // 2), group).state()
+    second = learner(group, norm='batch')
     second.load_state(*first)
-    parts = train(second, range(STEPS // 2, STEPS), cluster).state()[0]
+    parts = train(second, range(STEPS // 2, STEPS), group).state()[0]
     return {f'{which}/{name}': array for which, arrays in (('whole', whole), ('parts', parts))
             for name, array in arrays.items()}
 
 
-def overflow(cluster):
+def overflow(group):
     """Return the loss scale and the weights around a step whose gradients overflow in worker 1 alone."""
-    scaled = train(learner(cluster, loss_scale=LossScale(1024)), range(2), cluster)
+    scaled = train(learner(group, loss_scale=LossScale(1024)), range(2), group)
     before = scaled.checksum()
-    images, labels = share(2, cluster)
-    scaled.train_batch(images * (np.inf if cluster.rank == 1 else 1), labels, RATE)
+    images, labels = share(2, group)
+    scaled.train_batch(images * (np.inf if group.rank == 1 else 1), labels, RATE)
     kept = scaled.checksum() == before
-    train(scaled, range(3, 5), cluster)
+    train(scaled, range(3, 5), group)
     return {'kept': kept, 'scale': scaled.loss_scale.scale, 'weights': scaled.checksum()}
 
 
-def killed(cluster):
+def killed(group):
     """Kill worker 0 while the others wait for its gradients."""
-    trained = train(learner(cluster), range(1), cluster)
-    if cluster.rank == 0:
+    trained = train(learner(group), range(1), group)
+    if group.rank == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    train(trained, cluster=cluster)
+    train(trained, group=group)
 
 
-def fails(cluster):
+def fails(group):
     """Raise an error in worker 0 while the others wait for its gradients."""
-    if cluster.rank == 0:
+    if group.rank == 0:
         raise OpenatacError('the loss became nan')
-    train(learner(cluster), cluster=cluster)
+    train(learner(group), group=group)
 
 
 # -------------------------------------------------------------------------------------- processes
@@ -123,12 +123,12 @@ def start(count, *command, **environment):
 
 def main(folder, *cases):
     torch.set_num_threads(1)
-    cluster = torchrun.join_run()
+    group = torchrun.join_run()
     own = {'resumed': resumed, 'overflow': overflow, 'killed': killed, 'fails': fails}
     for case in cases:
-        arrays = own[case](cluster) if case in own else results(case, cluster)
-        np.savez(os.path.join(folder, f'{case}-{cluster.rank}.npz'), **arrays)
-    cluster.close()
+        arrays = own[case](group) if case in own else results(case, group)
+        np.savez(os.path.join(folder, f'{case}-{group.rank}.npz'), **arrays)
+    group.close()
 
 
 if __name__ == '__main__':

@@ -9,82 +9,82 @@ import signal
 import sys
 import time
 
-from openatac.distributed.cluster import end_run
 from openatac.distributed.kvstore import join_run
+from openatac.distributed.member_group import end_run
 from openatac.errors import OpenatacError
 
 STEPS = 3
 
 
-def add_up(cluster):
+def add_up(group):
     """Push (rank + 1) * step from each worker; print the sums that come back."""
     import mxnet as mx
     value = mx.nd.zeros(4)
-    cluster.kvstore.init(1000, value)
+    group.kvstore.init(1000, value)
     sums = []
     for step in range(1, STEPS + 1):
-        cluster.kvstore.pushpull(1000, mx.nd.ones(4) * (cluster.rank + 1) * step, out=value)
+        group.kvstore.pushpull(1000, mx.nd.ones(4) * (group.rank + 1) * step, out=value)
         sums.append(float(value[0].asscalar()))
-    say(cluster, 'sums', sums)
+    say(group, 'sums', sums)
 
 
-def gather(cluster):
+def gather(group):
     """Gather messages of all kinds, including a large one, in the order of ranks."""
-    everyone = cluster.gather({'rank': cluster.rank, 'text': 'é', 'number': 0.1, 'nothing': None})
-    large = cluster.gather(str(cluster.rank) * 300000, 'something large')
-    cluster.barrier()
-    say(cluster, 'gathered', [message['rank'] for message in everyone],
+    everyone = group.gather({'rank': group.rank, 'text': 'é', 'number': 0.1, 'nothing': None})
+    large = group.gather(str(group.rank) * 300000, 'something large')
+    group.barrier()
+    say(group, 'gathered', [message['rank'] for message in everyone],
         everyone[0]['text'] == 'é' and everyone[0]['number'] == 0.1, [set(text) for text in large],
         [len(text) for text in large])
 
 
-def mismatch(cluster):
-    cluster.check_alike({'lr': 0.1 * (1 + cluster.rank), 'seed': 1, f'only{cluster.rank}': True})
+def mismatch(group):
+    group.check_alike({'lr': 0.1 * (1 + group.rank), 'seed': 1, f'only{group.rank}': True})
 
 
-def alike(cluster):
-    cluster.check_alike({'lr': 0.1, 'layers': [1, 2]})
-    say(cluster, 'alike')
+def alike(group):
+    group.check_alike({'lr': 0.1, 'layers': [1, 2]})
+    say(group, 'alike')
 
 
-def stuck(cluster):
+def stuck(group):
     """Block in MXNet's C++ forever: worker 1 waits for a push that worker 0 never makes."""
     import mxnet as mx
     value = mx.nd.zeros(4)
-    cluster.kvstore.init(2000, value)
-    if cluster.rank:
-        cluster.kvstore.pushpull(2000, mx.nd.ones(4), out=value)  # MXNet's threads wait from here on
-    say(cluster, 'stuck', os.getpid())
-    if cluster.rank:
+    group.kvstore.init(2000, value)
+    if group.rank:
+        group.kvstore.pushpull(2000, mx.nd.ones(4), out=value)  # MXNet's threads wait from here on
+    say(group, 'stuck', os.getpid())
+    if group.rank:
         value.asnumpy()
     time.sleep(300)
 
 
-def sentence(cluster):
-    if cluster.rank:
+def sentence(group):
+    if group.rank:
         raise OpenatacError('the loss became nan')
-    stuck(cluster)
+    stuck(group)
 
 
-def crash(cluster):
-    if cluster.rank:
+def crash(group):
+    if group.rank:
         raise RuntimeError('a bug')
-    stuck(cluster)
+    stuck(group)
 
 
-def leave(cluster):
-    if cluster.rank:
+def leave(group):
+    if group.rank:
         sys.exit(3)
-    stuck(cluster)
+    stuck(group)
 
 
-def unequal(cluster):
+def unequal(group):
     """Do one step more in worker 1 than in worker 0."""
-    for _ in range(2 + cluster.rank):
-        cluster.gather(None, 'a step')
+    for _ in range(2 + group.rank):
+        group.gather(None, 'a step')
 
 
-def train(cluster):
+def train(group):
     """Take two steps of weight decay alone, from which biases are exempt, and print the values.
 
     There are many parameters, and each worker initialises them differently: all must get worker 0's values.
@@ -92,46 +92,46 @@ def train(cluster):
     import mxnet as mx
     net = mx.gluon.nn.HybridSequential()
     net.add(*[mx.gluon.nn.Dense(2, in_units=2) for _ in range(20)])
-    net.initialize(mx.init.Constant(1 + cluster.rank))
+    net.initialize(mx.init.Constant(1 + group.rank))
     for layer in net:
         layer.bias.wd_mult = 0
-        layer.bias.set_data(mx.nd.full(2, 1 + cluster.rank))
+        layer.bias.set_data(mx.nd.full(2, 1 + group.rank))
     trainer = mx.gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.5, 'wd': 0.1},
-                               kvstore=cluster.kvstore, update_on_kvstore=cluster.is_asynchronous)
-    cluster.prepare(trainer, 1)
+                               kvstore=group.kvstore, update_on_kvstore=group.is_asynchronous)
+    group.prepare(trainer, 1)
     for rate in (0.5, 0.25):
-        if cluster.is_asynchronous:
-            cluster.set_learning_rate(rate)
+        if group.is_asynchronous:
+            group.set_learning_rate(rate)
         trainer.set_learning_rate(rate)
         with mx.autograd.record():
             loss = (net(mx.nd.zeros((1, 2))) * 0).sum()
         loss.backward()
         trainer.step(1)
         mx.nd.waitall()
-        cluster.barrier()
-    if cluster.is_asynchronous:
+        group.barrier()
+    if group.is_asynchronous:
         for index, (_, parameter) in enumerate(sorted(net.collect_params().items())):  # as in the trainer
-            cluster.kvstore.pull(index, out=parameter.data())
+            group.kvstore.pull(index, out=parameter.data())
     for name in ('weight', 'bias'):
         values = mx.nd.concat(*[getattr(layer, name).data().reshape(-1) for layer in net], dim=0).asnumpy()
-        say(cluster, name, sorted({round(float(value), 6) for value in values}))
+        say(group, name, sorted({round(float(value), 6) for value in values}))
 
 
-def loop(cluster):
+def loop(group):
     """Train until this process or the run is asked to stop, and all workers agree."""
     asked = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
-    say(cluster, 'looping', os.getpid())
-    while not any(cluster.gather(max(asked, default=cluster.stop_signal), 'a step')):
+    say(group, 'looping', os.getpid())
+    while not any(group.gather(max(asked, default=group.stop_signal), 'a step')):
         time.sleep(0.02)
     time.sleep(0.5)  # writes its checkpoint
-    say(cluster, 'checkpoint written')
+    say(group, 'checkpoint written')
     end_run('stopped by a signal', 143)
 
 
-def say(cluster, *words):
-    print(cluster.rank, *words, flush=True)
+def say(group, *words):
+    print(group.rank, *words, flush=True)
 
 
 ACTIONS = {action.__name__: action for action in (
@@ -139,10 +139,10 @@ ACTIONS = {action.__name__: action for action in (
 
 
 def main(kvstore, *actions):
-    cluster = join_run(kvstore)
+    group = join_run(kvstore)
     for action in actions:
-        ACTIONS[action](cluster)
-    cluster.close()
+        ACTIONS[action](group)
+    group.close()
 
 
 if __name__ == '__main__':

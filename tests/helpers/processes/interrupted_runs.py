@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 
-from openatac.backends.cluster import SingleProcess
+from openatac.backends.process_group import SingleProcess
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import finish, json_of, log_of, start_script, wait_until
 

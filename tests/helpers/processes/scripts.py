@@ -64,7 +64,7 @@ def run_in_process(*flags, script=train_cifar, picture=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [script.__file__, *map(str, flags)])
         if not picture:
-            patch.setattr(curves, 'write_picture', write_blank_picture)
+            patch.setattr(curves, 'write_figure', write_blank_picture)
         try:
             run_and_exit(script.main)
         except SystemExit as end:
@@ -104,8 +104,8 @@ def wait_until(process, condition, what, timeout=120):
     """Wait until ``condition()`` holds, checking every millisecond; fail if the process ends first."""
     end = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, f'{what} did not come: {process.communicate()[1]}'
-        assert time.monotonic() < end, f'{what} did not come'
+        assert process.poll() is None, f'the process ended before {what}: {process.communicate()[1]}'
+        assert time.monotonic() < end, f'timed out waiting for {what}'
         time.sleep(0.001)
 
 

@@ -11,7 +11,7 @@ BOUND_BY_MXNET = (
     'cuDevicePrimaryCtxRetain', 'cuGetErrorString', 'cuGraphKernelNodeGetParams', 'cuGraphNodeGetType',
     'cuLaunchKernel', 'cuModuleGetFunction', 'cuModuleLoadData', 'cuModuleLoadDataEx', 'cuModuleUnload')
 
-# The driver's functions that libcudart and `openatac.runtime.nvidia_driver.nvidia_gpus` call.
+# The driver's functions that libcudart and `openatac.system.nvidia_driver.nvidia_gpus` call.
 DRIVER_SOURCE = '''
 #include <string.h>
 int cuDriverGetVersion(int *version) { *version = 11080; return 0; }
