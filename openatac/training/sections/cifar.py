@@ -102,17 +102,9 @@ class CifarData(Section, title='data'):
 class CifarTraining(Training):
     """The recipe of the paper on CIFAR."""
 
+    lr_mode: ClassVar[str] = 'step'
+    kvstore: ClassVar[str] = 'device'  # which adds up the gradients
     gpus: str = option('', 'GPUs to train on, such as 0,1', default_text='the CPU')
-
-    @property
-    def lr_mode(self) -> str:
-        """Fixed: the rate falls in steps."""
-        return 'step'
-
-    @property
-    def kvstore(self) -> str:
-        """Fixed: gradients are added up on the devices."""
-        return 'device'
 
 
 @dataclass(frozen=True)
