@@ -199,6 +199,7 @@ def write_inputs():
     shutil.copytree('run', 'params/run')
     shutil.copy('run/sample.png', 'photo.jpg')
     shutil.copytree('run', 'cifar10-units/runs/b1-atac-seed0')
+    shutil.copytree('run', 'cifar10-more/runs/b1-atac-seed0')
     shutil.copytree(ROOT / 'results' / 'cifar10_b1_40_epochs', 'results/cifar10_b1_40_epochs')
     assert run_in_process('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
                           '--save-dir', 'resnet', script=train_imagenet) == 0
