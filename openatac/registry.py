@@ -146,7 +146,7 @@ def import_factory(factory: Factory | str) -> Factory:
     return found
 
 
-def settings_of(factory: Factory) -> tuple[str, ...]:
+def arguments_of(factory: Factory) -> tuple[str, ...]:
     """Return the names of a factory's arguments, without ``*args`` and ``**kwargs``."""
     variadic = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return tuple(name for name, parameter in inspect.signature(factory).parameters.items()
@@ -155,5 +155,5 @@ def settings_of(factory: Factory) -> tuple[str, ...]:
 
 def bind(factory: Factory, **settings: Any) -> Factory:
     """Bind the ``settings`` that the factory accepts, and drop the rest."""
-    takes = settings_of(factory)
+    takes = arguments_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})

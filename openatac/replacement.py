@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from openatac.registry import settings_of
+from openatac.registry import arguments_of
 from openatac.zoo.selection import Where
 from openatac.zoo.units import ACTIVATIONS
 
@@ -75,7 +75,7 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     in_torch = torch is not None and isinstance(net, torch.nn.Module)
     unit = ACTIVATIONS.find(act_type)
     factory = unit.torch if in_torch else unit.gluon
-    _check_arguments(act_type, settings_of(factory)[1:], where, image_shape, settings)
+    _check_arguments(act_type, arguments_of(factory)[1:], where, image_shape, settings)
     if in_torch:
         from openatac.pytorch.replacement import replace
     else:

@@ -48,7 +48,7 @@ class Learner(abc.ABC):
         The seed of the randomness within a step (dropout, mixup), which also depends on the iteration.
     iteration : int
         Optimizer steps since the run began.
-    images : int
+    image_count : int
         Images that this process has trained on since `reset_metrics`.
     loss_scale : LossScale or None
         For float16.
@@ -58,7 +58,7 @@ class Learner(abc.ABC):
     process_group: ProcessGroup
     seed: int
     iteration: int
-    images: int
+    image_count: int
     loss_scale: LossScale | None = None
 
     @property
@@ -130,7 +130,7 @@ class Learner(abc.ABC):
     def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""
         arrays.update((state_names.optimizer(name), array) for name, array in self.optimizer_states().items())
-        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.images}
+        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.image_count}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
@@ -138,7 +138,7 @@ class Learner(abc.ABC):
     def _load_common_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Restore what `_with_common_state` added."""
         self.load_optimizer_states(state_names.optimizer_arrays(arrays))
-        self.iteration, self.images = numbers['iteration'], numbers['images']
+        self.iteration, self.image_count = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
 

@@ -12,7 +12,7 @@ import numpy as np
 from openatac.errors import last_line
 from openatac.graph.nodes import INPUT
 from openatac.registry import Factory
-from openatac.system.libraries import has_mxnet, has_torch, require_mxnet
+from openatac.system.installed import has_mxnet, has_torch, require_mxnet
 from openatac.zoo.hosts import Host
 
 ImageShape = tuple[int, int, int]  # (C, H, W)

@@ -25,7 +25,7 @@ class Teacher(NamedTuple):
     def required_params(self) -> str:
         """Return the teacher's parameter file; raise OpenatacError if there is none."""
         if not self.params:
-            raise OpenatacError(f'--teacher {self.network}: openatac has no trained weights for it; name a '
+            raise OpenatacError(f'--teacher {self.network}: openatac has no trained weights for it; give a '
                                 'file with --teacher-params')
         return self.params
 

@@ -24,7 +24,7 @@ from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue
 from openatac.study.finished_runs import find_runs
-from openatac.system.libraries import require_mxnet
+from openatac.system.installed import require_mxnet
 from openatac.system.nvidia_driver import visible_gpus
 
 
@@ -39,10 +39,10 @@ def main(argv: list[str]) -> int:
         _check(sweep, args.dry_run)
         if sweep.units and _engine(sweep.flags) != 'torch':
             require_mxnet()
-        trainings = sweep.trainings()
+        runs = sweep.runs()
     except ValueError as error:
         parser.error(str(error))
-    return _dry_run(sweep, args.dry_run) if args.dry_run else _compare(sweep, trainings, args)
+    return _dry_run(sweep, args.dry_run) if args.dry_run else _compare(sweep, runs, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,15 +78,15 @@ def _parser() -> argparse.ArgumentParser:
 def _check(sweep: Sweep, dry_run: bool) -> None:
     """Raise ValueError for flags that cannot be combined."""
     if not sweep.folder:
-        raise ValueError('argument FOLDER: name the folder of the comparison')
+        raise ValueError('argument FOLDER: give the folder of the comparison')
     reserved = set(reserved_flags())
     for flag in sweep.flags:
         if flag.split('=')[0] in reserved:
             raise ValueError(f'{flag} must not follow --: the comparison sets it')
     if dry_run and not sweep.units:
-        raise ValueError('argument --dry-run: name what to train with --units')
+        raise ValueError('argument --dry-run: say what to train with --units')
     if sweep.flags and not sweep.units:
-        raise ValueError(f'the flags {" ".join(sweep.flags)} are for training runs: name units with --units')
+        raise ValueError(f'the flags {" ".join(sweep.flags)} are for training runs: give units with --units')
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
@@ -94,26 +94,26 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
     codes = []
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]
-        for training in dataclasses.replace(sweep, folder=folder, flags=flags).trainings():
+        for training in dataclasses.replace(sweep, folder=folder, flags=flags).runs():
             print(f'\n{training.name}:', flush=True)
             codes.append(subprocess.run(training.command).returncode)
     return _exit_code(codes)
 
 
-def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namespace) -> int:
+def _compare(sweep: Sweep, runs: Sequence[QueuedRun], args: argparse.Namespace) -> int:
     """Train, copy in other runs, and compare; return the exit code."""
     from openatac.study.comparison.files import write_comparison, write_note
     from openatac.study.comparison.records import copy_records
     from openatac.training.checkpoints.checkpoint import only_run_in
-    for folder in args.others or ([] if trainings else [sweep.folder]):
+    for folder in args.others or ([] if runs else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written
     with only_run_in(sweep.folder):
-        failures = _train(sweep, trainings, args.jobs) if trainings else {}
+        failures = _train(sweep, runs, args.jobs) if runs else {}
         if args.note is not None:
             write_note(sweep.folder, args.note)
         if args.others:
             copy_records(args.others, sweep.folder)
-        if args.others or not trainings or any(training.is_finished() for training in trainings):
+        if args.others or not runs or any(training.is_finished() for training in runs):
             print(write_comparison(sweep.folder, args.measure + '_accuracy', args.against, args.formats))
     for name, failure in failures.items():
         streams.print_to_stderr(f'openatac compare: {name} failed: {failure.last_line}')
@@ -121,16 +121,16 @@ def _compare(sweep: Sweep, trainings: Sequence[QueuedRun], args: argparse.Namesp
 
 
 def _exit_code(codes: Iterable[int]) -> int:
-    """Combine the trainings' exit codes: `WRONG_COMMAND` only if a training failed with it."""
+    """Combine the runs' exit codes: `WRONG_COMMAND` only if a training failed with it."""
     failed = {code for code in codes if code}
     return WRONG_COMMAND if WRONG_COMMAND in failed else min(1, len(failed))
 
 
-def _train(sweep: Sweep, trainings: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:
-    """Run the trainings that are not finished; return {name: Failure}."""
+def _train(sweep: Sweep, runs: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:
+    """Train the runs that are not finished; return {name: Failure}."""
     sweep.keep_recipe()
-    missing = [training for training in trainings if not training.is_finished()]
-    print(f'{len(trainings)} runs: {len(trainings) - len(missing)} finished, {len(missing)} to run',
+    missing = [training for training in runs if not training.is_finished()]
+    print(f'{len(runs)} runs: {len(runs) - len(missing)} finished, {len(missing)} to run',
           flush=True)
     return run_queue(missing, min(jobs, max(1, len(missing))),
                      visible_gpus() if jobs > 1 and _engine(sweep.flags) == 'torch' else ())

@@ -20,7 +20,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.child_python import python_command
 from openatac.errors import DeviceError
 from openatac.system import cores, cuda_libraries, nvidia_driver, processor, threads
-from openatac.system.libraries import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
+from openatac.system.installed import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (

@@ -39,13 +39,13 @@ def main(argv: list[str]) -> int:
     if (args.images is None) == (args.dataset is None):
         p.error('give either IMAGES or --dataset')
     if args.data_dir and not args.dataset:
-        p.error('argument --data-dir: it is where the images of --dataset are; leave it out')
+        p.error('argument --data-dir: it applies only to --dataset; leave it out')
     is_folder = bool(args.images) and not args.images.endswith('.rec')
     if is_folder and not args.val_labels:
         args.val_labels = list_in(args.images)
     for flag, value in (('--val-labels', args.val_labels), ('--class-list', args.class_list)):
         if value and not (is_folder and args.val_labels):
-            p.error(f'argument {flag}: it is for a folder whose images a list names; leave it out')
+            p.error(f'argument {flag}: it applies only to a folder with a list of labels; leave it out')
     return _evaluate(p, args)
 
 
@@ -83,7 +83,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         report.outcomes.add(runtime(inputs), classes)
         names += some
     if not names:
-        raise DataError('none of the images can be read: name others')
+        raise DataError('none of the images can be read: choose others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
     for line in report.write(names, manifest.labels):
         print(for_terminal(line))
@@ -96,7 +96,7 @@ def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages
         outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
-                            f'{manifest.classes}: name images of its classes')
+                            f'{manifest.classes}: give images of its classes')
         return labelled.dataset_images(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
         return labelled.record_images(args.images, manifest)

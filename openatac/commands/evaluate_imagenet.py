@@ -42,8 +42,8 @@ def main(argv: list[str]) -> int:
         given = given._replace(config=with_changes(given.config, **_PUBLISHED))
     from openatac.console.log import log_to
     log_to()
+    from openatac.commands.shared.completed_config import complete_for_evaluation
     from openatac.commands.shared.training_network import find_network
-    from openatac.export.networks.completed_config import complete_for_evaluation
     from openatac.training.datasets.photos import with_classes
     from openatac.training.runs.imagenet import ImagenetRun
     try:

@@ -29,7 +29,7 @@ from openatac.image_size import ImageSize
 from openatac.options.command_line import add_flags, flag_of
 from openatac.options.declaration import Role, section_fields
 from openatac.options.flag_types import CLASSES, IMAGES
-from openatac.system.libraries import has_mxnet
+from openatac.system.installed import has_mxnet
 from openatac.system.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork

@@ -100,7 +100,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             p.error(f'argument {flag_of(flag)}: it is for packing; leave it out')
     if not args.check:
         if not args.out:
-            p.error('name the folder of images and the file to write')
+            p.error('give the folder of images and the file to write')
         if is_archive_name(args.source):
             p.error(f'FOLDER: {args.source} is an archive; unpack it and name the folder')
         if os.path.isfile(args.source) and not args.root:

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
             if getattr(args, flag):
                 p.error(f'argument --{flag}: it is for an export; leave out --model')
     elif not args.export:
-        p.error('name an EXPORT before the images, or a network with --model')
+        p.error('give an EXPORT before the images, or a network with --model')
     if args.images.count('-') > 1:
         p.error('argument IMAGES: - can be given only once')
     if args.gates:

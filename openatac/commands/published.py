@@ -13,7 +13,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in
-from openatac.study.published.numbers import CIFAR100, IMAGENET, NETWORKS
+from openatac.study.published.numbers import CIFAR100_NUMBERS, IMAGENET_NUMBERS, NETWORKS
 from openatac.study.published.published_text import published_text
 from openatac.study.published.rows import COLUMNS, make_row
 from openatac.study.published.training_time import AUTHORS_SPEED, benchmark_speeds, run_speeds
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     if not args.runs:
         runs = runs_in(results)
     speeds = [*run_speeds(runs), *benchmark_speeds(results), AUTHORS_SPEED]
-    rows = [make_row(number, runs, speeds) for number in IMAGENET + CIFAR100
+    rows = [make_row(number, runs, speeds) for number in IMAGENET_NUMBERS + CIFAR100_NUMBERS
             if number.network in args.network]
     if args.csv:
         with writing(f'--csv: {args.csv}', 'choose another'):

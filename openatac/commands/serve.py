@@ -26,7 +26,7 @@ from openatac.files.reading import MEGABYTE
 from openatac.limits import INFERENCE_BATCH, MAX_PORT
 from openatac.options.flag_types import BATCH_SIZE, number
 from openatac.serving.request_limits import LIMITS, Limits
-from openatac.system.libraries import has_mxnet
+from openatac.system.installed import has_mxnet
 
 MOST_MEGAPIXELS = 178  # Pillow refuses larger images
 

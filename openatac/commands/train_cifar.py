@@ -38,7 +38,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
                     raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
         elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
             raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
-                             'and test/; name it')
+                             'and test/; give it')
 
     def complete(self, given: ParsedFlags) -> ParsedFlags:
         from openatac.training.datasets.small import BackgroundReader, folder_classes

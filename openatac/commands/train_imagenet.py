@@ -67,9 +67,9 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         data, usual = config.data, defaults(ImagenetConfig)
         if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
             raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
-                             '--rec-train and --rec-val; name these, or add --no-use-rec')
+                             '--rec-train and --rec-val; give these, or add --no-use-rec')
         if training.teacher_params and not training.teacher:
-            raise ValueError('argument --teacher-params: also give --teacher NAME, the network of this file')
+            raise ValueError('argument --teacher-params: it needs --teacher NAME, the network of this file')
         if config.compute.loss_scale and config.compute.dtype != 'float16':
             raise ValueError('argument --loss-scale: it is for --dtype float16; leave it out')
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':

@@ -12,7 +12,7 @@ from typing import Any
 from openatac.console import streams
 from openatac.errors import OpenatacError, reason
 from openatac.system import memory
-from openatac.system.libraries import package_of
+from openatac.system.installed import package_of
 
 INTERRUPTED = 130
 

@@ -72,7 +72,8 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
             with open_input(path) as file, _open_archive(file, path) as files:
                 yield files
     except OSError as error:
-        raise DataError(f'cannot use {error.filename or path}: {reason(error)}') from error
+        raise DataError(f'cannot use {error.filename or path} ({reason(error)}): choose a folder or an '
+                        'archive that can be read') from error
 
 
 def is_archive_name(name: str) -> bool:

@@ -31,7 +31,7 @@ from openatac.errors import OpenatacError, last_line
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
-class MxnetWorker(MemberGroup, MxnetProcessGroup):
+class MxnetWorkerGroup(MemberGroup, MxnetProcessGroup):
     """The process group of a worker with MXNet's parameter server; returned by `join_run`.
 
     Attributes
@@ -83,7 +83,7 @@ class MxnetWorker(MemberGroup, MxnetProcessGroup):
 
 # ---------------------------------------------------------------------------- joining a run
 
-def join_run(name: str) -> SingleProcess | MxnetWorker:
+def join_run(name: str) -> SingleProcess | MxnetWorkerGroup:
     """Join a run with MXNet's key-value store ``name``.
 
     In a scheduler or server, it serves until the run ends, then ends the process. Call it before importing
@@ -96,8 +96,8 @@ def join_run(name: str) -> SingleProcess | MxnetWorker:
 
     Returns
     -------
-    SingleProcess or MxnetWorker
-        `SingleProcess` for a single-process store, `MxnetWorker` in a worker of a distributed run.
+    SingleProcess or MxnetWorkerGroup
+        `SingleProcess` for a single-process store, `MxnetWorkerGroup` in a worker of a distributed run.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def join_run(name: str) -> SingleProcess | MxnetWorker:
     if job.role != 'worker':
         _serve(job)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
-    return enter(Member(job), functools.partial(MxnetWorker, name))
+    return enter(Member(job), functools.partial(MxnetWorkerGroup, name))
 
 
 def _serve(job: Job) -> NoReturn:

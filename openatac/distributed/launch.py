@@ -9,41 +9,41 @@ from collections.abc import Callable
 from openatac.console.program import RUN_STOP_SIGNALS, stop_signals
 from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
 from openatac.distributed.ports import keep_ports
-from openatac.distributed.processes import ProcessGroup, start_guard
+from openatac.distributed.processes import ChildProcesses, start_guard
 from openatac.errors import OpenatacError, reason
-from openatac.system.cores import physical_cores
+from openatac.system.cores import cores_per_process
 
 # Passed on to other machines if they are set here; --env adds others.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
 
-def run(start: Callable[[ProcessGroup], object], patience: float = 5.0, program: str = 'openatac launch'
+def run(start: Callable[[ChildProcesses], object], patience: float = 5.0, program: str = 'openatac launch'
         ) -> int:
-    """Start processes with ``start(group)``, wait for them to end, and return the exit code.
+    """Start processes with ``start(children)``, wait for them to end, and return the exit code.
 
     Parameters
     ----------
     start : function
-        Starts them in the group; its return value is kept alive until they have ended.
+        Starts them; its return value is kept alive until they have ended.
     patience, program
-        As in `ProcessGroup`.
+        As in `ChildProcesses`.
     """
-    group = ProcessGroup(start_guard(), patience, program)
-    with stop_signals(lambda number, frame: group.events.put(('signal', number)), RUN_STOP_SIGNALS):
+    children = ChildProcesses(start_guard(), patience, program)
+    with stop_signals(lambda number, frame: children.events.put(('signal', number)), RUN_STOP_SIGNALS):
         try:
-            kept = start(group)  # noqa: F841
-            return group.wait()
+            kept = start(children)  # noqa: F841
+            return children.wait()
         finally:
-            group.end()
+            children.end()
 
 
-def start(group: ProcessGroup, launch: Launch) -> None:
+def start(children: ChildProcesses, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
     local = launch.launcher == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
-    group.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
-    port = launch.port or group.ports[0].getsockname()[1]
+    children.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
+    port = launch.port or children.ports[0].getsockname()[1]
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     variables.update(
         DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=str(port), OPENATAC_MEMBERSHIP_PORT=str(port + 1),
@@ -52,11 +52,11 @@ def start(group: ProcessGroup, launch: Launch) -> None:
     if local:
         variables['DMLC_NODE_HOST'] = address
         # The workers share the processors of this machine.
-        variables.setdefault('OMP_NUM_THREADS', str(max(1, physical_cores() // launch.workers)))
+        variables.setdefault('OMP_NUM_THREADS', str(cores_per_process(launch.workers)))
     variables.update(launch.variables or {})
-    group.start('scheduler', launch.command,
-                {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
-    LAUNCHERS[launch.launcher](group, launch, variables)
+    children.start('scheduler', launch.command,
+                   {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
+    LAUNCHERS[launch.launcher](children, launch, variables)
 
 
 def _own_address(hostfile: str | None) -> str:
@@ -68,4 +68,4 @@ def _own_address(hostfile: str | None) -> str:
             return probe.getsockname()[0]
         except OSError as error:
             raise OpenatacError(f'no address of this machine was found that {peer} can reach '
-                                f'({reason(error)}): name one with --host') from None
+                                f'({reason(error)}): give one with --host') from None

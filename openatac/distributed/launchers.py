@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from openatac.distributed.processes import ProcessGroup
+from openatac.distributed.processes import ChildProcesses
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
 
@@ -81,14 +81,14 @@ class Launch(NamedTuple):
 Variables = Mapping[str, str]
 
 
-def _locally(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+def _locally(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Start all processes on this machine."""
     for role, index in launch.processes():
         own = {**variables, 'DMLC_ROLE': role, 'DMLC_TASK_ID': str(index)}
         if role == 'worker':
             # MXNet ranks by port, so worker 1 here is its worker 1, too.
             own['PORT'] = str(int(variables['DMLC_PS_ROOT_PORT']) + 2 + index)
-        group.start(f'{role} {index}', launch.command, own)
+        children.start(f'{role} {index}', launch.command, own)
 
 
 def read_hosts(path: str) -> list[tuple[str, str | None]]:
@@ -107,7 +107,7 @@ def read_hosts(path: str) -> list[tuple[str, str | None]]:
     return hosts
 
 
-def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+def _by_ssh(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Start servers, then workers, round-robin over the hosts, in the folder with the same path there."""
     hosts = read_hosts(launch.hostfile or '')
     for (role, index), (host, port) in zip(launch.processes(), itertools.cycle(hosts)):
@@ -118,12 +118,12 @@ def _by_ssh(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
         pairs = [f'{name}={value}' for name, value in own.items()]
         program = shlex.join([*pairs, 'sh', '-c', REMOTE, 'sh', *launch.command])
         remote = f'cd {shlex.quote(os.getcwd())} && exec 3<&0 && exec env {program}'
-        group.start(f'{role} {index}', ['ssh', '-o', 'BatchMode=yes', *(['-p', port] if port else []),
-                                        host, 'exec sh -c ' + shlex.quote(remote)],
-                    {}, stdin=subprocess.PIPE)
+        children.start(f'{role} {index}', ['ssh', '-o', 'BatchMode=yes', *(['-p', port] if port else []),
+                                           host, 'exec sh -c ' + shlex.quote(remote)],
+                       {}, stdin=subprocess.PIPE)
 
 
-def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+def _by_mpi(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Start one mpirun for the servers and one for the workers; variables are passed by name, not quoted."""
     names = [*variables, 'DMLC_ROLE']
     if 'Open MPI' in _version_of('mpirun'):
@@ -132,24 +132,24 @@ def _by_mpi(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
         passing = ['-genvlist', ','.join(names)]
     hosts = ['--hostfile', launch.hostfile] if launch.hostfile else []
     for role, count in launch.counts.items():
-        group.start(role, ['mpirun', '-n', str(count), *hosts, *passing, *launch.command],
-                    {**variables, 'DMLC_ROLE': role})
+        children.start(role, ['mpirun', '-n', str(count), *hosts, *passing, *launch.command],
+                       {**variables, 'DMLC_ROLE': role})
 
 
-def _by_slurm(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+def _by_slurm(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Start one job step for the servers and one for the workers, which may share an allocation's nodes."""
     for role, count in launch.counts.items():
-        group.start(role, ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n', str(count),
-                           *launch.command], {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
+        children.start(role, ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n', str(count),
+                              *launch.command], {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
 
 
-def _by_sge(group: ProcessGroup, launch: Launch, variables: Variables) -> None:
+def _by_sge(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Submit one array job, whose first tasks are the servers; Grid Engine decides where its output goes."""
     script = [f'export {name}={shlex.quote(value)}' for name, value in variables.items()]
     script += ['export DMLC_ROLE=worker DMLC_TASK_ID=$((SGE_TASK_ID - 1))',
                f'if [ "$SGE_TASK_ID" -le {launch.servers} ]; then DMLC_ROLE=server; fi',
                'exec ' + shlex.join(launch.command)]
-    job = group.start('tasks', [
+    job = children.start('tasks', [
         'qsub', '-sync', 'y', '-cwd', '-S', '/bin/sh', '-N', 'openatac',
         '-t', f'1-{launch.servers + launch.workers}'], {}, stdin=subprocess.PIPE)
     if job.stdin:
@@ -166,5 +166,5 @@ def _version_of(program: str) -> str:
                             '--cluster') from None
 
 
-LAUNCHERS: dict[str, Callable[[ProcessGroup, Launch, Variables], None]] = {
+LAUNCHERS: dict[str, Callable[[ChildProcesses, Launch, Variables], None]] = {
     'local': _locally, 'ssh': _by_ssh, 'mpi': _by_mpi, 'slurm': _by_slurm, 'sge': _by_sge}

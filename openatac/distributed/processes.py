@@ -18,7 +18,7 @@ from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, shell_code
 from openatac.errors import OpenatacError, reason
 
 
-class ProcessGroup:
+class ChildProcesses:
     """The processes of a run on this machine, each in its own session.
 
     Parameters

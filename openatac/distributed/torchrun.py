@@ -25,9 +25,9 @@ from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
 from openatac.distributed.member import Member
 from openatac.distributed.member_group import MemberGroup, enter
-from openatac.distributed.processes import ProcessGroup
+from openatac.distributed.processes import ChildProcesses
 from openatac.errors import OpenatacError, first_line
-from openatac.system.cores import physical_cores
+from openatac.system.cores import cores_per_process
 
 # For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
 # compile or read for much longer than others.
@@ -35,7 +35,7 @@ EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
 HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
 
 
-class TorchWorker(MemberGroup, TorchProcessGroup):
+class TorchWorkerGroup(MemberGroup, TorchProcessGroup):
     """The process group of a torch.distributed process; returned by `join_run`.
 
     Parameters
@@ -85,7 +85,7 @@ def is_part() -> bool:
     return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
 
-def join_run() -> SingleProcess | TorchWorker:
+def join_run() -> SingleProcess | TorchWorkerGroup:
     """Join the processes that torchrun's variables describe.
 
     These are RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; LOCAL_WORLD_SIZE counts the processes on this
@@ -110,7 +110,7 @@ def join_run() -> SingleProcess | TorchWorker:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
     own = PrefixStore(member.job.name, store)  # a restarted run reuses the previous run's store
-    return enter(member, lambda member: TorchWorker(member, rank, size, own, hub))
+    return enter(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
 
 
 def _open_hub(store: Any, size: int, seconds: dict[str, float]) -> Hub:
@@ -161,7 +161,7 @@ def own_command() -> list[str]:
     return [sys.executable, *([sys.argv[0]] if spec is None else ['-m', spec.name]), *sys.argv[1:]]
 
 
-def start_here(group: ProcessGroup, command: list[str], count: int) -> Any:
+def start_here(children: ChildProcesses, command: list[str], count: int) -> Any:
     """Start ``count`` processes of ``command`` on this machine, with torchrun's variables.
 
     Returns
@@ -176,7 +176,7 @@ def start_here(group: ProcessGroup, command: list[str], count: int) -> Any:
         'MASTER_PORT': str(store.port),
         # As in torchrun: the store is in the process that starts the others.
         'TORCHELASTIC_USE_AGENT_STORE': 'True', 'TORCHELASTIC_RESTART_COUNT': '0',
-        'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS') or str(max(1, physical_cores() // count))}
+        'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS') or str(cores_per_process(count))}
     for rank in range(count):
-        group.start(f'worker {rank}', command, {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
+        children.start(f'worker {rank}', command, {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
     return store

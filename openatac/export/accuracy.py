@@ -24,7 +24,7 @@ def find_labelled(trained: ExportSource, folder: str | None) -> tuple[LabelledIm
     try:
         return trained.images(False), []
     except DataError as error:
-        return None, [f"INT8's accuracy was not measured, since {error}; name labelled images with --measure"]
+        return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 
 
 def measure_quantized(trained: ExportSource, prefix: str, labelled: LabelledImages, count: int) -> str:

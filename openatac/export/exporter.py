@@ -168,7 +168,7 @@ def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray 
     try:
         return sample_inputs(trained.images(False), trained.manifest, COMPARED), []
     except DataError as error:
-        return None, [f'compared on random images only, since {error}; name real ones with --images']
+        return None, [f'compared on random images only, since {error}; give real ones with --images']
 
 
 def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.ndarray]:
@@ -177,7 +177,7 @@ def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.nd
         images = images_below(folder) if folder else trained.images(True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
-        raise OpenatacError(f'quantized forms (--int8) need images: {error}; name a folder of them '
+        raise OpenatacError(f'quantized forms (--int8) need images: {error}; give a folder of them '
                             'with --calibrate') from None
     return [inputs[start:start + CALIBRATION_BATCH] for start in range(0, len(inputs), CALIBRATION_BATCH)]
 

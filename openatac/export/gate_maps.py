@@ -14,6 +14,9 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.figures import wrapped, write_figure
 from openatac.files.writing import writing
+from openatac.graph.gates import find_gates
+from openatac.graph.nodes import Graph
+from openatac.zoo.names import stage_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,10 +58,7 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     import mxnet as mx
 
     from openatac.export.forms.symbol_files import read_symbol
-    from openatac.graph.gates import find_gates
-    from openatac.graph.nodes import Graph
     from openatac.graph.symbol import symbol_block
-    from openatac.zoo.names import stage_of
     symbol, arrays = read_symbol(prefix)
     gates = find_gates(Graph.of(symbol))
     if not gates:

@@ -37,7 +37,7 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
         if len(names) == 1 < manifest.classes:
-            raise ValueError(f'argument --labels: there is no file {labels}; name one, or '
+            raise ValueError(f'argument --labels: there is no file {labels}; give one, or '
                              f'{manifest.classes} classes separated by commas')
     if len(names) not in (0, manifest.classes):
         flag = '--dataset' if labels is None else '--labels'

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
-class Network(Protocol):
+class RunnableNetwork(Protocol):
     """The interface of networks for a `Predictor`: a `Runtime` of an export, or a `InferenceNetwork`."""
 
     @property
@@ -87,19 +87,19 @@ class Predictor:
 
     Parameters
     ----------
-    network : Network
+    network : RunnableNetwork
     batch_size : int
         How many images to run at a time.
 
     Attributes
     ----------
-    network : Network
+    network : RunnableNetwork
     manifest : Manifest
         The description of its images and classes.
     transform : InputTransform
     """
 
-    def __init__(self, network: Network, batch_size: int = INFERENCE_BATCH) -> None:
+    def __init__(self, network: RunnableNetwork, batch_size: int = INFERENCE_BATCH) -> None:
         check_whole('batch_size', batch_size, 1, MAX_BATCH)
         self.network, self.batch_size = network, batch_size
         self.manifest: Manifest = network.manifest

@@ -6,7 +6,7 @@
 
 Modules have the names, arguments and ``state_dict()`` keys of their Gluon twins, and the same outputs.
 """
-from openatac.system.libraries import require_torch
+from openatac.system.installed import require_torch
 
 require_torch()
 

@@ -28,6 +28,11 @@ def allowed_processors() -> Collection[int]:
     return os.sched_getaffinity(0) if has_affinity() else range(os.cpu_count() or 1)
 
 
+def cores_per_process(processes: int) -> int:
+    """Return the share of the physical cores for each of several processes, at least one."""
+    return max(1, physical_cores() // processes)
+
+
 def has_affinity() -> bool:
     """Return whether this system can restrict a process to some of the processors, as Linux can."""
     return hasattr(os, 'sched_getaffinity')

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
-from openatac.system.libraries import mxnet_missing
+from openatac.system.installed import mxnet_missing
 from openatac.system.loading import loading_mxnet
 from openatac.system.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
 from openatac.system.postponed import postponing

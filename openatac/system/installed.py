@@ -59,4 +59,5 @@ def mxnet_missing() -> str:
     more = (', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
             if sys.version_info[:2] >= (3, 13) else '')
     return ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, or pip "
-            f"install 'openatac[cu112]' for one with an NVIDIA GPU{more}; or {USE_TORCH}")
+            f"install 'openatac[cu112]' for one with an NVIDIA GPU{more}; to train without MXNet, "
+            f'{USE_TORCH}')

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from openatac.errors import UnfitEnvironment
 from openatac.system import cuda_libraries, memory, mxnet_settings, system_libraries, threads
-from openatac.system.libraries import USE_TORCH, mxnet_fits
+from openatac.system.installed import USE_TORCH, mxnet_fits
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def openmp_for_shared_machine() -> Iterator[None]:
 
     By default a thread waits at a barrier by spinning for some milliseconds, longer than its time slice, and
     oneDNN's own barriers never sleep. Next to another busy process, the scheduler moves all threads of a step
-    onto one core, where each of the hundreds of barriers costs a time slice: two trainings on two cores ran
+    onto one core, where each of the hundreds of barriers costs a time slice: two runs on two cores ran
     at a tenth of their speed. Threads bound to one core each keep running simultaneously, and shorter waits
     leave the rest of the time to other processes. Results are bit-identical.
 
@@ -112,7 +112,7 @@ def openmp_for_shared_machine() -> Iterator[None]:
 def _has_a_thread_for_each_core() -> bool:
     """Return whether it is safe to bind threads.
 
-    Processes with fewer threads than cores would all crowd onto the first cores. So would trainings with
+    Processes with fewer threads than cores would all crowd onto the first cores. So would training runs with
     MXNet's CUDA build, which keep only a few processors busy.
     """
     count = len(cores.allowed_cores())

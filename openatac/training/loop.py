@@ -32,13 +32,13 @@ Schedule = dict[str, Callable[[int], float]]  # {quantity: function from the ite
 
 
 class LogLines(abc.ABC):
-    """The lines that a script logs; ``batches`` is the number of batches between readings of the metrics.
+    """The lines that a script logs; ``log_interval`` is the number of batches between readings.
 
-    With 0 batches, the metrics are read once per epoch.
+    With an interval of 0, the metrics are read once per epoch.
     """
 
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
+    def __init__(self, log_interval: int) -> None:
+        self.log_interval = log_interval
 
     @abc.abstractmethod
     def interval(self, interval: Interval) -> str:
@@ -151,9 +151,9 @@ class _Loop:
         self.is_writer = self.learner.process_group.rank == 0
 
     def run_epoch(self) -> None:
-        started, before = time.perf_counter(), self.learner.images
+        started, before = time.perf_counter(), self.learner.image_count
         self.train()
-        images = (self.learner.images - before) * self.learner.process_group.size
+        images = (self.learner.image_count - before) * self.learner.process_group.size
         row = self.evaluate(images / (time.perf_counter() - started))
         for line in self.plan.lines.epoch(row, time.perf_counter() - started):
             log.info('%s', line)
@@ -173,7 +173,7 @@ class _Loop:
                 progress.batch += 1
                 bar.update()
                 is_last = progress.batch == batches
-                if is_last or (plan.lines.batches and progress.batch % plan.lines.batches == 0):
+                if is_last or (plan.lines.log_interval and progress.batch % plan.lines.log_interval == 0):
                     self.report(rate, clock, bar)
                 if not is_last and self.stop.agreed(midway=True):
                     self.check_loss(learner.read_metrics())
@@ -263,10 +263,10 @@ class _Clock:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self.images, self.time = learner.images, time.perf_counter()
+        self.image_count, self.time = learner.image_count, time.perf_counter()
 
     def images_per_second(self) -> float:
-        images, now = self.learner.images, time.perf_counter()
-        speed = (images - self.images) * self.learner.process_group.size / max(now - self.time, 1e-9)
-        self.images, self.time = images, now
+        images, now = self.learner.image_count, time.perf_counter()
+        speed = (images - self.image_count) * self.learner.process_group.size / max(now - self.time, 1e-9)
+        self.image_count, self.time = images, now
         return speed

@@ -94,8 +94,8 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise OpenatacError(
                 f'{self.path} is not the folder of a run (settings.json: '
-                f'{getattr(error, "strerror", None) or error}): name one that train-cifar or '
-                'train-imagenet has trained in') from None
+                f'{getattr(error, "strerror", None) or error}): give the --save-dir of a '
+                'train-cifar or train-imagenet run') from None
 
     def summary(self) -> Summary:
         """Read summary.json; OSError, or ValueError if it is damaged or of an older version."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from openatac.registry import Factories, settings_of
+from openatac.registry import Factories, arguments_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Host(Factories):
     output : str
         Structural name of the last dense layer.
     arguments : dict, optional
-        {setting: default}; by default read from the signature of a factory.
+        {name: default}; by default read from the signature of a factory.
     """
 
     input_shape: tuple[int, int, int] = (3, 32, 32)
@@ -61,19 +61,14 @@ class Host(Factories):
             factory = self.torch if self.factory is None else self.gluon
             parameters = inspect.signature(factory).parameters
             object.__setattr__(self, 'arguments', {
-                name: parameters[name].default for name in settings_of(factory)})
+                name: parameters[name].default for name in arguments_of(factory)})
         if self.data not in ('cifar', 'imagenet'):
             raise ValueError(f"data must be 'cifar' or 'imagenet', not {self.data!r}")
-        missing = {'classes', 'act_type', *(('layers',) if self.blocks else ())} - set(self.settings)
+        missing = {'classes', 'act_type', *(('layers',) if self.blocks else ())} - set(self.arguments)
         if missing:
             raise ValueError(f'the factory of host {self.name} must take {" and ".join(sorted(missing))}')
         if '{depth}' in (self.title or '') and not self.blocks:
-            raise ValueError(f'title {self.title!r} has a depth: name the listed blocks per stage in blocks')
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """The names of its settings."""
-        return tuple(self.arguments)
+            raise ValueError(f'title {self.title!r} has a depth: give the listed blocks per stage in blocks')
 
     def layers(self, blocks: int) -> dict[str, tuple[int, ...]]:
         """Return ``layers`` for that many blocks per stage; empty for a host without ``blocks``."""

@@ -52,7 +52,7 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
     return unit if channels is None else f'{unit}@{"-".join(map(str, channels))}'
 
 
-def unit_settings(host: Host) -> dict[str, dict[str, Any]]:
+def units_of(host: Host) -> dict[str, dict[str, Any]]:
     """Return {unit in a name: the host's settings for it}, for all units that the host accepts."""
     units: dict[str, dict[str, Any]] = {}
     for unit, settings in _combinations(host):
@@ -64,19 +64,19 @@ def _combinations(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (unit in a name, the host's settings for it); several settings can mean the same unit."""
     choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
                                'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
-    choices = {name: values for name, values in choices.items() if name in host.settings}
+    choices = {name: values for name, values in choices.items() if name in host.arguments}
     for values in itertools.product(*choices.values()):
         settings = {name: value for name, value in zip(choices, values) if value}
         yield unit_name(**settings), settings
 
 
-def settings_of_unit(host: Host, name: str) -> dict[str, Any] | None:
+def parse_unit(host: Host, name: str) -> dict[str, Any] | None:
     """Return the host's settings for a unit in a network's name; None if there is no such unit."""
     unit, at, channels = name.lower().partition('@')
-    settings = unit_settings(host).get(unit)
+    settings = units_of(host).get(unit)
     if settings is None or not at:
         return settings
-    if 'channels' not in host.settings or not re.fullmatch(r'\d{1,6}(-\d{1,6})*', channels):
+    if 'channels' not in host.arguments or not re.fullmatch(r'\d{1,6}(-\d{1,6})*', channels):
         return None
     return {**settings, 'channels': [int(count) for count in channels.split('-')]}
 
@@ -86,7 +86,7 @@ def get_model_list() -> list[str]:
     names = []
     for host in HOSTS.values():
         titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
-        names += [f'{title}_{unit}' for title in titles for unit, settings in unit_settings(host).items()
+        names += [f'{title}_{unit}' for title in titles for unit, settings in units_of(host).items()
                   if len(settings) - (settings['act_type'] == 'relu') - ('useGlobal' in settings) <= 1]
     return sorted(names)
 
@@ -101,12 +101,12 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
     """
     for host in HOSTS.values():
         settings, unit = host.parse(name) or ({}, '')
-        of_unit = settings_of_unit(host, unit)
+        of_unit = parse_unit(host, unit)
         if of_unit is not None:
             return host, {**settings, **of_unit}
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
     hint = (f'the nearest names are {", ".join(near)}' if near else
-            f"names are such as {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
+            f"valid names include {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
             'lists them')
     raise ValueError(f'unknown model {name!r}; {hint}')
 
@@ -182,13 +182,13 @@ def register_host(name: str, factory: Factory | None, **description: Any) -> Hos
 
 def _register(registry: Registry[Factories], name: str, factories: Factories, alias: str | None) -> None:
     """Add a unit; raise ValueError if its name, or a combination with it, already names another unit."""
-    taken = {unit for host in HOSTS.values() for unit in unit_settings(host)}
+    taken = {unit for host in HOSTS.values() for unit in units_of(host)}
     for new in (name, alias):
         if new is not None and new.lower() in taken:
             raise ValueError(f'{new!r} is already the name of another unit: choose another')
     registry.register(name, factories, alias)
     for host in HOSTS.values():
-        units = unit_settings(host)
+        units = units_of(host)
         for unit, settings in _combinations(host):
             if any(units[unit].get(part) != settings.get(part) for part in REGISTRIES):
                 registry.unregister(name)

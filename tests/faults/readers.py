@@ -39,7 +39,7 @@ from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.differences import compare_groups
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import find_runs
-from openatac.study.published.numbers import IMAGENET
+from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
 from openatac.training.checkpoints.checkpoint import Checkpoints
@@ -282,7 +282,7 @@ def _read_summary(folder: str) -> Content:
 
     def published() -> str:
         found = find_runs(folder)
-        return repr([list(run_speeds(found)), make_row(IMAGENET[0], found, [])])
+        return repr([list(run_speeds(found)), make_row(IMAGENET_NUMBERS[0], found, [])])
 
     return parts({'compare': compared, 'published': published})
 

@@ -1,6 +1,6 @@
 """After kills at random moments, twenty for each command, the same command ends with the same bytes.
 
-tests/training kills trainings. Here, packing and exporting run in a forked process, which is killed; a
+tests/training kills training runs. Here, packing and exporting run in a forked process, which is killed; a
 comparison and a launch run as commands with all of their processes.
 """
 import contextlib

@@ -22,7 +22,7 @@ from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.sweep import Sweep
 from openatac.study.finished_runs import find_runs, runs_in
 from openatac.study.gates.run_gates import gates_of_run
-from openatac.study.published.numbers import IMAGENET
+from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training.checkpoints.checkpoint import checkpoints_of
@@ -140,7 +140,7 @@ def test_damaged_run_summary_is_refused(run):
         sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)
         found = find_runs(run)
         list(run_speeds(found))
-        make_row(IMAGENET[0], found, [])
+        make_row(IMAGENET_NUMBERS[0], found, [])
 
     worked, refused = check(os.path.join(run, 'summary.json'), use, every=3)
     assert refused > worked > 0

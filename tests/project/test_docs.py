@@ -1,7 +1,7 @@
 """The documents are true: their files, links and figures exist, and their code runs.
 
 Python blocks run page by page. Commands run in a folder with small inputs under the names in the documents;
-trainings are dry runs of one small batch. Commands after `<!-- parsed only: REASON -->`, and those that
+training runs are dry runs of one small batch. Commands after `<!-- parsed only: REASON -->`, and those that
 need PyTorch where it is missing, are only parsed by their own parsers.
 """
 import argparse

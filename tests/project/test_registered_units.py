@@ -91,7 +91,7 @@ def test_model_list_has_every_host_with_every_unit():
 
 def test_registered_host_is_built_by_name():
     host = HOSTS.find('TINY_v1')
-    assert host.settings == ('classes', 'act_type', 'attention', 'r', 'reduction')
+    assert [*host.arguments] == ['classes', 'act_type', 'attention', 'r', 'reduction']
     assert isinstance(host.gluon(classes=3, act_type='GATED'), Tiny)
 
 

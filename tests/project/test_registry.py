@@ -2,7 +2,7 @@
 import pytest
 
 import openatac
-from openatac.registry import Registry, bind, settings_of
+from openatac.registry import Registry, arguments_of, bind
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 
 
@@ -34,8 +34,8 @@ def test_settings_are_read_from_signatures():
     def factory(channels, r=2, **kwargs):
         """Take two settings."""
 
-    assert settings_of(factory) == ('channels', 'r')
-    assert settings_of(bind(factory, r=3, reduction=4)) == ('channels', 'r')
+    assert arguments_of(factory) == ('channels', 'r')
+    assert arguments_of(bind(factory, r=3, reduction=4)) == ('channels', 'r')
     assert bind(factory, r=3, reduction=4).keywords == {'r': 3}
 
 

@@ -90,7 +90,7 @@ def test_both_factories_repeat_the_declared_arguments(host):
     for factory in (host.gluon, host.torch):
         defaults = {name: parameter.default for name, parameter
                     in inspect.signature(factory).parameters.items() if name != 'kwargs'}
-        assert set(defaults) == set(host.settings)
+        assert set(defaults) == set(host.arguments)
         for name in set(defaults) - {'norm_layer'}:
             assert defaults[name] == host.arguments[name], name
 
@@ -164,7 +164,7 @@ class Tiny(torch.nn.Module):
 def test_registered_host_is_built():
     openatac.register_host('tiny', None, torch_factory=Tiny)
     try:
-        assert HOSTS.find('tiny').settings == ('classes', 'act_type')
+        assert [*HOSTS.find('tiny').arguments] == ['classes', 'act_type']
         assert pytorch.get_model('tiny_atac', classes=6)(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
         assert set(itertools.chain.from_iterable(name.split('_')[1:] for name in openatac.get_model_list()
                                                  if name.startswith('tiny'))) >= {'atac', 'relu', 'xunit'}

@@ -37,7 +37,7 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 
 @pytest.fixture(scope='module', autouse=True)
 def environment():
-    """The environment variables of the trainings, which run in their own processes."""
+    """The environment variables of the training runs, which run in their own processes."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -59,7 +59,7 @@ class TrainingHere:
 
 
 @pytest.fixture(scope='module', autouse=True)
-def trainings_here():
+def training_in_this_process():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_queue, 'subprocess', SimpleNamespace(
             Popen=TrainingHere, DEVNULL=subprocess.DEVNULL))
@@ -108,7 +108,7 @@ def copy(two_units, tmp_path):
     return shutil.copytree(two_units[0], tmp_path / 'copy')
 
 
-# ----------------------------------------------------------------------------------- trainings
+# ----------------------------------------------------------------------------------- training runs
 
 def test_comparison_has_a_row_with_the_figures_of_each_run(two_units):
     folder, _ = two_units

@@ -10,8 +10,8 @@ import pytest
 from openatac import cli
 from openatac.study.costs.count import costs
 from openatac.study.published.numbers import (
-    CIFAR100,
-    IMAGENET,
+    CIFAR100_NUMBERS,
+    IMAGENET_NUMBERS,
     LAST_TOP1,
     LAST_TOP5,
     OPERATIONS,
@@ -35,14 +35,14 @@ ATAC3, ATAC50 = 'cifar_resnet20_v2_atac', 'resnet50_v1b_atac'
 
 def imagenet(unit):
     """Return {measure: (value, uncertainty)} from a row of the published table."""
-    return {number.measure: (number.value, number.uncertainty) for number in IMAGENET
+    return {number.measure: (number.value, number.uncertainty) for number in IMAGENET_NUMBERS
             if number.network == 'resnet50_v1b_' + unit}
 
 
 # --------------------------------------------------------------------------------- the data
 
 def test_published_networks_are_in_the_zoo_without_duplicates():
-    numbers = IMAGENET + CIFAR100
+    numbers = IMAGENET_NUMBERS + CIFAR100_NUMBERS
     assert {number.network for number in numbers} <= set(get_model_list())
     assert len({(number.network, number.measure) for number in numbers}) == len(numbers) == 25 + 24
 
@@ -57,7 +57,7 @@ def test_imagenet_table_equals_the_paper():
               for unit in ('se', 'ge', 'atac')}
     assert values == {'se': [28.1, 3.87, 22.12, 5.99], 'ge': [33.7, 3.87, 21.88, 5.80],
                       'atac': [28.0, 4.4, 21.41, 6.02]}
-    assert {number.network for number in IMAGENET if number.our_recipe} == {ATAC50}
+    assert {number.network for number in IMAGENET_NUMBERS if number.our_recipe} == {ATAC50}
 
 
 def test_atac_errors_equal_the_authors_log():
@@ -72,7 +72,7 @@ def test_atac_errors_equal_the_authors_log():
 
 def test_cifar100_numbers_equal_the_papers_figure():
     rows = {}
-    for number in CIFAR100:
+    for number in CIFAR100_NUMBERS:
         depth, unit = number.network[len('cifar_resnet'):].split('_v2_')
         rows.setdefault(unit, {})[(int(depth) - 2) // 6] = number.value
         assert number.uncertainty == 0.001 and '20 superclasses' in number.data and 'figure' in number.source

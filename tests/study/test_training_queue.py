@@ -1,4 +1,4 @@
-"""openatac compare --jobs spreads trainings over the available GPUs, which are simulated here."""
+"""openatac compare --jobs spreads training runs over the available GPUs, which are simulated here."""
 import sys
 
 import pytest
@@ -27,8 +27,8 @@ def test_gpu_names_come_from_the_environment(monkeypatch, count, visible, names)
 
 
 def test_each_job_sees_the_next_gpu(tmp_path):
-    trainings = [QueuedRun(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
-    failures = run_queue(trainings, 4, ['5', '6', '7'])
+    runs = [QueuedRun(str(number), str(tmp_path / str(number)), SAYS_ITS_GPU) for number in range(4)]
+    failures = run_queue(runs, 4, ['5', '6', '7'])
     assert [failures[str(number)].last_line for number in range(4)] == ['5', '6', '7', '5']
 
 
@@ -39,6 +39,6 @@ def test_each_job_sees_the_next_gpu(tmp_path):
 def test_only_parallel_pytorch_jobs_are_spread_over_gpus(monkeypatch, tmp_path, flags, gpus):
     play_gpus(monkeypatch, 3)
     asked = []
-    monkeypatch.setattr(compare, 'run_queue', lambda trainings, jobs, gpus=(): asked.append(list(gpus)) or {})
+    monkeypatch.setattr(compare, 'run_queue', lambda runs, jobs, gpus=(): asked.append(list(gpus)) or {})
     call_command('compare', tmp_path / 'sweep', '--units', 'relu,atac', *flags)
     assert asked == [gpus]

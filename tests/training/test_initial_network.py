@@ -13,7 +13,7 @@ import train_imagenet
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights import initialize_parameters, load_parameters, read_arrays
 from openatac.options.command_line import from_arguments
-from openatac.system.libraries import mxnet_missing
+from openatac.system.installed import mxnet_missing
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
 from tests.helpers.networks.parameters import parameters_of

@@ -118,9 +118,9 @@ def test_state_is_converted_between_engines(one, other, monkeypatch):
     with monkeypatch.context() as patched:
         resumed = trained_learner(other, patched, steps=0)
     arrays, numbers = trained.state()
-    converted, found = convert_state(arrays, numbers, resumed, trained.images)
+    converted, found = convert_state(arrays, numbers, resumed, trained.image_count)
     resumed.load_state(converted, found)
-    assert resumed.iteration == 3 and resumed.images == 24
+    assert resumed.iteration == 3 and resumed.image_count == 24
     momenta, expected = resumed.optimizer_states(), trained.optimizer_states()
     assert momenta.keys() == expected.keys() and any(array.any() for array in expected.values())
     assert all(np.array_equal(momenta[name], array) for name, array in expected.items())

@@ -4,7 +4,7 @@ from typing import Any
 from openatac.backends.devices import choose_gpus
 from openatac.errors import DeviceError
 from openatac.system import nvidia_driver
-from openatac.system.libraries import USE_TORCH
+from openatac.system.installed import USE_TORCH
 from openatac.system.nvidia_driver import Gpu
 
 # The CUDA compute capabilities that mxnet-cu112 1.9.1 runs on, by major number. It has code for 5.0 to 8.6

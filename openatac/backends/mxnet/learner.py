@@ -82,7 +82,7 @@ class MxnetLearner(Learner):
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running: collections.deque[NDArray] = collections.deque()
-        self.iteration = self.images = 0
+        self.iteration = self.image_count = 0
         self._prepared = False
         self._sums: list[NDArray] = []
         self.reset_metrics()
@@ -128,7 +128,7 @@ class MxnetLearner(Learner):
             sums += mx.nd.concat(loss.sum(), self.objective.measure(output, y, targets), dim=0)
         self._update(len(labels) * self.process_group.size)
         self.iteration += 1
-        self.images += len(labels)
+        self.image_count += len(labels)
         self._limit_queue(self._sums[0].copy())
 
     def _update(self, images: int) -> None:
@@ -148,13 +148,13 @@ class MxnetLearner(Learner):
             self._running.popleft().wait_to_read()
 
     def read_metrics(self) -> Metrics:
-        return Metrics.of(_totals(self._sums), self.images)
+        return Metrics.of(_totals(self._sums), self.image_count)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(_totals(self._sums), self.images)
+        return self._over_cluster(_totals(self._sums), self.image_count)
 
     def reset_metrics(self) -> None:
-        self._sums, self.images = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
+        self._sums, self.image_count = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
 
     # ------------------------------------------------------------------------------ evaluation
 

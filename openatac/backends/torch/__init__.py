@@ -1,4 +1,4 @@
 """PyTorch as a backend: the same graphs, steps and checkpoints, even without MXNet."""
-from openatac.system.libraries import require_torch
+from openatac.system.installed import require_torch
 
 require_torch()

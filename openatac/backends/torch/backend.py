@@ -21,7 +21,7 @@ from openatac.backends.torch.symbol_module import to_torch
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained
-from openatac.system.libraries import has_mxnet
+from openatac.system.installed import has_mxnet
 from openatac.system.memory import keep_freed_memory
 from openatac.system.threads import set_threads, thread_count
 from openatac.zoo.weights.parameter_files import read_weights
@@ -151,8 +151,8 @@ def _device(gpus: str, fall_back: bool) -> tuple[str, str]:
         keep_freed_memory()
         return 'cpu', line
     if len(wanted) < processes:
-        raise DeviceError(f'{processes} processes of this machine need a GPU each, but the flags name only '
-                          f'GPU {gpus}: name more, or start fewer')
+        raise DeviceError(f'{processes} processes on this machine need a GPU each, but the flags list only '
+                          f'GPU {gpus}: list more, or start fewer')
     gpu = wanted[index]
     torch.cuda.set_device(gpu)
     name = torch.cuda.get_device_name(gpu)

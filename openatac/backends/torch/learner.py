@@ -99,7 +99,7 @@ class TorchLearner(Learner):
         self._run_forward = compile_function(self._forward, self.device) if compiled else self._forward
         self._forward_is_ready = self.process_group.size == 1  # else it must first average gradients
         self._running: collections.deque[Any] = collections.deque()
-        self.iteration = self.images = 0
+        self.iteration = self.image_count = 0
         self.reset_metrics()
 
     def _set_up_gpu(self, tf32: bool, compiled: bool) -> None:
@@ -146,7 +146,7 @@ class TorchLearner(Learner):
         with self.process_group.exchanging():
             self._step(x, y, targets, soft_targets)
         self.iteration += 1
-        self.images += len(y)
+        self.image_count += len(y)
         self._limit_queue()
 
     def _step(self, x: torch.Tensor, y: torch.Tensor, *targets: Any) -> None:
@@ -204,13 +204,13 @@ class TorchLearner(Learner):
                 self._running.popleft().synchronize()
 
     def read_metrics(self) -> Metrics:
-        return Metrics.of(self._sums.tolist(), self.images)
+        return Metrics.of(self._sums.tolist(), self.image_count)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(self._sums.tolist(), self.images)
+        return self._over_cluster(self._sums.tolist(), self.image_count)
 
     def reset_metrics(self) -> None:
-        self._sums, self.images = torch.zeros(2, dtype=torch.float64, device=self.device), 0
+        self._sums, self.image_count = torch.zeros(2, dtype=torch.float64, device=self.device), 0
 
     # ------------------------------------------------------------------------------ evaluation
 

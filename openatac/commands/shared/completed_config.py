@@ -18,6 +18,7 @@ from openatac.options.declaration import Role, defaults, fields, from_json, valu
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
+from openatac.zoo.names import find_model
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
@@ -140,7 +141,6 @@ def _options_of_run(folder: str, config_type: type[Config]) -> tuple[str, dict[s
 
 def _options_of_manifest(manifest: Manifest, config_type: type[Config]) -> dict[str, Any] | None:
     """Return the options of an exported network; None if it belongs to the other script."""
-    from openatac.zoo.names import find_model
     host, settings = find_model(manifest.model)
     if (host.data == 'cifar') != (config_type is CifarConfig):
         return None

@@ -62,7 +62,7 @@ def check(config: Config) -> None:
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     if training.val_seed and not training.val_split:
-        raise ValueError('argument --val-seed: it chooses the images of --val-split; add that, or leave it '
+        raise ValueError('argument --val-seed: it has no effect without --val-split; add that, or leave it '
                          'out')
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
-from openatac.system.libraries import has_mxnet, require_mxnet, require_torch
+from openatac.system.installed import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
 from openatac.zoo.weights.pretrained import resolve_weights
 
@@ -39,7 +39,7 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
     start = given.config.start
     if start.initial or not (start.evaluate or start.pretrained):
         return given
-    from openatac.export.networks.completed_config import complete_for_evaluation, complete_for_fine_tuning
+    from openatac.commands.shared.completed_config import complete_for_evaluation, complete_for_fine_tuning
     if start.evaluate:
         return complete_for_evaluation(given, resolve_weights(start.evaluate))
     return complete_for_fine_tuning(given, resolve_weights(start.pretrained))

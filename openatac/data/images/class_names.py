@@ -86,7 +86,7 @@ def match_classes(found: Sequence[str], known: Sequence[str], where: str, elsewh
                         'are: give each class the same name in both')
     if len(found) != len(known):
         raise DataError(f'{where} has {len(found)} classes ({found[0]}, ...), but {elsewhere} has '
-                        f'{len(known)} ({known[0]}, ...): name images of these classes')
+                        f'{len(known)} ({known[0]}, ...): give images of these classes')
     log.warning('%s: its classes (%s) are not those of %s (%s); they are matched in this order', where,
                 first_few(found), elsewhere, first_few(known))
     return [*range(len(known))]

@@ -71,7 +71,7 @@ class ImageList(ImageFiles):
         paths = list(_find([entry.file for entry in entries], root))
         if not any(paths):
             raise DataError(f'{root} has none of the files that {path} names, such as {entries[0].file}: '
-                            'name the folder that contains them')
+                            'give the folder that contains them')
         _check_repeated(entries, path)
         indices, names = _classes([entry.label for entry in entries], class_names, path)
         count = len(names) if names else max(indices) + 1

@@ -71,11 +71,11 @@ class TrainingPhotoBatches:
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
-        self.images, self.batch_size = len(source), batch_size
+        self.image_count, self.batch_size = len(source), batch_size
         self._share = part_size(batch_size, num_parts)
         self._first = part_index * self._share
         # A batch may reach into the next epoch.
-        self._order = lru_cache(maxsize=2)(partial(_shuffled, self.images, seed))
+        self._order = lru_cache(maxsize=2)(partial(_shuffled, self.image_count, seed))
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_training, source, TrainingTransform(size, seed, jitter),
                                 self.bad.allowed)
@@ -93,13 +93,13 @@ class TrainingPhotoBatches:
 
     def _iterations(self, epoch: int) -> range:
         """Return the batch numbers of an epoch, counted over all epochs."""
-        return range(first_iteration(epoch, self.images, self.batch_size),
-                     first_iteration(epoch + 1, self.images, self.batch_size))
+        return range(first_iteration(epoch, self.image_count, self.batch_size),
+                     first_iteration(epoch + 1, self.image_count, self.batch_size))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
         """Return [(epoch, index in the data set)] for this part's images in a batch."""
         start = iteration * self.batch_size + self._first
-        positions = (divmod(position, self.images) for position in range(start, start + self._share))
+        positions = (divmod(position, self.image_count) for position in range(start, start + self._share))
         return [(epoch, int(self._order(epoch)[position])) for epoch, position in positions]
 
 

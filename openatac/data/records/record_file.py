@@ -75,7 +75,7 @@ class RecordFile:
         if size == 0:
             raise DataError(f'{rec} is empty: download it again')
         if size < RECORD_HEADER.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
-            raise DataError(f'{rec} does not begin like a RecordIO file: name a file written by openatac '
+            raise DataError(f'{rec} does not begin like a RecordIO file: give a file written by openatac '
                             "pack or MXNet's im2rec")
         offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
         self._bounds = np.append(offsets, size)
@@ -181,11 +181,11 @@ class RecordFile:
         right = sum(record_end(self._file, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
         if right * 2 < len(sample) - 1:
             raise DataError(f'{idx} is not the index of {self.path}: there are no records at its offsets; '
-                            'name the index that was written together with it, or none')
+                            'give the index that was written with it, or leave it out')
         end = record_end(self._file, bounds[-2], bounds[-1])
         if end is not None and end < bounds[-1]:
             raise DataError(f'{idx} ends before {self.path} does: it is truncated or belongs to another '
-                            'file; name the index that was written together with it, or none')
+                            'file; give the index that was written with it, or leave it out')
 
     # An open file cannot be sent to another process, so that process reopens it.
 

@@ -93,7 +93,7 @@ def scan(file: int, size: int, path: str) -> np.ndarray:
     while at < size:
         end = record_end(file, at, size)
         if end is None and size - at >= RECORD_HEADER.size:
-            raise DataError(f'{path} is damaged at byte {at}, where a record should begin: name its index '
+            raise DataError(f'{path} is damaged at byte {at}, where a record should begin: give its index '
                             '(.idx), with which only the damaged record is lost, or download it again')
         offsets.append(at)
         at = size if end is None else end

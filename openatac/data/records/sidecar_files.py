@@ -35,7 +35,7 @@ def read_index(idx: str, rec: str, size: int) -> np.ndarray:
         text = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
     fields = text.split()
     if not fields:
-        raise DataError(f'the index {idx} is empty: name another one, or none')
+        raise DataError(f'the index {idx} is empty: give another, or leave it out')
     try:
         offsets = np.sort(np.array(fields[1::2]).astype(np.int64))
     except (ValueError, OverflowError):
@@ -47,7 +47,7 @@ def read_index(idx: str, rec: str, size: int) -> np.ndarray:
                         'is truncated, or this is not its index')
     if offsets[0] != 0 or (np.diff(offsets) <= 0).any():
         problem = 'does not begin at byte 0' if offsets[0] else 'lists a record twice'
-        raise DataError(f'{idx} is not the index of {rec}: it {problem}; name the index that was written '
+        raise DataError(f'{idx} is not the index of {rec}: it {problem}; give the index that was written '
                         'together with it, or none')
     return offsets
 

@@ -176,7 +176,7 @@ def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
         f'{path} holds no {name}, but {list_briefly(found)}: it needs the files of {binary.folder} or '
         f'{python.folder} ({binary.test[0]} and others), images of its classes in train/CLASS/ and '
         'test/CLASS/, train*.parquet and test*.parquet, or an archive of one of these (tar, tar.gz, zip); '
-        'name an empty folder to download it, or train on your own images with --dataset folder')
+        'give an empty folder to download it, or train on your own images with --dataset folder')
 
 
 def _unpack(files: dict[str, File], wanted: Sequence[str], target: str) -> None:

@@ -16,6 +16,7 @@ from openatac.export.parity import (
     ParityError,
 )
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
+from openatac.system.mxnet_settings import fusion_backend
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 
@@ -39,7 +40,6 @@ class SymbolForm(Form):
         """Check it in the Module API too, which fuses operators on its own when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}
-        from openatac.system.mxnet_settings import fusion_backend
         with fusion_backend(None):  # as in programs that do not import openatac
             fused, unfused = (check.difference(_module(prefix, check.random.shape, for_training))
                               for for_training in (False, True))

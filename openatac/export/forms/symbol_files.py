@@ -113,7 +113,7 @@ def load_exported_symbol(path: str) -> mx.sym.Symbol:
     check_files(prefix_of(path), [path])
     symbol = load_symbol_file(path)
     if INPUT not in symbol.list_arguments():
-        raise OpenatacError(f'{path} has no input called {INPUT!r}: name a file that openatac has exported')
+        raise OpenatacError(f'{path} has no input called {INPUT!r}: give a file that openatac has exported')
     return symbol
 
 

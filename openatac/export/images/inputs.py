@@ -72,7 +72,7 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
     """
     inputs = [image for _, image, _ in _sample(images, manifest, count)]
     if not inputs:
-        raise DataError('none of the images can be read: name others')
+        raise DataError('none of the images can be read: choose others')
     return np.stack(inputs)
 
 

@@ -104,7 +104,8 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
     elif cifar_files.find_cifar(name, folder):
         images = cifar.load_cifar(name, folder, train, labels)
     else:
-        raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}')
+        raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}: give its folder '
+                        'or archive with --data-dir')
     return _in_memory(images)
 
 

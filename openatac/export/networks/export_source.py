@@ -135,7 +135,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         if built is not None:
             return _load_built(built, params, size, data_dir)
     for argument in arguments:
-        if argument not in host.settings and not (argument == 'use_gn' and host.data == 'imagenet'):
+        if argument not in host.arguments and not (argument == 'use_gn' and host.data == 'imagenet'):
             raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
                              'out')
     settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')

@@ -9,12 +9,13 @@ import numpy as np
 from openatac.backends.library import GLUON, PYTORCH
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
+from openatac.export.networks.export_source import load_run
 from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.runtimes.base import CPU
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.system.libraries import has_mxnet, has_torch, require_mxnet, require_torch
+from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
 from openatac.training.networks.resolve import is_for_pytorch
@@ -77,7 +78,6 @@ def load_for_inference(folder: str, params: str | None = None, engine: str = 'au
 def _in_mxnet(folder: str, params: str | None, device: str) -> InferenceNetwork:
     require_mxnet()
     from openatac.backends.mxnet.contexts import context_named
-    from openatac.export.networks.export_source import load_run
     context = context_named(device)
     if context is None:
         raise _no_device('MXNet', device)
@@ -120,7 +120,6 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         return net, run_manifest(name, config)
     from openatac.backends.torch.symbol_module import to_torch
     if has_mxnet():
-        from openatac.export.networks.export_source import load_run
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest
     initial = config.start.initial

@@ -13,7 +13,7 @@ from openatac.export.forms.int8 import Int8Form
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.system.libraries import has_mxnet, mxnet_missing
+from openatac.system.installed import has_mxnet, mxnet_missing
 
 
 class Imperative(Runtime):

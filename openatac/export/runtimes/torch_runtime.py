@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
-from openatac.system.libraries import NO_PYTORCH
+from openatac.system.installed import NO_PYTORCH
 from openatac.system.threads import thread_count
 
 

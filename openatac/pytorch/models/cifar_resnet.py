@@ -60,38 +60,9 @@ class CIFARBasicBlockV2ATAC(nn.Module):
 class ResNet20V2ATAC(nn.Module):
     """Pre-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
-    Parameters
-    ----------
-    layers : three ints, default (3, 3, 3)
-        Blocks per stage; ``[b] * 3`` is a ResNet-(6b + 2).
-    channels : four ints, default (16, 16, 32, 64)
-        Channels of the first convolution and of the three stages.
-    classes : int, default 10
-        Number of classes.
-    act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.zoo.units.ACTIVATIONS`.
-    r, useReLU, useGlobal
-        Settings of ATAC, which other activations ignore.
-    act_layers, replace_act, act_order
-        Which of the four slots get ``act_type`` (see `openatac.zoo.host_arguments`), and the activation in
-        the others.
-    skernel, dilation, asBackbone
-        Part of the published signature; no effect there or here.
-    norm_layer, norm_kwargs
-        ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
-        the first, on the image, also gets ``scale=False, center=False``. ATAC always has its own.
-    drop_rate : float, default 0
-        Dropout before each block's second convolution, as in GluonCV's wide ResNets.
-    attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path, like SE
-        in Hu et al., 2018.
-    reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
-
-    Raises
-    ------
-    ValueError
-        For arguments that do not describe a network.
+    Takes the arguments of `openatac.models.cifar_resnet.ResNet20V2ATAC`. ``norm_layer(channels,
+    **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`; the first, on the image,
+    also gets ``scale=False, center=False``.
     """
 
     def __init__(self, layers: Sequence[int] = (3, 3, 3), channels: Sequence[int] = (16, 16, 32, 64),

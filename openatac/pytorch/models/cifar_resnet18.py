@@ -61,35 +61,8 @@ class CIFARBasicBlockV1(nn.Module):
 class CIFARResNet18(nn.Module):
     """Post-activation ResNet for small images, (B, 3, 32, 32) to (B, classes) logits.
 
-    Parameters
-    ----------
-    layers : four ints, default (2, 2, 2, 2)
-        Blocks per stage.
-    channels : four ints, default (64, 128, 256, 512)
-        Channels of the stages; the stem has as many as the first.
-    classes : int, default 10
-        Number of classes.
-    act_type : str, default 'ChaATAC'
-        The activation in place of every ReLU, a name in `openatac.zoo.units.ACTIVATIONS`.
-    r, useReLU, useGlobal
-        Settings of ATAC, which other activations ignore.
-    act_layers, replace_act, act_order
-        Which of the four stages get ``act_type`` (see `openatac.zoo.host_arguments`), and the activation in
-        the others; the stem has the first stage's.
-    norm_layer, norm_kwargs
-        ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
-        ATAC always has its own.
-    drop_rate : float, default 0
-        Dropout before each block's second convolution.
-    attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path.
-    reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
-
-    Raises
-    ------
-    ValueError
-        For arguments that do not describe a network.
+    Takes the arguments of `openatac.models.cifar_resnet18.CIFARResNet18`. ``norm_layer(channels,
+    **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`.
     """
 
     def __init__(self, layers: Sequence[int] = (2, 2, 2, 2), channels: Sequence[int] = (64, 128, 256, 512),

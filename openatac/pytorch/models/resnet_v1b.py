@@ -82,51 +82,9 @@ class BottleneckV1bATAC(nn.Module):
 class ResNet50_v1bATAC(nn.Module):
     """ResNet v1b of bottlenecks, (B, 3, H, W) to (B, classes) logits.
 
-    Parameters
-    ----------
-    act_type : str, default 'ChaATAC'
-        The activation under study, a name in `openatac.zoo.units.ACTIVATIONS`. ATAC is local and has its
-        inner ReLU.
-    r : float, default 2
-        Channel reduction ratio of ATAC.
-    act_layers : int, default 2
-        The last ``act_layers`` of the four stages get ``act_type``, the others ReLU.
-    layers : four ints, default (3, 4, 6, 3)
-        Bottlenecks per stage.
-    classes : int, default 1000
-        Number of classes.
-    dilated : bool
-        Give stages 3 and 4 stride 1 and dilation 2 and 4, for an output stride of 8.
-    norm_layer, norm_kwargs, use_global_stats
-        ``norm_layer(channels, **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`;
-        ``use_global_stats`` tells it to use the running statistics in training too. ATAC always has its own.
-    last_gamma : bool
-        Start the scale of each bottleneck's last normalisation at zero.
-    deep_stem : bool
-        Three 3x3 convolutions of stem_width, stem_width, 2 * stem_width channels in place of the
-        7x7 one. (The published code accepts the argument but does not build such a stem.)
-    avg_down : bool
-        Average pooling in place of the stride in the shortcut's 1x1 convolution.
-    final_drop : float
-        Dropout before the last layer.
-    name_prefix : str
-        The prefix of names in Gluon; no effect here.
-    attention : str, optional
-        A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each bottleneck's main path,
-        like SE in Hu et al., 2018.
-    reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
-    self_attention : str, optional
-        A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
-        are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images
-        must then have the size of the first.
-        'fa': all 3x3 convolutions become self-attention in windows of 7 x 7, and the stem self-attention in
-        blocks of 4 x 4 (Ramachandran et al., 2019, "full attention"). Image sides must be multiples of 4.
-
-    Raises
-    ------
-    ValueError
-        For arguments that do not describe a network.
+    Takes the arguments of `openatac.models.resnet_v1b.ResNet50_v1bATAC`. ``norm_layer(channels,
+    **norm_kwargs)`` builds each normalisation of the host, by default `BatchNorm`; ``use_global_stats``
+    tells it to use the running statistics in training too. ``name_prefix`` has no effect.
     """
 
     def __init__(self, act_type: str = 'ChaATAC', r: float = 2, act_layers: int = 2,

@@ -119,8 +119,8 @@ def _differences(groups: Sequence[Group], measure: str, found: Sequence[Differen
         return ''
     heading = _heading('Differences between units: ' + describe_measure(measure, groups))
     return '\n'.join([heading, _paragraphs([
-        "Each p is of Welch's t test for one pair of units; Holm's correction is for all tests of the "
-        'table.']),
+        "Each p value comes from Welch's t test for one pair of units; Holm's correction covers all tests in "
+        'the table.']),
         _table(HEADER, [each.row() for each in found])])
 
 

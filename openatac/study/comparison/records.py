@@ -73,7 +73,7 @@ def _record(run: FinishedRun) -> dict[str, str]:
         settings = validate(parse_json(texts[SETTINGS]), dict)
         values = {**settings, **validate(parse_json(texts[SUMMARY]), dict)}
     except (OSError, ValueError) as error:
-        raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): name a '
+        raise OpenatacError(f'{run.folder} lacks {" or ".join(FILES)}, or they are damaged ({error}): give a '
                             'folder with all of these files') from None
     strings = {name: value for name, value in values.items() if isinstance(value, str)}
     paths = {value: _last_part(value) for value in strings.values() if _is_absolute(value)}

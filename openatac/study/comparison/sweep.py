@@ -1,4 +1,4 @@
-"""The trainings of a comparison: units x depths x seeds, all with one recipe."""
+"""The training runs of a comparison: units x depths x seeds, all with one recipe."""
 from __future__ import annotations
 
 import contextlib
@@ -19,6 +19,8 @@ from openatac.options.declaration import Role, fields
 from openatac.study.comparison.comparable import run_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
+from openatac.zoo.host_arguments import check_cifar_channels
+from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, parse_unit, units_of
 
 
 @dataclass(frozen=True)
@@ -46,17 +48,17 @@ class Sweep:
     recipe: str
     flags: Sequence[str] = ()
 
-    def trainings(self) -> list[QueuedRun]:
+    def runs(self) -> list[QueuedRun]:
         """Return a `QueuedRun` for each seed, depth and unit; raise ValueError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
-        trainings = []
+        runs = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
             name = run_name(unit, blocks, seed)
             folder = os.path.join(self.folder, 'runs', name)
-            trainings.append(QueuedRun(name, folder, [
+            runs.append(QueuedRun(name, folder, [
                 *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags[unit], '--blocks', str(blocks),
                 '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
-        return trainings
+        return runs
 
     def keep_recipe(self) -> None:
         """Record recipe and flags in the folder; raise OpenatacError if it has runs with different ones."""
@@ -73,13 +75,11 @@ class Sweep:
 
 def unit_flags(unit: str) -> list[str]:
     """Return train_cifar.py's flags for ``unit``; raise ValueError for an invalid unit or channels."""
-    from openatac.zoo.host_arguments import check_cifar_channels
-    from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, settings_of_unit, unit_settings
     host = HOSTS.find(PUBLISHED_CIFAR_HOST)
-    settings = settings_of_unit(host, unit)
+    settings = parse_unit(host, unit)
     if settings is None:
-        near = difflib.get_close_matches(unit.lower(), unit_settings(host), n=5, cutoff=0.3)
-        hint = f'the nearest are {", ".join(near)}' if near else 'units are such as relu, swish_se and atac'
+        near = difflib.get_close_matches(unit.lower(), units_of(host), n=5, cutoff=0.3)
+        hint = f'the nearest are {", ".join(near)}' if near else 'valid units include relu, swish_se and atac'
         raise ValueError(f'there is no unit {unit!r}; {hint}')
     if 'channels' in settings:
         check_cifar_channels(settings['channels'])

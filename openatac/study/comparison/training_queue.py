@@ -1,4 +1,4 @@
-"""Run trainings in processes, several at a time; they can be stopped at any time and resumed.
+"""Run training runs in processes, several at a time; they can be stopped at any time and resumed.
 
 Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue itself is stateless.
 """
@@ -55,12 +55,12 @@ class Failure(NamedTuple):
     last_line: str
 
 
-def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
-    """Run ``trainings``, ``jobs`` at a time.
+def run_queue(runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) -> dict[str, Failure]:
+    """Run ``runs``, ``jobs`` at a time.
 
     Parameters
     ----------
-    trainings : sequence of QueuedRun
+    runs : sequence of QueuedRun
     jobs : int
     gpus : sequence of str
         As in CUDA_VISIBLE_DEVICES. Each job sees one of them, in turn; if empty, each sees all that this
@@ -69,17 +69,17 @@ def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = (
     Returns
     -------
     dict
-        {name: Failure} of the trainings that failed. After a wrong command line, which affects all, no
+        {name: Failure} of the runs that failed. After a wrong command line, which affects all, no
         further training starts.
 
     Raises
     ------
     StoppedBySignal
-        After the first SIGINT or SIGTERM, once the running trainings have written a checkpoint.
+        After the first SIGINT or SIGTERM, once the active runs have written a checkpoint.
     KeyboardInterrupt
         After a second one, which kills them.
     """
-    queue = _Queue(trainings, jobs, gpus)
+    queue = _Queue(runs, jobs, gpus)
     with _stop_signals() as stopping:
         try:
             while queue.running or (queue.waiting and not stopping):
@@ -99,14 +99,14 @@ def run_queue(trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = (
 class _Queue:
     """Trainings that wait, run or have failed."""
 
-    def __init__(self, trainings: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
-        self.waiting, self._jobs, self._gpus = list(trainings), jobs, gpus
+    def __init__(self, runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
+        self.waiting, self._jobs, self._gpus = list(runs), jobs, gpus
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}
         self._deadline = time.monotonic() + PATIENCE
 
     def start_free(self) -> None:
-        """Start trainings until all jobs are taken, skipping folders where another process trains."""
+        """Start runs until all jobs are taken, skipping folders where another process trains."""
         while self.waiting and len(self.running) < self._jobs:
             free = next((training for training in self.waiting if _is_free(training.folder)), None)
             if free is None and (self.running or time.monotonic() < self._deadline):
@@ -118,17 +118,17 @@ class _Queue:
             self.running.append(_Process(training, slot, self._jobs, gpu))
 
     def stop(self) -> None:
-        """Ask all running trainings to stop with a checkpoint."""
+        """Ask all active runs to stop with a checkpoint."""
         for process in self.running:
             process.stop()
 
     def kill(self) -> None:
-        """Kill all running trainings."""
+        """Kill all active runs."""
         for process in self.running:
             process.kill()
 
     def collect(self, stopping: bool) -> None:
-        """Remove trainings that have ended, print how they ended, and record failures."""
+        """Remove runs that have ended, print how they ended, and record failures."""
         for process in [process for process in self.running if not process.is_running()]:
             self.running.remove(process)
             failure = process.end(stopping)
@@ -206,7 +206,7 @@ def _epochs(folder: str) -> tuple[int, int | None]:
 
 
 def _end_with_parent() -> None:
-    # If this program is killed, its trainings stop with a checkpoint.
+    # If this program is killed, its training runs stop with a checkpoint.
     assert _LIBC is not None
     _LIBC.prctl(1, signal.SIGTERM)
 

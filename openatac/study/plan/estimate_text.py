@@ -51,7 +51,7 @@ def _assumptions(estimate: Estimate) -> Iterator[str]:
         yield (f'gradients are exchanged in buckets of {DDP_BUCKET >> 20} MiB, each once the backward pass '
                'has computed it; all but the last can hide behind the rest of the pass')
     else:
-        bound = 'as far as that is long enough' if setup.overlap else 'the cautious assumption'
+        bound = 'up to the length of that pass' if setup.overlap else 'the cautious assumption'
         yield f'{setup.overlap:g} of the communication hides behind the backward pass, {bound}'
     yield 'latency, start-up, checkpoints and failures cost nothing'
     yield 'validation is a forward pass at three times the training speed, on all devices'

@@ -209,7 +209,9 @@ def _check(setup: Setup) -> None:
         raise ValueError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
                          f'{setup.per_machine}: give a multiple')
     if setup.ddp and (setup.servers or setup.overlap):
-        raise ValueError('--ddp has no servers and its own overlap: leave --servers and --overlap out')
+        raise ValueError('--ddp uses no servers and models its own overlap: leave out --servers and '
+                         '--overlap')
     inside_only = setup.machines == 1 and (setup.gpus == 1 or setup.device_bandwidth is not None)
     if setup.bandwidth is None and (setup.servers or not inside_only):
-        raise ValueError('--bandwidth is missing: gradients cross a network link here; give its Gbit/s')
+        raise ValueError('--bandwidth is missing: gradients cross a network link here; give its '
+                         'speed in Gbit/s')

@@ -130,5 +130,5 @@ def _cifar100() -> Iterator[Published]:
                                 _FIGURE_UNCERTAINTY, "read off the paper's CIFAR-100 figure")
 
 
-IMAGENET, CIFAR100 = tuple(_imagenet()), tuple(_cifar100())
-NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET + CIFAR100))
+IMAGENET_NUMBERS, CIFAR100_NUMBERS = tuple(_imagenet()), tuple(_cifar100())
+NETWORKS = tuple(dict.fromkeys(number.network for number in IMAGENET_NUMBERS + CIFAR100_NUMBERS))

@@ -11,14 +11,14 @@ from openatac.training import recipes
 from openatac.training.config import CifarConfig, ImagenetConfig
 
 # The published runs: {option, or another property of a run: value}.
-CIFAR100: dict[str, Any] = {
+CIFAR100_SETTINGS: dict[str, Any] = {
     **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'],
     'training_images': cifar.TRAINING_IMAGES, 'test_images': cifar.TEST_IMAGES}
-IMAGENET: dict[str, Any] = {
+IMAGENET_SETTINGS: dict[str, Any] = {
     **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
     'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES}
-CIFAR100['images per step'] = CIFAR100['batch_size']
-IMAGENET['images per step'] = IMAGENET['batch_size'] * IMAGENET['num_gpus']
+CIFAR100_SETTINGS['images per step'] = CIFAR100_SETTINGS['batch_size']
+IMAGENET_SETTINGS['images per step'] = IMAGENET_SETTINGS['batch_size'] * IMAGENET_SETTINGS['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
 # Options that can differ: other seeds, batches split over other devices and, on ImageNet, float32.
 FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
@@ -43,12 +43,12 @@ def built_as_published(run: FinishedRun) -> bool:
 
 def images_to_train(data: str) -> tuple[int, int]:
     """Return (epochs, images per epoch) of the published run on 'ImageNet' or on CIFAR-100."""
-    published = IMAGENET if data == 'ImageNet' else CIFAR100
+    published = IMAGENET_SETTINGS if data == 'ImageNet' else CIFAR100_SETTINGS
     return published['num_epochs'], published['training_images']
 
 
 def _published(run: FinishedRun) -> dict[str, Any]:
-    return CIFAR100 if isinstance(run.config, CifarConfig) else IMAGENET
+    return CIFAR100_SETTINGS if isinstance(run.config, CifarConfig) else IMAGENET_SETTINGS
 
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:

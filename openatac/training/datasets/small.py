@@ -28,7 +28,7 @@ def load(data: CifarData, train: bool) -> ImageSet:
 def _place(data: CifarData) -> str:
     """Return the folder or archive of --dataset folder."""
     if data.data_dir is None:
-        raise DataError('--dataset folder needs the folder or archive with train/ and test/: name it with '
+        raise DataError('--dataset folder needs the folder or archive with train/ and test/: give it with '
                         '--data-dir')
     return os.path.expanduser(data.data_dir)
 
@@ -48,8 +48,8 @@ def folder_classes(config: CifarConfig) -> list[str]:
 class BackgroundReader:
     """Runs `load` for each of ``splits`` (True for training), at once and in a thread if that is safe.
 
-    It is safe for data that needs neither a download, since the flags may still turn out to be wrong, nor
-    SciPy, which scikit-learn and MXNet must not import at the same time.
+    It is unsafe for data that must be downloaded, since the flags may still turn out to be wrong, and for
+    data that needs SciPy, which scikit-learn and MXNet must not import at the same time.
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:

@@ -33,7 +33,7 @@ def build_network(config: Config, library: Library | None = None) -> tuple[Any, 
     blocks = channels = self_attention = None
     library = library or installed_library()
     assert network.act_type is not None
-    settings = {name: getattr(network, name) for name in host.settings if hasattr(network, name)}
+    settings = {name: getattr(network, name) for name in host.arguments if hasattr(network, name)}
     if isinstance(config, CifarConfig):
         blocks, channels = config.network.blocks, config.network.channels
         assert blocks is not None

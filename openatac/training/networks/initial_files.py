@@ -103,10 +103,10 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
 
     from openatac.graph.named_graph import export_graph
     from openatac.models.weights import draw_deferred_values, initialize_parameters
-    from openatac.training.networks.initial_values import initial_parameters
+    from openatac.training.networks.initial_values import parameter_source
     prefix = config.start.write_initial
     assert prefix is not None
-    initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
+    initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
     draw_deferred_values(net, image_shape)
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)

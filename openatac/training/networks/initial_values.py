@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.library import GLUON, library_of
-from openatac.system.libraries import has_mxnet
+from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
@@ -22,7 +22,7 @@ def initial_values(net: Any, config: Config) -> Any:
     A PyTorch module starts from MXNet's random numbers if MXNet is installed and its host and units are
     registered for Gluon.
     """
-    params = initial_parameters(config)
+    params = parameter_source(config)
     if library_of(net) is GLUON:
         return params
     if has_mxnet() and is_for_gluon(config):
@@ -33,7 +33,7 @@ def initial_values(net: Any, config: Config) -> Any:
     return params
 
 
-def initial_parameters(config: Config) -> str | Pretrained | None:
+def parameter_source(config: Config) -> str | Pretrained | None:
     """Return the parameters that a config starts its network from; None if its seed draws them."""
     if config.start.pretrained is None:
         return config.start.params
@@ -46,6 +46,6 @@ def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
 
     from openatac.models.weights import draw_deferred_values, initialize_parameters, values_of
     net, _ = build_network(config, GLUON)
-    initialize_parameters(net, config.training.seed, [mx.cpu()], initial_parameters(config))
+    initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
     draw_deferred_values(net, image_shape(config))
     return {name: value.asnumpy() for name, value in values_of(net).items()}

@@ -91,7 +91,7 @@ def ignored_options(config: Config) -> list[str]:
     if isinstance(config, ImagenetConfig):
         return []
     host = host_of(config)
-    known = {*host.settings, 'model', 'host', *(['blocks'] if host.blocks else [])}
+    known = {*host.arguments, 'model', 'host', *(['blocks'] if host.blocks else [])}
     return [name for name, field in section_fields(type(config.network)).items()
             if field.has(Role.NETWORK) and name not in known]
 

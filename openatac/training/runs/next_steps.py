@@ -11,7 +11,7 @@ import numpy as np
 from openatac.console import streams
 from openatac.files.run_file_names import BEST, LAST, METRICS, SUMMARY
 from openatac.files.writing import replace_file
-from openatac.system.libraries import has_mxnet
+from openatac.system.installed import has_mxnet
 from openatac.training.checkpoints.checkpoint import writing_in
 from openatac.training.config import CifarConfig, Config
 

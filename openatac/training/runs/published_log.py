@@ -27,7 +27,7 @@ class ImagenetLog(LogLines):
 
     def interval(self, interval: Interval) -> str:
         # As published, only after whole intervals, counting batches from 0.
-        if not self.batches or interval.batch % self.batches:
+        if not self.log_interval or interval.batch % self.log_interval:
             return ''
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
                 f'Speed: {interval.speed:f} samples/sec\t{self.metric}={interval.score:f}\t'

@@ -171,7 +171,7 @@ def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> l
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
         HistoryFigure(output.save_plot_dir or output.save_dir, title,
-                       'held-out' if config.training.val_split else config.data.test_name)]
+                      'held-out' if config.training.val_split else config.data.test_name)]
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:

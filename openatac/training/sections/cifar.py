@@ -113,7 +113,8 @@ class CifarStart(Start):
 
     params_flag: ClassVar[str] = '--resume-from'
     resume_from: Optional[str] = network_option(
-        None, 'start from these parameters', metavar='FILE', roles=Role.MINOR)
+        None, 'start from these parameters, which must be for the same classes', metavar='FILE',
+        roles=Role.MINOR)
 
     @property
     def params(self) -> Optional[str]:

@@ -129,7 +129,7 @@ class ImagenetTraining(Training):
     mixup_off_epoch: int = schedule_option(
         0, 'no mixup in the last N epochs', metavar='N', parse=COUNT_FROM_ZERO, matters=only_with('mixup'))
     teacher: Optional[str] = result_option(
-        None, "network to distil from, of GluonCV's zoo or ours", default_text='none')
+        None, "teacher network to distil from, GluonCV's or ours", default_text='none')
     teacher_params: Optional[str] = result_option(
         None, "the teacher's parameters", metavar='FILE', default_text="GluonCV's own",
         matters=only_with('teacher'))
@@ -161,7 +161,8 @@ class ImagenetStart(Start):
     params_flag: ClassVar[str] = '--resume-params'
     resume_epoch: int = result_option(
         0, 'begin at this epoch, with --resume-params and --resume-states', parse=COUNT_FROM_ZERO)
-    resume_params: Optional[str] = network_option(None, 'start from these parameters', metavar='FILE')
+    resume_params: Optional[str] = network_option(
+        None, 'start from these parameters, which must be for the same classes', metavar='FILE')
     resume_states: Optional[str] = result_option(
         None, 'start from these optimizer states', metavar='FILE.states')
 

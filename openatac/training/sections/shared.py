@@ -48,7 +48,8 @@ class Network(Section, title='network'):
     r: float = exported_option(
         2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
     act_layers: int = exported_option(
-        2, 'how many of the four stages, from the last, use --act-type; the others use relu',
+        2, 'how many of four places, counted from the end, use --act-type, and the others relu: the stages '
+        'or, in a network with three, these and the activation after them',
         parse=number(int, low=0, high=SLOTS),
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
@@ -108,8 +109,9 @@ class Start(Section, title='start'):
     write_initial: Optional[str] = option(
         None, 'write the network with its initial values for --seed and stop', metavar='PREFIX', parse=prefix)
     pretrained: Optional[str] = network_option(
-        None, 'start from these parameters, a file or the name of a network in openatac models; if they are '
-        'for other classes, the last layer starts at random', metavar='FILE', roles=Role.NEWER | Role.MINOR)
+        None, 'start from these parameters, a file, the folder of a run or a name in openatac models; if '
+        'they are for other classes, the last layer starts at random', metavar='FILE',
+        roles=Role.NEWER | Role.MINOR)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(

@@ -43,7 +43,7 @@ def read_params(path: str) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise ParameterFileError.no_file(path) from None
     except IsADirectoryError:
-        raise ParameterFileError(f'{path} is a folder: name a file, such as its best.params') from None
+        raise ParameterFileError(f'{path} is a folder: give a file, such as its best.params') from None
     except OSError as error:
         raise ParameterFileError(f'the parameter file {path} cannot be read: {reason(error)}') from None
     except ValueError:

@@ -24,7 +24,7 @@ import numpy as np
 from openatac.errors import ParameterFileError, reason
 from openatac.files.reading import check_input, open_input
 from openatac.files.schema import Range, parse_json, validate
-from openatac.system.libraries import NO_PYTORCH, has_torch
+from openatac.system.installed import NO_PYTORCH, has_torch
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.mxnet_format import MAX_PARAMS_BYTES, PARAMS_SUFFIX, read_params
 
