@@ -1,15 +1,12 @@
 """Fixtures and hooks for all tests; importing this file makes MXNet importable."""
 import logging
 import shutil
-from pathlib import Path
 
 import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
+from tests.helpers.paths import SHARED_DATA
 from tests.helpers.processes.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED_DATA = ROOT.parent / 'shared' / 'data'
 
 
 def pytest_collection_modifyitems(items):

@@ -39,7 +39,9 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatchSource:
-        """Return augmented batches for the learner; see `TrainingBatches`.
+        """Return augmented batches of small images for the learner; see `TrainingBatches`.
+
+        Photographs need no such method: `openatac.data.photos` prepares their batches for all backends.
 
         ``batch_size`` counts the images of all processes.
         """

@@ -121,7 +121,7 @@ class Learner(abc.ABC):
         processes = f'{self.process_group.size} x ' if self.process_group.size > 1 else ''
         return f'{processes}{count} x {kind}'
 
-    def _over_cluster(self, totals: Sequence[float], images: int) -> Metrics:
+    def _over_all_processes(self, totals: Sequence[float], images: int) -> Metrics:
         """Combine this process's sums over its ``images`` with the other processes' into metrics."""
         everyone = self.process_group.gather([images, *totals], 'the metrics')
         images, *totals = [sum(numbers) for numbers in zip(*everyone)]

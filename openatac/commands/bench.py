@@ -87,7 +87,7 @@ def _sizes(text: str) -> list[int]:
 
 def _cells(row: dict[str, Any]) -> Sequence[str]:
     """Return a row of the printed table."""
-    spreads = ['{} ({} to {})'.format(*(f'{row[figure + end]:{form}}' for end in ('', '_low', '_high')))
-               for figure, form in (('p50_ms', '.2f'), ('p95_ms', '.2f'), ('images_per_second', '.1f'))]
+    spreads = ['{} ({} to {})'.format(*(f'{row[column + end]:{spec}}' for end in ('', '_low', '_high')))
+               for column, spec in (('p50_ms', '.2f'), ('p95_ms', '.2f'), ('images_per_second', '.1f'))]
     return (row['export'], row['engine'], str(row['batch']), *spreads, str(row['rounds']),
             f'{row["difference"]:.1e}')

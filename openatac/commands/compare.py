@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
                    help='runs at a time; they share the processors and, with --engine torch --gpus 0 '
                         'after --, each takes the next GPU (default: %(default)s)')
     p.add_argument('--dry-run', type=COUNT, metavar='N',
-                   help='run only N batches of each training, print their time and memory, and keep nothing')
+                   help='run only N batches of each run, print their time and memory, and keep nothing')
     p.add_argument('--from', dest='others', metavar='RUNS', nargs='+', default=[],
                    help='folders with finished runs, whose records are copied to FOLDER')
     p.add_argument('--note', help='a remark on the data, shown in every figure and kept in FOLDER')
@@ -121,7 +121,7 @@ def _compare(sweep: Sweep, runs: Sequence[QueuedRun], args: argparse.Namespace) 
 
 
 def _exit_code(codes: Iterable[int]) -> int:
-    """Combine the runs' exit codes: `WRONG_COMMAND` only if a training failed with it."""
+    """Combine the runs' exit codes: `WRONG_COMMAND` only if a run failed with it."""
     failed = {code for code in codes if code}
     return WRONG_COMMAND if WRONG_COMMAND in failed else min(1, len(failed))
 

@@ -29,7 +29,7 @@ from openatac.options.command_line import add_flags
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
-    from openatac.export.images.labelled import LabelledImages
+    from openatac.export.images.labelled import InputImages
 
 
 def main(argv: list[str]) -> int:
@@ -90,7 +90,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     return 1 if len(names) < images.total else 0
 
 
-def _find_images(args: argparse.Namespace, manifest: Manifest) -> LabelledImages:
+def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
     from openatac.export.images import labelled
     if args.dataset:
         outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]

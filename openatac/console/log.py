@@ -28,7 +28,7 @@ class _Console(logging.Handler):
             self.handleError(record)
 
 
-def log_to(path: str | None = None, form: str = LOG_FORMAT) -> None:
+def log_to(path: str | None = None, log_format: str = LOG_FORMAT) -> None:
     """Send the log to the console and append it to the file ``path``, once that is known.
 
     Earlier messages, for example from the data reader, go into the file as well.
@@ -40,7 +40,7 @@ def log_to(path: str | None = None, form: str = LOG_FORMAT) -> None:
         log.handlers = [_Console(), MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1)]
         return
     file = logging.FileHandler(path, encoding='utf-8', errors='backslashreplace')
-    file.setFormatter(LogFormatter(form))
+    file.setFormatter(LogFormatter(log_format))
     held = next((handler for handler in log.handlers if isinstance(handler, MemoryHandler)), None)
     if held is None:
         _close_handlers()

@@ -72,7 +72,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
         raise ValueError('an export needs at least one form')
     chosen = [form for form in FORMS.values() if form.name in names]
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
-    advice = 'choose another folder, or make room; the files that were there are unchanged'
+    advice = 'choose another folder, or free some disk space; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         function = library_of(net).function(net)
         check = _parity_check(function, manifest, images)

@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from openatac.files.reading import PathLike
-from openatac.zoo.weights.fit import (
+from openatac.zoo.weights.compatibility import (
     Shape,
     check_names,
     check_shapes,

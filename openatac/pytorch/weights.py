@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from openatac.files.reading import PathLike
 from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
-from openatac.zoo.weights.fit import (
+from openatac.zoo.weights.compatibility import (
     Shape,
     check_names,
     check_shapes,

@@ -36,7 +36,7 @@ def serve(app: FastAPI, host: str, port: int, seconds: float, started: Callable[
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OpenatacError(f'{host} port {port} cannot be listened on ({reason(error)}): choose another '
+        raise OpenatacError(f'cannot listen on {host}, port {port} ({reason(error)}): choose another '
                             '--port, or a --host of this machine') from None
     server = uvicorn.Server(uvicorn.Config(app, log_level='warning',
                                            timeout_graceful_shutdown=math.ceil(seconds)))

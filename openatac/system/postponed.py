@@ -22,9 +22,9 @@ class _Library(NamedTuple):
 
 
 _POSTPONED = {
-    'mxnet.model': _Library('sklearn'),  # the base class of the FeedForward of 2015
-    'mxnet.contrib.quantization': _Library('scipy.stats', 'stats'),  # for the calibration by entropy
-    'mxnet.test_utils': _Library('scipy.stats', 'ss'),  # for the tests of random numbers
+    'mxnet.model': _Library('sklearn'),  # the base class of the legacy FeedForward
+    'mxnet.contrib.quantization': _Library('scipy.stats', 'stats'),  # for entropy calibration
+    'mxnet.test_utils': _Library('scipy.stats', 'ss'),  # for tests of random numbers
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from openatac.console import streams
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 HELP = [(sys.executable, '-m', 'openatac', 'costs', '--help'),
         (sys.executable, ROOT / 'train_cifar.py', '--help')]

@@ -18,8 +18,8 @@ from openatac.errors import CheckpointError, OpenatacError
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.runs import session
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.scripts import finish, metrics_of, run_in_process, script_error, wait_until
 

@@ -10,7 +10,7 @@ import pytest
 
 import train_imagenet
 from openatac.distributed import launchers
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, listening_addresses, sentences
 
 # A stand-in for ssh, mpirun, srun and qsub: records its arguments, and runs the command locally.

@@ -20,7 +20,7 @@ from openatac.distributed.member_group import setting_differences
 from openatac.distributed.messages import frame
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 # One process of a run. Arguments: its job as JSON, its rank, its actions once all have arrived.
 PROCESS = '''

@@ -14,8 +14,8 @@ import train_imagenet
 from openatac.distributed import launch
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.zoo.weights.mxnet_format import read_params
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_data_dir
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.interrupted_runs import EPOCHS, assert_same_outcome, flags, wait_for_batch
 from tests.helpers.processes.scripts import finish, json_of, log_of, metrics_of, run_in_process, script_error

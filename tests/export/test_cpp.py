@@ -10,8 +10,8 @@ import pytest
 from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
 MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]

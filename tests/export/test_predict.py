@@ -14,9 +14,9 @@ from openatac import get_model
 from openatac.console.streams import CLOSED
 from openatac.export.forms.base import FORMS
 from openatac.models.weights import load_parameters
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, smooth, write_image
 from tests.helpers.networks.animal_export import LABELS, MEAN, STD
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import predict_error, predict_images
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms

@@ -10,8 +10,8 @@ from PIL import Image
 from openatac.console import program
 from openatac.errors import UnfitEnvironment
 from openatac.system import memory, threads
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import run_python
 
 USE_MXNET = 'import openatac, mxnet; print(mxnet.nd.ones(3).sum().asscalar())'

@@ -16,7 +16,7 @@ from openatac.console.log import log_to
 from openatac.console.text import for_html, for_markdown, for_terminal, text_table
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.study.comparison.records import without_paths
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.scripts import json_of
 

@@ -24,7 +24,7 @@ from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 # They open the kernel's tables, standard input, and files that they have just written.
 OWN = {'openatac/training/dry_run.py', 'openatac/study/bench/machine.py',

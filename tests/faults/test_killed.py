@@ -20,9 +20,9 @@ from openatac import get_model
 from openatac.commands import pack
 from openatac.export.exporter import export
 from openatac.files.checksums import sha256
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar, write_photos
 from tests.helpers.networks.small_export import MANIFEST
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.marked_processes import MARK, marked_processes
 from tests.helpers.processes.scripts import metrics_of

@@ -30,8 +30,8 @@ from openatac.training.checkpoints.progress import Progress, State
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder, Summary
-from tests.conftest import ROOT
 from tests.helpers.networks.stub_learner import STATE, StubLearner
+from tests.helpers.paths import ROOT
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 WRONG = [None, True, -1, 10 ** 30, 0.5, float('nan'), 'x', '\ud800', ['x'], {'a': 1}]

@@ -20,7 +20,7 @@ from openatac.export.file_set import replace_set
 from openatac.files.csv_file import write_csv
 from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import run_python
 
 ROWS = [{'a': 1, 'b': 'x'}]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from openatac.commands.catalogue import COMMANDS, SITE
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.fresh_python import output_of
 

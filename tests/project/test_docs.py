@@ -26,9 +26,9 @@ from openatac.commands.catalogue import COMMANDS
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.zoo.names import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
 from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.scripts import run_in_process
 

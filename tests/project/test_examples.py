@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 pytest.importorskip('sklearn')
 pytestmark = pytest.mark.release

@@ -12,7 +12,7 @@ from openatac.commands.catalogue import COMMANDS
 from openatac.system import cuda_libraries, nvidia_driver
 from openatac.system.installed import has_torch, mxnet_missing
 from openatac.system.processor import instruction_set
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 
 # ------------------------------------------------------------------------- without MXNet

@@ -3,7 +3,7 @@ import ast
 import graphlib
 import re
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import output_of
 
 ROW = re.compile(r'^\| (\d+) \| (.+?) \|', re.M)

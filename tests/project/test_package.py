@@ -11,8 +11,8 @@ from shutil import copy, copytree, ignore_patterns
 import pytest
 
 from openatac.version import __version__
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.release
 BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')

@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from openatac.commands import serve
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 INSTRUCTIONS = {'FROM', 'COPY', 'RUN', 'USER', 'EXPOSE', 'HEALTHCHECK', 'ENTRYPOINT', 'CMD'}
 

@@ -21,10 +21,10 @@ from openatac.export.gate_maps import gate_maps, open_gates
 from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import encoded, plain, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS, animal_network, export_animals
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import run_in_process

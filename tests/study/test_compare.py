@@ -23,8 +23,8 @@ from openatac.study.comparison import differences, groups, sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.scripts import finish, metrics_of, wait_until
 

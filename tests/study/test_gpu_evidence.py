@@ -10,9 +10,9 @@ import pytest
 
 from openatac.data.small.cifar import load_cifar
 from openatac.files.csv_file import read_csv
-from tests.conftest import ROOT
 from tests.helpers.images.cifar_slice import decode
 from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import run_python
 
 pytest.importorskip('torch')

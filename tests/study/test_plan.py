@@ -22,7 +22,7 @@ from openatac.study.plan.step_time import (
     parameter_server_seconds,
     ring_seconds,
 )
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import output_of
 from tests.oracle import build, load

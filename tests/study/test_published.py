@@ -23,9 +23,9 @@ from openatac.study.published.published_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from openatac.zoo.names import get_model_list
-from tests.conftest import ROOT
 from tests.helpers.images.made_up_images import CIFAR100 as CIFAR100_FILES
 from tests.helpers.images.made_up_images import write_cifar
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import run_in_process
 

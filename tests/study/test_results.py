@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from openatac.study.comparison.files import write_comparison
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv'))
 

@@ -9,7 +9,7 @@ import ctypes
 import pytest
 
 from openatac.system.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.stub_driver import make_driver, make_library
 

@@ -151,7 +151,7 @@ class MxnetLearner(Learner):
         return Metrics.of(_totals(self._sums), self.image_count)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(_totals(self._sums), self.image_count)
+        return self._over_all_processes(_totals(self._sums), self.image_count)
 
     def reset_metrics(self) -> None:
         self._sums, self.image_count = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
@@ -174,7 +174,7 @@ class MxnetLearner(Learner):
                     keep(np.concatenate([output.asnumpy() for output in outputs]), y_all)
                 self._limit_queue(sums[0].copy())
             self._restore_layouts()
-        return self._over_cluster(_totals(sums), images)
+        return self._over_all_processes(_totals(sums), images)
 
     def _losses_and_hits(self, output: NDArray, y: NDArray) -> NDArray:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""

@@ -207,7 +207,7 @@ class TorchLearner(Learner):
         return Metrics.of(self._sums.tolist(), self.image_count)
 
     def read_all_metrics(self) -> Metrics:
-        return self._over_cluster(self._sums.tolist(), self.image_count)
+        return self._over_all_processes(self._sums.tolist(), self.image_count)
 
     def reset_metrics(self) -> None:
         self._sums, self.image_count = torch.zeros(2, dtype=torch.float64, device=self.device), 0
@@ -230,7 +230,7 @@ class TorchLearner(Learner):
                     self._limit_queue()
         finally:
             self.module.train()
-        return self._over_cluster(sums.tolist(), images)
+        return self._over_all_processes(sums.tolist(), images)
 
     def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""

@@ -57,19 +57,19 @@ def check(config: Config) -> None:
     `openatac.training.networks.build`.
     """
     training = config.training
-    parse_gpus(training.gpus)  # ValueError if these are no GPUs
+    parse_gpus(training.gpus)  # ValueError if this is not a list of GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     if training.val_seed and not training.val_split:
-        raise ValueError('argument --val-seed: it has no effect without --val-split; add that, or leave it '
-                         'out')
+        raise ValueError('argument --val-seed: it has no effect without --val-split; add --val-split, or '
+                         'leave out --val-seed')
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:
             raise ValueError(f'argument --{flag}: it needs --evaluate FILE')
     if config.start.initial and (config.network.summary or config.start.write_initial):
-        raise ValueError('argument --initial: --summary and --write-initial use the network of the flags; '
-                         'leave it out')
+        raise ValueError('argument --initial: --summary and --write-initial use the network that the flags '
+                         'describe; leave it out')
     if config.output.export:
         from openatac.export.forms.base import check_export_name
         check_export_name(config.output.export)

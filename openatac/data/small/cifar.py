@@ -88,9 +88,10 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
     path = find_cifar(name, folder) or download_cifar(name, folder, url, progress)
     with open_files(path, MD5.values()) as files:
         found = {os.path.basename(file): content for file, content in files.items()}
-        form = next((form for form in (dataset.binary, dataset.python) if set(form.files) & set(found)), None)
-        if form is not None:
-            images = ImageSet(*_read(dataset, form, found, path, train, label_set),
+        layouts = dataset.binary, dataset.python
+        layout = next((layout for layout in layouts if set(layout.files) & set(found)), None)
+        if layout is not None:
+            images = ImageSet(*_read(dataset, layout, found, path, train, label_set),
                               _class_names(found, dataset.labels[label_set]))
         elif os.path.isdir(path) or archive_has_copy(files):
             images = read_copy(path, files, dataset.names, label_set, train)
@@ -105,14 +106,14 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
 
 # ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
-def _read(dataset: DataSet, form: Layout, files: dict[str, File], path: str, train: bool,
+def _read(dataset: DataSet, layout: Layout, files: dict[str, File], path: str, train: bool,
           label_set: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, and their labels of one set."""
-    names = form.train if train else form.test
+    names = layout.train if train else layout.test
     for name in names:
         if name not in files:
             raise DataError(f'{path} lacks the file {name}: download the data set again')
-    read = _read_binary if form is dataset.binary else _read_python
+    read = _read_binary if layout is dataset.binary else _read_python
     return read(dataset, files, names, label_set)
 
 

@@ -153,7 +153,7 @@ def download_cifar(name: str, folder: str | None, url: str | None, progress: boo
     target = os.path.join(folder, form.folder)
     with open_files(archive, MD5.values()) as files:
         named = {os.path.basename(path): file for path, file in files.items()}
-        with writing(target, 'make room or repair the folder'):
+        with writing(target, 'free some disk space or repair the folder'):
             _unpack(named, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
     return target
 

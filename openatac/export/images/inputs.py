@@ -17,7 +17,7 @@ from openatac.export.manifest import Manifest
 from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
 
 if TYPE_CHECKING:
-    from openatac.export.images.labelled import LabelledImages
+    from openatac.export.images.labelled import InputImages
 
 MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')
@@ -65,7 +65,7 @@ class InputTransform:
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 
 
-def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.ndarray:
+def sample_inputs(images: InputImages, manifest: Manifest, count: int) -> np.ndarray:
     """Return inputs (N, C, H, W), float32, from up to ``count`` images, evenly spread.
 
     Unusable images are left out with a warning. Raises DataError if none is left.
@@ -76,13 +76,13 @@ def sample_inputs(images: LabelledImages, manifest: Manifest, count: int) -> np.
     return np.stack(inputs)
 
 
-def sample_batches(images: LabelledImages, manifest: Manifest, count: int
+def sample_batches(images: InputImages, manifest: Manifest, count: int
                    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (inputs (B, C, H, W), labels (B,)) from up to ``count`` images, evenly spread."""
     return ((inputs, labels) for _, inputs, labels in named_batches(images, manifest, count))
 
 
-def named_batches(images: LabelledImages, manifest: Manifest, count: int
+def named_batches(images: InputImages, manifest: Manifest, count: int
                   ) -> Iterator[tuple[list[str], np.ndarray, np.ndarray]]:
     """Yield the batches of `sample_batches` with image names: (list of B names, inputs, labels)."""
     for batch in batched(_sample(images, manifest, count), INFERENCE_BATCH):
@@ -90,7 +90,7 @@ def named_batches(images: LabelledImages, manifest: Manifest, count: int
         yield [images.name(index) for index in indices], np.stack(inputs), np.array(labels)
 
 
-def _sample(images: LabelledImages, manifest: Manifest, count: int
+def _sample(images: InputImages, manifest: Manifest, count: int
             ) -> Iterator[tuple[int, np.ndarray, int | None]]:
     """Yield (index, input, label); leave out unusable images with a warning."""
     transform = InputTransform(manifest)

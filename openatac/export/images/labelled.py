@@ -25,8 +25,8 @@ from openatac.training.datasets.small import load
 from openatac.training.sections.cifar import CifarData
 
 
-class LabelledImages(NamedTuple):
-    """A set of images.
+class InputImages(NamedTuple):
+    """A set of images for an export, with or without labels.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class LabelledImages(NamedTuple):
     name: Callable[[int], str]
 
 
-def images_below(folder: str) -> LabelledImages:
+def images_below(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     paths = list(find_images([folder]))
-    return LabelledImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
+    return InputImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
                           paths.__getitem__)
 
 
-def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
+def classes_below(folder: str, manifest: Manifest) -> InputImages:
     """Return the images in a folder with one subfolder per class of a network.
 
     Subfolders are matched by class name (see `match_classes`). If the network's classes have no names, there
@@ -60,7 +60,7 @@ def classes_below(folder: str, manifest: Manifest) -> LabelledImages:
     return _matched(ImageFolder(folder), folder, manifest)
 
 
-def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -> LabelledImages:
+def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -> InputImages:
     """Return the images of a source with class names, matched with the classes of a network."""
     names = source.class_names or ()
     if manifest.labels and names:
@@ -72,7 +72,7 @@ def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -
 
 
 def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None = None
-                  ) -> LabelledImages:
+                  ) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
     The file ``class_list`` gives the classes for the numbers in a list without file names.
@@ -82,13 +82,13 @@ def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | 
     return _source_images(source, range(manifest.classes))
 
 
-def record_images(rec: str, manifest: Manifest) -> LabelledImages:
+def record_images(rec: str, manifest: Manifest) -> InputImages:
     """Return the images of a record file, matched with the network's classes like `classes_below`."""
     names = read_class_names(rec, None)
     return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
 
 
-def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledImages:
+def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages:
     """Return training or test images of a data set; raise DataError if it is not in the folder.
 
     Parameters
@@ -109,14 +109,14 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> LabelledIma
     return _in_memory(images)
 
 
-def _in_memory(images: ImageSet) -> LabelledImages:
+def _in_memory(images: ImageSet) -> InputImages:
     def read(index: int) -> tuple[np.ndarray, int]:
         return images.images[index].transpose(1, 2, 0), int(images.labels[index])
 
-    return LabelledImages(len(images), read, images.name)
+    return InputImages(len(images), read, images.name)
 
 
-def class_folder_images(data: CifarData, train: bool) -> LabelledImages:
+def class_folder_images(data: CifarData, train: bool) -> InputImages:
     """Return training or test images of --dataset folder, of any size; raise DataError if they are missing.
 
     Images from an archive are held in memory, at the network's size.
@@ -128,15 +128,15 @@ def class_folder_images(data: CifarData, train: bool) -> LabelledImages:
         return _source_images(source, range(len(data.class_names)))
 
 
-def photographs(data: Any, classes: int, train: bool) -> LabelledImages:
+def photographs(data: Any, classes: int, train: bool) -> InputImages:
     """Return training or validation images of an `ImagenetData`; raise DataError if they are missing."""
     return _source_images(open_photos(data, 'train' if train else 'val', classes), range(classes))
 
 
-def _source_images(source: Any, classes: Sequence[int]) -> LabelledImages:
+def _source_images(source: Any, classes: Sequence[int]) -> InputImages:
     """Return the images of a source, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)
         return decode(data), classes[label]
 
-    return LabelledImages(len(source), read, source.name)
+    return InputImages(len(source), read, source.name)

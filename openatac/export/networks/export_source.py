@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from openatac.backends.library import ImageSizeError, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, OpenatacError, ParameterFileError
-from openatac.export.images.labelled import LabelledImages, class_folder_images, dataset_images, photographs
+from openatac.export.images.labelled import InputImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
     cifar_manifest,
@@ -49,7 +49,7 @@ class ExportSource(NamedTuple):
 
     net: Any
     manifest: Manifest
-    images: Callable[[bool], LabelledImages]
+    images: Callable[[bool], InputImages]
 
 
 # --------------------------------------------------------------------------------------- a run
@@ -89,7 +89,7 @@ def _load_built(built: tuple[Any, str, Config], params: str, size: Size | None, 
     return ExportSource(net, run_manifest(name, config, size), _images_of(config))
 
 
-def _images_of(config: Config) -> Callable[[bool], LabelledImages]:
+def _images_of(config: Config) -> Callable[[bool], InputImages]:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
         return partial(photographs, config.data, config.network.classes)
@@ -174,5 +174,5 @@ def _built_run(folder: str, name: str) -> tuple[Any, str, Config] | None:
     return None
 
 
-def _no_images(train: bool) -> LabelledImages:
+def _no_images(train: bool) -> InputImages:
     raise DataError('it is not known which images the network was trained on')

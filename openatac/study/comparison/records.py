@@ -19,7 +19,7 @@ from openatac.study.comparison.comparable import check_comparable, name_of
 from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
 
 FILES = (SETTINGS, METRICS, LOG, SUMMARY)  # the last marks a finished run
-ADVICE = 'make room or choose another folder'
+ADVICE = 'free some disk space or choose another folder'
 
 
 def copy_records(sources: Sequence[str], folder: str) -> None:

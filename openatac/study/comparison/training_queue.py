@@ -70,7 +70,7 @@ def run_queue(runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) ->
     -------
     dict
         {name: Failure} of the runs that failed. After a wrong command line, which affects all, no
-        further training starts.
+        further run starts.
 
     Raises
     ------

@@ -18,8 +18,8 @@ COST_NOTE = """\
 Parameters in M and operations in G, ours counted as the source counts; reproduced: to its last digit. ATAC:
 running statistics too, a dense layer as 2 x inputs x outputs - inputs + outputs (openatac costs --published).
 AA and FA: two operations for a multiply-add. The others: trained parameters, multiply-adds; their 3.86 and
-3.87 G have the stride in a block's first 1x1 convolution, ours, like the authors' code, have it in the 3x3.
-With running statistics, GE has its 33.7 M."""
+3.87 G have the stride in a block's first 1x1 convolution; ours, like the authors' code, have it in the 3x3.
+Counting the running statistics gives GE's 33.7 M."""
 ERROR_HEAD = ('published as', 'top-1', 'top-5', 'ours')
 ERROR_NOTE = """\
 Errors in %, of the epoch with the lowest top-1 error, chosen on the images it is tested on, unless it says
@@ -62,10 +62,10 @@ def _cost_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
         yield (*names, *_cost_cells(parameters, '.1f'), *_cost_cells(operations, '.3g'))
 
 
-def _cost_cells(row: PublishedRow, form: str) -> Line:
+def _cost_cells(row: PublishedRow, spec: str) -> Line:
     value, (ours,) = row.number.value, row.values
     same = row.verdict.startswith('reproduced')
-    return (f'{value:{form}}', f'{ours:.2f}',
+    return (f'{value:{spec}}', f'{ours:.2f}',
             'reproduced' if same else f'{100 * (ours - value) / value:+.1f}%')
 
 

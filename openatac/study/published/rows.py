@@ -19,9 +19,9 @@ WIDE = 10  # times the published uncertainty: published units and depths differ 
 
 RULE = f"""\
 reproduced: our mean is no farther from the published number than its uncertainty and half the width of our
-95% confidence interval (Student's t, n runs) together. undecided: not farther either, but that interval is
-wider than {WIDE} published uncertainties, so more runs are needed. differs: farther. One run has no interval.
-How much published numbers vary from run to run is not published."""
+95% confidence interval (Student's t, n runs) together. undecided: within that distance too, but that
+interval is wider than {WIDE} published uncertainties, so more runs are needed. differs: farther. One run has
+no interval. How much published numbers vary from run to run is not published."""
 
 
 class PublishedRow(NamedTuple):

@@ -149,7 +149,7 @@ def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[
         checkpoints = checkpoints or checkpoints_of(folder)
         go_on = 'continue with --resume auto' if checkpoints.names() else 'start again'
         raise CheckpointError(f'{error.filename or folder} cannot be written ({reason(error)}); '
-                              f'{checkpoints.kept}: make room or repair the folder, then {go_on}'
+                              f'{checkpoints.kept}: free some disk space or repair the folder, then {go_on}'
                               ) from None
 
 

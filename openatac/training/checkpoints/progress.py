@@ -58,7 +58,7 @@ class Progress:
     disturbed : bool
         Whether other processes were seen to slow the run down.
     inexact : list of str
-        Where the run was resumed under settings that change its bits, and which settings.
+        Where the run was resumed under settings that change its results bit for bit, and which settings.
     """
 
     epoch: int = 0

@@ -74,7 +74,7 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
         value = wanted[name]
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
-                             f'{made[name]}, and this is {value}')
+                             f'{made[name]}, but this command gives {value}')
     return prefix + SYMBOL_SUFFIX, model, with_changes(given.config, **{name: made[name] for name in written})
 
 

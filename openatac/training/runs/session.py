@@ -40,8 +40,8 @@ log = logging.getLogger('openatac')
 
 
 @contextlib.contextmanager
-def reserve_run_folder(config: Config, command: str, log_file: str | None = None, log_form: str = LOG_FORMAT,
-                       rank: int = 0) -> Iterator[None]:
+def reserve_run_folder(config: Config, command: str, log_file: str | None = None,
+                       log_format: str = LOG_FORMAT, rank: int = 0) -> Iterator[None]:
     """Reserve the run's folder for this process, and begin its log; ranks other than 0 leave both alone.
 
     Raises
@@ -57,7 +57,7 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
     with only_run_in(folder):
         path = log_file or os.path.join(folder, LOG)
         with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', 'choose another'):
-            log_to(path, log_form)
+            log_to(path, log_format)
         if plots:
             with writing(f'--save-plot-dir: {plots}', 'choose another'):
                 os.makedirs(plots, exist_ok=True)
@@ -83,7 +83,7 @@ def _warn_of_decays(config: Config) -> None:
 
 
 class Description(NamedTuple):
-    """What a run's files say of it besides its settings.
+    """What a run's files record besides its settings.
 
     Attributes
     ----------
@@ -176,7 +176,7 @@ def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> l
         trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
-    # On a GPU, other processes hardly matter, and one of several workers would count the others as strangers.
+    # On a GPU, other processes hardly matter. One of several workers would take the others for strangers.
     if learner.process_group.size == 1 and not learner.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))
     return trackers

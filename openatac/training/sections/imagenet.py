@@ -42,7 +42,7 @@ class ImagenetNetwork(Network):
         '(stand-alone self-attention, which needs --last-gamma to start well)', default_text='none',
         roles=Role.IN_NAME | Role.NEWER)
     num_classes: Optional[int] = network_option(
-        None, 'outputs of the network', default_text='as many as the training images have classes',
+        None, 'outputs of the network', default_text='the number of classes in the training images',
         parse=number(int, low=2, high=MAX_CLASSES))
     use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
     last_gamma: bool = network_option(
@@ -119,7 +119,7 @@ class ImagenetTraining(Training):
     lr_decay_period: int = inherited(Training, 'lr_decay_period', 0, matters=only_with('lr_mode', 'step'))
     lr_decay_epoch: str = inherited(Training, 'lr_decay_epoch', '40,60', matters=only_with('lr_mode', 'step'))
     no_wd: bool = result_option(False, 'no weight decay for biases, gammas and betas')
-    lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'how the learning rate falls')
+    lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'learning-rate decay')
     warmup_lr: float = schedule_option(0.0, 'the rate at the start of the warm-up', parse=FROM_ZERO)
     warmup_epochs: int = schedule_option(0, 'epochs over which the rate grows to --lr', parse=COUNT_FROM_ZERO)
     label_smoothing: bool = result_option(False, f'spread {SMOOTHING} of each label over all classes')

@@ -31,7 +31,7 @@ class Usage(NamedTuple):
 
 
 class ContentionWatch(Tracker):
-    """Warns once, with a remedy, if others compute here, and notes it in ``progress.disturbed``.
+    """Warns once, with a remedy, if other processes compete for the CPU; sets ``progress.disturbed``.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def others_busy(before: Usage, now: Usage) -> float:
 
 
 def sentence(others: float, processors: int, threads: int) -> str:
-    """Return the warning in the log when others compute here."""
+    """Return the warning in the log when other processes compete for the CPU."""
     free = max(1, round(processors - others))
     remedy = ('wait until they have ended' if free >= threads else
               f'stop it with Ctrl-C and continue with OMP_NUM_THREADS={free} and --resume auto')

@@ -136,10 +136,10 @@ def _name(file: BinaryIO, end: int) -> bytes:
     return file.read(size)
 
 
-def _read(file: BinaryIO, form: str) -> tuple[Any, ...]:
-    data = file.read(struct.calcsize(form))
+def _read(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+    data = file.read(struct.calcsize(layout))
     try:
-        return struct.unpack(form, data)
+        return struct.unpack(layout, data)
     except struct.error:
         raise ValueError('cut short') from None
 

@@ -3,7 +3,7 @@ import re
 import shlex
 from typing import NamedTuple
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 DOCUMENTS = [str(path.relative_to(ROOT))
              for path in sorted([*ROOT.glob('*.md'), *(ROOT / 'docs').rglob('*.md')])]

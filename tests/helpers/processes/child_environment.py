@@ -1,7 +1,7 @@
 """The environment of processes that tests start."""
 import os
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def child_environment(**variables):

@@ -6,7 +6,7 @@ import pytest
 from openatac import cli
 from openatac.commands import predict
 from openatac.errors import OpenatacError
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def call_command(command, *words):

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes.marked_processes import MARK, marked_processes
 
 LAUNCH = '''

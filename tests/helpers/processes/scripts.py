@@ -15,7 +15,7 @@ from openatac.files.writing import replace_file
 from openatac.options.command_line import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.tracking import curves
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environment):
