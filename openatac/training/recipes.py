@@ -10,12 +10,12 @@ cifar100_atac, cifar10_atac
 
 imagenet_atac
     "Attention as Activation", section IV, on ImageNet: 160 epochs on two GPUs with 128 images each in
-    float16, NAG, rate 0.075 after 5 epochs of warm-up, then a cosine to 0, labels smoothed by 0.1, the
-    last gamma of each block initialised to zero, no weight decay for biases, gammas and betas, ATAC with
-    r = 2 in the last two stages. It is the published command (see openatac/commands/train_imagenet.py).
-    Published: validation errors (top 1, top 5) 0.2147 and 0.0610 at the end, 0.2141 and 0.0603 at best (epoch 155).
-    Cost: 160 epochs of 1,281,167 images, two and a half days at the 942 images/s that the authors' log
-    prints for both GPUs together (`openatac plan` estimates yours).
+    float16, NAG, rate 0.075 after 5 epochs of warm-up, then a cosine to 0, labels smoothed by 0.1, the last
+    gamma of each block initialised to zero, no weight decay for biases, gammas and betas, ATAC with r = 2
+    in the last two stages. It is the published command (see openatac/commands/train_imagenet.py).
+    Published: validation errors (top 1, top 5) 0.2147 and 0.0610 at the end, 0.2141 and 0.0603 at best
+    (epoch 155). Cost: 160 epochs of 1,281,167 images, two and a half days at the 942 images/s that the
+    authors' log prints for both GPUs together (`openatac plan` estimates yours).
 
 digits
     A few seconds per epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by
