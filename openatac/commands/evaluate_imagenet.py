@@ -9,8 +9,10 @@ from __future__ import annotations
 import shlex
 
 from openatac.backends.compute import Compute
+from openatac.backends.process_group import SingleProcess
 from openatac.backends.registry import BACKENDS
 from openatac.commands.catalogue import command_parser
+from openatac.commands.train_imagenet import TrainImagenet
 from openatac.options.command_line import add_section, from_arguments, show_defaults
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.training.config import ImagenetConfig
@@ -21,7 +23,6 @@ from openatac.training.sections.imagenet import (
     ImagenetOutput,
     ImagenetTraining,
 )
-from openatac.zoo.weights.pretrained import resolve_weights
 
 _PUBLISHED = {'r': IMAGENET['imagenet_atac']['r']}  # the published script's default differs
 
@@ -42,15 +43,11 @@ def main(argv: list[str]) -> int:
         given = given._replace(config=with_changes(given.config, **_PUBLISHED))
     from openatac.console.log import log_to
     log_to()
-    from openatac.commands.shared.completed_config import complete_for_evaluation
-    from openatac.commands.shared.training_network import find_network
-    from openatac.training.datasets.photos import with_classes
-    from openatac.training.runs.imagenet import ImagenetRun
+    script = TrainImagenet()
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        given = complete_for_evaluation(given, resolve_weights(given.config.start.evaluate))
-        net, _, config = find_network(given._replace(config=with_classes(given.config)))
+        net, _, config = script.find_network(given)
     except ValueError as error:
         p.error(str(error))
-    left_out = ImagenetRun(net, config, shlex.join([*p.prog.split(), *argv])).evaluate()
+    left_out = script.run(net, config, shlex.join([*p.prog.split(), *argv]), SingleProcess()).evaluate()
     return 1 if left_out else 0

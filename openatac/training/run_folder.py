@@ -21,6 +21,7 @@ from openatac.training.sections.cifar import DatasetName
 
 if TYPE_CHECKING:
     from openatac.backends.library import Library
+    from openatac.training.networks.build import BuiltNetwork
 
 _Count = Annotated[int, Range(1, 2 ** 40)]
 _Index = Annotated[int, Range(-1, 2 ** 40)]
@@ -112,20 +113,20 @@ class RunFolder:
         """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file(METRICS_LINES)).splitlines())
 
-    def network(self, library: Library | None = None) -> tuple[Any, str, Config]:
-        """Return (network without values, its name, the run's config); OpenatacError if there is none.
+    def network(self, library: Library | None = None) -> BuiltNetwork:
+        """Return the run's network, without values; OpenatacError if there is none.
 
         It is built with ``library``, by default the installed one.
         """
         return self.build(self.config(), library)
 
-    def build(self, config: Config, library: Library | None = None) -> tuple[Any, str, Config]:
+    def build(self, config: Config, library: Library | None = None) -> BuiltNetwork:
         """Like `network`, for a config of this run that has already been read."""
         from openatac.training.networks.build import build_network
         from openatac.training.networks.resolve import resolve
         try:
-            config = resolve(with_changes(config, syncbn=False))  # since syncbn is for several devices
-            return (*build_network(config, library), config)
+            # syncbn is for several devices
+            return build_network(resolve(with_changes(config, syncbn=False)), library)
         except (KeyError, TypeError, ValueError) as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
                                 'summary.json was changed, or was written by another version') from None

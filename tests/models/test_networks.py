@@ -221,7 +221,7 @@ def test_train_cifar_builds_both_hosts_by_name():
     built = {}
     for model in ('cifar_resnet18_v1_se', 'CIFAR_ResNet18_v1_ATAC', 'cifar_resnet8_v2_se'):
         config = resolve(config_of(train_cifar, '--model', model))
-        net, name = build_network(config)
+        net, name, _ = build_network(config)
         assert name == model.lower()
         network = config.network
         built[model] = type(net), network.host, network.blocks, network.act_type, network.attention

@@ -102,7 +102,7 @@ def test_registered_host_is_built_by_name():
 ])
 def test_train_cifar_builds_a_registered_unit(flags, name):
     config = resolve(config_of(train_cifar, *flags))
-    net, built = build_network(config)
+    net, built, _ = build_network(config)
     net.initialize()
     assert built == name and net(images()).shape == (BATCH, 10)
     assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')

@@ -309,7 +309,7 @@ def test_run_of_train_imagenet_is_analysed(tmp_path):
     data = write_data_dir(tmp_path / 'data')
     config = config_of(train_imagenet, '--data-dir', data, '--num-classes', 2, '--input-size', 32,
                        '--act-layers', 1)
-    net, _ = build_network(config)
+    net = build_network(config).net
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.zeros((1, 3, 32, 32)))
     run = tmp_path / 'run'

@@ -57,7 +57,7 @@ def test_gluoncv_teacher_can_use_local_parameters(photos, tmp_path):
 
 def test_sync_batch_norm_has_the_same_parameters():
     """Training needs two GPUs; only the network that is built for them is checked here."""
-    net, _ = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2))
+    net = build_network(config_of(train_imagenet, '--syncbn', '--num-gpus', 2, '--r', 2)).net
     plain = shallow_host().gluon()
     assert isinstance(net.layer1[0].bn1, mx.gluon.contrib.nn.SyncBatchNorm)
     assert [(k, p.shape) for k, p in parameters_of(net).items()] == [
@@ -71,7 +71,7 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_network_flags_build_the_expected_network(flags, name, parameter, shape):
-    net, built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
+    net, built, _ = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
     parameters = parameters_of(net)
     assert built == name
     if shape:

@@ -1,12 +1,15 @@
 """Finds the network of a training run: from options, from files, or from a description next to parameters."""
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.system.installed import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import Config
 from openatac.zoo.weights.pretrained import resolve_weights
+
+if TYPE_CHECKING:
+    from openatac.training.networks.build import BuiltNetwork
 
 
 def only_makes_network(config: Config) -> bool:
@@ -45,12 +48,11 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
     return complete_for_fine_tuning(given, resolve_weights(start.pretrained))
 
 
-def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
-    """Return (network, its name, the completed config), from the options or the files of --initial.
+def find_network(given: ParsedFlags) -> BuiltNetwork:
+    """Return the network of the options or of the files of --initial.
 
-    The network is in the form that `openatac.backends.base.open_backend` takes. Raises ValueError for options
-    that do not describe a network or contradict the files, OpenatacError if the files cannot be read, and
-    ModuleNotFoundError if the network needs PyTorch and it is missing.
+    Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
+    files cannot be read, and ModuleNotFoundError if the network needs PyTorch and it is missing.
     """
     config: Config = given.config
     if config.start.initial:
@@ -65,13 +67,13 @@ def find_network(given: ParsedFlags) -> tuple[Any, str, Any]:
     config = resolve(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
     in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
-    net, name = build_network(config, PYTORCH if in_torch else GLUON)
-    set_up_fine_tuning(net, config)
+    built = build_network(config, PYTORCH if in_torch else GLUON)
+    set_up_fine_tuning(built.net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
-            raise ValueError(f'argument {flag_of(option)}: the host of {name} has no such '
+            raise ValueError(f'argument {flag_of(option)}: the host of {built.name} has no such '
                              'setting; leave it out')
-    return net, name, config
+    return built
 
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:

@@ -16,6 +16,7 @@ from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import Config
 
 if TYPE_CHECKING:
+    from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.run import Run
 
 AnyConfig = TypeVar('AnyConfig', bound=Config)
@@ -59,6 +60,10 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
     def run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
+    def find_network(self, given: ParsedFlags) -> BuiltNetwork:
+        """Complete the config, from files beside its parameters, then from the images; build its network."""
+        return training_network.find_network(self.complete(training_network.with_described_network(given)))
+
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
         parser = self.parser()
@@ -68,8 +73,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return code
         process_group = training_processes.join_process_group(parser, given.config)
         try:
-            given = self.complete(training_network.with_described_network(given))
-            net, name, config = training_network.find_network(given)
+            net, name, config = self.find_network(given)
         except ValueError as error:
             parser.error(str(error))
         if training_network.only_makes_network(config):

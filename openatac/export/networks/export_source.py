@@ -26,6 +26,7 @@ from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.names import find_model
@@ -78,8 +79,7 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     return _load_built(run.network(), params or run.file(BEST), size, data_dir)
 
 
-def _load_built(built: tuple[Any, str, Config], params: str, size: Size | None, data_dir: str | None
-                ) -> ExportSource:
+def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> ExportSource:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
     net, name, config = built
     installed_library().load_parameters(net, params)
@@ -165,11 +165,11 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     return ExportSource(net, manifest, images)
 
 
-def _built_run(folder: str, name: str) -> tuple[Any, str, Config] | None:
+def _built_run(folder: str, name: str) -> BuiltNetwork | None:
     """Return the network of the run in a folder, or None if there is no run of the network ``name``."""
     with contextlib.suppress(OpenatacError):  # the folder can hold a settings.json of something else
         built = RunFolder(folder).network()
-        if built[1] == name:
+        if built.name == name:
             return built
     return None
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from openatac.backends.library import ImageSizeError, Library, installed_library, library_of
 from openatac.errors import SettingError
@@ -15,8 +15,25 @@ from openatac.zoo.names import unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
 
-def build_network(config: Config, library: Library | None = None) -> tuple[Any, str]:
-    """Build the network of a config from `resolve`; return (network, its name).
+class BuiltNetwork(NamedTuple):
+    """A network and what it was built from.
+
+    Attributes
+    ----------
+    net : HybridBlock, Module or str
+        A str is the path of a symbol file.
+    name : str
+    config : CifarConfig or ImagenetConfig
+        Completed by `resolve`.
+    """
+
+    net: Any
+    name: str
+    config: Any
+
+
+def build_network(config: Config, library: Library | None = None) -> BuiltNetwork:
+    """Build the network of a config from `resolve`.
 
     Parameters
     ----------
@@ -49,7 +66,7 @@ def build_network(config: Config, library: Library | None = None) -> tuple[Any, 
     name, shape = f'{host.title_of(blocks)}_{unit}', image_shape(config)
     try:
         with _naming_flags(settings):
-            return library.build(host, settings, shape, config.training.seed), name
+            return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)
     except ImageSizeError as error:
         flag = '--image-size' if isinstance(config, CifarConfig) else '--input-size'
         raise ValueError(f'argument {flag}: {name} does not take images of {shape[1]} x {shape[2]} pixels '

@@ -21,6 +21,7 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import fields, from_json, values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
+from openatac.training.networks.build import BuiltNetwork
 from openatac.zoo.units import REGISTRIES
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
@@ -33,17 +34,13 @@ class _Written(NamedTuple):
     flags: dict[str, Any]
 
 
-def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Config]:
+def read_initial_network(prefix: str, given: ParsedFlags) -> BuiltNetwork:
     """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns
     -------
-    symbol : str
-        The path of the graph.
-    model : str
-        The network's name.
-    config : CifarConfig or ImagenetConfig
-        The config of ``given``, with the options that the network was made with.
+    BuiltNetwork
+        With the path of the graph, and the config of ``given`` with the options of the network.
 
     Raises
     ------
@@ -75,7 +72,8 @@ def read_initial_network(prefix: str, given: ParsedFlags) -> tuple[str, str, Con
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
                              f'{made[name]}, but this command gives {value}')
-    return prefix + SYMBOL_SUFFIX, model, with_changes(given.config, **{name: made[name] for name in written})
+    config = with_changes(given.config, **{name: made[name] for name in written})
+    return BuiltNetwork(prefix + SYMBOL_SUFFIX, model, config)
 
 
 def _canonical(option: str, value: Any) -> Any:

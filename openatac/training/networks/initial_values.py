@@ -45,7 +45,7 @@ def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
     import mxnet as mx
 
     from openatac.models.weights import draw_deferred_values, initialize_parameters, values_of
-    net, _ = build_network(config, GLUON)
+    net = build_network(config, GLUON).net
     initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
     draw_deferred_values(net, image_shape(config))
     return {name: value.asnumpy() for name, value in values_of(net).items()}
