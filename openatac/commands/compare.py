@@ -94,9 +94,9 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
     codes = []
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]
-        for training in dataclasses.replace(sweep, folder=folder, flags=flags).runs():
-            print(f'\n{training.name}:', flush=True)
-            codes.append(subprocess.run(training.command).returncode)
+        for run in dataclasses.replace(sweep, folder=folder, flags=flags).runs():
+            print(f'\n{run.name}:', flush=True)
+            codes.append(subprocess.run(run.command).returncode)
     return _exit_code(codes)
 
 
@@ -113,7 +113,7 @@ def _compare(sweep: Sweep, runs: Sequence[QueuedRun], args: argparse.Namespace) 
             write_note(sweep.folder, args.note)
         if args.others:
             copy_records(args.others, sweep.folder)
-        if args.others or not runs or any(training.is_finished() for training in runs):
+        if args.others or not runs or any(run.is_finished() for run in runs):
             print(write_comparison(sweep.folder, args.measure + '_accuracy', args.against, args.formats))
     for name, failure in failures.items():
         streams.print_to_stderr(f'openatac compare: {name} failed: {failure.last_line}')
@@ -129,7 +129,7 @@ def _exit_code(codes: Iterable[int]) -> int:
 def _train(sweep: Sweep, runs: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:
     """Train the runs that are not finished; return {name: Failure}."""
     sweep.keep_recipe()
-    missing = [training for training in runs if not training.is_finished()]
+    missing = [run for run in runs if not run.is_finished()]
     print(f'{len(runs)} runs: {len(runs) - len(missing)} finished, {len(missing)} to run',
           flush=True)
     return run_queue(missing, min(jobs, max(1, len(missing))),

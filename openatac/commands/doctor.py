@@ -25,7 +25,7 @@ from openatac.system.installed import USE_TORCH, has_mxnet, has_torch, mxnet_fit
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
     ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
-    ('matplotlib', 'figures of the curves', 'openatac[demo]'),
+    ('matplotlib', 'figures', 'openatac[demo]'),
     ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
     ('wandb', 'Weights & Biases', 'openatac[wandb]'),
     ('onnx', 'ONNX files', 'openatac[onnx]'),

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.study.costs.named_costs import costs_by_name, image_shape_of
-from openatac.zoo.names import find_model, get_model_list
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEADER = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
@@ -26,6 +24,7 @@ def main(argv: list[str]) -> int:
                    help="names to list, such as 'cifar_resnet20_v2_*' (default: those with trained weights)")
     p.add_argument('--card', action='store_true', help='print the model cards of those with trained weights')
     args = p.parse_args(argv)
+    from openatac.zoo.names import get_model_list
     everything = get_model_list()
     names = _names_like(args.pattern.lower(), everything) if args.pattern else pretrained_names()
     if not names:
@@ -52,6 +51,7 @@ def main(argv: list[str]) -> int:
 
 def _names_like(pattern: str, everything: list[str]) -> list[str]:
     """Return the listed names that match a pattern; if none does, the pattern if it is a valid name."""
+    from openatac.zoo.names import find_model
     names = fnmatch.filter(everything, pattern)
     if not names:
         with contextlib.suppress(ValueError):
@@ -61,6 +61,7 @@ def _names_like(pattern: str, everything: list[str]) -> list[str]:
 
 
 def _row(name: str) -> Sequence[str]:
+    from openatac.study.costs.named_costs import costs_by_name, image_shape_of
     counted = costs_by_name(name, image_shape_of(name))
     costs = f'{counted.trainable:,}', f'{counted.multiply_adds:,}'
     if name not in pretrained_names():

@@ -30,7 +30,7 @@ Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 
 class RunnableNetwork(Protocol):
-    """The interface of networks for a `Predictor`: a `Runtime` of an export, or a `InferenceNetwork`."""
+    """The interface of networks for a `Predictor`: a `Runtime` of an export, or an `InferenceNetwork`."""
 
     @property
     def manifest(self) -> Manifest:

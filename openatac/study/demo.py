@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING
 
 from openatac.console.text import text_table
 from openatac.errors import OpenatacError
-from openatac.export.networks.export_source import load_run
-from openatac.export.predictor import load
 from openatac.figures import write_figure
 from openatac.files.run_file_names import LAST, SUMMARY
-from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.study.comparison.figures import comparison_curves
 from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 if TYPE_CHECKING:
     from openatac.export.predictor import Prediction
@@ -73,6 +69,7 @@ def classify() -> list[Prediction]:
     """Classify scikit-learn's photograph of a flower with the package's trained ATAC network."""
     import sklearn
 
+    from openatac.export.predictor import load
     photo = os.path.join(os.path.dirname(sklearn.__file__), 'datasets', 'images', 'flower.jpg')
     return load(TRAINED)(photo, top=3)
 
@@ -80,6 +77,9 @@ def classify() -> list[Prediction]:
 def export_last(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
     from openatac.export.forms.symbol_files import export_symbol
+    from openatac.export.networks.export_source import load_run
+    from openatac.graph.nodes import SYMBOL_SUFFIX
+    from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, LAST))
     difference = export_symbol(trained.net, path, trained.manifest.image_shape)

@@ -10,7 +10,6 @@ from openatac.files.reading import open_input
 from openatac.files.run_file_names import LOG, SUMMARY
 from openatac.training.config import CifarConfig, Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
-from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, unit_name
 
 COLUMNS = {'epoch', 'train_loss', 'val_accuracy'}  # of metrics.csv, at least
 
@@ -110,6 +109,7 @@ def _date(log: str) -> str:
 
 def _names(config: Config, model: str) -> tuple[str, str]:
     """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
+    from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, unit_name
     if not isinstance(config, CifarConfig):
         photos = config.network
         return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)

@@ -20,7 +20,7 @@ from openatac.version import __version__
 from openatac.zoo.names import get_model_list
 from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
-from tests.helpers.networks.run_onnx import run_onnx, run_onnx_in_float64
+from tests.helpers.networks.run_onnx import run_onnx
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -109,8 +109,8 @@ def soften_attention(block):
 def test_full_size_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     """Use the images of the running statistics, and small branches and attention logits, as after training.
 
-    Deep networks of random weights amplify rounding, each program's own. Where that may explain a difference,
-    run the operators of the file in float64 instead, and compare with MXNet's float64.
+    Deep networks of random weights amplify rounding. If necessary, compare with float64: the file must be
+    about as close to MXNet's outputs in float64 as those in float32 are.
     """
     net, image_shape = get_model(name), (3, 224, 224) if name.startswith('resnet50') else CIFAR
     mx.random.seed(1)
@@ -130,11 +130,10 @@ def test_full_size_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     write(net, path, image_shape)
     x = images(3, image_shape, 3)
     found, expected = run_onnx(path, x.asnumpy()), net(x).asnumpy()
-    assert found.shape == expected.shape
-    if np.abs(found - expected).max() >= 1e-4:
-        net.cast('float64')
-        exact = net(x.astype('float64')).asnumpy()
-        assert np.abs(run_onnx_in_float64(path, x.asnumpy()) - exact).max() < 1e-4
+    net.cast('float64')
+    exact = net(x.astype('float64')).asnumpy()
+    rounding = np.abs(expected - exact).max()
+    assert np.abs(found - expected).max() < 1e-4 or np.abs(found - exact).max() < 3 * rounding
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_cbam', 'cifar_resnet8_v2_ge',

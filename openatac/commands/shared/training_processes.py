@@ -29,7 +29,8 @@ def train_in_processes(config: Config, program: str) -> int | None:
     if not hasattr(os, 'fork'):
         raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
-    return run(lambda group: torchrun.start_here(group, torchrun.own_command(), len(gpus)), program=program)
+    return run(lambda children: torchrun.start_here(children, torchrun.own_command(), len(gpus)),
+               program=program)
 
 
 def join_process_group(parser: argparse.ArgumentParser, config: Config) -> ProcessGroup:

@@ -4,11 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from openatac.backends.library import PYTORCH, library_of
 from openatac.console.text import counted
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
-from openatac.training.networks.resolve import image_shape
 from openatac.training.run_folder import RunFolder
 
 MEASURES = ('best_accuracy', 'last_accuracy', 'test_accuracy')
@@ -62,6 +60,8 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
+    from openatac.backends.library import PYTORCH, library_of
+    from openatac.training.networks.resolve import image_shape
     net, _, config = RunFolder(run.folder).build(run.config)
     if library_of(net) is PYTORCH:
         from openatac.study.costs.module_costs import module_costs

@@ -1,4 +1,4 @@
-"""Run training runs in processes, several at a time; they can be stopped at any time and resumed.
+"""Train in processes, several runs at a time; they can be stopped at any time and resumed.
 
 Each resumes from its own checkpoints (train_cifar.py --resume auto), so the queue itself is stateless.
 """

@@ -5,10 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError, last_line
-from openatac.export.forms.base import prefix_of
-from openatac.export.manifest import read_manifest
 from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.zoo.names import find_model
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
@@ -70,6 +67,9 @@ def _symbol_file(path: str) -> str:
 
 def image_shape_of(name: str) -> tuple[int, int, int]:
     """Return the image shape (C, H, W) of a network or an export, with `FILE_SIZE` for other files."""
+    from openatac.export.forms.base import prefix_of
+    from openatac.export.manifest import read_manifest
+    from openatac.zoo.names import find_model
     if not name.endswith('.json'):
         return find_model(name)[0].input_shape
     file = _symbol_file(name)

@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.library import PYTORCH, installed_library, library_of
-from openatac.data.images.subset import ImageSubset
-from openatac.data.photos.batches import EvaluationPhotoBatches
-from openatac.data.sampling import evenly_spread
-from openatac.data.small.batches import EvaluationBatches
 from openatac.errors import OpenatacError
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.datasets.photos import open_photos
-from openatac.training.datasets.small import load
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
@@ -89,6 +83,9 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, which are read on first use."""
+    from openatac.data.sampling import evenly_spread
+    from openatac.data.small.batches import EvaluationBatches
+    from openatac.training.datasets.small import load
     images = load(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
     for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
@@ -97,6 +94,10 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
 
 def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of photographs."""
+    from openatac.data.images.subset import ImageSubset
+    from openatac.data.photos.batches import EvaluationPhotoBatches
+    from openatac.data.sampling import evenly_spread
+    from openatac.training.datasets.photos import open_photos
     data = config.data
     photos = open_photos(data, 'val', config.network.classes)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))

@@ -3,11 +3,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.plan.step_time import FORWARD, Setup, Step, estimate_step
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 from openatac.training.recipes import IMAGENET
-from openatac.zoo.names import find_model
 
 _RECIPE = IMAGENET['imagenet_atac']
 PUBLISHED_EPOCHS, PUBLISHED_LR = _RECIPE['num_epochs'], _RECIPE['lr']
@@ -85,6 +83,8 @@ def trainable_parameters(name: str) -> int:
 
     Raises ValueError for an unknown name, or a network that is not for ImageNet.
     """
+    from openatac.study.costs.named_costs import costs_by_name
+    from openatac.zoo.names import find_model
     host, _ = find_model(name)
     if host.data != 'imagenet':
         raise ValueError(f'{name} is not a network for ImageNet: give another, or give --parameters')

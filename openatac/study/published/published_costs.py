@@ -4,9 +4,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.published.numbers import PARAMETERS, Published
-from openatac.zoo.names import find_model
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
@@ -15,6 +13,8 @@ if TYPE_CHECKING:
 @functools.cache
 def network_costs(network: str, as_published: bool = False) -> Costs:
     """Return the `Costs` of a network by name, at its data's image size."""
+    from openatac.study.costs.named_costs import costs_by_name
+    from openatac.zoo.names import find_model
     host = find_model(network)[0]
     return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)
 

@@ -14,7 +14,6 @@ from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
 from openatac.study.published.published_costs import network_costs
 from openatac.study.published.recipe_check import built_as_published, images_to_train
-from openatac.zoo.names import find_model
 
 
 class Speed(NamedTuple):
@@ -97,6 +96,7 @@ def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     They are based on the first speed of that network. Without one, they are scaled, in proportion to
     multiply-adds, from the network on the same data with the nearest count.
     """
+    from openatac.zoo.names import find_model
     family = find_model(number.network)[0].data
     speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
     if not speeds:
