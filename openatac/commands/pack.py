@@ -102,7 +102,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         if not args.out:
             p.error('give the folder of images and the file to write')
         if is_archive_name(args.source):
-            p.error(f'FOLDER: {args.source} is an archive; unpack it and name the folder')
+            p.error(f'FOLDER: {args.source} is an archive; unpack it and give the folder')
         if os.path.isfile(args.source) and not args.root:
             p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
         try:

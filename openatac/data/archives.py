@@ -117,7 +117,7 @@ def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
         yield
     except damages as error:
         raise DataError(f'{path} is not a complete tar, tar.gz or zip archive ({error}); download it again, '
-                        'or unpack it yourself and name the folder') from error
+                        'or unpack it yourself and give the folder') from error
 
 
 def _checked(files: dict[str, File]) -> dict[str, File]:

@@ -98,7 +98,7 @@ def class_folders(root: str, warn: bool = False) -> tuple[str, ...]:
     Hidden folders and circular symbolic links are left out; with ``warn``, the links are logged.
     """
     if os.path.isfile(root):
-        raise DataError(f'{root} is a file: unpack it if it is an archive, and name a folder')
+        raise DataError(f'{root} is a file: unpack it if it is an archive, and give a folder')
     with opening(f'the image folder {root}'), os.scandir(root) as entries:
         return in_order(entry.name for entry in entries if entry.name[0] != '.' and _is_class(entry, warn))
 

@@ -24,7 +24,7 @@ def find_images(paths: Iterable[str]) -> Iterator[str]:
     """
     for path in paths:
         if is_archive_name(path):
-            raise OpenatacError(f'{path} is an archive: unpack it and name the folder')
+            raise OpenatacError(f'{path} is an archive: unpack it and give the folder')
         if not os.path.isdir(path):
             yield path
             continue
