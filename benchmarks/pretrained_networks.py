@@ -16,8 +16,8 @@ from openatac.data.small.cifar import class_names
 from openatac.files.checksums import sha256
 from openatac.files.schema import read_json
 from openatac.models.weights import read_arrays, write_arrays
+from openatac.study.comparison.comparison import group_runs
 from openatac.study.comparison.files import read_note
-from openatac.study.comparison.groups import group_runs
 from openatac.study.comparison.records import without_paths
 from openatac.study.finished_runs import find_runs
 from openatac.training.run_folder import RunFolder

@@ -11,8 +11,8 @@ from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.run_file_names import LAST, SUMMARY
+from openatac.study.comparison.comparison import Comparison, Group, group_runs
 from openatac.study.comparison.figures import comparison_curves
-from openatac.study.comparison.groups import Group, group_runs
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 
@@ -62,7 +62,7 @@ def units_table(runs: Mapping[str, Group]) -> str:
 
 def draw(path: str, runs: Mapping[str, Group]) -> None:
     """Draw the curves of {unit: its run} into the figure file ``path``."""
-    write_figure(path, lambda: comparison_curves(list(runs.values()), blocks=1))
+    write_figure(path, lambda: comparison_curves(Comparison([*runs.values()]), blocks=1))
 
 
 def classify() -> list[Prediction]:

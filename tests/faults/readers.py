@@ -34,9 +34,9 @@ from openatac.graph.symbol import load_symbol_file, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build, fields
-from openatac.study.comparison import groups as comparison_groups
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import compare_groups
+from openatac.study.comparison.comparison import Comparison, group_runs
+from openatac.study.comparison.differences import find_differences
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET_NUMBERS
@@ -277,8 +277,9 @@ def _read_settings(folder: str) -> Content:
 
 def _read_summary(folder: str) -> Content:
     def compared() -> str:
-        groups = comparison_groups.group_runs(find_runs(folder))
-        return repr([sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)])
+        comparison = Comparison(group_runs(find_runs(folder)))
+        return repr([sentences.circumstances(comparison), tables.rows(comparison),
+                     find_differences(comparison)])
 
     def published() -> str:
         found = find_runs(folder)

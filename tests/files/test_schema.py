@@ -17,8 +17,8 @@ from openatac.files.schema import Range, parse_json, read_json, validate
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build, fields, values
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import compare_groups
-from openatac.study.comparison.groups import group_runs
+from openatac.study.comparison.comparison import Comparison, group_runs
+from openatac.study.comparison.differences import find_differences
 from openatac.study.comparison.sweep import Sweep
 from openatac.study.finished_runs import find_runs, runs_in
 from openatac.study.gates.run_gates import gates_of_run
@@ -136,8 +136,8 @@ def run(tmp_path):
 
 def test_damaged_run_summary_is_refused(run):
     def use():
-        groups = group_runs(find_runs(run))
-        sentences.circumstances(groups), tables.rows(groups), compare_groups(groups)
+        comparison = Comparison(group_runs(find_runs(run)))
+        sentences.circumstances(comparison), tables.rows(comparison), find_differences(comparison)
         found = find_runs(run)
         list(run_speeds(found))
         make_row(IMAGENET_NUMBERS[0], found, [])

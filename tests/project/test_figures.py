@@ -8,8 +8,8 @@ from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.figures import DPI, style, unit_styles, write_figure
 from openatac.options.declaration import build
 from openatac.study.bench.speed_figure import bench_figure
+from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.figures import comparison_curves, error_figure
-from openatac.study.comparison.groups import Group
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.gates.gates_figure import gates_figure
 from openatac.training.config import CifarConfig
@@ -20,22 +20,22 @@ LONG = 'images saved as JPEG with quality 75, then cropped, resized and coded ag
 MANY = [f'a_unit_with_quite_a_long_name_{number}' for number in range(20)]
 
 
-def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72), note=''):
+def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72)):
     config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
     runs = [FinishedRun('run', config, 'net', unit, 1,
                         {'settings': {'data': '1+2'}, 'dataset': 'cifar100', 'last_accuracy': accuracy,
                          'best_accuracy': accuracy},
                         {'epoch': [0.0, 1.0], 'val_accuracy': [0.1, accuracy], 'train_loss': [2.0, 1.0]},
                         '2026-11-23') for accuracy in accuracies]
-    return Group(unit, blocks, runs, parameters, 0, note)
+    return Group(unit, blocks, runs, parameters, 0)
 
 
-GROUPS = {
-    'long title': [group('relu', note=LONG), group('atac', parameters=89_578, note=LONG)],
-    'one point': [group('relu', accuracies=[0.7])],
-    'equal values': [group(unit, accuracies=[0.7, 0.7]) for unit in ('relu', 'atac', 'se')],
-    'many units': [group(unit, blocks, 1000 * blocks + number, [0.5 + number / 50, 0.55])
-                   for blocks in (1, 3) for number, unit in enumerate(MANY)],
+COMPARISONS = {
+    'long title': Comparison([group('relu'), group('atac', parameters=89_578)], note=LONG),
+    'one point': Comparison([group('relu', accuracies=[0.7])]),
+    'equal values': Comparison([group(unit, accuracies=[0.7, 0.7]) for unit in ('relu', 'atac', 'se')]),
+    'many units': Comparison([group(unit, blocks, 1000 * blocks + number, [0.5 + number / 50, 0.55])
+                              for blocks in (1, 3) for number, unit in enumerate(MANY)]),
 }
 
 
@@ -61,9 +61,10 @@ def gate_map_figure(title, stages):
 
 
 FIGURES = {
-    **{f'errors, {name}': lambda groups=groups: error_figure(groups) for name, groups in GROUPS.items()},
-    **{f'comparison curves, {name}': lambda groups=groups: comparison_curves(groups, 1)
-       for name, groups in GROUPS.items()},
+    **{f'errors, {name}': lambda comparison=comparison: error_figure(comparison)
+       for name, comparison in COMPARISONS.items()},
+    **{f'comparison curves, {name}': lambda comparison=comparison: comparison_curves(comparison, 1)
+       for name, comparison in COMPARISONS.items()},
     'history, long title': lambda: curves_figure(LONG, {'top-1 error (%)': {'training': [50, 40]},
                                                         'loss': {'training': [1.5, 1], 'test': [2, 1]}}),
     'history, one epoch': lambda: curves_figure('net', {'loss': {'test': [1.5]}, 'error': {'test': [9]}}),
@@ -141,7 +142,7 @@ def test_unit_style_is_the_same_in_all_pictures():
 @pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
                                              (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
 def test_pictures_are_written_in_every_format(tmp_path, formats, starts):
-    write_figure(str(tmp_path / 'a.png'), lambda: error_figure(GROUPS['one point']), formats)
+    write_figure(str(tmp_path / 'a.png'), lambda: error_figure(COMPARISONS['one point']), formats)
     assert {path.name for path in tmp_path.iterdir()} == set(starts)
     for name, start in starts.items():
         assert (tmp_path / name).read_bytes().startswith(start)

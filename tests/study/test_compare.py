@@ -19,8 +19,10 @@ from scipy import stats
 from openatac import cli
 from openatac.console.log import log_to
 from openatac.errors import OpenatacError
-from openatac.study.comparison import differences, groups, sweep, training_queue
+from openatac.study.comparison import differences, sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
+from openatac.study.comparison.comparison import Comparison, Group, group_runs
+from openatac.study.comparison.differences import find_differences
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from tests.helpers.images.made_up_images import write_cifar
@@ -343,7 +345,7 @@ def test_settings_that_a_unit_ignores_may_differ(two_units, tmp_path):
 def test_fine_and_coarse_labels_are_not_mixed(two_units, tmp_path):
     for seed, (labels, words) in enumerate({'fine': '(100 classes)', 'coarse': '(20 superclasses)'}.items()):
         changed(two_units, tmp_path / labels, 'cifar100', cifar100_labels=labels, seed=seed)
-        assert words in groups.describe_data_set(groups.group_runs(find_runs(tmp_path / labels)))
+        assert words in Comparison(group_runs(find_runs(tmp_path / labels))).data_set
     done = compare(tmp_path / 'both', '--from', tmp_path / 'fine', tmp_path / 'coarse')
     assert done.returncode == 1 and re.search(r'cifar100_labels .*\bfine .*\bcoarse', done.stderr)
     assert not (tmp_path / 'both' / 'comparison.md').exists()
@@ -393,7 +395,7 @@ def test_runs_of_pytorch_can_be_compared(two_units, tmp_path):
 
 def fake_group(unit, *accuracies):
     runs = [SimpleNamespace(summary={'last_accuracy': accuracy}) for accuracy in accuracies]
-    return groups.Group(unit, 2, runs, 0, 0)
+    return Group(unit, 2, runs, 0, 0)
 
 
 def test_welch_test_equals_a_hand_calculation():
@@ -404,7 +406,7 @@ def test_welch_test_equals_a_hand_calculation():
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
     half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
     p = 2 * stats.t.sf(mean / math.sqrt(sum(parts)), freedom)
-    found, = differences.compare_groups([fake_group('relu', *b), fake_group('atac', *a)])
+    found, = find_differences(Comparison([fake_group('relu', *b), fake_group('atac', *a)]))
     assert (found.one, found.other, found.blocks, found.counts) == ('atac', 'relu', 2, (3, 4))
     np.testing.assert_allclose([found.mean, found.low, found.high, found.p, found.corrected],
                                [mean, mean - half, mean + half, p, p])
@@ -414,8 +416,8 @@ def test_welch_test_equals_a_hand_calculation():
 
 def test_no_test_without_variance():
     one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
-    for pair, mean in (([one, other], 0.25), ([same, other], 0.25)):
-        found, = differences.compare_groups(pair)
+    for pair, mean in ((Comparison([one, other]), 0.25), (Comparison([same, other]), 0.25)):
+        found, = find_differences(pair)
         assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
         assert differences.state_findings([found])
         assert differences.seeds_needed(pair) is None
@@ -431,26 +433,27 @@ def test_holm_correction_equals_a_hand_calculation():
     ('all', [('se', 'relu'), ('atac', 'relu'), ('atac', 'se')])])
 def test_units_are_compared_with_the_baseline(against, pairs):
     units = [fake_group(unit, 0.5, 0.6) for unit in ('relu', 'se', 'atac')]
-    found = differences.compare_groups(units, against=against)
+    found = find_differences(Comparison(units, against=against))
     assert [(each.one, each.other) for each in found] == pairs
-    without = differences.compare_groups(units[:2], against=None)
+    without = find_differences(Comparison(units[:2], against=None))
     assert [(each.one, each.other) for each in without] == [('se', 'relu')]
 
 
 def test_finding_names_significant_differences():
-    clear = [fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
-             fake_group('atac', 0.70, 0.71, 0.72)]
-    said = differences.state_findings(differences.compare_groups(clear))
+    clear = Comparison([fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
+                        fake_group('atac', 0.70, 0.71, 0.72)])
+    said = differences.state_findings(find_differences(clear))
     assert re.search(r'^atac .*better .*relu .*0\.2000', said) and 'se' not in said.split(';')[0]
-    vague = [fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)]
-    p = differences.compare_groups(vague)[0].corrected
-    assert f'{p:.2g}' in differences.state_findings(differences.compare_groups(vague))
+    vague = Comparison([fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)])
+    p = find_differences(vague)[0].corrected
+    assert f'{p:.2g}' in differences.state_findings(find_differences(vague))
 
 
 def test_number_of_seeds_needed_for_a_decision():
     """By Cohen's table (1988, 2.4.1), an effect of 1 needs 17 seeds; with a known deviation, 16."""
     def seeds(deviation):
-        return differences.seeds_needed([fake_group('relu', 0.5, 0.5 + deviation * math.sqrt(2))])
+        return differences.seeds_needed(
+            Comparison([fake_group('relu', 0.5, 0.5 + deviation * math.sqrt(2))]))
 
     assert seeds(0.01) == 17
     assert [seeds(deviation) for deviation in (1e-9, 0.001, 0.02, 0.1)] == [2, 2, 64, 1571]

@@ -12,8 +12,8 @@ from PIL import Image
 from openatac.figures import write_figure
 from openatac.options.declaration import build
 from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.figures import comparison_curves, error_figure
-from openatac.study.comparison.groups import Group
 from openatac.study.comparison.html_page import page_html
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
@@ -47,7 +47,7 @@ def group(unit, blocks, parameters, *bests, **options):
 
 
 def page(groups, measure='last_accuracy'):
-    return page_html(groups, measure, differences.compare_groups(groups, measure))
+    return page_html(Comparison(groups, measure))
 
 
 def several():
@@ -107,23 +107,22 @@ class Document(HTMLParser):
 
 
 def test_table_has_the_rows_of_the_comparison(text):
-    assert Document(text).tables[0] == [list(tables.header(several())), *map(list, tables.rows(several()))]
+    comparison = Comparison(several())
+    assert Document(text).tables[0] == [list(tables.header(comparison)), *map(list, tables.rows(comparison))]
 
 
 def test_finding_precedes_conditions_differences_and_commands():
-    groups = several()
-    document = Document(page(groups, 'best_accuracy'))
-    finding = sentences.conclusion(
-        groups, 'best_accuracy', differences.compare_groups(groups, 'best_accuracy'))
+    comparison = Comparison(several(), 'best_accuracy')
+    document = Document(page_html(comparison))
+    finding = sentences.conclusion(comparison)
     assert document.texts['p'][:len(finding)] == finding and len(finding) == 2
-    told = sentences.circumstances(groups)
+    told = sentences.circumstances(comparison)
     assert document.texts['p'][len(finding):len(finding) + len(told)] == told
     assert any('2026-11-23 to 2026-11-25' in sentence for sentence in told)
     assert document.tables[2] == [list(differences.HEADER), *(
-        list(each.row()) for each in differences.compare_groups(groups, 'best_accuracy'))]
-    assert document.tables[2] != Document(page(groups, 'last_accuracy')).tables[2]
-    runs = [each for several_seeds in groups for each in several_seeds.runs]
-    assert document.texts['code'] == [each.summary['command'] for each in runs]
+        list(each.row()) for each in differences.find_differences(comparison))]
+    assert document.tables[2] != Document(page(several(), 'last_accuracy')).tables[2]
+    assert document.texts['code'] == [each.summary['command'] for each in comparison.runs]
     assert any({'0.7200', '0.7056;', '1002', 'OMP_NUM_THREADS=1;'} <= set(text.split())
                for text in document.texts['p'])
 
@@ -181,10 +180,10 @@ def test_speed_ranges_exclude_disturbed_runs():
     one = group('relu', 1, 100, 0.70, 0.71, 0.72)  # at 1001, 1002 and 1003 images/s
     two = one._replace(runs=[disturb(one.runs[0]), *one.runs[1:]])
     none = one._replace(unit='atac', runs=[disturb(run) for run in one.runs])
-    assert tables.rows([one])[0][-1] == '1002 (1001 to 1003)'
-    assert tables.rows([two])[0][-1] == '1002 (1002 to 1003)'
-    assert tables.rows([one._replace(runs=one.runs[:1])])[0][-1] == '1001'
-    assert not re.search(r'\d', tables.rows([none])[0][-1])
+    assert tables.rows(Comparison([one]))[0][-1] == '1002 (1001 to 1003)'
+    assert tables.rows(Comparison([two]))[0][-1] == '1002 (1002 to 1003)'
+    assert tables.rows(Comparison([one._replace(runs=one.runs[:1])]))[0][-1] == '1001'
+    assert not re.search(r'\d', tables.rows(Comparison([none]))[0][-1])
     assert '1001' in sentences.describe_run(one.runs[0])
     assert '1001' not in sentences.describe_run(none.runs[0])
     document = Document(page([one, none]))
@@ -220,7 +219,7 @@ def test_diverged_run_is_shown():
 # -------------------------------------------------------------------- the script that sorts
 
 def test_page_structure_suits_the_sorting_script(text):
-    columns = len(tables.header(several())) + 5 + len(differences.HEADER)
+    columns = len(tables.header(Comparison(several()))) + 5 + len(differences.HEADER)
     assert len(re.findall(r'<th scope="col"[^>]*><button ', text)) == columns
     for table, cells in zip(re.findall('<table>.*?</table>', text, re.S), Document(text).tables):
         assert table.count('<tbody>') == 1
@@ -245,12 +244,12 @@ def test_click_on_a_column_head_sorts(text, tmp_path, clicks, column, direction)
     def value(row):
         return row[1] if column == 1 else float(row[column].split()[0].replace(',', ''))
 
-    assert sorted(shown) == sorted(map(list, tables.rows(several())))
+    assert sorted(shown) == sorted(map(list, tables.rows(Comparison(several()))))
     values = [value(row) for row in shown]
     assert values == sorted(values, reverse=direction == 'descending')
     heads = [attributes for attributes in document.all('th') if attributes['scope'] == 'col']
-    assert [head.get('aria-sort') for head in heads[:len(tables.header(several()))]] == [
-        direction if place == column else None for place in range(len(tables.header(several())))]
+    assert [head.get('aria-sort') for head in heads[:len(tables.header(Comparison(several())))]] == [
+        direction if place == column else None for place in range(len(tables.header(Comparison(several()))))]
 
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium on this machine')
@@ -286,7 +285,7 @@ def test_page_is_no_wider_than_a_phone(text, tmp_path):
 
 def test_picture_has_a_point_for_each_group():
     groups = several()
-    axes = error_figure(groups, 'best_accuracy').axes[0]
+    axes = error_figure(Comparison(groups, 'best_accuracy')).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     for unit in ('relu', 'swish', 'atac'):
         own = [each for each in groups if each.unit == unit]
@@ -299,17 +298,18 @@ def test_picture_has_a_point_for_each_group():
 
 
 def test_points_of_equal_parameters_are_placed_side_by_side():
-    axes = error_figure(several()).axes[0]
+    axes = error_figure(Comparison(several())).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
-    apart = error_figure([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)]).axes[0]
+    two = Comparison([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)])
+    apart = error_figure(two).axes[0]
     assert [list(line.get_xdata()) for line in apart.lines] == [[100], [150]]
     assert 'parameters' in apart.get_xlabel() != axes.get_xlabel()  # which says that they are moved
 
 
 def test_error_bars_are_one_standard_deviation():
     groups = [group('relu', 1, 100, 0.7, 0.72, 0.77), group('atac', 1, 150, 0.8)]
-    axes = error_figure(groups).axes[0]
+    axes = error_figure(Comparison(groups)).axes[0]
     bar, = axes.collections  # and none for a single seed
     low, high = bar.get_segments()[0][:, 1]
     values = [100 - 100 * value for value in groups[0].values('last_accuracy')]
@@ -323,7 +323,7 @@ def test_error_bars_are_one_standard_deviation():
     ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
      ['digits', '1 to 3 seeds', 'deviation', '2026-11-23 to 2026-11-25'])])
 def test_picture_describes_its_content(groups, words):
-    figure = error_figure(groups, 'last_accuracy')
+    figure = error_figure(Comparison(groups, 'last_accuracy'))
     assert all(text in figure.get_suptitle() for text in words)
     assert all(text in figure.axes[0].get_ylabel() for text in ('last', '(%)'))
 
@@ -331,17 +331,17 @@ def test_picture_describes_its_content(groups, words):
 def test_units_have_distinct_and_stable_colours_and_markers():
     groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
-    styles = [(line.get_color(), line.get_marker()) for line in error_figure(groups).axes[0].lines]
+    styles = [(line.get_color(), line.get_marker()) for line in error_figure(Comparison(groups)).axes[0].lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15
     others = [each for each in groups if (each.unit, each.blocks) != ('unit0', 2)]
-    without_first = comparison_curves(others, 2)
+    without_first = comparison_curves(Comparison(others), 2)
     assert [line.get_color() for line in without_first.axes[0].lines] == [colour for colour, _ in styles[1:]]
 
 
 @pytest.fixture(scope='module')
 def curves():
     """[(line, band, group of seeds, column)] for all curves of several seeds."""
-    figure = comparison_curves(several(), 1)
+    figure = comparison_curves(Comparison(several()), 1)
     return [(*drawn, column) for axes, column in zip(figure.axes, ('val_accuracy', 'train_loss'))
             for drawn in zip(axes.lines, axes.collections, several()[:3])]
 
@@ -367,13 +367,13 @@ def test_bands_reach_from_the_lowest_seed_to_the_highest(curves):
 
 
 def test_curve_of_one_seed_has_no_band():
-    alone = comparison_curves([group('relu', 1, 100, 0.7)], 1)
+    alone = comparison_curves(Comparison([group('relu', 1, 100, 0.7)]), 1)
     assert 'b = 1, 1 seed' in alone.get_suptitle() and not alone.axes[0].collections
 
 
 def test_png_file_opens_and_is_not_blank(tmp_path):
     path = tmp_path / 'comparison.png'
-    write_figure(path, lambda: error_figure(several(), 'last_accuracy'))
+    write_figure(path, lambda: error_figure(Comparison(several(), 'last_accuracy')))
     with Image.open(path) as image:
         pixels = np.asarray(image.convert('L'))
     assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
@@ -388,7 +388,7 @@ def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, c
     assert not document.all('svg') and len(document.texts['code']) == 12
     assert sum("pip install 'openatac[demo]'" in text for text in document.texts['p']) == 1
     with caplog.at_level(logging.WARNING, 'openatac'):
-        write_figure(tmp_path / 'x.png', lambda: error_figure(groups))
+        write_figure(tmp_path / 'x.png', lambda: error_figure(Comparison(groups)))
     message, = caplog.messages
     assert "pip install 'openatac[demo]'" in message
     assert not os.listdir(tmp_path)

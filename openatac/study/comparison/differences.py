@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from openatac.console.text import counted
-from openatac.study.comparison.groups import Group
+from openatac.study.comparison.comparison import Comparison, Group
 
 LEVEL = 0.05            # of significance
 WORTH_SHOWING = 0.01    # the difference in accuracy that `seeds_needed` assumes
@@ -67,29 +67,19 @@ class Difference(NamedTuple):
                 ' and '.join(map(str, self.counts)))
 
 
-def compare_groups(groups: Sequence[Group], measure: str = 'last_accuracy',
-                   against: str | None = None) -> list[Difference]:
-    """Return the differences in a measure between units of equal depth.
+def find_differences(comparison: Comparison) -> list[Difference]:
+    """Return the differences between units of equal depth.
 
-    Parameters
-    ----------
-    groups : sequence of Group
-    measure : str
-        One of `openatac.study.comparison.groups.MEASURES`.
-    against : str, optional
-        The unit to compare with all others, or `ALL`; by default ATAC, or `ALL` without it.
-
-    Returns
-    -------
-    list of Difference
-        Without a test where a unit has one seed, or neither has any spread.
+    They are those of the unit ``comparison.against`` from all others, or for `ALL` those of every pair; None
+    means ATAC, or `ALL` without it. A unit with one seed gets no test, nor do two units without any spread.
     """
-    found = [_difference(one, other, measure) for one, other in _pairs(groups, against)]
+    found = [_difference(one, other, comparison.measure) for one, other in _pairs(comparison)]
     corrected = iter(holm([each.p for each in found if each.p is not None]))
     return [each if each.p is None else each._replace(corrected=next(corrected)) for each in found]
 
 
-def _pairs(groups: Sequence[Group], against: str | None) -> list[tuple[Group, Group]]:
+def _pairs(comparison: Comparison) -> list[tuple[Group, Group]]:
+    groups, against = comparison.groups, comparison.against
     if against is None:
         against = MAIN_UNIT if any(group.unit == MAIN_UNIT for group in groups) else ALL
     pairs = [pair for pair in itertools.combinations(groups, 2) if pair[0].blocks == pair[1].blocks]
@@ -142,13 +132,14 @@ def state_findings(found: Sequence[Difference]) -> str:
     return f'{", ".join(parts)}{rest} (p after {correction}).'
 
 
-def seeds_needed(groups: Sequence[Group], measure: str = 'last_accuracy') -> int | None:
+def seeds_needed(comparison: Comparison) -> int | None:
     """Return how many seeds of each unit would show a difference of `WORTH_SHOWING` with a power of 80%.
 
     This is for a t test at a level of 5%, assuming the largest standard deviation of the groups for both
     units. Returns None without any spread.
     """
-    deviations = [statistics.stdev(group.values(measure)) for group in groups if len(group.runs) > 1]
+    deviations = [statistics.stdev(group.values(comparison.measure)) for group in comparison.groups
+                  if len(group.runs) > 1]
     if not any(deviations):
         return None
     effect, normal = WORTH_SHOWING / max(deviations), statistics.NormalDist()

@@ -9,14 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.figures import shortened, unit_styles, wrapped
-from openatac.study.comparison.groups import (
-    Group,
-    describe_data_set,
-    describe_dates,
-    describe_measure,
-    describe_seeds,
-    images_of_epochs,
-)
+from openatac.study.comparison.comparison import Comparison, Group, describe_seeds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,35 +21,36 @@ SIDE_STEP = 0.03                # between units with similar parameters, over th
 ROWS, COLUMN = 18, 2.5          # of a legend: entries per column, and column width in inches
 
 
-def error_figure(groups: Sequence[Group], measure: str = 'last_accuracy') -> Figure:
-    """Draw the mean and standard deviation of the error for one of `groups.MEASURES`.
+def error_figure(comparison: Comparison) -> Figure:
+    """Draw the mean and standard deviation of the error.
 
     Each unit gets a line. Points of equal depth that would overlap are drawn side by side, as noted in the
     axis label.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+    groups = comparison.groups
     inches = WIDTH + COLUMN * (_legend_columns(len({group.unit for group in groups})) - 1)
     figure = Figure(figsize=(inches, 5.4), layout='constrained')
     axes = figure.subplots()
     x = _x_positions(groups)
     for number, (unit, look) in enumerate(unit_styles(group.unit for group in groups).items()):
         _draw_unit(axes, [(x[group.unit, group.blocks], group) for group in groups if group.unit == unit],
-                   measure, look, zorder=3 + 3 * number)
+                   comparison.measure, look, zorder=3 + 3 * number)
     moved = any(x[group.unit, group.blocks] != group.parameters for group in groups)
     several = any(len(group.runs) > 1 for group in groups)
     axes.set(xlabel=f'trainable parameters{" (similar values side by side)" if moved else ""}',
-             ylabel=f'{describe_measure(measure, groups, "error")} (%)')
+             ylabel=f'{comparison.describe_measure("error")} (%)')
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:,.0f}'))
     axes.margins(0.08, 0.08)
-    _title(figure, groups, inches, (f'mean ± standard deviation over {describe_seeds(groups)}' if several else
-                                    describe_seeds(groups)) + '; in the marker: blocks per stage, b')
+    seeds = f'mean ± standard deviation over {describe_seeds(groups)}' if several else describe_seeds(groups)
+    _title(figure, comparison, inches, f'{seeds}; in the marker: blocks per stage, b')
     _finish(axes)
     return figure
 
 
-def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
+def comparison_curves(comparison: Comparison, blocks: int) -> Figure:
     """Draw the curves over epochs of the groups with ``blocks`` per stage.
 
     Each curve is the mean over a unit's seeds, with a band from the smallest to the largest value.
@@ -64,11 +58,11 @@ def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     figure = Figure(figsize=(CURVES_WIDTH, 4.4), layout='constrained')
-    looks = unit_styles(group.unit for group in groups)
-    shown = [group for group in groups if group.blocks == blocks]
+    looks = unit_styles(group.unit for group in comparison.groups)
+    shown = [group for group in comparison.groups if group.blocks == blocks]
     panels = figure.subplots(1, 2)
     for axes, column, label in zip(panels, ('val_accuracy', 'train_loss'),
-                                   (f'{images_of_epochs(groups)} error (%)', 'training loss')):
+                                   (f'{comparison.images_of_epochs} error (%)', 'training loss')):
         for group in shown:
             _draw_curve(axes, group, column, looks[group.unit])
         axes.set(xlabel='epoch', ylabel=label)
@@ -77,13 +71,13 @@ def comparison_curves(groups: Sequence[Group], blocks: int) -> Figure:
     _finish(panels[-1])
     several = any(len(group.runs) > 1 for group in shown)
     band = ': mean, with a band from minimum to maximum' if several else ''
-    _title(figure, groups, CURVES_WIDTH, f'b = {blocks}, {describe_seeds(shown)}{band}')
+    _title(figure, comparison, CURVES_WIDTH, f'b = {blocks}, {describe_seeds(shown)}{band}')
     return figure
 
 
-def _title(figure: Figure, groups: Sequence[Group], inches: float, text: str) -> None:
-    when = describe_dates(groups)
-    figure.suptitle(wrapped(f'{describe_data_set(groups)}{when and ", " + when}\n{text}', inches))
+def _title(figure: Figure, comparison: Comparison, inches: float, text: str) -> None:
+    data_and_dates = ', '.join(filter(None, [comparison.data_set, comparison.dates]))
+    figure.suptitle(wrapped(f'{data_and_dates}\n{text}', inches))
 
 
 def _x_positions(groups: Sequence[Group]) -> dict[tuple[str, int], float]:

@@ -13,8 +13,8 @@ from openatac.files.reading import read_text
 from openatac.files.run_file_names import LOG
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison import differences, sentences, tables
+from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.figures import error_figure
-from openatac.study.comparison.groups import Group, group_runs, measures
 from openatac.study.comparison.html_page import page_html
 from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
@@ -34,7 +34,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     Parameters
     ----------
     measure : str
-        One of `openatac.study.comparison.groups.MEASURES`, for the figure and the differences.
+        One of `openatac.study.comparison.comparison.MEASURES`, for the figure and the differences.
     against : str, optional
         The unit to compare with the others; see `openatac.study.comparison.differences`.
     formats : sequence of str
@@ -50,36 +50,36 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
     OpenatacError
         If the runs cannot be compared, or lack the measure or the unit.
     """
-    groups = group_runs(find_runs(folder), read_note(folder))
-    units = [group.unit for group in groups]
+    comparison = Comparison(group_runs(find_runs(folder)), measure, against, read_note(folder))
+    units = [group.unit for group in comparison.groups]
     if against not in (None, differences.ALL, *units):
         raise OpenatacError(f'--against {against}: there are no runs of it; choose from '
                             f'{", ".join(dict.fromkeys([*units, differences.ALL]))}')
-    if measure not in measures(groups):
+    if measure not in comparison.measures:
         raise OpenatacError(f'the runs in {folder} have no {measure.replace("_", " ")} apart from "best" and '
                             '"last", as they were trained without --val-split: choose another --measure')
-    columns = COLUMNS + HELD_OUT if 'test_accuracy' in measures(groups) else COLUMNS
-    found = differences.compare_groups(groups, measure, against)
+    columns = COLUMNS + HELD_OUT if 'test_accuracy' in comparison.measures else COLUMNS
     text = '\n'.join([
-        f'# {for_markdown(sentences.title(groups))}', '',
-        *map(for_markdown, sentences.conclusion(groups, measure, found)), '',
-        *map(for_markdown, sentences.circumstances(groups)), '',
-        tables.markdown(tables.header(groups), tables.rows(groups))]) + '\n'
+        f'# {for_markdown(sentences.title(comparison))}', '',
+        *map(for_markdown, sentences.conclusion(comparison)), '',
+        *map(for_markdown, sentences.circumstances(comparison)), '',
+        tables.markdown(tables.header(comparison), tables.rows(comparison))]) + '\n'
+    found = differences.find_differences(comparison)
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
                  f'{tables.markdown(differences.HEADER, [each.row() for each in found])}\n')
-    document = page_html(groups, measure, found)
+    document = page_html(comparison)
     with writing(folder, ADVICE):
-        write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(groups, folder))
+        write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(comparison, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)
-        write_figure(os.path.join(folder, 'comparison.png'), lambda: error_figure(groups, measure), formats)
+        write_figure(os.path.join(folder, 'comparison.png'), lambda: error_figure(comparison), formats)
         write_text(os.path.join(folder, 'comparison.html'), document)
     return text
 
 
-def _rows(groups: Sequence[Group], folder: str) -> Iterator[dict[str, Any]]:
+def _rows(comparison: Comparison, folder: str) -> Iterator[dict[str, Any]]:
     """Yield {column: value} for each run, with COLUMNS and HELD_OUT among the columns."""
-    for group in groups:
+    for group in comparison.groups:
         for run in group.runs:
             yield {**run.summary, **run.summary['versions'], **group._asdict(), 'seed': run.seed,
                    'date': run.date,

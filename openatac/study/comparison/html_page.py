@@ -11,9 +11,9 @@ from openatac.console.text import for_html
 from openatac.figures import style
 from openatac.pages import fill_page
 from openatac.study.comparison import sentences, tables
-from openatac.study.comparison.differences import HEADER, Difference
+from openatac.study.comparison.comparison import Comparison, Group
+from openatac.study.comparison.differences import HEADER, find_differences
 from openatac.study.comparison.figures import comparison_curves, error_figure
-from openatac.study.comparison.groups import Group, describe_measure, images_of_epochs
 from openatac.study.comparison.records import without_paths
 
 if TYPE_CHECKING:
@@ -23,35 +23,22 @@ WORDS = ('unit', 'against')      # columns of text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
-def page_html(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
-    """Return the HTML document of a comparison.
-
-    Parameters
-    ----------
-    groups : sequence of Group
-    measure : str
-        One of `openatac.study.comparison.groups.MEASURES`, for the figures and the differences.
-    found : sequence of Difference
-        The differences in that measure.
-
-    Returns
-    -------
-    str
-        Without matplotlib, a sentence replaces the figures.
-    """
-    sections = [_paragraphs(sentences.conclusion(groups, measure, found), 'finding'),
-                _paragraphs(sentences.circumstances(groups)), _results(groups), _relative_costs(groups),
-                _figures(groups, measure), _differences(groups, measure, found), _runs(groups)]
-    return fill_page(__package__, title=for_html(sentences.title(groups)),
+def page_html(comparison: Comparison) -> str:
+    """Return the HTML document of a comparison; without matplotlib, a sentence replaces the figures."""
+    groups = comparison.groups
+    sections = [_paragraphs(sentences.conclusion(comparison), 'finding'),
+                _paragraphs(sentences.circumstances(comparison)), _results(comparison),
+                _relative_costs(groups), _figures(comparison), _differences(comparison), _runs(groups)]
+    return fill_page(__package__, title=for_html(sentences.title(comparison)),
                      sections='\n'.join(filter(None, sections)))
 
 
-def _results(groups: Sequence[Group]) -> str:
+def _results(comparison: Comparison) -> str:
     return '\n'.join([_heading('Accuracy and costs'), _paragraphs([
         'b: blocks per stage. Parameters: trainable ones. Multiply-adds: for one image. '
         'Images/s: in training, the median over the seeds and their range, without runs that other '
         'processes on the machine disturbed.']),
-        _table(tables.header(groups), tables.rows(groups))])
+        _table(tables.header(comparison), tables.rows(comparison))])
 
 
 def _relative_costs(groups: Sequence[Group]) -> str:
@@ -77,26 +64,26 @@ def _costs(group: Group) -> tuple[float, float, float]:
     return group.parameters, group.multiply_adds, statistics.median(group.speeds() or [0])
 
 
-def _figures(groups: Sequence[Group], measure: str) -> str:
+def _figures(comparison: Comparison) -> str:
     """Return the figures: error against parameters, and curves for each depth."""
     try:
         with style():
-            error = _svg(error_figure(groups, measure), 'error', _error_text(groups, measure))
-            curves = [_svg(comparison_curves(groups, blocks), f'curves{blocks}',
-                           f'{images_of_epochs(groups)} error and training loss over epochs, b = {blocks}')
-                      for blocks in sorted({group.blocks for group in groups})]
+            error = _svg(error_figure(comparison), 'error', _error_text(comparison))
+            curves = [_svg(comparison_curves(comparison, blocks), f'curves{blocks}',
+                           f'{comparison.images_of_epochs} error and training loss over epochs, b = {blocks}')
+                      for blocks in sorted({group.blocks for group in comparison.groups})]
     except ImportError:
         return _paragraphs(["The figures are missing, since matplotlib is not installed "
                             "(pip install 'openatac[demo]')."])
     return '\n'.join([_heading('Error against parameters'), error, _heading('Curves'), *curves])
 
 
-def _error_text(groups: Sequence[Group], measure: str) -> str:
+def _error_text(comparison: Comparison) -> str:
     """Describe the error figure in words, for readers who cannot see it."""
-    errors = [100 * (1 - statistics.mean(group.values(measure))) for group in groups]
+    errors = [100 * (1 - statistics.mean(group.values(comparison.measure))) for group in comparison.groups]
     points = '; '.join(f'{group.unit}, b = {group.blocks}: {error:.2f}% with {group.parameters:,} parameters'
-                       for group, error in zip(groups, errors))
-    return f'{describe_measure(measure, groups, "error")} against trainable parameters. {points}.'
+                       for group, error in zip(comparison.groups, errors))
+    return f'{comparison.describe_measure("error")} against trainable parameters. {points}.'
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
@@ -113,11 +100,12 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     return f'<div class="box">\n<svg role="img" aria-label="{for_html(label)}" {size}>{content}</svg>\n</div>'
 
 
-def _differences(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> str:
+def _differences(comparison: Comparison) -> str:
     """Return the differences between units of the same depth; '' if there are none."""
+    found = find_differences(comparison)
     if not found:
         return ''
-    heading = _heading('Differences between units: ' + describe_measure(measure, groups))
+    heading = _heading('Differences between units: ' + comparison.describe_measure())
     return '\n'.join([heading, _paragraphs([
         "Each p value comes from Welch's t test for one pair of units; Holm's correction covers all tests in "
         'the table.']),

@@ -1,42 +1,41 @@
 """Write sentences about a comparison: the properties common to its runs, and facts about each run."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from openatac.options.declaration import Role, fields
 from openatac.study.comparison.comparable import shared_settings
+from openatac.study.comparison.comparison import Comparison
 from openatac.study.comparison.differences import (
     POWER,
     WORTH_SHOWING,
-    Difference,
+    find_differences,
     seeds_needed,
     state_findings,
 )
-from openatac.study.comparison.groups import Group, describe_data_set, describe_dates, images_of_epochs
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
 ELSEWHERE = ('dataset', 'data', 'cifar100_labels', 'class_names')  # other sentences name these settings
 
 
-def title(groups: Sequence[Group]) -> str:
+def title(comparison: Comparison) -> str:
     """Return the title of a comparison."""
-    return f'Units compared on {describe_data_set(groups)}'
+    return f'Units compared on {comparison.data_set}'
 
 
-def conclusion(groups: Sequence[Group], measure: str, found: Sequence[Difference]) -> list[str]:
-    """Return sentences on what the differences in a measure show, and how many seeds would show more."""
+def conclusion(comparison: Comparison) -> list[str]:
+    """Return sentences on what the differences show, and how many seeds would show more."""
+    found = find_differences(comparison)
     said = [state_findings(found)]
-    needed = seeds_needed(groups, measure)
+    needed = seeds_needed(comparison)
     if needed and any(each.corrected is not None for each in found):
         said.append(f'At the spread seen here, detecting a difference of {WORTH_SHOWING} with a power of '
                     f'{POWER:.0%} takes about {needed} seeds of each unit.')
     return [sentence for sentence in said if sentence]
 
 
-def circumstances(groups: Sequence[Group]) -> list[str]:
+def circumstances(comparison: Comparison) -> list[str]:
     """Return sentences on the properties common to the runs: data, recipe, devices, versions and dates."""
-    runs = [run for group in groups for run in group.runs]
+    runs = comparison.runs
     summary, options = runs[0].summary, fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
@@ -44,16 +43,16 @@ def circumstances(groups: Sequence[Group]) -> list[str]:
                                                          and value == options[name].default))
     devices = {f'{run.summary["device"]}, OMP_NUM_THREADS={run.summary["threads"]}' for run in runs}
     versions = {_versions(run) for run in runs}
-    return [f'{describe_data_set(groups)}, {summary["training_images"]} training and '
+    return [f'{comparison.data_set}, {summary["training_images"]} training and '
             f'{summary["test_images"]} test images.',
             f'Recipe: {recipe}.', f'Device: {"; ".join(sorted(devices))}.',
             f'Versions: {"; ".join(sorted(versions))}.',
-            *([f'Trained on {describe_dates(groups)}.'] if describe_dates(groups) else []),
-            f'{_accuracies(groups)} The ± is the standard deviation over n seeds.']
+            *([f'Trained on {comparison.dates}.'] if comparison.dates else []),
+            f'{_accuracies(comparison)} The ± is the standard deviation over n seeds.']
 
 
-def _accuracies(groups: Sequence[Group]) -> str:
-    if images_of_epochs(groups) == 'validation':
+def _accuracies(comparison: Comparison) -> str:
+    if comparison.images_of_epochs == 'validation':
         return ('Accuracies are on validation images, held out of the training images: "best" is that of the '
                 'best epoch, chosen on them, "last" that of the last epoch. "Test" is that of the best epoch '
                 'on the test images, measured once, at the end.')

@@ -5,20 +5,20 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from openatac.console.text import for_markdown
-from openatac.study.comparison.groups import Group, measures
+from openatac.study.comparison.comparison import Comparison
 
 
-def header(groups: Sequence[Group]) -> tuple[str, ...]:
+def header(comparison: Comparison) -> tuple[str, ...]:
     """Return the column headings of `rows`."""
-    accuracies = [measure.replace('_', ' ') for measure in measures(groups)]
+    accuracies = [measure.replace('_', ' ') for measure in comparison.measures]
     return 'b', 'unit', 'parameters', 'multiply-adds', *accuracies, 'n', 'images/s'
 
 
-def rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
+def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Return a row under `header` for each group."""
     return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
-             *(spread(group.values(measure)) for measure in measures(groups)), str(len(group.runs)),
-             median_and_range(group.speeds())) for group in groups]
+             *(spread(group.values(measure)) for measure in comparison.measures), str(len(group.runs)),
+             median_and_range(group.speeds())) for group in comparison.groups]
 
 
 def spread(values: Sequence[float], form: str = '.4f') -> str:

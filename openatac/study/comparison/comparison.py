@@ -1,4 +1,4 @@
-"""Group runs by unit and depth, and describe their common properties."""
+"""Runs grouped by unit and depth, to be compared, and their common properties."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,8 +25,6 @@ class Group(NamedTuple):
         Trainable ones.
     multiply_adds : int
         For one image.
-    note : str
-        A note on the data, for every figure, or ''.
     """
 
     unit: str
@@ -34,7 +32,6 @@ class Group(NamedTuple):
     runs: list[FinishedRun]
     parameters: int
     multiply_adds: int
-    note: str = ''
 
     def values(self, measure: str) -> list[float]:
         """Return the value of one of `MEASURES` for each run."""
@@ -45,7 +42,7 @@ class Group(NamedTuple):
         return [run.summary['images_per_second'] for run in self.runs if not run.summary.get('disturbed')]
 
 
-def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
+def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     """Return the `Group`s of runs, by depth and parameters; raise OpenatacError if not comparable."""
     check_comparable(runs)
     members: dict[tuple[int, str], dict[int, FinishedRun]] = {}
@@ -54,7 +51,7 @@ def group_runs(runs: Sequence[FinishedRun], note: str = '') -> list[Group]:
     groups = []
     for (blocks, unit), by_seed in members.items():
         several = [by_seed[seed] for seed in sorted(by_seed)]
-        groups.append(Group(unit, blocks, several, *_costs(several[0]), note))
+        groups.append(Group(unit, blocks, several, *_costs(several[0])))
     return sorted(groups, key=lambda group: (group.blocks, group.parameters, group.unit))
 
 
@@ -71,40 +68,62 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
     return total.trainable, total.multiply_adds
 
 
-def measures(groups: Sequence[Group]) -> tuple[str, ...]:
-    """Return the `MEASURES` that all runs have; ``test_accuracy`` requires a validation split."""
-    return tuple(measure for measure in MEASURES
-                 if all(measure in run.summary for group in groups for run in group.runs))
+class Comparison(NamedTuple):
+    """Groups of comparable runs, and how to compare them.
 
+    Attributes
+    ----------
+    groups : sequence of Group
+    measure : str
+        The one of `MEASURES` that figures show and tests compare.
+    against : str or None
+        The unit to test against all others; see `openatac.study.comparison.differences`.
+    note : str
+        A note on the data, for every figure, or ''.
+    """
 
-def images_of_epochs(groups: Sequence[Group]) -> str:
-    """Return the kind of images that each epoch was evaluated on: 'validation' or 'test'."""
-    return 'validation' if 'test_accuracy' in measures(groups) else 'test'
+    groups: Sequence[Group]
+    measure: str = 'last_accuracy'
+    against: str | None = None
+    note: str = ''
 
+    @property
+    def runs(self) -> list[FinishedRun]:
+        """All runs."""
+        return [run for group in self.groups for run in group.runs]
 
-def describe_measure(measure: str, groups: Sequence[Group], noun: str = 'accuracy') -> str:
-    """Describe a measure of the groups, as an accuracy or, with another ``noun``, as an error."""
-    images = images_of_epochs(groups)
-    return {'best_accuracy': f'best {images} {noun} of all epochs',
-            'last_accuracy': f'{images} {noun} after the last epoch',
-            'test_accuracy': f'test {noun} of the best epoch'}[measure]
+    @property
+    def measures(self) -> list[str]:
+        """The `MEASURES` that all runs have; ``test_accuracy`` requires a validation split."""
+        return [measure for measure in MEASURES if all(measure in run.summary for run in self.runs)]
 
+    @property
+    def images_of_epochs(self) -> str:
+        """The kind of images that each epoch was evaluated on: 'validation' or 'test'."""
+        return 'validation' if 'test_accuracy' in self.measures else 'test'
 
-def describe_data_set(groups: Sequence[Group]) -> str:
-    """Return the name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
-    run = groups[0].runs[0]
-    shared = shared_settings(run)
-    note = f' ({groups[0].note})' if groups[0].note else ''
-    labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(shared.get('cifar100_labels', ''))
-    if shared.get('class_names'):
-        labels = f' ({len(shared["class_names"])} classes)'
-    return run.summary['dataset'] + (labels or '') + note
+    @property
+    def data_set(self) -> str:
+        """The name of the data set, such as 'cifar100 (20 superclasses)', with the note on it."""
+        run = self.runs[0]
+        shared = shared_settings(run)
+        labels = {'coarse': ' (20 superclasses)', 'fine': ' (100 classes)'}.get(
+            shared.get('cifar100_labels', ''), '')
+        if shared.get('class_names'):
+            labels = f' ({len(shared["class_names"])} classes)'
+        return run.summary['dataset'] + labels + (f' ({self.note})' if self.note else '')
 
+    @property
+    def dates(self) -> str:
+        """The start dates of the runs, such as '2026-11-23 to 2026-11-24'; '' if their logs lack them."""
+        days = sorted({run.date for run in self.runs} - {''})
+        return ' to '.join(dict.fromkeys((days[0], days[-1]))) if days else ''
 
-def describe_dates(groups: Sequence[Group]) -> str:
-    """Return the start dates of the runs, such as '2026-11-23 to 2026-11-24'; '' if their logs lack them."""
-    days = sorted({run.date for group in groups for run in group.runs} - {''})
-    return ' to '.join(dict.fromkeys((days[0], days[-1]))) if days else ''
+    def describe_measure(self, noun: str = 'accuracy') -> str:
+        """Describe the measure, as an accuracy or, with another ``noun``, as an error."""
+        return {'best_accuracy': f'best {self.images_of_epochs} {noun} of all epochs',
+                'last_accuracy': f'{self.images_of_epochs} {noun} after the last epoch',
+                'test_accuracy': f'test {noun} of the best epoch'}[self.measure]
 
 
 def describe_seeds(groups: Sequence[Group]) -> str:
