@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any, Callable, NamedTuple
 
+from openatac.data.batch_source import Batch, TrainingBatchSource
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
@@ -81,7 +82,7 @@ def table(parts: list[Part]) -> str:
     return '\n'.join(lines)
 
 
-def _endless(training: Any) -> Generator[Any, None, None]:
+def _endless(training: TrainingBatchSource) -> Generator[Batch, None, None]:
     """Yield training batches, over as many epochs as needed."""
     for epoch in itertools.count():
         yield from training.epoch(epoch)
@@ -89,11 +90,11 @@ def _endless(training: Any) -> Generator[Any, None, None]:
 
 # ---------------------------------------------- the parts, which return the sizes of their batches
 
-def _read(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
+def _read(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
     return [len(labels) for _, labels in itertools.islice(source, batches)]
 
 
-def _train(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
+def _train(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
     learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
         learner.train_batch(x, y, plan.schedule[RATE](learner.iteration))
@@ -107,7 +108,7 @@ def _train(plan: RunPlan, source: Iterator[Any], batches: int) -> list[int]:
 def _validate(plan: RunPlan, batches: int) -> list[int]:
     sizes: list[int] = []
 
-    def counted() -> Iterator[Any]:
+    def counted() -> Iterator[Batch]:
         for x, y in itertools.islice(plan.evaluation, batches):
             sizes.append(len(y))
             yield x, y

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal
@@ -21,10 +21,13 @@ from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_file_names import BEST, LAST
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
-from openatac.training.checkpoints.progress import EpochRow, Progress
+from openatac.training.checkpoints.progress import Best, EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
 from openatac.zoo.weights.mxnet_format import write_params
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 log = logging.getLogger('openatac')
 RATE = 'learning rate'
@@ -180,14 +183,14 @@ class _Loop:
                     self.save_checkpoint(*learner.state())
                     raise Stopped(self.stop.signal)
 
-    def bar(self, batches: int) -> Any:
+    def bar(self, batches: int) -> tqdm[Any]:
         """Return the progress bar of an epoch of ``batches`` batches."""
         from tqdm import tqdm
         return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
                     desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
                     disable=not self.is_writer or not on_terminal())
 
-    def report(self, rate: float, clock: _Clock, bar: Any) -> None:
+    def report(self, rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
         metrics, measure = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
@@ -214,15 +217,15 @@ class _Loop:
         training = learner.read_all_metrics()
         validation = learner.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
         self.check_loss(validation)
-        if validation.score > progress.best['accuracy']:
-            progress.best = {'accuracy': validation.score, 'epoch': progress.epoch}
+        if validation.score > progress.best.accuracy:
+            progress.best = Best(validation.score, progress.epoch)
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
             'lr': plan.schedule[RATE](learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': validation.loss, 'val_accuracy': validation.score,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
-            'best_accuracy': progress.best['accuracy'], 'images_per_second': round(speed, 1),
+            'best_accuracy': progress.best.accuracy, 'images_per_second': round(speed, 1),
         }
         progress.history = [*progress.history, row]
         progress.epoch, progress.batch = progress.epoch + 1, 0
@@ -243,7 +246,7 @@ class _Loop:
     def write_parameters(self) -> None:
         folder, kept = self.plan.folder, self.plan.kept
         learner, epoch = self.learner, self.progress.epoch
-        if self.progress.best['epoch'] == epoch - 1:
+        if self.progress.best.epoch == epoch - 1:
             learner.save_parameters(os.path.join(folder, BEST))
         if kept.period and epoch % kept.period == 0:
             path = os.path.join(folder, kept.name(epoch))
@@ -255,7 +258,7 @@ class _Loop:
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.is_writer:
             self.checkpoints.save(self.learner.iteration, arrays, {  # 'engine': a backend's former name
-                'settings': self.plan.settings, 'engine': numbers, 'progress': vars(self.progress)})
+                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.for_json()})
 
 
 class _Clock:

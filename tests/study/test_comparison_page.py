@@ -331,7 +331,8 @@ def test_picture_describes_its_content(groups, words):
 def test_units_have_distinct_and_stable_colours_and_markers():
     groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
               for blocks in (1, 2) for number in range(15)]
-    styles = [(line.get_color(), line.get_marker()) for line in error_figure(Comparison(groups)).axes[0].lines]
+    axes = error_figure(Comparison(groups)).axes[0]
+    styles = [(line.get_color(), line.get_marker()) for line in axes.lines]
     assert len(set(styles)) == len({marker for _, marker in styles}) == 15
     others = [each for each in groups if (each.unit, each.blocks) != ('unit0', 2)]
     without_first = comparison_curves(Comparison(others), 2)

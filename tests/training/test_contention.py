@@ -71,7 +71,7 @@ def test_no_warning_where_usage_is_unknown(reads):
 
 def test_disturbance_survives_a_resume_and_older_checkpoints_load(tmp_path):
     learner = SimpleNamespace(load_state=lambda arrays, numbers: None)
-    disturbed = vars(watch([1.0] * 2).progress)
+    disturbed = watch([1.0] * 2).progress.for_json()
     older = {name: value for name, value in disturbed.items() if name != 'disturbed'}
     for iteration, (saved, expected) in enumerate([(disturbed, True), (older, False)]):
         checkpoints_of(str(tmp_path)).save(iteration, {}, {

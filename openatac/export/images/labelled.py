@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from openatac.data.images.class_names import match_classes, read_class_list, war
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
+from openatac.data.images.source import ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small import cifar, cifar_files, digits
@@ -23,6 +24,7 @@ from openatac.export.manifest import Manifest
 from openatac.training.datasets.photos import open_photos
 from openatac.training.datasets.small import load
 from openatac.training.sections.cifar import CifarData
+from openatac.training.sections.imagenet import ImagenetData
 
 
 class InputImages(NamedTuple):
@@ -128,12 +130,12 @@ def class_folder_images(data: CifarData, train: bool) -> InputImages:
         return _source_images(source, range(len(data.class_names)))
 
 
-def photographs(data: Any, classes: int, train: bool) -> InputImages:
-    """Return training or validation images of an `ImagenetData`; raise DataError if they are missing."""
-    return _source_images(open_photos(data, 'train' if train else 'val', classes), range(classes))
+def photographs(data: ImagenetData, classes: int, train: bool) -> InputImages:
+    """Return training or validation photographs of a run; raise DataError if they are missing."""
+    return _source_images(open_photos(data, train, classes), range(classes))
 
 
-def _source_images(source: Any, classes: Sequence[int]) -> InputImages:
+def _source_images(source: ImageSource, classes: Sequence[int]) -> InputImages:
     """Return the images of a source, whose labels are indices into ``classes``."""
     def read(index: int) -> tuple[np.ndarray, int]:
         data, label = source.read(index)

@@ -99,7 +99,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     from openatac.data.sampling import evenly_spread
     from openatac.training.datasets.photos import open_photos
     data = config.data
-    photos = open_photos(data, 'val', config.network.classes)
+    photos = open_photos(data, train=False, classes=config.network.classes)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
     for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,
                                             max_bad_share=data.max_bad_share):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Callable, TypedDict
+from typing import Annotated, Any, Callable, NamedTuple, TypedDict
 
 from openatac.backends.learner import Arrays, Learner
 from openatac.errors import CheckpointError
@@ -19,16 +19,25 @@ class _LearnerNumbers(TypedDict):
     images: _LargeCount
 
 
-class _Best(TypedDict):
-    accuracy: float
-    epoch: Annotated[int, Range(-1, 2 ** 40)]
+class Best(NamedTuple):
+    """The highest accuracy so far, and its epoch; both are -1 before the first evaluation."""
+
+    accuracy: float = -1.0
+    epoch: Annotated[int, Range(-1, 2 ** 40)] = -1
 
 
-class _Progress(TypedDict):
+class _FirstProgress(TypedDict):
+    """`Progress` in the first version of state.json."""
+
     epoch: _Count
     batch: _Count
     history: list[dict[str, float]]
-    best: _Best
+    best: Best
+
+
+class _Progress(_FirstProgress, total=False):
+    disturbed: bool
+    inexact: list[str]
 
 
 class State(TypedDict):
@@ -52,9 +61,8 @@ class Progress:
         The next epoch and batch, counted from 0.
     history : list of dict
         A row for each finished epoch.
-    best : dict
-        The highest accuracy on the evaluation images (with --val-split, held-out training images), and its
-        epoch.
+    best : Best
+        On the evaluation images: with --val-split, held-out training images.
     disturbed : bool
         Whether other processes were seen to slow the run down.
     inexact : list of str
@@ -64,9 +72,13 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     history: list[EpochRow] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=lambda: {'accuracy': -1.0, 'epoch': -1})
+    best: Best = field(default_factory=Best)
     disturbed: bool = False
     inexact: list[str] = field(default_factory=list)
+
+    def for_json(self) -> dict[str, Any]:
+        """Return the progress as it is in state.json."""
+        return {**vars(self), 'best': self.best._asdict()}
 
     def resume(self, folder: str, learner: Learner, adapt: Adapt) -> bool:
         """Restore the progress and the learner from the newest checkpoint of the run in ``folder``.
@@ -99,6 +111,8 @@ class Progress:
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f'the newest checkpoint in {folder} does not belong to this run ({error}): '
                                   'start another run with another --save-dir') from None
-        # Older checkpoints lack ``disturbed`` and ``inexact``.
-        vars(self).update({name: state['progress'][name] for name in vars(self) if name in state['progress']})
+        saved = state['progress']
+        self.epoch, self.batch = saved['epoch'], saved['batch']
+        self.history, self.best = saved['history'], saved['best']
+        self.disturbed, self.inexact = saved.get('disturbed', False), saved.get('inexact', [])
         return True

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,22 +29,46 @@ from openatac.training.sections.imagenet import ImagenetData
 log = logging.getLogger('openatac')
 
 
-def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCollection:
-    """Open the photographs of 'train' or 'val'; DataError if they are missing.
+class _Paths(NamedTuple):
+    """The paths of the training or the validation images.
+
+    Attributes
+    ----------
+    folder, record_file : str
+    record_index : str or None
+    labels : str or None
+        A list of labels; None if the images are in class folders.
+    """
+
+    folder: str
+    record_file: str
+    record_index: str | None
+    labels: str | None
+
+
+def _paths(data: ImagenetData, train: bool) -> _Paths:
+    rec, index, labels = ((data.rec_train, data.rec_train_idx, data.train_labels) if train else
+                          (data.rec_val, data.rec_val_idx, data.val_labels))
+    folder = os.path.join(os.path.expanduser(data.data_dir), 'train' if train else 'val')
+    rec = os.path.expanduser(rec)
+    return _Paths(folder, rec, index_beside(rec) if index is None else os.path.expanduser(index),
+                  list_in(folder) if labels is None else os.path.expanduser(labels))
+
+
+def open_photos(data: ImagenetData, train: bool, classes: int | None) -> ImageCollection:
+    """Open the training or the validation photographs; DataError if they are missing.
 
     Their classes are matched with the config's; see `match_classes`.
     """
     listed = _listed_classes(data)
     names = data.class_names or listed
+    folder, record_file, record_index, labels = _paths(data, train)
     if data.use_rec:
-        rec, index = _record_file(data, split), getattr(data, f'rec_{split}_idx')
-        return RecordFile(rec, index_beside(rec) if index is None else os.path.expanduser(index), classes,
-                          names)
-    _check_layout(data, split)
-    folder, labels = _folder(data, split), _label_list(data, split)
+        return RecordFile(record_file, record_index, classes, names)
+    _check_layout(data.data_dir, folder)
     if labels:
         if names is None and data.train_labels is None:  # the training images have a folder for each class
-            names = class_folders(_folder(data, 'train'))
+            names = class_folders(_paths(data, train=True).folder)
         return ImageList(folder, labels, classes, names, listed)
     if names and listed is None:
         folders = class_folders(folder)
@@ -52,14 +77,14 @@ def open_photos(data: ImagenetData, split: str, classes: int | None) -> ImageCol
     return ImageFolder(folder, classes, names)
 
 
-def _check_layout(data: ImagenetData, split: str) -> None:
-    if os.path.isfile(os.path.expanduser(data.data_dir)):
-        raise DataError(f'--data-dir {data.data_dir} is a file: unpack it, and give the folder that contains '
+def _check_layout(data_dir: str, folder: str) -> None:
+    if os.path.isfile(os.path.expanduser(data_dir)):
+        raise DataError(f'--data-dir {data_dir} is a file: unpack it, and give the folder that contains '
                         'train/ and val/')
-    if not os.path.isdir(_folder(data, split)):
-        raise DataError(f'--data-dir {data.data_dir} has no folder {split}/: it needs train/ and val/, each '
-                        'with a folder of photographs for each class, or with a list of labels '
-                        '(--train-labels, --val-labels); record files need --use-rec')
+    if not os.path.isdir(folder):
+        raise DataError(f'--data-dir {data_dir} has no folder {os.path.basename(folder)}/: it needs train/ '
+                        'and val/, each with a folder of photographs for each class, or with a list of '
+                        'labels (--train-labels, --val-labels); record files need --use-rec')
 
 
 def _listed_classes(data: ImagenetData) -> Sequence[str] | None:
@@ -78,49 +103,32 @@ def _warn_of_number_order(names: Sequence[str], folder: str) -> None:
                     folder, ', '.join(names[:3]), ', '.join(sorted(names)[:3]))
 
 
-def _record_file(data: ImagenetData, split: str) -> str:
-    return os.path.expanduser(getattr(data, 'rec_' + split))
-
-
-def _folder(data: ImagenetData, split: str) -> str:
-    return os.path.join(os.path.expanduser(data.data_dir), split)
-
-
-def _label_list(data: ImagenetData, split: str) -> str | None:
-    """Return the list of the images' labels; None if they are in class folders."""
-    given = getattr(data, split + '_labels')
-    if given is not None:
-        return os.path.expanduser(given)
-    return list_in(_folder(data, split))
-
-
 def with_classes(config: ImagenetConfig) -> ImagenetConfig:
     """Return the config with the class names and, unless given, --num-classes set to their number."""
-    names = config.data.class_names or class_names(config.data, 'val' if config.start.evaluate else 'train')
+    names = config.data.class_names or class_names(config.data, train=not config.start.evaluate)
     if not names:
         return config
     return with_changes(config, class_names=list(names), num_classes=config.network.num_classes or len(names))
 
 
-def class_names(data: ImagenetData, split: str) -> Sequence[str] | None:
-    """Return the classes of the images of 'train' or 'val'; None if the files do not name them.
+def class_names(data: ImagenetData, train: bool) -> Sequence[str] | None:
+    """Return the classes of the training or the validation images; None if the files do not name them.
 
     Without a list of labels, it does not search for the images, which takes long for ImageNet. It warns if
     the order of the classes may be unexpected.
     """
+    paths = _paths(data, train)
     try:
         listed = _listed_classes(data)
         if data.use_rec:
-            rec = _record_file(data, split)
             if listed is None:
-                listed = read_class_names(rec, None)
-                warn_if_sorted_as_text(listed or (), rec)
-        elif _label_list(data, split):
-            return open_photos(data, split, None).class_names
+                listed = read_class_names(paths.record_file, None)
+                warn_if_sorted_as_text(listed or (), paths.record_file)
+        elif paths.labels:
+            return open_photos(data, train, None).class_names
         elif listed is None:
-            folder = _folder(data, split)
-            listed = class_folders(folder)
-            _warn_of_number_order(listed, folder)
+            listed = class_folders(paths.folder)
+            _warn_of_number_order(listed, paths.folder)
         return listed
     except DataError:  # raised again when the images are needed, after the other checks
         return None
@@ -136,7 +144,7 @@ def first_readable(source: ImageSource) -> np.ndarray:
 
 def open_both_splits(data: ImagenetData, classes: int) -> tuple[ImageCollection, ImageCollection]:
     """Open the training and the validation photographs; DataError if their classes differ."""
-    training, validation = (open_photos(data, split, classes) for split in ('train', 'val'))
+    training, validation = (open_photos(data, train, classes) for train in (True, False))
     names, others = training.class_names or (), validation.class_names or ()
     check_case(names, others, 'the training set', 'the validation set')
     if names and others and tuple(names) != tuple(others):

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Callable
 
 from openatac.backends.learner import Learner, Metrics
+from openatac.data.batch_source import EvaluationBatchSource
 from openatac.data.prefetch import prefetch
 from openatac.evaluation.report import Report
 from openatac.training.sections.shared import Output
@@ -13,14 +14,14 @@ from openatac.training.sections.shared import Output
 log = logging.getLogger('openatac')
 
 
-def evaluate_with_report(learner: Learner, batches: Any, output: Output, class_names: Sequence[str],
-                         line: Callable[[Metrics], str]) -> None:
+def evaluate_with_report(learner: Learner, batches: EvaluationBatchSource, output: Output,
+                         class_names: Sequence[str], line: Callable[[Metrics], str]) -> None:
     """Evaluate on all ``batches``, log the ``line`` of the metrics, and write the requested report.
 
     Parameters
     ----------
     learner : Learner
-    batches : EvaluationBatches or EvaluationPhotoBatches
+    batches : EvaluationBatchSource
     output : Output
         Its ``report`` and ``predictions`` name the files to write.
     class_names : sequence of str

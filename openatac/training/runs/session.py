@@ -13,6 +13,7 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from openatac.backends.learner import Learner
 from openatac.console.log import LOG_FORMAT, log_to
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
@@ -154,7 +155,7 @@ def _how_chosen(summary: dict[str, Any], test_name: str) -> str:
     return f' on the {test_name} images, which were also used to choose the best epoch (see --val-split)'
 
 
-def check_same_start(learner: Any, progress: Progress) -> None:
+def check_same_start(learner: Learner, progress: Progress) -> None:
     """Raise CheckpointError if processes that train together would start from different points."""
     if learner.process_group.size == 1:
         return
@@ -166,7 +167,7 @@ def check_same_start(learner: Any, progress: Progress) -> None:
                               '--save-dir must be one folder that all machines share')
 
 
-def _trackers(config: Config, title: str, learner: Any, progress: Progress) -> list[Tracker]:
+def _trackers(config: Config, title: str, learner: Learner, progress: Progress) -> list[Tracker]:
     output = config.output
     trackers: list[Tracker] = [
         MetricsFiles(output.save_dir),
@@ -194,13 +195,12 @@ def _test(plan: loop.RunPlan) -> dict[str, float]:
 def summarize(config: Config, description: Description, plan: loop.RunPlan, history: list[dict[str, Any]],
               progress: Progress) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
-    best = progress.best
     return {
         'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': threads_set(), 'epochs': len(history),
-        'best_accuracy': best['accuracy'], 'best_epoch': best['epoch'],
+        'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
         'last_accuracy': history[-1]['val_accuracy'], **_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'disturbed': progress.disturbed,

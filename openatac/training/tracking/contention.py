@@ -5,11 +5,12 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from openatac.console.text import counted
 from openatac.system.cores import allowed_processors, has_affinity
 from openatac.system.threads import thread_count
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.tracking.trackers import Tracker
 
 log = logging.getLogger('openatac')
@@ -42,7 +43,7 @@ class ContentionWatch(Tracker):
         The number that this process computes with; 0 for the configured number.
     """
 
-    def __init__(self, progress: Any, read: Callable[[], Usage | None] | None = None,
+    def __init__(self, progress: Progress, read: Callable[[], Usage | None] | None = None,
                  threads: int = 0) -> None:
         self.progress, self.read = progress, read or read_usage
         self.threads = threads or thread_count().threads
