@@ -34,6 +34,7 @@ import torch  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 
+from openatac.backends.compute import Compute  # noqa: E402
 from openatac.backends.torch.device_batches import DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import PRECISIONS, TorchLearner  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
@@ -115,7 +116,8 @@ class Training:
 
     def __init__(self, name, device, dtype, compiled, batch):
         self.batch = tensors(batch, device)
-        self.learner = TorchLearner(network(name), device, OPTIMIZER, dtype=dtype, compiled=compiled)
+        self.learner = TorchLearner(network(name), device, OPTIMIZER,
+                                    compute=Compute(dtype=dtype, compile=compiled))
 
     def step(self):
         self.learner.train_batch(*self.batch, OPTIMIZER['learning_rate'])

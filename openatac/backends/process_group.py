@@ -16,11 +16,14 @@ class ProcessGroup(abc.ABC):
         The index of this process, and the number of processes.
     is_asynchronous : bool
         Whether each process takes its steps independently, and servers update the weights.
+    kvstore : str or mxnet.kvstore.KVStore
+        The store for gluon.Trainer, in MXNet.
     """
 
     rank: int
     size: int
     is_asynchronous: bool = False
+    kvstore: Any = 'device'
 
     @property
     def stop_signal(self) -> int:
@@ -29,7 +32,10 @@ class ProcessGroup(abc.ABC):
 
     @abc.abstractmethod
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
-        """Return the JSON-able ``message`` of every process, by rank; errors call this exchange ``name``."""
+        """Return the JSON-serializable ``message`` of every process, by rank.
+
+        Error messages call this exchange ``name``.
+        """
 
     @abc.abstractmethod
     def check_alike(self, settings: Mapping[str, Any]) -> None:
@@ -39,38 +45,22 @@ class ProcessGroup(abc.ABC):
     def close(self) -> None:
         """Leave the run, together with the other processes."""
 
-
-class MxnetProcessGroup(ProcessGroup):
-    """The processes of a run with MXNet's learner, which exchange arrays through a key-value store.
-
-    Attributes
-    ----------
-    kvstore : str or mxnet.kvstore.KVStore
-        The store for gluon.Trainer.
-    """
-
-    kvstore: Any
-
-    def prepare(self, trainer: Any, batch_size: int) -> None:
+    def prepare(self, trainer: Any, batch_size: int) -> None:  # noqa: B027 (most groups need none)
         """Give all processes the same initial values, before the first step of the gluon.Trainer."""
 
-    def set_learning_rate(self, rate: float) -> None:
+    def set_learning_rate(self, rate: float) -> None:  # noqa: B027
         """Set the learning rate of servers that update the weights."""
 
-
-class TorchProcessGroup(ProcessGroup):
-    """The processes of a run with PyTorch's learner, which exchange arrays through torch.distributed."""
-
     def exchanging(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context for work that exchanges arrays.
+        """Return a context for work that exchanges arrays through torch.distributed.
 
         If another process dies while it is open, this process ends with a message that names the dead one.
         """
         return contextlib.nullcontext()
 
 
-class SingleProcess(MxnetProcessGroup, TorchProcessGroup):
-    """The `ProcessGroup` of a single-process run, with either library."""
+class SingleProcess(ProcessGroup):
+    """The `ProcessGroup` of a single-process run."""
 
     rank, size = 0, 1
 

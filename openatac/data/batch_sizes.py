@@ -1,9 +1,9 @@
-"""Sizes of batches: checks, shares of several processes, and grouping."""
+"""Sizes of batches: checks, the parts of several processes, and grouping."""
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from openatac.errors import DataError
 
@@ -17,12 +17,25 @@ def check_batch_fits(images: int, batch_size: int) -> None:
                         'a smaller --batch-size')
 
 
-def part_size(batch_size: int, num_parts: int) -> int:
-    """Return the number of images in each part of a batch; raise DataError if it does not divide evenly."""
-    if batch_size % num_parts:
-        raise DataError(f'a batch of {batch_size} cannot be divided among {num_parts} workers: choose a '
-                        f'multiple of {num_parts}')
-    return batch_size // num_parts
+class Part(NamedTuple):
+    """The images for the process ``rank`` of ``size``."""
+
+    rank: int = 0
+    size: int = 1
+
+    def share_of(self, batch_size: int) -> int:
+        """Return the number of images in this part of a batch; DataError if it does not divide evenly."""
+        if batch_size % self.size:
+            raise DataError(f'a batch of {batch_size} cannot be divided among {self.size} workers: choose a '
+                            f'multiple of {self.size}')
+        return batch_size // self.size
+
+    def range_of(self, images: int) -> range:
+        """Return this part of the indices of ``images`` images, a contiguous range."""
+        return range(images * self.rank // self.size, images * (self.rank + 1) // self.size)
+
+
+WHOLE = Part()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

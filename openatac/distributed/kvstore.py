@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
+from openatac.backends.process_group import SingleProcess
 from openatac.console.program import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job, read_job, set_addresses
@@ -31,7 +31,7 @@ from openatac.errors import OpenatacError, last_line
 KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
-class MxnetWorkerGroup(MemberGroup, MxnetProcessGroup):
+class MxnetWorkerGroup(MemberGroup):
     """The process group of a worker with MXNet's parameter server; returned by `join_run`.
 
     Attributes

@@ -71,7 +71,7 @@ class Member:
         self._send({'kind': 'rank', 'rank': rank})
 
     def gather(self, content: Any, name: str) -> list[Any]:
-        """Return the JSON-able ``content`` of each worker, by rank; errors call this place ``name``."""
+        """Return the JSON-serializable ``content`` of each worker, by rank; errors call it ``name``."""
         check_gathered_size(content, name, self.job.workers)
         self._send({'kind': 'gather', 'name': name, 'content': content})
         return self._answers.get()['contents']

@@ -34,7 +34,7 @@ class MemberGroup(ProcessGroup):
         return self._member.stop_signal
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
-        """Return the JSON-able ``message`` of every worker, by rank; at most 64 MB for all workers together.
+        """Return the JSON-serializable ``message`` of every worker, by rank, of at most 64 MB together.
 
         All workers must call this the same number of times; if not, the error calls this place ``name``.
         """
@@ -45,7 +45,7 @@ class MemberGroup(ProcessGroup):
         self.gather(None, name)
 
     def check_alike(self, settings: Mapping[str, Any]) -> None:
-        """Raise OpenatacError, on every worker, if their settings {name: JSON-able value} differ."""
+        """Raise OpenatacError, on every worker, if their settings {name: JSON-serializable value} differ."""
         everyone = self.gather(settings, 'the comparison of settings')
         wrong = setting_differences(everyone)
         if wrong:

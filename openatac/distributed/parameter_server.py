@@ -65,7 +65,7 @@ class _Commands:
 
 
 def describe_optimizer(optimizer: Any) -> dict[str, Any]:
-    """Describe an optimizer with JSON-able values, from which `make_optimizer` rebuilds it.
+    """Describe an optimizer with JSON-serializable values, from which `make_optimizer` rebuilds it.
 
     Raises
     ------

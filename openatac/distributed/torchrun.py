@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from openatac.backends.process_group import SingleProcess, TorchProcessGroup
+from openatac.backends.process_group import SingleProcess
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
 from openatac.distributed.member import Member
@@ -35,7 +35,7 @@ EXCHANGE_TIMEOUT = datetime.timedelta(minutes=10)
 HUB, LOOPBACK = 'openatac/hub', '127.0.0.1'
 
 
-class TorchWorkerGroup(MemberGroup, TorchProcessGroup):
+class TorchWorkerGroup(MemberGroup):
     """The process group of a torch.distributed process; returned by `join_run`.
 
     Parameters

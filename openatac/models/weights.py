@@ -10,15 +10,8 @@ import mxnet as mx
 import numpy as np
 
 from openatac.files.reading import PathLike
-from openatac.zoo.weights.compatibility import (
-    Shape,
-    check_names,
-    check_shapes,
-    describe_loading,
-    head_of_other_size,
-)
+from openatac.zoo.weights.loading import Shape, all_arrays, pretrained_arrays
 from openatac.zoo.weights.mxnet_format import read_params, write_params
-from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
@@ -87,10 +80,7 @@ def load_parameters(net: mx.gluon.Block, path: PathLike, ctx: Contexts | None = 
     ParameterFileError
         If the file is missing or damaged, or its names and shapes are not exactly the network's.
     """
-    parameters = net._collect_params_with_prefix()
-    arrays = _find(net, parameters, path)
-    check_shapes(path, arrays, _shapes(parameters), head_is_last=True)
-    _set_values(parameters, arrays, ctx)
+    _set_values(net, all_arrays(path, gluon_names(net), _shapes(net)), ctx)
 
 
 def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts | None = None) -> None:
@@ -99,18 +89,11 @@ def load_pretrained(net: mx.gluon.Block, pretrained: Pretrained, ctx: Contexts |
     In that case the last dense layer keeps its values, or gets initial ones. A log line reports what was
     loaded. For the arguments and errors, see `load_parameters`.
     """
-    path, head = pretrained
-    parameters = net._collect_params_with_prefix()
-    arrays, shapes = _find(net, parameters, path), _shapes(parameters)
-    drawn = head_of_other_size(arrays, shapes, head)
-    for name in drawn:
-        if parameters[name]._data is None and not parameters[name]._deferred_init:
-            parameters[name].initialize(default_init=mx.init.MSRAPrelu(), ctx=ctx or mx.cpu())
-    kept = {name: parameter for name, parameter in parameters.items() if name not in drawn}
-    check_shapes(path, arrays, _shapes(kept))
-    _set_values(kept, arrays, ctx)
-    # a warning, which Python shows by default, if not all were loaded
-    log.log(logging.WARNING if drawn else logging.INFO, '%s', describe_loading(path, arrays, shapes, drawn))
+    arrays = pretrained_arrays(pretrained, gluon_names(net), _shapes(net))
+    for name, parameter in net._collect_params_with_prefix().items():
+        if name not in arrays and parameter._data is None and not parameter._deferred_init:
+            parameter.initialize(default_init=mx.init.MSRAPrelu(), ctx=ctx or mx.cpu())
+    _set_values(net, arrays, ctx)
 
 
 def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
@@ -118,24 +101,15 @@ def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
     return {name: parameter.name for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def _find(net: mx.gluon.Block, parameters: Mapping[str, mx.gluon.Parameter], path: PathLike
-          ) -> dict[str, np.ndarray]:
-    """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
-    arrays = find_weights(gluon_names(net), fspath(path))
-    check_names(path, arrays, _shapes(parameters))
-    return arrays
+def _shapes(net: mx.gluon.Block) -> dict[str, Shape]:
+    return {name: parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def _shapes(parameters: Mapping[str, mx.gluon.Parameter]) -> dict[str, Shape]:
-    return {name: parameter.shape for name, parameter in parameters.items()}
-
-
-def _set_values(parameters: Mapping[str, mx.gluon.Parameter], arrays: Mapping[str, np.ndarray],
-                ctx: Contexts | None) -> None:
-    for name, parameter in parameters.items():
-        array = arrays[name]
-        parameter._load_init(mx.nd.array(array, mx.cpu(), array.dtype), ctx, cast_dtype=True,
-                             dtype_source='current')
+def _set_values(net: mx.gluon.Block, arrays: Mapping[str, np.ndarray], ctx: Contexts | None) -> None:
+    parameters = net._collect_params_with_prefix()
+    for name, array in arrays.items():
+        parameters[name]._load_init(mx.nd.array(array, mx.cpu(), array.dtype), ctx, cast_dtype=True,
+                                    dtype_source='current')
 
 
 def context_of(net: mx.gluon.HybridBlock) -> mx.Context:

@@ -1,7 +1,6 @@
 """Read and write the parameter files of Gluon's networks, under the same names."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from os import fspath
 
@@ -13,18 +12,10 @@ from torch.nn.parameter import is_lazy
 from openatac.files.reading import PathLike
 from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
-from openatac.zoo.weights.compatibility import (
-    Shape,
-    check_names,
-    check_shapes,
-    describe_loading,
-    head_of_other_size,
-)
+from openatac.zoo.weights.loading import Shape, all_arrays, pretrained_arrays
 from openatac.zoo.weights.mxnet_format import write_params
-from openatac.zoo.weights.parameter_files import find_weights, numbers_of
+from openatac.zoo.weights.parameter_files import numbers_of
 from openatac.zoo.weights.pretrained import Pretrained
-
-log = logging.getLogger('openatac')
 
 
 def save_parameters(net: nn.Module, path: PathLike) -> None:
@@ -56,9 +47,7 @@ def load_parameters(net: nn.Module, path: PathLike) -> None:
     ParameterFileError
         If the file is missing or damaged, or its names and shapes are not exactly the network's.
     """
-    arrays = _find(net, path)
-    check_shapes(path, arrays, _shapes(net), head_is_last=True)
-    _set_values(net, arrays)
+    _set_values(net, all_arrays(path, gluon_names(net), _shapes(net)))
 
 
 def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
@@ -67,20 +56,7 @@ def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
     In that case the last dense layer keeps its values. A log line reports what was loaded. For the errors,
     see `load_parameters`.
     """
-    path, head = pretrained
-    arrays, shapes = _find(net, path), _shapes(net)
-    drawn = head_of_other_size(arrays, shapes, head)
-    kept = {name: array for name, array in arrays.items() if name not in drawn}
-    check_shapes(path, arrays, {name: shapes[name] for name in kept})
-    _set_values(net, kept)
-    log.log(logging.WARNING if drawn else logging.INFO, '%s', describe_loading(path, arrays, shapes, drawn))
-
-
-def _find(net: nn.Module, path: PathLike) -> dict[str, np.ndarray]:
-    """Read the arrays of the network's parameters; raise ParameterFileError if the file has others."""
-    arrays = find_weights(gluon_names(net), fspath(path))
-    check_names(path, arrays, _shapes(net))
-    return arrays
+    _set_values(net, pretrained_arrays(pretrained, gluon_names(net), _shapes(net)))
 
 
 def _shapes(net: nn.Module) -> dict[str, Shape]:

@@ -85,8 +85,9 @@ def learner(loss_scale=None, contexts=None):
     net = gluon.nn.HybridSequential()
     net.add(gluon.nn.Conv2D(4, 3), gluon.nn.BatchNorm(), gluon.nn.Flatten(), gluon.nn.Dense(CLASSES))
     net.initialize(mx.init.Xavier(), ctx=list(contexts))
-    return MxnetLearner(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6),
-                        loss_scale=loss_scale)
+    created = MxnetLearner(net, list(contexts), {'learning_rate': 0.1, 'momentum': 0.9}, (3, 6, 6))
+    created.loss_scale = loss_scale
+    return created
 
 
 def train(some_learner, steps=3):

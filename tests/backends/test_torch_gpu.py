@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.gpu,
               pytest.mark.skipif(not torch.cuda.is_available(), reason='PyTorch sees no GPU')]
 
 from openatac import cli  # noqa: E402
-from openatac.backends.loss_scale import LossScale  # noqa: E402  (they need torch)
+from openatac.backends.compute import Compute  # noqa: E402  (they need torch)
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
@@ -34,7 +34,7 @@ def network():
 
 def learner(network, device, **settings):
     return TorchLearner(copy.deepcopy(network), device, {'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2},
-                        seed=3, **settings)
+                        seed=3, compute=Compute(**settings))
 
 
 def train(learner, steps):
@@ -43,8 +43,8 @@ def train(learner, steps):
 
 
 @pytest.mark.parametrize('settings, tolerance', [
-    ({}, 1e-4), ({'compiled': True}, 1e-4), ({'dtype': 'bfloat16', 'compiled': True}, 0.05),
-    ({'dtype': 'float16', 'loss_scale': LossScale()}, 0.05)],
+    ({}, 1e-4), ({'compile': True}, 1e-4), ({'dtype': 'bfloat16', 'compile': True}, 0.05),
+    ({'dtype': 'float16'}, 0.05)],
     ids=['float32', 'compiled', 'bfloat16', 'float16'])
 def test_gpu_agrees_with_cpu(network, settings, tolerance):
     plain, trained = learner(network, 'cpu'), learner(network, GPU, **settings)
@@ -60,7 +60,7 @@ def test_gpu_agrees_with_cpu(network, settings, tolerance):
 
 @pytest.mark.parametrize('compiled', [False, True])
 def test_learner_resumes_from_its_state(network, compiled):
-    whole, resumed = (learner(network, GPU, compiled=compiled) for _ in range(2))
+    whole, resumed = (learner(network, GPU, compile=compiled) for _ in range(2))
     train(whole, 4)
     resumed.load_state(*whole.state())
     for each in (whole, resumed):

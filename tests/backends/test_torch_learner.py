@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
+from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.errors import DeviceError
@@ -22,7 +23,6 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 
-from openatac.backends.compute import Compute  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
@@ -52,9 +52,7 @@ def gluon_learner(net):
 
 def learner(net=None, device='cpu', **settings):
     module = net if isinstance(net, torch.nn.Module) else to_torch(net or network())
-    undecayed = [name for name, _ in module.named_parameters() if name.endswith(UNDECAYED)]
-    return TorchLearner(module, device, OPTIMIZER, seed=3, top5=True, wd_mult=dict.fromkeys(undecayed, 0.0),
-                        **settings)
+    return TorchLearner(module, device, OPTIMIZER, compute=Compute(**settings), seed=3, top5=True, no_wd=True)
 
 
 def train(some_learner, steps, rate=0.01):
@@ -264,7 +262,8 @@ def test_bfloat16_learns():
 
 
 def test_step_with_overflowing_gradients_is_skipped():
-    trained = learner(dtype='float16', loss_scale=LossScale(2.0 ** 60))
+    trained = learner(dtype='float16')
+    trained.loss_scale = LossScale(2.0 ** 60)
     before = values(trained)
     train(trained, [0])
     kept = [name for name in before if not name.endswith(('running_mean/0', 'running_var/0'))]
@@ -285,7 +284,7 @@ def test_step_with_overflowing_gradients_is_skipped():
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which('c++') or shutil.which('g++')), reason='no C++ compiler')
 def test_compiled_learner_trains_the_same():
-    plain, compiled = learner(), learner(compiled=True)
+    plain, compiled = learner(), learner(compile=True)
     for each in (plain, compiled):
         train(each, range(3))
     assert relative_difference(values(compiled), values(plain), 0.1) < 1e-5
@@ -298,7 +297,7 @@ def test_missing_compiler_error_names_the_flag_to_omit(monkeypatch):
         raise TorchDynamoException('InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_')
     monkeypatch.setattr(torch, 'compile', lambda *_, **__: fails)
     with pytest.raises(DeviceError, match='InvalidCxxCompiler.* --compile'):
-        train(learner(compiled=True), [0])
+        train(learner(compile=True), [0])
 
 
 # -------------------------------------------------------------------------- machines and errors

@@ -8,15 +8,14 @@ import mxnet as mx
 
 from openatac.backends.base import Backend, decays
 from openatac.backends.compute import Compute
-from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
-from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
 from openatac.backends.teacher import Teacher
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError
 from openatac.models.weights import initialize_parameters, load_parameters
 
@@ -25,8 +24,6 @@ log = logging.getLogger('openatac')
 
 class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
-
-    process_group: MxnetProcessGroup = SingleProcess()
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
@@ -41,10 +38,10 @@ class MxnetBackend(Backend):
 
     # Pixels go to a GPU as uint8, a quarter of the bytes of the float32 that `normalise` computes from them.
 
-    def training_batches(self, images: Any, batch_size: int, seed: int) -> TrainingBatches:
+    def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatches:
         return TrainingBatches(images, batch_size, seed, raw=self._has_gpu)
 
-    def evaluation_batches(self, images: Any, batch_size: int) -> EvaluationBatches:
+    def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatches:
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
     def initialize(self, params: Any = None) -> None:
@@ -63,9 +60,8 @@ class MxnetBackend(Backend):
                 if not decays(name):
                     parameter.wd_mult = 0.0
         return MxnetLearner(
-            self.net, self.contexts, optimizer, self.image_shape, dtype=self.compute.dtype,
-            hybrid=self.compute.mode == 'hybrid', seed=self.seed, objective=MxnetObjective(**objective),
-            loss_scale=LossScale.of(self.compute), top5=top5, process_group=self.process_group,
+            self.net, self.contexts, optimizer, self.image_shape, compute=self.compute, seed=self.seed,
+            objective=MxnetObjective(**objective), top5=top5, process_group=self.process_group,
             normalise=normalise)
 
 

@@ -15,12 +15,13 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
+from openatac.backends.compute import Compute
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
-from openatac.backends.process_group import MxnetProcessGroup, SingleProcess
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import indexed
 from openatac.models.weights import save_parameters, wait_for_layouts
 
@@ -37,34 +38,31 @@ class MxnetLearner(Learner):
     optimizer_params : dict
         NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer.
     image_shape : (C, H, W)
-    dtype : str
-        'float32', or 'float16' with float32 master weights.
-    hybrid : bool
-        Whether to run the network as a graph whose memory is planned once.
+    compute : Compute, optional
+        Its ``dtype`` is 'float32', or 'float16' with float32 master weights. In the mode 'hybrid', the
+        network runs as a graph whose memory is planned once.
     seed : int
     objective : MxnetObjective, optional
         Default: plain classification.
-    loss_scale : LossScale, optional
-        For float16.
     top5 : bool
         Whether evaluation also counts top-5 hits.
-    process_group : MxnetProcessGroup, optional
+    process_group : ProcessGroup, optional
         The processes that train together. Default: only this one.
     normalise : callable, optional
         Maps uint8 pixels (B, C, H, W) to the network's inputs, on their device; for batches of uint8.
     """
 
-    process_group: MxnetProcessGroup
-
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
-                 image_shape: tuple[int, ...], *, dtype: str = 'float32', hybrid: bool = True, seed: int = 0,
-                 objective: MxnetObjective | None = None, loss_scale: LossScale | None = None,
-                 top5: bool = False, process_group: MxnetProcessGroup | None = None,
+                 image_shape: tuple[int, ...], *, compute: Compute | None = None, seed: int = 0,
+                 objective: MxnetObjective | None = None, top5: bool = False,
+                 process_group: ProcessGroup | None = None,
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
-        self.net, self.contexts, self.dtype, self.seed = net, contexts, dtype, seed
-        self.objective, self.loss_scale = objective or MxnetObjective(), loss_scale
+        compute = compute or Compute()
+        hybrid = compute.mode == 'hybrid'
+        self.net, self.contexts, self.dtype, self.seed = net, contexts, compute.dtype, seed
+        self.objective, self.loss_scale = objective or MxnetObjective(), LossScale.of(compute)
         self.top5, self.process_group, self.normalise = top5, process_group or SingleProcess(), normalise
-        net.cast(dtype)
+        net.cast(self.dtype)
         if hybrid:
             # No static_shape on CPUs: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
             # 1.1 for a ResNet-20 with ATAC at batch 128. GPUs keep MXNet's defaults: cuDNN's fastest
@@ -77,7 +75,7 @@ class MxnetLearner(Learner):
         self._weights = {name: parameter for name, parameter in self.parameters.items()
                          if parameter._differentiable}
         self._draw_initial_values(image_shape)
-        self._step = training_step(net, contexts, image_shape, self.objective, dtype, hybrid)
+        self._step = training_step(net, contexts, image_shape, self.objective, self.dtype, hybrid)
         self.trainer = self._make_trainer(optimizer_params)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()

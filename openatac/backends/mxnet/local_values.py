@@ -10,7 +10,7 @@ import numpy as np
 from mxnet.ndarray import NDArray
 
 from openatac.backends.learner import Arrays
-from openatac.backends.process_group import MxnetProcessGroup
+from openatac.backends.process_group import ProcessGroup
 from openatac.backends.state_names import indexed
 
 
@@ -21,10 +21,10 @@ class LocalValues:
     ----------
     arrays : dict
         {name in a checkpoint: [NDArray of each device of this process]}.
-    process_group : MxnetProcessGroup
+    process_group : ProcessGroup
     """
 
-    def __init__(self, arrays: dict[str, list[NDArray]], process_group: MxnetProcessGroup) -> None:
+    def __init__(self, arrays: dict[str, list[NDArray]], process_group: ProcessGroup) -> None:
         self.arrays, self.process_group = arrays, process_group
         self.devices = len(next(iter(arrays.values())))
 

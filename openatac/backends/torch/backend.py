@@ -8,16 +8,16 @@ from typing import Any, Callable
 
 import torch
 
-from openatac.backends.base import Backend, decays
+from openatac.backends.base import Backend
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
-from openatac.backends.loss_scale import LossScale
-from openatac.backends.process_group import SingleProcess, TorchProcessGroup
 from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, enough_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.symbol_module import to_torch
+from openatac.data.batch_sizes import Part
+from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained
@@ -37,8 +37,6 @@ class TorchBackend(Backend):
     symbol file. The last two become graphs of MXNet's operators; only a Gluon network needs MXNet.
     """
 
-    process_group: TorchProcessGroup = SingleProcess()
-
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
         self.net, self.compute, self.image_shape, self.seed = net, compute, image_shape, seed
@@ -49,14 +47,18 @@ class TorchBackend(Backend):
         log.info('%s', line)
 
     @enough_memory()
-    def training_batches(self, images: Any, batch_size: int, seed: int) -> DeviceTrainingBatches:
+    def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> DeviceTrainingBatches:
         return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
-                                     self.process_group.size, self.process_group.rank)
+                                     self._part)
 
     @enough_memory()
-    def evaluation_batches(self, images: Any, batch_size: int) -> DeviceEvaluationBatches:
+    def evaluation_batches(self, images: ImageSet, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
-                                       self.process_group.size, self.process_group.rank)
+                                       self._part)
+
+    @property
+    def _part(self) -> Part:
+        return Part(self.process_group.rank, self.process_group.size)
 
     @property
     def _is_channels_last(self) -> bool:
@@ -125,14 +127,9 @@ class TorchBackend(Backend):
 
     def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
                 top5: bool = False) -> TorchLearner:
-        compute = self.compute
-        without = [name for name, _ in self.module.named_parameters() if no_wd and not decays(name)]
         return TorchLearner(
-            self.module, self.device, optimizer, dtype=compute.dtype, seed=self.seed,
-            objective=TorchObjective(**objective), loss_scale=LossScale.of(compute), top5=top5,
-            wd_mult=dict.fromkeys(without, 0.0), lr_mult=getattr(self.module, 'meta', {}).get('lr_mult'),
-            tf32=compute.tf32, compiled=compute.compile, process_group=self.process_group,
-            syncbn=compute.syncbn)
+            self.module, self.device, optimizer, compute=self.compute, seed=self.seed,
+            objective=TorchObjective(**objective), top5=top5, no_wd=no_wd, process_group=self.process_group)
 
 
 def _device(gpus: str, fall_back: bool) -> tuple[str, str]:

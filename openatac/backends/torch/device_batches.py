@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openatac.data.batch_sizes import WHOLE, Part
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.cifar_transforms import PAD
@@ -31,14 +32,14 @@ class DeviceTrainingBatches(TrainingBatches):
     device : str
     channels_last : bool
         Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
-    num_parts, part_index : int
+    part : Part
     """
 
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False, num_parts: int = 1, part_index: int = 0) -> None:
-        super().__init__(images, batch_size, seed, num_parts=num_parts, part_index=part_index)
+                 channels_last: bool = False, part: Part = WHOLE) -> None:
+        super().__init__(images, batch_size, seed, part=part)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
         self._height, self._width = pixels.shape[1:3]
@@ -76,8 +77,8 @@ class DeviceEvaluationBatches(EvaluationBatches):
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
-                 num_parts: int = 1, part_index: int = 0) -> None:
-        super().__init__(images, batch_size, num_parts=num_parts, part_index=part_index)
+                 part: Part = WHOLE) -> None:
+        super().__init__(images, batch_size, part=part)
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)
 

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from openatac.backends import state_names
+from openatac.backends.base import decays
+from openatac.backends.compute import Compute
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
 from openatac.backends.loss_scale import LossScale
-from openatac.backends.process_group import SingleProcess, TorchProcessGroup
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.compilation import compile_function
@@ -49,26 +51,21 @@ class TorchLearner(Learner):
         'cpu', or a GPU such as 'cuda:0'.
     optimizer_params : dict
         {'learning_rate', 'momentum', 'wd'}.
-    dtype : str
-        'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the weights, their
-        updates, the statistics and the loss stay in float32.
+    compute : Compute, optional
+        Its ``dtype`` is 'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the
+        weights, their updates, the statistics and the loss stay in float32. With ``tf32``, a GPU may round
+        the factors of float32 products to 10 bits, which is faster. With ``compile``, training runs as fused
+        kernels, and on a GPU as CUDA graphs; the first step then takes a minute. With ``syncbn``, BatchNorm
+        normalises over the images of all processes.
     seed : int
     objective : TorchObjective, optional
         Default: plain classification.
-    loss_scale : LossScale, optional
-        For float16.
     top5 : bool
         Whether evaluation also counts top-5 hits.
-    wd_mult, lr_mult : dict, optional
-        {structural name: factor} of the weight decay and of the learning rate, if not 1.
-    tf32 : bool
-        Whether a GPU may round the factors of float32 products to 10 bits, which is faster.
-    compiled : bool
-        Whether training runs as fused kernels, and on a GPU as CUDA graphs; the first step takes a minute.
-    process_group : TorchProcessGroup, optional
+    no_wd : bool
+        Whether to exempt biases, gammas and betas from weight decay.
+    process_group : ProcessGroup, optional
         The processes that train together. Default: only this one.
-    syncbn : bool
-        Whether BatchNorm normalises over the images of all processes.
 
     Raises
     ------
@@ -76,46 +73,44 @@ class TorchLearner(Learner):
         On creation or in any step, if the device runs out of memory or there is no compiler.
     """
 
-    process_group: TorchProcessGroup
-
     @enough_memory()
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
-                 dtype: str = 'float32', seed: int = 0, objective: TorchObjective | None = None,
-                 loss_scale: LossScale | None = None, top5: bool = False,
-                 wd_mult: dict[str, float] | None = None, lr_mult: dict[str, float] | None = None,
-                 tf32: bool = False, compiled: bool = False, process_group: TorchProcessGroup | None = None,
-                 syncbn: bool = False) -> None:
-        self.device, self.dtype, self.seed, self.top5 = torch.device(device), dtype, seed, top5
-        self.objective, self.loss_scale = objective or TorchObjective(), loss_scale
+                 compute: Compute | None = None, seed: int = 0, objective: TorchObjective | None = None,
+                 top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
+        compute = compute or Compute()
+        self.device, self.dtype, self.seed, self.top5 = torch.device(device), compute.dtype, seed, top5
+        self.objective, self.loss_scale = objective or TorchObjective(), LossScale.of(compute)
         self.process_group = process_group or SingleProcess()
-        shared = syncbn and self.process_group.size > 1
+        shared = compute.syncbn and self.process_group.size > 1
         self._statistics = SharedStatistics if shared else contextlib.nullcontext
         self.layout = torch.contiguous_format
         if self.device.type == 'cuda':
-            self._set_up_gpu(tf32, compiled)
+            self._set_up_gpu(compute)
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
-        self.optimizer = self._make_optimizer(optimizer_params, wd_mult or {}, lr_mult or {})
-        self._run_forward = compile_function(self._forward, self.device) if compiled else self._forward
+        self.optimizer = self._make_optimizer(optimizer_params, no_wd)
+        self._run_forward = (compile_function(self._forward, self.device) if compute.compile else
+                             self._forward)
         self._forward_is_ready = self.process_group.size == 1  # else it must first average gradients
         self._running: collections.deque[Any] = collections.deque()
         self.iteration = self.image_count = 0
         self.reset_metrics()
 
-    def _set_up_gpu(self, tf32: bool, compiled: bool) -> None:
+    def _set_up_gpu(self, compute: Compute) -> None:
         # PyTorch's default lets cuDNN use TF32: three digits, where the published runs had seven.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.tf32
         # Times cuDNN's algorithms for each shape at its first batch and keeps the fastest, as MXNet does.
         torch.backends.cudnn.benchmark = True
-        if compiled:
+        if compute.compile:
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params: dict[str, float], wd_mult: dict[str, float],
-                        lr_mult: dict[str, float]) -> NAG:
+    def _make_optimizer(self, params: dict[str, float], no_wd: bool) -> NAG:
+        rates = getattr(self.module, 'meta', {}).get('lr_mult') or {}  # of fine-tuning
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
-            groups[wd_mult.get(name, 1.0), lr_mult.get(name, 1.0)].append(parameter)
+            decay = 0.0 if no_wd and not decays(name) else 1.0
+            groups[decay, rates.get(name, 1.0)].append(parameter)
         return NAG([{'params': parameters, 'wd_mult': decay, 'lr_mult': rate}
                     for (decay, rate), parameters in groups.items()],
                    params['learning_rate'], params['momentum'], params['wd'])

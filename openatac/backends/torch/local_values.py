@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from openatac.backends.learner import Arrays
-from openatac.backends.process_group import TorchProcessGroup
+from openatac.backends.process_group import ProcessGroup
 from openatac.backends.state_names import indexed
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.data_parallel import gather
@@ -20,10 +20,10 @@ class LocalValues:
     ----------
     tensors : dict
         {name in a checkpoint: tensor of this process}.
-    process_group : TorchProcessGroup
+    process_group : ProcessGroup
     """
 
-    def __init__(self, tensors: dict[str, torch.Tensor], process_group: TorchProcessGroup) -> None:
+    def __init__(self, tensors: dict[str, torch.Tensor], process_group: ProcessGroup) -> None:
         self.tensors, self.process_group = tensors, process_group
 
     def state(self) -> Arrays:

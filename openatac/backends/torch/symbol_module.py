@@ -18,8 +18,8 @@ from openatac.backends.torch.operators import batch_norm, find_operator, takes_t
 from openatac.errors import ParameterFileError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
-from openatac.zoo.weights.compatibility import shape_fits
 from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
 from openatac.zoo.weights.parameter_files import ARG, AUX, numbers_of, read_weights, without_kind
 

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import check_batch_fits, part_size
+from openatac.data.batch_sizes import WHOLE, Part, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.codec import decode, warn_without_opencv
 from openatac.data.images.source import BadImage, ImageSource
@@ -45,8 +45,8 @@ class TrainingPhotoBatches:
     seed : int
     workers : int
         Processes that prepare the batches; with 0, this process does.
-    num_parts, part_index : int
-        Yield part ``part_index`` of ``num_parts``; each part gets an equal share of every batch.
+    part : Part
+        The part of every batch to yield.
     jitter : Jitter
         The range of colour changes.
     max_bad_share : float
@@ -60,20 +60,20 @@ class TrainingPhotoBatches:
     Raises
     ------
     DataError
-        On construction, if ``batch_size`` is not a multiple of ``num_parts`` or exceeds the data set. While
+        On construction, if ``batch_size`` is not a multiple of the parts or exceeds the data set. While
         iterating, for too many bad images, a label out of range, or a worker process that dies.
     """
 
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, seed: int, workers: int,
-                 num_parts: int = 1, part_index: int = 0, jitter: Jitter = PUBLISHED_JITTER,
+                 part: Part = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
         self.image_count, self.batch_size = len(source), batch_size
-        self._share = part_size(batch_size, num_parts)
-        self._first = part_index * self._share
+        self._share = part.share_of(batch_size)
+        self._first = part.rank * self._share
         # A batch may reach into the next epoch.
         self._order = lru_cache(maxsize=2)(partial(_shuffled, self.image_count, seed))
         self.bad = BadImages(source, max_bad_share)
@@ -110,17 +110,18 @@ class EvaluationPhotoBatches:
     ----------
     crop_ratio : float
         Images are resized to cover size / crop_ratio, then the centre is cut out.
-    source, size, batch_size, workers, num_parts, part_index, max_bad_share
-        As in `TrainingPhotoBatches`; a part is a contiguous range of the images.
+    source, size, batch_size, workers, max_bad_share
+        As in `TrainingPhotoBatches`.
+    part : Part
+        The contiguous part of the images to yield.
     """
 
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, crop_ratio: float,
-                 workers: int = 0, num_parts: int = 1, part_index: int = 0,
-                 max_bad_share: float = MAX_BAD_SHARE) -> None:
-        self._source, self._share = source, part_size(batch_size, num_parts)
-        self._part = range(len(source) * part_index // num_parts, len(source) * (part_index + 1) // num_parts)
+                 workers: int = 0, part: Part = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
+        self._source, self._share = source, part.share_of(batch_size)
+        self._part = part.range_of(len(source))
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_evaluation, source, EvaluationTransform(size, crop_ratio))
         self._workers = PhotoWorkers(prepare_image, self._share, size, workers)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batch_sizes import check_batch_fits, part_size
+from openatac.data.batch_sizes import WHOLE, Part, check_batch_fits
 from openatac.data.prefetch import AHEAD
 from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
 from openatac.data.small.image_set import ImageSet
@@ -26,8 +26,8 @@ class TrainingBatches:
     seed : int
     raw : bool
         Yield uint8 pixels, which the caller normalises.
-    num_parts, part_index : int
-        Yield part ``part_index`` of ``num_parts``; each part gets an equal share of every batch.
+    part : Part
+        The part of every batch to yield.
 
     Attributes
     ----------
@@ -37,17 +37,17 @@ class TrainingBatches:
     Raises
     ------
     DataError
-        If there are fewer images than one batch, or ``batch_size`` is not a multiple of ``num_parts``.
+        If there are fewer images than one batch, or ``batch_size`` is not a multiple of the parts.
     """
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, num_parts: int = 1,
-                 part_index: int = 0) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, part: Part = WHOLE
+                 ) -> None:
         check_batch_fits(len(images), batch_size)
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
-        self._share = part_size(batch_size, num_parts)
-        self._first = part_index * self._share
+        self._share = part.share_of(batch_size)
+        self._first = part.rank * self._share
 
     def batches_in(self, epoch: int) -> int:
         """Return the number of batches in an epoch, which is the same for all."""
@@ -71,21 +71,20 @@ class TrainingBatches:
 class EvaluationBatches:
     """All images of an `ImageSet` in order, not augmented; the last batch can be short.
 
-    ``raw``, ``ahead`` and the parts are as in `TrainingBatches`, but a part is a contiguous range of the
-    images. ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
+    ``raw`` and ``ahead`` are as in `TrainingBatches`, but a ``part`` is a contiguous range of the images.
+    ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
     """
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, num_parts: int = 1,
-                 part_index: int = 0) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, part: Part = WHOLE
+                 ) -> None:
         if not len(images):
             raise DataError('the test set has no images')
         self.left_out = images.left_out
-        if num_parts > 1:
-            first, stop = (len(images) * part // num_parts for part in (part_index, part_index + 1))
-            images = images.select(np.arange(first, stop))
-        self.images, self.batch_size, self.raw = images, part_size(batch_size, num_parts), raw
+        if part.size > 1:
+            images = images.select(np.array(part.range_of(len(images))))
+        self.images, self.batch_size, self.raw = images, part.share_of(batch_size), raw
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)

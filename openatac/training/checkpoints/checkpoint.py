@@ -48,7 +48,7 @@ class Checkpoints:
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
     def save(self, iteration: int, arrays: Arrays, state: dict[str, Any]) -> None:
-        """Save the ``arrays`` and the JSON-able ``state`` after ``iteration`` iterations.
+        """Save the ``arrays`` and the JSON-serializable ``state`` after ``iteration`` iterations.
 
         Raises
         ------

@@ -11,6 +11,7 @@ import numpy as np
 from openatac.backends.base import Backend
 from openatac.backends.learner import Learner, Metrics
 from openatac.backends.teacher import Teacher
+from openatac.data.batch_sizes import Part
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
@@ -97,15 +98,19 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return open_photos(self.config.data, train=False, classes=self.config.network.classes)
 
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
-        data, group = self.config.data, self.process_group
+        data = self.config.data
         return TrainingPhotoBatches(
             images, data.input_size, self.batch_size, self.config.training.seed, data.num_workers,
-            group.size, group.rank, max_bad_share=data.max_bad_share)
+            self._part, max_bad_share=data.max_bad_share)
 
     def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
-        data, group = self.config.data, self.process_group
+        data = self.config.data
         return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.centre,
-                                      data.num_workers, group.size, group.rank, data.max_bad_share)
+                                      data.num_workers, self._part, data.max_bad_share)
+
+    @property
+    def _part(self) -> Part:
+        return Part(self.process_group.rank, self.process_group.size)
 
     def fingerprint(self, images: ImageCollection) -> str:
         return images.fingerprint()

@@ -71,7 +71,7 @@ class ModelCard(NamedTuple):
 class Pretrained(NamedTuple):
     """A parameter file to start from, and the structural name of the network's last dense layer.
 
-    The file can be from a network with other classes: see `load_pretrained`.
+    The file can be from a network with other classes: see `openatac.zoo.weights.loading.pretrained_arrays`.
     """
 
     path: str | os.PathLike[str]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.learner import TorchLearner
 from openatac.distributed import torchrun
@@ -37,7 +38,7 @@ def network(norm):
 
 def learner(group=None, norm='group', **settings):
     return TorchLearner(network(norm), 'cpu', {'learning_rate': RATE, 'momentum': 0.9, 'wd': 1e-3}, seed=3,
-                        process_group=group, **settings)
+                        process_group=group, compute=Compute(**settings))
 
 
 def share(step, group=None):
@@ -60,7 +61,7 @@ def train(trained, steps=range(STEPS), group=None):
 # ----------------------------------------------------------------- the cases; each returns arrays
 
 SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'batch'},
-            'synchronised': {'norm': 'batch', 'syncbn': True}, 'compiled': {'compiled': True}}
+            'synchronised': {'norm': 'batch', 'syncbn': True}, 'compiled': {'compile': True}}
 
 
 def results(case, group=None):
@@ -87,7 +88,9 @@ def resumed(group):
 
 def overflow(group):
     """Return the loss scale and the weights around a step whose gradients overflow in worker 1 alone."""
-    scaled = train(learner(group, loss_scale=LossScale(1024)), range(2), group)
+    scaled = learner(group)
+    scaled.loss_scale = LossScale(1024)
+    train(scaled, range(2), group)
     before = scaled.checksum()
     images, labels = share(2, group)
     scaled.train_batch(images * (np.inf if group.rank == 1 else 1), labels, RATE)

@@ -1,7 +1,9 @@
-"""Check whether the arrays of a parameter file fit a Gluon or PyTorch network."""
+"""Read the arrays of a parameter file, and check that they fit a Gluon or PyTorch network."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from os import fspath
 from typing import Any, Union
 
 import numpy as np
@@ -9,14 +11,57 @@ import numpy as np
 from openatac.console.text import first_few
 from openatac.errors import OtherClassesError, ParameterFileError
 from openatac.files.reading import PathLike
+from openatac.zoo.weights.parameter_files import find_weights
+from openatac.zoo.weights.pretrained import Pretrained
 
+log = logging.getLogger('openatac')
 Shape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not inferred yet
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
 OTHER_SETTINGS = '; give the settings that it was trained with, such as r, useReLU or channels'
 
 
-def check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+def all_arrays(path: PathLike, gluon_names: Mapping[str, str], shapes: Mapping[str, Shape]
+               ) -> dict[str, np.ndarray]:
+    """Return {structural name: array} of all parameters of a network.
+
+    Parameters
+    ----------
+    path : str
+        A parameter file of any kind that `openatac.zoo.weights.parameter_files` reads.
+    gluon_names : dict
+        {structural name: name in Gluon's prefixed files}.
+    shapes : dict
+        {structural name: shape} of the network's parameters; the last dense layer's come last.
+
+    Raises
+    ------
+    ParameterFileError
+        If the file is missing or damaged, or its names and shapes are not exactly the network's.
+    """
+    arrays = find_weights(gluon_names, fspath(path))
+    _check_names(path, arrays, shapes)
+    _check_shapes(path, arrays, shapes, head_is_last=True)
+    return arrays
+
+
+def pretrained_arrays(pretrained: Pretrained, gluon_names: Mapping[str, str], shapes: Mapping[str, Shape]
+                      ) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, without those of the last dense layer if it has other classes there.
+
+    A log line reports what was loaded. For the parameters and errors, see `all_arrays`.
+    """
+    path, head = pretrained
+    arrays = find_weights(gluon_names, fspath(path))
+    _check_names(path, arrays, shapes)
+    drawn = _head_of_other_size(arrays, shapes, head)
+    _check_shapes(path, arrays, {name: shape for name, shape in shapes.items() if name not in drawn})
+    # a warning, which Python shows by default, if not all were loaded
+    log.log(logging.WARNING if drawn else logging.INFO, '%s', _describe_loading(path, arrays, shapes, drawn))
+    return {name: array for name, array in arrays.items() if name not in drawn}
+
+
+def _check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's names."""
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
@@ -27,8 +72,8 @@ def check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, 
             f'{path} belongs to another network: it {" and ".join(differences)}{OTHER_SETTINGS}')
 
 
-def check_shapes(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
-                 head_is_last: bool = False) -> None:
+def _check_shapes(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+                  head_is_last: bool = False) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's ``shapes``.
 
     With ``head_is_last``, the shapes end with the last dense layer. If that differs, the error is an
@@ -53,7 +98,8 @@ def _shown(shape: Shape) -> str:
     return str(tuple(length or '?' for length in shape or ())).replace("'", '')
 
 
-def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str) -> list[str]:
+def _head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str
+                        ) -> list[str]:
     """Return the names of the last dense layer if it has another number of classes in the file, else none."""
     names = [name for name in shapes if name.startswith(head + '.')]
     pairs = [(arrays[name].shape, shapes[name] or ()) for name in names]
@@ -63,8 +109,8 @@ def head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Sh
     return []
 
 
-def describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
-                     drawn: Sequence[str]) -> str:
+def _describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+                      drawn: Sequence[str]) -> str:
     """Describe in one line which arrays were loaded, and which were ``drawn`` at random."""
     if not drawn:
         return f'{path}: loaded all {len(shapes)} arrays, including the last layer'
