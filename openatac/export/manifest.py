@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from openatac.errors import OpenatacError, reason
 from openatac.files.run_file_names import holds_run
-from openatac.files.schema import Range, read_json
-from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO
+from openatac.files.schema import read_json
+from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO, Bounds
 
-_Side = Annotated[int, Range(1, MAX_SIDE)]
-_Level = Annotated[float, Range(-1e6, 1e6)]  # pixel values, 0 to 255
-_Deviation = Annotated[float, Range(1e-6, 1e6)]
+_Side = Annotated[int, Bounds(1, MAX_SIDE)]
+_Level = Annotated[float, Bounds(-1e6, 1e6)]  # pixel values, 0 to 255
+_Deviation = Annotated[float, Bounds(1e-6, 1e6)]
 # Shared default values: never modify them.
 _NO_LABELS: list[str] = []
 _NOTHING: dict[str, Any] = {}
@@ -49,11 +49,11 @@ class Manifest(NamedTuple):
     """
 
     model: str
-    classes: Annotated[int, Range(1, MAX_CLASSES)]
-    image_shape: tuple[Annotated[int, Range(1, MAX_CHANNELS)], _Side, _Side]
+    classes: Annotated[int, Bounds(1, MAX_CLASSES)]
+    image_shape: tuple[Annotated[int, Bounds(1, MAX_CHANNELS)], _Side, _Side]
     mean: tuple[_Level, _Level, _Level]
     std: tuple[_Deviation, _Deviation, _Deviation]
-    crop_ratio: Union[Literal[0], Annotated[float, Range(MIN_CROP_RATIO, 1)]] = 0
+    crop_ratio: Union[Literal[0], Annotated[float, Bounds(MIN_CROP_RATIO, 1)]] = 0
     labels: list[str] = _NO_LABELS
     precision: Literal['float32', 'float16'] = 'float32'
     reports: dict[str, dict[str, Any]] = _NOTHING

@@ -1,7 +1,7 @@
 """Validate JSON against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
 
 The supported annotations are None, bool, int, float, str, Any, Union, Literal, list, dict with str keys,
-tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Range(1, 10)]. An object for a NamedTuple must
+tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Bounds(1, 10)]. An object for a NamedTuple must
 not have other fields; an object for a TypedDict can.
 """
 import contextlib
@@ -10,16 +10,9 @@ import json
 import sys
 import typing
 from collections.abc import Callable, Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any
 
 from openatac.files.reading import PathLike, read_text
-
-
-class Range(NamedTuple):
-    """The bounds of a number, both included."""
-
-    low: float
-    high: float
 
 
 def read_json(path: PathLike, wanted: Any) -> Any:
@@ -70,7 +63,7 @@ def validate(value: Any, wanted: Any, name: str = 'it') -> Any:
 def _number(value: Any, wanted: Any, name: str) -> Any:
     kind, bounds = typing.get_args(wanted)
     value = validate(value, kind, name)
-    _expect(bounds.low <= value <= bounds.high, name, value,
+    _expect(bounds.hold(value), name, value,
             f'{"a whole" if kind is int else "a"} number from {bounds.low:g} to {bounds.high:g}')
     return value
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Callable, Literal, TypedDict
 
 from openatac.errors import OpenatacError, reason
 from openatac.files.reading import TEXT_LIMIT, read_input
-from openatac.files.schema import Range, parse_json, validate
+from openatac.files.schema import parse_json, validate
+from openatac.limits import Bounds
 
 MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 50_000, 4096, 4096
 MAX_TEXT = 4096             # characters in a name or an attribute
@@ -169,7 +170,7 @@ def _version(graph: dict[str, Any]) -> dict[str, Any]:
     if 'mxnet_version' not in attributes:
         return {}
     kind, number = validate(attributes['mxnet_version'],
-                            tuple[Literal['int'], Annotated[int, Range(0, 99999)]], 'mxnet_version')
+                            tuple[Literal['int'], Annotated[int, Bounds(0, 99999)]], 'mxnet_version')
     return {'attrs': {'mxnet_version': [kind, number]}}
 
 

@@ -13,8 +13,8 @@ from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS, METRICS_LINES, SETTINGS, SUMMARY
-from openatac.files.schema import Range, read_json
-from openatac.limits import MAX_SEED
+from openatac.files.schema import read_json
+from openatac.limits import MAX_SEED, Bounds
 from openatac.options.declaration import from_json, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import DatasetName
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from openatac.backends.library import Library
     from openatac.training.networks.build import BuiltNetwork
 
-_Count = Annotated[int, Range(1, 2 ** 40)]
-_Index = Annotated[int, Range(-1, 2 ** 40)]
-_Share = Annotated[float, Range(0, 1)]
-_Speed = Annotated[float, Range(0, 1e9)]
+_Count = Annotated[int, Bounds(1, 2 ** 40)]
+_Index = Annotated[int, Bounds(-1, 2 ** 40)]
+_Share = Annotated[float, Bounds(0, 1)]
+_Speed = Annotated[float, Bounds(0, 1e9)]
 
 
 class Versions(TypedDict):
@@ -66,7 +66,7 @@ class Summary(_Added):
     dataset: Literal[DatasetName, 'imagenet']
     training_images: _Count
     test_images: _Count
-    seed: Annotated[int, Range(0, MAX_SEED)]
+    seed: Annotated[int, Bounds(0, MAX_SEED)]
     device: str
     threads: str
     epochs: _Count

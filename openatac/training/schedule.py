@@ -21,8 +21,9 @@ def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_
     function
         Maps the iteration, counted from 0 over all epochs, to the rate.
     """
-    return _Phase('step', base_lr, 0, epochs * iterations_per_epoch, 0,
-                  [epoch * iterations_per_epoch for epoch in decay_epochs], factor)
+    stepped = _stepped(base_lr, factor, [epoch * iterations_per_epoch for epoch in decay_epochs])
+    last = epochs * iterations_per_epoch - 1
+    return lambda iteration: stepped(min(iteration, last))
 
 
 def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch: int,
@@ -59,35 +60,34 @@ def warmup_schedule(mode: str, base_lr: float, epochs: int, iterations_per_epoch
     if 1 in (warming, total - warming):
         raise OpenatacError('a schedule of one iteration has no beginning and end: train on more images, for '
                             'more epochs or with a smaller --batch-size')
-    warmup = _Phase('linear', warmup_lr, base_lr, warming, 0)
-    decay = _Phase(mode, base_lr, 0, total - warming, warming,
-                   [(epoch - warmup_epochs) * iterations_per_epoch for epoch in decay_epochs], factor)
+    steps = [(epoch - warmup_epochs) * iterations_per_epoch for epoch in decay_epochs]
+    warmup = _between('linear', warmup_lr, base_lr, warming - 1)
+    decay = (_stepped(base_lr, factor, steps) if mode == 'step' else
+             _between(mode, base_lr, 0, total - warming - 1))
 
     def rate(iteration: int) -> float:
         update = min(iteration + 1, total - 1)
-        return (warmup if update < warming else decay)(update)
+        return warmup(update) if update < warming else decay(update - warming)
 
     return rate
 
 
-class _Phase:
-    """The rates from ``start`` to ``end`` over ``iterations`` iterations from ``offset`` on.
+def _stepped(rate: float, factor: float, steps: Sequence[int]) -> Callable[[int], float]:
+    """Return the rate as a function of the iteration, multiplied by ``factor`` at each of ``steps``."""
+    return lambda iteration: rate * factor ** sum(step <= iteration for step in steps)
 
-    With 'step' the rate is multiplied by ``factor`` after each of ``steps``. The last rate holds after that.
-    """
 
-    def __init__(self, mode: str, start: float, end: float, iterations: int, offset: int,
-                 steps: Sequence[int] = (), factor: float = 1.0) -> None:
-        self.mode, self.start, self.end = mode, start, end
-        self.last, self.offset, self.steps, self.factor = iterations - 1, offset, steps, factor
+def _between(mode: str, start: float, end: float, last: int) -> Callable[[int], float]:
+    """Return the rate as a function of the iteration, ``start`` at 0 and ``end`` at ``last``."""
+    left = _LEFT[mode]
+    return lambda iteration: end + (start - end) * left(iteration, last)
 
-    def __call__(self, iteration: int) -> float:
-        now = min(max(0, iteration - self.offset), self.last)
-        if self.mode == 'step':
-            return self.start * self.factor ** sum(step <= now for step in self.steps)
-        left = {'linear': 1 - now / self.last, 'poly': (1 - now / self.last) ** 2,
-                'cosine': (1 + math.cos(math.pi * now / self.last)) / 2}
-        return self.end + (self.start - self.end) * left[self.mode]
+
+# The share of the way to the last rate that is left at an iteration, rounded as GluonCV does.
+_LEFT: dict[str, Callable[[int, int], float]] = {
+    'linear': lambda now, last: 1 - now / last,
+    'poly': lambda now, last: (1 - now / last) ** 2,
+    'cosine': lambda now, last: (1 + math.cos(math.pi * now / last)) / 2}
 
 
 def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:

@@ -96,7 +96,7 @@ def place_activations(library: Literal['gluon', 'torch'], act_type: str, replace
             for name in slots(act_type, replace_act, act_layers, act_order)]
 
 
-def slots(act_type: str, replace_act: str, act_layers: int, act_order: str = 'bac') -> list[str]:
+def slots(act_type: str, replace_act: str, act_layers: int, act_order: str) -> list[str]:
     """Return the name of the activation in each of the four slots.
 
     Raises

@@ -13,7 +13,8 @@ from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.export_source import load_run
-from openatac.files.schema import Range, parse_json, read_json, validate
+from openatac.files.schema import parse_json, read_json, validate
+from openatac.limits import Bounds
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build, fields, values
 from openatac.study.comparison import sentences, tables
@@ -266,7 +267,7 @@ def test_runs_in_results_are_read():
 
 class Point(NamedTuple):
     x: int
-    y: Annotated[float, Range(0, 1)] = 0.5
+    y: Annotated[float, Bounds(0, 1)] = 0.5
 
 
 class Options(TypedDict, total=False):
@@ -280,7 +281,7 @@ class Options(TypedDict, total=False):
     (str, ['', 'a', 'caf\udce9'], [0, None, ['a'], '\ud800']),
     (Any, [None, [], {'a': float('nan')}], []),
     (Optional[int], [None, 1], ['1', 1.5]),
-    (Union[Literal[0], Annotated[float, Range(0.5, 1)]], [0, 0.5, 1], [0.1, 2, 'x', None, False]),
+    (Union[Literal[0], Annotated[float, Bounds(0.5, 1)]], [0, 0.5, 1], [0.1, 2, 'x', None, False]),
     (list[int], [[], [1, 2]], [[1, 'a'], {}, 'ab', None]),
     (dict[str, int], [{}, {'a': 1}], [{'a': 'b'}, [], None]),
     (Literal['a', 'b'], ['a'], ['c', None, ['a']]),

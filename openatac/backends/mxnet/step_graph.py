@@ -34,7 +34,7 @@ _GRADIENTS = {
 
 
 def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
-               trained: set[str], updates_statistics: bool = True) -> tuple[mx.sym.Symbol, list[str]] | None:
+               trained: set[str], updates_statistics: bool) -> tuple[mx.sym.Symbol, list[str]] | None:
     """Return the graph of a training step, and the names of the parameters whose gradients it computes.
 
     Its inputs are the network's and ``target``, float32 (B, classes), the desired softmax of the logits. The

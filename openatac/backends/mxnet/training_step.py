@@ -52,7 +52,7 @@ class RecordedStep:
     """
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str,
-                 updates_statistics: bool = True) -> None:
+                 updates_statistics: bool) -> None:
         self.net, self.objective, self.dtype = net, objective, dtype
         self.updates_statistics = updates_statistics
 

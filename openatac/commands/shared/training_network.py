@@ -82,6 +82,6 @@ def print_or_write_network(net: Any, name: str, config: Config) -> None:
     from openatac.training.networks.initial_files import write_initial_network
     from openatac.training.networks.resolve import image_shape
     if config.start.write_initial:
-        write_initial_network(net, config, name, image_shape(config))
+        write_initial_network(net, config, name)
     else:
         library_of(net).print_layers(net, image_shape(config))

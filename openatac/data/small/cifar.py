@@ -88,8 +88,7 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
     path = find_cifar(name, folder) or download_cifar(name, folder, url, progress)
     with open_files(path, MD5.values()) as files:
         found = {os.path.basename(file): content for file, content in files.items()}
-        layouts = dataset.binary, dataset.python
-        layout = next((layout for layout in layouts if set(layout.files) & set(found)), None)
+        layout = next((layout for layout in dataset.layouts if set(layout.files) & set(found)), None)
         if layout is not None:
             images = ImageSet(*_read(dataset, layout, found, path, train, label_set),
                               _class_names(found, dataset.labels[label_set]))

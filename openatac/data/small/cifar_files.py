@@ -58,6 +58,11 @@ class DataSet(NamedTuple):
     python: Layout
 
     @property
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Both layouts; the first is preferred."""
+        return self.binary, self.python
+
+    @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """{kind of label: names of its classes}."""
         return {kind: labels.names for kind, labels in self.labels.items()}
@@ -71,7 +76,7 @@ DATASETS = {
         labels={'fine': Labels('labels', 'batches.meta.txt',
                                'airplane automobile bird cat deer dog frog horse ship truck')},
         binary=Layout('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
-                    tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
+                      tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
         python=Layout('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
     'cifar100': DataSet(
         labels={
@@ -103,10 +108,10 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
     dataset, folder = DATASETS[name], _folder(name, folder)
     if not os.path.isdir(folder):
         return folder if os.path.isfile(folder) else None
-    forms, content = (dataset.binary, dataset.python), sorted(os.listdir(folder))
-    for form in forms:
-        for path in (folder, os.path.join(folder, form.folder)):
-            if any(os.path.isfile(os.path.join(path, file)) for file in form.files):
+    content = sorted(os.listdir(folder))
+    for layout in dataset.layouts:
+        for path in (folder, os.path.join(folder, layout.folder)):
+            if any(os.path.isfile(os.path.join(path, file)) for file in layout.files):
                 return path
     below = sorted((path for path in content if _named_data_set(path) in (None, name)),
                    key=lambda path: _named_data_set(path) is None)  # folders of this name first
@@ -114,7 +119,7 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
         if os.path.isdir(path) and has_copy(path, dataset.names):
             return path
     others = [path for path in content if is_archive_name(path)]
-    archives = [form.archive for form in forms] + [
+    archives = [layout.archive for layout in dataset.layouts] + [
         path for path in others if _named_data_set(path) == name or (
             len(others) == 1 and _named_data_set(path) is None)]
     return next(filter(os.path.isfile, (os.path.join(folder, path) for path in archives)), None)
@@ -139,22 +144,22 @@ def gluon_folder(name: str) -> str:
 def download_cifar(name: str, folder: str | None, url: str | None, progress: bool) -> str:
     """Download the binary archive, unpack the required files, and return their folder; see `load_cifar`."""
     dataset, folder = DATASETS[name], _folder(name, folder)
-    form = dataset.binary
+    layout = dataset.binary
     if is_archive_name(folder):
         raise DataError(f'there is no archive {folder}')
     _check_free_for_download(name, folder)
-    state = f'has no {form.folder}' if os.path.isdir(folder) else 'does not exist'
+    state = f'has no {layout.folder}' if os.path.isdir(folder) else 'does not exist'
     url = url or os.environ.get('OPENATAC_DATA_URL') or HOME
     try:
-        archive = fetch(url.rstrip('/') + '/' + form.archive, os.path.join(folder, form.archive),
-                        MD5[form.archive], progress)
+        archive = fetch(url.rstrip('/') + '/' + layout.archive, os.path.join(folder, layout.archive),
+                        MD5[layout.archive], progress)
     except DataError as error:
         raise DataError(f'{folder} {state}; {error}') from error
-    target = os.path.join(folder, form.folder)
+    target = os.path.join(folder, layout.folder)
     with open_files(archive, MD5.values()) as files:
         named = {os.path.basename(path): file for path, file in files.items()}
         with writing(target, 'free some disk space or repair the folder'):
-            _unpack(named, form.files + tuple(labels.listing for labels in dataset.labels.values()), target)
+            _unpack(named, layout.files + tuple(labels.listing for labels in dataset.labels.values()), target)
     return target
 
 
@@ -162,8 +167,8 @@ def _check_free_for_download(name: str, folder: str) -> None:
     """Raise DataError if the folder holds anything but downloads, unless it is Gluon's own."""
     if not os.path.isdir(folder) or os.path.abspath(folder) == os.path.abspath(gluon_folder(name)):
         return
-    forms = [form for dataset in DATASETS.values() for form in (dataset.binary, dataset.python)]
-    downloads = tuple(path for form in forms for path in (form.archive, form.folder))
+    layouts = [layout for dataset in DATASETS.values() for layout in dataset.layouts]
+    downloads = tuple(path for layout in layouts for path in (layout.archive, layout.folder))
     others = [path for path in os.listdir(folder) if not path.startswith((*downloads, '.'))]
     if others:
         raise not_understood(name, folder, others)

@@ -27,14 +27,15 @@ from openatac.files.writing import flush, remove_leftovers, write_text
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
+KEPT = 2  # the last and, in case it is damaged, the one before
 log = logging.getLogger('openatac')
 
 
 class Checkpoints:
-    """The checkpoints of one run in one folder, created at the first `save`; keeps the newest ``keep``."""
+    """The newest `KEPT` checkpoints of a run, in a folder that is created at the first `save`."""
 
-    def __init__(self, folder: str, keep: int = 2) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
 
     def names(self) -> list[str]:
         """Return the names of the checkpoints, oldest first."""
@@ -64,7 +65,7 @@ class Checkpoints:
                          if other.startswith('.') and other[1:].isdigit())
             self._write(name, arrays, state)
             # Later ones do not count: they are damaged, or this run would have continued from them.
-            self._remove([other for other in self.names() if other <= name][:-self.keep])
+            self._remove([other for other in self.names() if other <= name][:-KEPT])
 
     def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)

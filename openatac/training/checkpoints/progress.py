@@ -6,12 +6,13 @@ from typing import Annotated, Any, Callable, NamedTuple, TypedDict
 
 from openatac.backends.learner import Arrays, Learner
 from openatac.errors import CheckpointError
-from openatac.files.schema import Range, validate
+from openatac.files.schema import validate
+from openatac.limits import Bounds
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 
 EpochRow = dict[str, Any]  # a row of the history: the results of an epoch
-_Count = Annotated[int, Range(0, 2 ** 40)]
-_LargeCount = Annotated[int, Range(0, 2 ** 60)]
+_Count = Annotated[int, Bounds(0, 2 ** 40)]
+_LargeCount = Annotated[int, Bounds(0, 2 ** 60)]
 
 
 class _LearnerNumbers(TypedDict):
@@ -23,7 +24,7 @@ class Best(NamedTuple):
     """The highest accuracy so far, and its epoch; both are -1 before the first evaluation."""
 
     accuracy: float = -1.0
-    epoch: Annotated[int, Range(-1, 2 ** 40)] = -1
+    epoch: Annotated[int, Bounds(-1, 2 ** 40)] = -1
 
 
 class _FirstProgress(TypedDict):

@@ -87,7 +87,7 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
                          '--write-initial')
 
 
-def write_initial_network(net: Any, config: Config, model: str, image_shape: tuple[int, int, int]) -> None:
+def write_initial_network(net: Any, config: Config, model: str) -> None:
     """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
 
     The files contain its initial values, or the values of the parameter file that the config starts from.
@@ -97,15 +97,11 @@ def write_initial_network(net: Any, config: Config, model: str, image_shape: tup
     OpenatacError
         If the files cannot be written.
     """
-    import mxnet as mx
-
     from openatac.graph.named_graph import export_graph
-    from openatac.models.weights import draw_deferred_values, initialize_parameters
-    from openatac.training.networks.initial_values import parameter_source
+    from openatac.training.networks.initial_values import draw_on_cpu
     prefix = config.start.write_initial
     assert prefix is not None
-    initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
-    draw_deferred_values(net, image_shape)
+    draw_on_cpu(net, config)
     with writing(f'--write-initial: {prefix}'):
         os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):

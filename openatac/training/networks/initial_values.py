@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from openatac.training.config import Config
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
 from openatac.zoo.weights.pretrained import Pretrained, resolve_weights
+
+if TYPE_CHECKING:
+    from mxnet.gluon import HybridBlock
 
 log = logging.getLogger('openatac')
 
@@ -33,6 +36,15 @@ def initial_values(net: Any, config: Config) -> Any:
     return params
 
 
+def draw_on_cpu(net: HybridBlock, config: Config) -> None:
+    """Give a Gluon network all values that a run of a config would start from."""
+    import mxnet as mx
+
+    from openatac.models.weights import draw_deferred_values, initialize_parameters
+    initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
+    draw_deferred_values(net, image_shape(config))
+
+
 def parameter_source(config: Config) -> str | Pretrained | None:
     """Return the parameters that a config starts its network from; None if its seed draws them."""
     if config.start.pretrained is None:
@@ -42,10 +54,7 @@ def parameter_source(config: Config) -> str | Pretrained | None:
 
 def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
     """Return {structural name: array} of all values that MXNet's network of a config would start from."""
-    import mxnet as mx
-
-    from openatac.models.weights import draw_deferred_values, initialize_parameters, values_of
+    from openatac.models.weights import values_of
     net = build_network(config, GLUON).net
-    initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
-    draw_deferred_values(net, image_shape(config))
+    draw_on_cpu(net, config)
     return {name: value.asnumpy() for name, value in values_of(net).items()}

@@ -1,7 +1,6 @@
 """The run of train_cifar.py."""
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -19,8 +18,6 @@ from openatac.training.runs.run import Run
 from openatac.training.schedule import step_schedule
 from openatac.training.sections.cifar import CifarTraining
 
-log = logging.getLogger('openatac')
-
 
 class CifarRun(Run[CifarConfig, ImageSet]):
     """A run on small images, which fit into memory; ``reader`` reads them."""
@@ -28,13 +25,9 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     falls_back_to_cpu = True  # as published
 
     def __init__(self, net: Any, config: CifarConfig, command: str, reader: BackgroundReader,
-                 process_group: ProcessGroup | None = None) -> None:
+                 process_group: ProcessGroup) -> None:
         super().__init__(net, config, command, process_group)
         self.reader = reader
-
-    def initial_learner(self, image_count: int) -> Learner:
-        self._say_which_labels()
-        return super().initial_learner(image_count)
 
     def schedule(self, image_count: int, training: CifarTraining) -> loop.Schedule:
         return {loop.RATE: step_schedule(training.lr, training.num_epochs, image_count // self.batch_size,
@@ -83,12 +76,3 @@ class CifarRun(Run[CifarConfig, ImageSet]):
 
     def scores(self, metrics: Metrics) -> str:
         return f'accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'
-
-    def _say_which_labels(self) -> None:
-        data = self.config.data
-        if data.dataset == 'cifar100' and data.cifar100_labels == 'coarse':
-            log.info('CIFAR-100 with its 20 superclasses under a 100-way output, as the published script '
-                     'trains: not comparable with figures for the 100 classes')
-        elif data.dataset == 'cifar100':
-            log.info('CIFAR-100 with its 100 classes; the published figures are almost certainly for the 20 '
-                     'superclasses (--cifar100-labels coarse)')

@@ -29,7 +29,7 @@ def evaluate_with_report(learner: Learner, batches: EvaluationBatchSource, outpu
     line : callable
     """
     report = Report(output.report, output.predictions) if output.report or output.predictions else None
-    metrics = learner.evaluate(prefetch(batches, batches.ahead), *([report.outcomes.add] if report else []))
+    metrics = learner.evaluate(prefetch(batches, batches.ahead), report.outcomes.add if report else None)
     log.info('%s', line(metrics))
     if report:
         for text in report.write(batches.names(), class_names):

@@ -1,10 +1,10 @@
-"""The first lines of a run's log: implicit choices of its recipe and of the published defaults."""
+"""The first lines of a run's log: implicit choices of its recipe, of the published defaults and of labels."""
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from openatac.backends.devices import parse_gpus
-from openatac.training.config import Config
+from openatac.training.config import CifarConfig, Config
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.training.sections.shared import ATAC
 
@@ -19,6 +19,11 @@ def first_lines(config: Config) -> Iterator[str]:
         yield f'the recipe {recipe} asks for GPU {gpus}'
     if config.network.act_type == ATAC:
         yield _gate(config)
+    if isinstance(config, CifarConfig) and config.data.dataset == 'cifar100':
+        yield ('CIFAR-100 with its 20 superclasses under a 100-way output, as the published script trains: '
+               'not comparable with figures for the 100 classes' if config.data.cifar100_labels == 'coarse'
+               else 'CIFAR-100 with its 100 classes; the published figures are almost certainly for the 20 '
+               'superclasses (--cifar100-labels coarse)')
 
 
 def _gate(config: Config) -> str:

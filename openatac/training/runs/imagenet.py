@@ -42,18 +42,16 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
             raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
                               f'{cpu_command(self.command)}') from None
 
-    def initial_learner(self, image_count: int) -> Learner:
+    def objective(self, image_count: int) -> dict[str, Any]:
         training, classes = self.config.training, self.config.network.classes
         teacher = None
         if training.teacher and training.hard_weight < 1:
             teacher = self.backend.load_teacher(Teacher(training.teacher, training.teacher_params, classes))
-        objective = {
+        return {
             'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
             'mixup': training.mixup_alpha if training.mixup else 0.0,
             'mixup_iterations': self._mixup_end(image_count, training),
             'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
-        self.initialize()
-        return self.backend.learner(training.optimizer, objective, training.no_wd, top5=True)
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         kvstore = self.config.training.kvstore if self.process_group.size > 1 else 'device'

@@ -10,7 +10,7 @@ import numpy as np
 
 from openatac.backends.base import Backend, open_backend
 from openatac.backends.learner import Learner, Metrics
-from openatac.backends.process_group import ProcessGroup, SingleProcess
+from openatac.backends.process_group import ProcessGroup
 from openatac.console.log import LOG_FORMAT
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.images.source import ImageCollection
@@ -42,8 +42,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     config : CifarConfig or ImagenetConfig
     command : str
         The command line.
-    process_group : ProcessGroup, optional
-        The processes that train together. Default: only this one.
+    process_group : ProcessGroup
+        The processes that train together.
 
     Attributes
     ----------
@@ -57,9 +57,9 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     log_format: ClassVar[str] = LOG_FORMAT
 
     def __init__(self, net: Any, config: AnyConfig, command: str,
-                 process_group: ProcessGroup | None = None) -> None:
+                 process_group: ProcessGroup) -> None:
         self.net, self.config, self.command = net, config, command
-        self.process_group = SingleProcess() if process_group is None else process_group
+        self.process_group = process_group
 
     # ------------------------------------------------------------------------------- the steps
 
@@ -136,8 +136,13 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def initial_learner(self, image_count: int) -> Learner:
         """Return the learner of a run on ``image_count`` images, with the network's initial values."""
-        self.initialize()
-        return self.backend.learner(self.config.training.optimizer, {})
+        training, objective = self.config.training, self.objective(image_count)
+        self.initialize()  # after a teacher, which uses MXNet's random state too
+        return self.backend.learner(training.optimizer, objective, training.no_wd, self.counts_top5)
+
+    def objective(self, image_count: int) -> dict[str, Any]:
+        """Return the parameters of `Objective` for a run on ``image_count`` images, {name: value}."""
+        return {}
 
     def initialize(self) -> None:
         """Give the network its initial values; a symbol file's come from the .params file next to it."""

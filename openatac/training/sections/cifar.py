@@ -103,6 +103,7 @@ class CifarTraining(Training):
     """The recipe of the paper on CIFAR."""
 
     lr_mode: ClassVar[str] = 'step'
+    no_wd: ClassVar[bool] = False
     kvstore: ClassVar[str] = 'device'  # which adds up the gradients
     gpus: str = option('', 'GPUs to train on, such as 0,1', default_text='the CPU')
 

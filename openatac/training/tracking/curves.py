@@ -1,10 +1,10 @@
-"""Curves of a run over its epochs as a PNG figure, with matplotlib if it is installed."""
+"""Draw the curves of a run over its epochs."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from openatac.figures import COLOURS, LINES, wrapped, write_figure
+from openatac.figures import COLOURS, LINES, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,16 +13,8 @@ Panels = dict[str, dict[str, Sequence[float]]]  # {vertical axis: {curve: its va
 WIDTH = 9  # inches
 
 
-def draw_curves(path: str, title: str, panels: Panels) -> None:
-    """Draw panels side by side into the figure file ``path``.
-
-    Without matplotlib, draw nothing and warn with the command that installs it.
-    """
-    write_figure(path, lambda: curves_figure(title, panels))
-
-
 def curves_figure(title: str, panels: Panels) -> Figure:
-    """Draw the panels of `draw_curves` into a matplotlib Figure."""
+    """Draw panels side by side."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     figure = Figure(figsize=(WIDTH, 3.8), layout='constrained')

@@ -12,14 +12,15 @@ import secrets
 from typing import Any
 
 from openatac.errors import OpenatacError
+from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS, METRICS_LINES, SUMMARY
 from openatac.files.writing import write_text
-from openatac.training.tracking.curves import draw_curves
+from openatac.training.checkpoints.progress import EpochRow
+from openatac.training.tracking.curves import Panels, curves_figure
 
 log = logging.getLogger('openatac')
-History = list[dict[str, Any]]  # a row for each epoch
 
 
 class Tracker:
@@ -28,10 +29,10 @@ class Tracker:
     def interval(self, step: int, values: dict[str, float]) -> None:
         """Report {name: number} after ``step`` iterations, several times per epoch."""
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, history: list[EpochRow]) -> None:
         """Report the rows of all epochs so far, after each epoch."""
 
-    def finish(self, history: History, summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
         """Report all rows and the summary, at the end of the run."""
 
 
@@ -41,12 +42,12 @@ class MetricsFiles(Tracker):
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, history: list[EpochRow]) -> None:
         write_text(os.path.join(self.folder, METRICS_LINES),
                    ''.join(json.dumps(row) + '\n' for row in history))
         write_csv(os.path.join(self.folder, METRICS), list(history[0]), history)
 
-    def finish(self, history: History, summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
         write_text(os.path.join(self.folder, SUMMARY), json.dumps(summary, indent=1) + '\n')
 
 
@@ -64,13 +65,14 @@ class HistoryFigure(Tracker):
         self.folder, self.title, self.evaluated = folder, title, evaluated
         os.makedirs(folder, exist_ok=True)
 
-    def finish(self, history: History, summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
         splits = {'training (augmented)': 'train', self.evaluated: 'val'}
-        draw_curves(os.path.join(self.folder, 'history.png'), self.title, {
+        panels: Panels = {
             'top-1 error (%)': {name: [100 * (1 - row[split + '_accuracy']) for row in history]
                                 for name, split in splits.items()
                                 if all(split + '_accuracy' in row for row in history)},
-            'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}})
+            'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}}
+        write_figure(os.path.join(self.folder, 'history.png'), lambda: curves_figure(self.title, panels))
 
 
 class TensorBoard(Tracker):
@@ -88,14 +90,14 @@ class TensorBoard(Tracker):
         for name, value in values.items():
             self.writer.add_scalar('interval/' + name, value, step)
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, history: list[EpochRow]) -> None:
         row = history[-1]
         for name, value in row.items():
             if name not in ('epoch', 'iteration'):
                 self.writer.add_scalar(name, value, row['iteration'])
         self.writer.flush()
 
-    def finish(self, history: History, summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
         self.writer.close()
 
 
@@ -117,12 +119,12 @@ class WeightsAndBiases(Tracker):
     def interval(self, step: int, values: dict[str, float]) -> None:
         self.run.log({'interval/' + name: value for name, value in values.items()}, step=step)
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, history: list[EpochRow]) -> None:
         row = history[-1]
         self.run.log({name: value for name, value in row.items() if name != 'iteration'},
                      step=row['iteration'])
 
-    def finish(self, history: History, summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
         self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
         self.run.finish()
 

@@ -23,14 +23,15 @@ import numpy as np
 
 from openatac.errors import ParameterFileError, reason
 from openatac.files.reading import check_input, open_input
-from openatac.files.schema import Range, parse_json, validate
+from openatac.files.schema import parse_json, validate
+from openatac.limits import Bounds
 from openatac.system.installed import NO_PYTORCH, has_torch
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.mxnet_format import MAX_PARAMS_BYTES, PARAMS_SUFFIX, read_params
 
 ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MXNet's exports
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
-_SIZE = Annotated[int, Range(0, MAX_PARAMS_BYTES)]
+_SIZE = Annotated[int, Bounds(0, MAX_PARAMS_BYTES)]
 
 
 def read_weights(path: str) -> dict[str, np.ndarray]:

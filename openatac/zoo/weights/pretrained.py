@@ -11,12 +11,13 @@ from typing import Annotated, Any, NamedTuple
 
 from openatac.errors import ParameterFileError
 from openatac.files.run_file_names import BEST
-from openatac.files.schema import Range, read_json
+from openatac.files.schema import read_json
+from openatac.limits import Bounds
 
 FOLDER = str(Path(__file__).parents[2] / 'pretrained')
 WEIGHTS, CARD = 'weights.params', 'card.json'
 
-_Share = Annotated[float, Range(0, 1)]
+_Share = Annotated[float, Bounds(0, 1)]
 
 
 class ModelCard(NamedTuple):

@@ -14,7 +14,7 @@ from openatac.commands.shared.training_script import run_and_exit
 from openatac.files.writing import replace_file
 from openatac.options.command_line import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.tracking import curves
+from openatac.training.tracking import trackers
 from tests.helpers.paths import ROOT
 
 
@@ -64,7 +64,7 @@ def run_in_process(*flags, script=train_cifar, picture=False):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [script.__file__, *map(str, flags)])
         if not picture:
-            patch.setattr(curves, 'write_figure', write_blank_picture)
+            patch.setattr(trackers, 'write_figure', write_blank_picture)
         try:
             run_and_exit(script.main)
         except SystemExit as end:
