@@ -17,9 +17,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # nothing needs to be installed
 
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.small.cifar import class_names, load_cifar
-from openatac.data.small.cifar_files import DATASETS
+from openatac.data.small.cifar_layouts import DATASETS
 from openatac.errors import OpenatacError
 
 ARCHIVE, QUALITY = 'cifar10_jpeg.npz', 75

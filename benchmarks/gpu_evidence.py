@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))  # nothing needs to be installed
 
 from gpu_data import QUALITY  # noqa: E402
 
-from openatac.distributed.processes import start_guard  # noqa: E402
+from openatac.distributed.launch.guard import start_guard  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.files.writing import write_text  # noqa: E402
 from openatac.study.comparison.tables import markdown  # noqa: E402

@@ -27,6 +27,16 @@ class ParameterFileError(OpenatacError):
         return cls(f'there is no parameter file {path}{hint}')
 
     @classmethod
+    def unreadable(cls, path: str, error: OSError) -> ParameterFileError:
+        """Return the error for a parameter file that cannot be read."""
+        return cls(f'the parameter file {path} cannot be read: {reason(error)}')
+
+    @classmethod
+    def damaged(cls, path: str, kind: str, problem: str) -> ParameterFileError:
+        """Return the error for a file that should be of a ``kind``, such as 'a safetensors file'."""
+        return cls(f'{path} is not {kind}, or is damaged ({problem}): copy or save it again')
+
+    @classmethod
     def missing(cls, name: str) -> ParameterFileError:
         """Return the error for parameters that lack the network's array ``name``."""
         return cls(f'the parameters belong to another network: {name} is missing')

@@ -1,11 +1,10 @@
-"""Figures drawn with matplotlib (from the extra ``demo``): one style, and one look for each unit."""
+"""Figures drawn with matplotlib (from the extra ``demo``): in one style."""
 from __future__ import annotations
 
 import logging
 import os
 import textwrap
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,11 +29,7 @@ OTHER_FONTS = ('Noto Sans', 'Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han 
 # Okabe and Ito's colours that stand out from white; colour-blind readers can tell them apart. In greyscale,
 # the markers and lines differ.
 COLOURS = ('#000000', '#d55e00', '#0072b2', '#009e73', '#cc79a7', '#e69f00', '#56b4e9')
-MARKERS = 'osD^vhp' 'P8<dX>*' 'H'  # markers of one colour, 7 apart, look different
 LINES = ('-', '--', ':')
-STYLED_UNITS = (  # the position here determines the look
-    'relu', 'atac', 'se', 'swish', 'atac_global', 'eca', 'cbam', 'ge', 'mish', 'lca', 'nin', 'prelu', 'gelu',
-    'frelu', 'xunit')
 
 
 def write_figure(path: str, draw: Callable[[], Any], formats: Sequence[str] | None = None) -> None:
@@ -81,25 +76,6 @@ def is_drawable(text: str) -> bool:
     from matplotlib import font_manager
     fonts = [font_manager.get_font(font_manager.findfont(name)) for name in _fonts()]
     return all(any(font.get_char_index(ord(letter)) for font in fonts) for letter in text)
-
-
-def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return {unit: its colour, marker and line}, the same in all figures for the units of `STYLED_UNITS`.
-
-    The name of any other unit determines its look, unless another of the ``units`` already has that marker.
-    """
-    names = list(dict.fromkeys(units))
-    taken: set[int] = set()
-    looks: dict[str, int] = {}
-    for unit in sorted(names, key=lambda unit: (unit not in STYLED_UNITS, unit)):
-        look = STYLED_UNITS.index(unit) if unit in STYLED_UNITS else zlib.crc32(unit.encode()) % len(MARKERS)
-        while look % len(MARKERS) in taken and len(taken) < len(MARKERS):
-            look += 1
-        taken.add(look % len(MARKERS))
-        looks[unit] = look
-    return {unit: {'color': COLOURS[looks[unit] % len(COLOURS)],
-                   'marker': MARKERS[looks[unit] % len(MARKERS)],
-                   'linestyle': LINES[looks[unit] // len(COLOURS) % len(LINES)]} for unit in names}
 
 
 def wrapped(text: str, inches: float) -> str:

@@ -75,7 +75,8 @@ def main(argv: Sequence[str]) -> int:
         missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
         _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
                f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
-    from openatac.data.small.cifar_files import DATASETS, find_cifar, gluon_folder
+    from openatac.data.small.cifar_layouts import DATASETS
+    from openatac.data.small.cifar_location import find_cifar, gluon_folder
     for name in DATASETS:
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
@@ -130,7 +131,7 @@ def _remedy(reason: str) -> str:
 
 
 def _opencv() -> str:
-    from openatac.data.images.codec import import_opencv
+    from openatac.data.images.opencv import import_opencv
     try:
         return import_opencv().__version__
     except ImportError as error:

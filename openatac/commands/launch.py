@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
-from openatac.distributed.launch import run, start
-from openatac.distributed.launchers import LAUNCHERS, Launch
+from openatac.distributed.launch.clusters import CLUSTERS, Launch
+from openatac.distributed.launch.start import run, start
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     launch = Launch(args.command, args.workers, args.servers, args.cluster, args.hostfile, args.host,
                     args.port, dict(args.env))
-    return run(lambda group: start(group, launch), args.patience)
+    return run(lambda group: start(group, launch), patience=args.patience)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
                    help='number of processes that train')
     p.add_argument('-s', '--servers', metavar='SERVERS', type=count,
                    help='number of processes that add up the gradients (default: as many as workers)')
-    p.add_argument('--cluster', choices=tuple(LAUNCHERS),
+    p.add_argument('--cluster', choices=tuple(CLUSTERS),
                    help='where they run (default: ssh with --hostfile; otherwise local: all on this machine, '
                         'unreachable from others)')
     p.add_argument('--hostfile', metavar='FILE',

@@ -19,12 +19,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from openatac.backends.process_group import SingleProcess
-from openatac.console.program import RUN_STOP_SIGNALS
+from openatac.console.signals import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup, enter
+from openatac.distributed.member_group import MemberGroup
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
+from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, last_line
 
 # The stores that MXNet implements. It silently treats other names, such as horovod, as a local store.

@@ -14,7 +14,6 @@ import datetime
 import os
 import re
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,10 +23,9 @@ from openatac.backends.process_group import SingleProcess
 from openatac.distributed.hub import Hub
 from openatac.distributed.job import Job, read_seconds
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup, enter
-from openatac.distributed.processes import ChildProcesses
+from openatac.distributed.member_group import MemberGroup
+from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, first_line
-from openatac.system.cores import cores_per_process
 
 # For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
 # compile or read for much longer than others.
@@ -151,32 +149,3 @@ def _connect(store: Any, rank: int, size: int) -> None:
     except dist.DistError as error:
         raise OpenatacError(f'the processes cannot exchange arrays ({first_line(error)}): open all ports '
                             'between their machines') from None
-
-
-# ------------------------------------------------------------------------- without torchrun
-
-def own_command() -> list[str]:
-    """Return the command that runs this process's program again, with its arguments."""
-    spec = sys.modules['__main__'].__spec__
-    return [sys.executable, *([sys.argv[0]] if spec is None else ['-m', spec.name]), *sys.argv[1:]]
-
-
-def start_here(children: ChildProcesses, command: list[str], count: int) -> Any:
-    """Start ``count`` processes of ``command`` on this machine, with torchrun's variables.
-
-    Returns
-    -------
-    torch.distributed.TCPStore
-        The store in which they find each other; it must outlive them.
-    """
-    from torch.distributed import TCPStore
-    store = TCPStore(LOOPBACK, 0, is_master=True, wait_for_workers=False)  # 0: a free port
-    variables = {
-        'WORLD_SIZE': str(count), 'LOCAL_WORLD_SIZE': str(count), 'MASTER_ADDR': LOOPBACK,
-        'MASTER_PORT': str(store.port),
-        # As in torchrun: the store is in the process that starts the others.
-        'TORCHELASTIC_USE_AGENT_STORE': 'True', 'TORCHELASTIC_RESTART_COUNT': '0',
-        'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS') or str(cores_per_process(count))}
-    for rank in range(count):
-        children.start(f'worker {rank}', command, {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
-    return store

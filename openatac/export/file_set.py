@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from openatac.console.program import STOP_SIGNALS, StoppedBySignal, stop_signals
+from openatac.console.signals import STOP_SIGNALS, StoppedBySignal, stop_signals
 from openatac.errors import OpenatacError
 from openatac.files.locks import OPEN_FILES_MOVE, locked
 from openatac.files.writing import find_target, flush, temporary_file

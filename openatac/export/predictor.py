@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
-from openatac.data.images.codec import decode, to_pixels
+from openatac.data.images.decoding import decode, to_pixels
 from openatac.data.images.source import BadImage
 from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax

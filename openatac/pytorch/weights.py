@@ -14,8 +14,8 @@ from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
 from openatac.zoo.weights.loading import Shape, all_arrays, pretrained_arrays
 from openatac.zoo.weights.mxnet_format import write_params
-from openatac.zoo.weights.parameter_files import numbers_of
 from openatac.zoo.weights.pretrained import Pretrained
+from openatac.zoo.weights.pytorch_files import numbers_of
 
 
 def save_parameters(net: nn.Module, path: PathLike) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.images.codec import decode, read_size
+from openatac.data.images.decoding import decode, read_size
 from openatac.export.gate_maps import GateMap
 from openatac.export.predictor import Predictor, probabilities
 from openatac.serving.batching import Batcher

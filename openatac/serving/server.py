@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from openatac.console.program import stop_signals
+from openatac.console.signals import stop_signals
 from openatac.errors import OpenatacError, reason
 
 

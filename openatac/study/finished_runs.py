@@ -109,7 +109,8 @@ def _date(log: str) -> str:
 
 def _names(config: Config, model: str) -> tuple[str, str]:
     """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
-    from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, unit_name
+    from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST
+    from openatac.zoo.names import unit_name
     if not isinstance(config, CifarConfig):
         photos = config.network
         return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, StoppedBySignal, stop_signals
+from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS, StoppedBySignal, stop_signals
 
 log = logging.getLogger('openatac')
 

@@ -1,4 +1,4 @@
-"""Describe a host: a network to build activations and attention blocks into."""
+"""Host networks, which activations and attention blocks are built into, and their registry."""
 from __future__ import annotations
 
 import inspect
@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from openatac.registry import Factories, arguments_of
+from openatac.registry import Factories, Registry, arguments_of
+from openatac.zoo.host_arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,20 @@ class Host(Factories):
             return self.layers(self.blocks[0]) if self.blocks else {}, match['unit']
         blocks, rest = divmod(int(match['depth']) - 2, 2 * self.stages)
         return None if rest or blocks < 1 else (self.layers(blocks), match['unit'])
+
+
+def _both(place: str) -> tuple[str, str]:
+    """Return the locations of Gluon's and PyTorch's networks with that name."""
+    return f'openatac.models.{place}', f'openatac.pytorch.models.{place}'
+
+
+PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST = 'cifar_resnet_v2', 'resnet50_v1b'
+HOSTS: Registry[Host] = Registry('host')
+for _host in (
+        Host(PUBLISHED_CIFAR_HOST, *_both('cifar_resnet:ResNet20V2ATAC'), arguments=CIFAR_RESNET_V2,
+             title='cifar_resnet{depth}_v2', stages=3, blocks=(1, 2, 3, 4, 5, 18)),
+        Host('cifar_resnet18_v1', *_both('cifar_resnet18:CIFARResNet18'), arguments=CIFAR_RESNET18_V1,
+             blocks=(2,)),
+        Host(PUBLISHED_IMAGENET_HOST, *_both('resnet_v1b:ResNet50_v1bATAC'), arguments=RESNET50_V1B,
+             input_shape=(3, 224, 224), data='imagenet', stage_prefix='layers', output='fc')):
+    HOSTS.register(_host.name, _host)

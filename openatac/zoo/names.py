@@ -13,27 +13,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from openatac.registry import Factories, Factory, Registry
-from openatac.zoo.host_arguments import CIFAR_RESNET18_V1, CIFAR_RESNET_V2, RESNET50_V1B
-from openatac.zoo.hosts import Host
-from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, REGISTRIES, SELF_ATTENTIONS
-
-
-def _both(place: str) -> tuple[str, str]:
-    """Return the locations of Gluon's and PyTorch's networks with that name."""
-    return f'openatac.models.{place}', f'openatac.pytorch.models.{place}'
-
-
-PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST = 'cifar_resnet_v2', 'resnet50_v1b'
-HOSTS: Registry[Host] = Registry('host')
-for _host in (
-        Host(PUBLISHED_CIFAR_HOST, *_both('cifar_resnet:ResNet20V2ATAC'), arguments=CIFAR_RESNET_V2,
-             title='cifar_resnet{depth}_v2', stages=3, blocks=(1, 2, 3, 4, 5, 18)),
-        Host('cifar_resnet18_v1', *_both('cifar_resnet18:CIFARResNet18'), arguments=CIFAR_RESNET18_V1,
-             blocks=(2,)),
-        Host(PUBLISHED_IMAGENET_HOST, *_both('resnet_v1b:ResNet50_v1bATAC'), arguments=RESNET50_V1B,
-             input_shape=(3, 224, 224), data='imagenet', stage_prefix='layers', output='fc')):
-    HOSTS.register(_host.name, _host)
+from openatac.zoo.hosts import HOSTS, Host
+from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
 
 def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = False,
@@ -55,12 +36,12 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
 def units_of(host: Host) -> dict[str, dict[str, Any]]:
     """Return {unit in a name: the host's settings for it}, for all units that the host accepts."""
     units: dict[str, dict[str, Any]] = {}
-    for unit, settings in _combinations(host):
+    for unit, settings in combinations(host):
         units.setdefault(unit, settings)
     return units
 
 
-def _combinations(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
+def combinations(host: Host) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (unit in a name, the host's settings for it); several settings can mean the same unit."""
     choices: dict[str, Any] = {'act_type': ACTIVATIONS, 'attention': (None, *ATTENTIONS),
                                'self_attention': (None, *SELF_ATTENTIONS), 'useGlobal': (False, True)}
@@ -116,81 +97,3 @@ def stage_of(name: str) -> str:
     prefixes = '|'.join(re.escape(host.stage_prefix) for host in HOSTS.values())
     match = re.search(rf'(?:{prefixes})(\d+)_', name)
     return match[1] if match else ''
-
-
-# --------------------------------------------------------------------------------- extension
-
-def register_activation(name: str, factory: Factory | None, alias: str | None = None,
-                        torch_factory: Factory | None = None) -> None:
-    """Add an activation; all networks can then be built with it.
-
-    Parameters
-    ----------
-    name : str
-        Its name, for ``act_type`` and ``--act-type`` and in names of networks.
-    factory : callable or None
-        ``factory(channels)`` returns a HybridBlock that maps (B, channels, H, W) to the same shape. If it
-        also takes ``r``, ``useReLU`` or ``useGlobal``, it gets the network's settings.
-    alias : str, optional
-        A second name, which network names then use.
-    torch_factory : callable, optional
-        PyTorch's factory, with the same arguments; it returns a torch.nn.Module.
-
-    Raises
-    ------
-    ValueError
-        If a name is taken.
-
-    Examples
-    --------
-    >>> openatac.register_activation('softsign', lambda channels: gluon.nn.Activation('softsign'))
-    >>> openatac.get_model('cifar_resnet20_v2_softsign')
-    """
-    _register(ACTIVATIONS, name, Factories(name, factory, torch_factory), alias)
-
-
-def register_attention(name: str, factory: Factory | None, alias: str | None = None,
-                       torch_factory: Factory | None = None) -> None:
-    """Add an attention block, which ends the main path of each block of a network.
-
-    For the arguments, see `register_activation`. The name is for ``attention`` and ``--attention``, and the
-    factory gets the network's ``reduction`` if it accepts one.
-    """
-    _register(ATTENTIONS, name, Factories(name, factory, torch_factory), alias)
-
-
-def register_host(name: str, factory: Factory | None, **description: Any) -> Host:
-    """Add a host; its networks, with any activation and any attention it accepts, can then be built by name.
-
-    Parameters
-    ----------
-    name, factory
-        See `Host`.
-    **description
-        The other fields of `Host`: ``torch_factory``, ``input_shape``, ``data``, ``title``, ``stages``,
-        ``blocks``, ``stage_prefix`` and ``output``.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken, or the factory does not take ``classes`` and ``act_type``.
-    """
-    host = Host(name, factory, **description)
-    HOSTS.register(name, host)
-    return host
-
-
-def _register(registry: Registry[Factories], name: str, factories: Factories, alias: str | None) -> None:
-    """Add a unit; raise ValueError if its name, or a combination with it, already names another unit."""
-    taken = {unit for host in HOSTS.values() for unit in units_of(host)}
-    for new in (name, alias):
-        if new is not None and new.lower() in taken:
-            raise ValueError(f'{new!r} is already the name of another unit: choose another')
-    registry.register(name, factories, alias)
-    for host in HOSTS.values():
-        units = units_of(host)
-        for unit, settings in _combinations(host):
-            if any(units[unit].get(part) != settings.get(part) for part in REGISTRIES):
-                registry.unregister(name)
-                raise ValueError(f'{name!r} cannot be registered, since {unit!r} would name two units: '
-                                 'choose another name')

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from openatac.data.small import cifar_files
+from openatac.data.small import cifar_location
 from openatac.data.small.cifar import class_names, load_cifar
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import CIFAR100, encoded, write_cifar
@@ -144,7 +144,7 @@ def test_parquet_files_of_the_other_data_set_are_ignored(tmp_path):
     for name, label in (('cifar10', 9), ('cifar100', 99)):
         assert load_cifar(name, str(tmp_path)).labels.tolist() == [label]
     shutil.rmtree(tmp_path / 'cifar-10')
-    assert cifar_files.find_cifar('cifar10', str(tmp_path)) is None
+    assert cifar_location.find_cifar('cifar10', str(tmp_path)) is None
 
 
 def test_given_folder_may_be_named_as_the_other_data_set(tmp_path):
@@ -261,7 +261,7 @@ def mirror(tmp_path, monkeypatch):
     path = tmp_path / 'mirror' / 'cifar-100-binary.tar.gz'
     with tarfile.open(path, 'w:gz') as archive:
         archive.add(tmp_path / 'made', 'cifar-100-binary')
-    monkeypatch.setitem(cifar_files.MD5, path.name, hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(cifar_location.MD5, path.name, hashlib.md5(path.read_bytes()).hexdigest())
     return path.parent.as_uri()
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from openatac.data.small import cifar_files
+from openatac.data.small import cifar_location
 from openatac.data.small.cifar import load_cifar
 from tests.helpers.images.cifar_archives import binary_files, check, refused, register_checksum, write_archive
 
@@ -50,7 +50,7 @@ def test_interrupted_download_leaves_no_partial_folder(tmp_path, mirror, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(cifar_files.shutil, 'copyfileobj', stop)
+        patch.setattr(cifar_location.shutil, 'copyfileobj', stop)
         with pytest.raises(KeyboardInterrupt):
             load_cifar('cifar100', tmp_path / 'data', url=mirror)
     check_tidy(tmp_path / 'data', unpacked=False)
@@ -64,7 +64,7 @@ def test_data_unpacked_by_another_process_is_used(tmp_path, mirror, monkeypatch)
         shutil.copytree(source, target)
         rename(source, target)
 
-    monkeypatch.setattr(cifar_files.os, 'rename', late_rename)
+    monkeypatch.setattr(cifar_location.os, 'rename', late_rename)
     check(load_cifar('cifar100', folder, url=mirror), 'cifar100', True)
     check_tidy(folder)
 
@@ -77,6 +77,6 @@ def test_failed_download_names_folder_and_url(tmp_path, mirror):
 
 
 def test_downloaded_archive_with_a_wrong_md5_is_refused(tmp_path, mirror, monkeypatch):
-    monkeypatch.setitem(cifar_files.MD5, 'cifar-100-binary.tar.gz', '0' * 32)
+    monkeypatch.setitem(cifar_location.MD5, 'cifar-100-binary.tar.gz', '0' * 32)
     refused('MD5', 'cifar100', tmp_path / 'data', url=mirror)
     assert not os.path.exists(tmp_path / 'data')

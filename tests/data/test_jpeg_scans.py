@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.source import BadImage
 from tests.helpers.images.made_up_images import encoded, smooth

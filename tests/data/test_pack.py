@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from openatac.commands.pack import main
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.records.check import check_records

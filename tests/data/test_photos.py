@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.images import codec
-from openatac.data.images.codec import decode, resize
+from openatac.data.images import decoding, resizing
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
+from openatac.data.images.resizing import resize
 from openatac.data.images.source import BadImage
 from openatac.data.photos import transforms
+from openatac.data.photos.colours import GREY
 from openatac.data.photos.transforms import (
-    GREY,
     MEAN,
     PCA_COLOURS,
     STD,
@@ -149,7 +150,8 @@ def pillow_alone(monkeypatch):
     """A function that calls function(...) with OpenCV hidden, and returns its result."""
     def call(function, *arguments):
         with monkeypatch.context() as patched:
-            patched.setattr(codec, 'find_opencv', lambda: None)
+            for module in (decoding, resizing):
+                patched.setattr(module, 'find_opencv', lambda: None)
             return function(*arguments)
 
     return call

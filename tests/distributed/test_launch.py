@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from openatac.distributed.launch.processes import ChildProcesses
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
-from openatac.distributed.processes import ChildProcesses
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, sentences
 
 # ---------------------------------------------------------------------- with MXNet's kvstore
@@ -253,7 +253,7 @@ def test_unusable_hosts_and_commands_are_named(tmp_path):
 def test_ended_process_group_is_not_signalled_later():
     """Its id may by then belong to another process. A group with living children is still signalled."""
     told = []
-    group = ChildProcesses(told.append)
+    group = ChildProcesses(told.append, 'a test', 5.0)
     gone = group.start('worker 0', [sys.executable, '-S', '-c', ''], {})
     orphans = group.start('worker 1', ['sh', '-c', 'sleep 300 > /dev/null 2>&1 &'], {})
     assert group.wait() == 0
@@ -266,7 +266,7 @@ def test_end_of_a_process_is_noticed_without_the_guard():
         if pid < 0:
             raise BrokenPipeError
 
-    group = ChildProcesses(guard)
+    group = ChildProcesses(guard, 'a test', 5.0)
     group.start('worker 0', [sys.executable, '-S', '-c', 'raise SystemExit(3)'], {})
     assert group.wait() == 3
     group.end()

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import train_imagenet
-from openatac.distributed import launchers
+from openatac.distributed.launch.clusters import read_hosts
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, listening_addresses, sentences
 
@@ -158,7 +158,7 @@ def test_missing_launcher_program_is_named(tmp_path):
 
 def test_host_files_are_parsed(tmp_path):
     (tmp_path / 'hosts').write_text('a\n b:22 slots=4 \n#c\n')
-    assert launchers.read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
+    assert read_hosts(tmp_path / 'hosts') == [('a', None), ('b', '22')]
 
 
 # -------------------------------------------------------------------------------- Kubernetes

@@ -11,7 +11,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.distributed import launch
+from openatac.distributed.launch import start as launch
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_data_dir

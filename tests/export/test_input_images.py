@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.source import BadImage
 from openatac.data.photos.batches import EvaluationPhotoBatches

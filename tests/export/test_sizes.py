@@ -8,7 +8,7 @@ import pytest
 
 import openatac
 import train_imagenet
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.photos.transforms import MEAN, STD, EvaluationTransform, TrainingTransform
 from openatac.errors import OpenatacError
 from openatac.export.images.inputs import InputTransform

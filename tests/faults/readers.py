@@ -17,7 +17,7 @@ from PIL import Image
 
 import openatac
 from openatac.commands import pack
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar

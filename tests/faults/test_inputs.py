@@ -10,7 +10,7 @@ from openatac.commands import pack, predict
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
-from openatac.distributed.launchers import read_hosts
+from openatac.distributed.launch.clusters import read_hosts
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv

@@ -14,7 +14,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac.data.small import cifar_files
+from openatac.data.small import cifar_location
 from openatac.models.weights import write_arrays
 from openatac.options.command_line import flags_of
 from openatac.options.declaration import fields
@@ -27,7 +27,7 @@ from tests.helpers.processes.scripts import error_line, run_in_process, run_scri
 
 @pytest.fixture(autouse=True)
 def no_network(isolated_cwd, monkeypatch):
-    monkeypatch.setattr(cifar_files, 'HOME', 'http://127.0.0.1:9/')
+    monkeypatch.setattr(cifar_location, 'HOME', 'http://127.0.0.1:9/')
     monkeypatch.setenv('no_proxy', '*')
     monkeypatch.delenv('OPENATAC_DATA_URL', raising=False)
 
@@ -265,7 +265,7 @@ def link(kind, target):
 def test_archive_with_unexpected_members_is_refused(refused, monkeypatch, cifar10, server, tmp_path, member,
                                                     words):
     archive = server.folder / 'cifar-10-binary.tar.gz'
-    monkeypatch.setitem(cifar_files.MD5, archive.name, write_archive(archive, cifar10, member))
+    monkeypatch.setitem(cifar_location.MD5, archive.name, write_archive(archive, cifar10, member))
     assert words in refused(1, *run_on(archive))
     assert words in refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
     assert os.listdir(tmp_path / 'data') and 'cifar-10-batches-bin' not in os.listdir(tmp_path / 'data')
@@ -276,7 +276,7 @@ def test_archive_with_unexpected_members_is_refused(refused, monkeypatch, cifar1
 def test_archive_with_another_checksum_is_refused(refused, cifar10, server, tmp_path):
     write_archive(server.folder / 'cifar-10-binary.tar.gz', cifar10)
     error = refused(1, *run_on(tmp_path / 'data', '--data-url', server.url))
-    assert cifar_files.MD5['cifar-10-binary.tar.gz'] in error
+    assert cifar_location.MD5['cifar-10-binary.tar.gz'] in error
     assert not os.path.exists(tmp_path / 'data')
 
 

@@ -24,7 +24,7 @@ import train_cifar
 import train_imagenet
 from openatac.commands.catalogue import COMMANDS
 from openatac.training.recipes import CIFAR, IMAGENET
-from openatac.zoo.names import HOSTS
+from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
 from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from openatac.evaluation.confusion_figure import confusion_figure
-from openatac.figures import DPI, style, unit_styles, write_figure
+from openatac.figures import DPI, style, write_figure
 from openatac.options.declaration import build
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.gates.gates_figure import gates_figure
+from openatac.study.unit_styles import unit_styles
 from openatac.training.config import CifarConfig
 from openatac.training.tracking.curves import curves_figure
 

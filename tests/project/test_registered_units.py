@@ -19,7 +19,7 @@ from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.gates.gluon_gates import unit_gates
 from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
-from openatac.zoo.names import HOSTS
+from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, images, small_toy

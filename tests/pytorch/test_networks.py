@@ -10,7 +10,7 @@ from mxnet import gluon
 import openatac
 from openatac.nn.group_norm import GroupNorm
 from openatac.study.costs.count import costs
-from openatac.zoo.names import HOSTS
+from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.both_libraries import RightSELU, differences, random_network
 from tests.helpers.networks.parameters import parameters_of

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS
+from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
 from openatac.files.locks import locked
 from openatac.models.networks_by_name import get_model

@@ -11,7 +11,7 @@ import openatac
 from openatac import cli
 from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights import load_parameters
-from openatac.zoo.names import HOSTS
+from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.cifar_slice import write_slice

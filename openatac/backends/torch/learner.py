@@ -18,10 +18,11 @@ from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.compilation import compile_function
-from openatac.backends.torch.data_parallel import SharedStatistics, average_gradients
+from openatac.backends.torch.data_parallel import average_gradients
 from openatac.backends.torch.local_values import LocalValues
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
+from openatac.backends.torch.shared_statistics import SharedStatistics
 from openatac.errors import DeviceError
 from openatac.zoo.weights.mxnet_format import write_params
 

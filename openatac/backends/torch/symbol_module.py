@@ -21,7 +21,8 @@ from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
-from openatac.zoo.weights.parameter_files import ARG, AUX, numbers_of, read_weights, without_kind
+from openatac.zoo.weights.parameter_files import ARG, AUX, read_weights, without_kind
+from openatac.zoo.weights.pytorch_files import numbers_of
 
 
 def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, TypeVar
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_flags, training_network, training_processes
 from openatac.console import program
-from openatac.distributed.member_group import end_run
+from openatac.distributed.run_end import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import Config
 

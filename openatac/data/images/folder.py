@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from openatac.data.images.class_names import check_case, in_order
-from openatac.data.images.codec import EXTENSIONS, is_image_name
+from openatac.data.images.decoding import EXTENSIONS, is_image_name
 from openatac.data.images.image_files import ImageFiles
 from openatac.errors import DataError, reason
 from openatac.files.reading import opening

@@ -12,7 +12,8 @@ import numpy as np
 
 from openatac.data.batch_sizes import WHOLE, Part, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
-from openatac.data.images.codec import decode, warn_without_opencv
+from openatac.data.images.decoding import decode
+from openatac.data.images.opencv import warn_without_opencv
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers

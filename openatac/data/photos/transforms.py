@@ -11,13 +11,13 @@ MXNet's grey swaps the weights of red and blue.
 """
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from openatac.data.images.codec import resize
+from openatac.data.images.resizing import resize
+from openatac.data.photos.colours import change_colours
 from openatac.image_size import Size, sides
 from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
 
@@ -27,7 +27,6 @@ STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
 ASPECT = 3 / 4, 4 / 3
 TRIES = 10  # attempts to find a part that fits into the image
-GREY = np.array([0.114, 0.587, 0.299], 'float32')  # weights of red, green, blue in the published pipeline
 # Eigenvectors of the colours, one per column, times their eigenvalues.
 PCA_COLOURS = np.array([[-0.5675, 0.7192, 0.4009],
                         [-0.5808, -0.0045, -0.8140],
@@ -98,7 +97,7 @@ class TrainingTransform:
         if chosen.mirrored:
             image = image[:, ::-1]
         out[...] = image.transpose(2, 0, 1)
-        change_colours(out, chosen)
+        change_colours(out, chosen.factors, chosen.order, chosen.noise)
         normalise_in_place(out)
 
 
@@ -158,52 +157,3 @@ def normalise_in_place(planes: np.ndarray) -> None:
     """Subtract `MEAN` from float32 (3, H, W) and divide by `STD`, in place."""
     planes -= MEAN
     planes /= STD
-
-
-# ---------------------------------------------------------------------------------- colours
-# Changed in place and without matrix products, since their last bits depend on the machine.
-
-def change_colours(planes: np.ndarray, chosen: Augmentation) -> None:
-    """Apply an `Augmentation`'s factors and noise to float32 (3, H, W) of 0 to 255, in place."""
-    for step in chosen.order:
-        factor = chosen.factors[step]
-        if factor != 1:
-            (_brightness, _contrast, _saturation)[step](planes, factor)
-            _clip(planes)
-    if chosen.noise.any():
-        for plane, level in zip(planes, chosen.noise.tolist()):
-            plane += np.float32(level)
-        _clip(planes)
-
-
-def _brightness(planes: np.ndarray, factor: float) -> None:
-    planes *= np.float32(factor)
-
-
-def _contrast(planes: np.ndarray, factor: float) -> None:
-    """Move away from, or towards, the mean grey of the image."""
-    mean = sum(float(weight) * float(plane.mean()) for weight, plane in zip(GREY, planes))
-    planes *= np.float32(factor)
-    planes += np.float32((1 - factor) * mean)
-
-
-def _saturation(planes: np.ndarray, factor: float) -> None:
-    """Move away from, or towards, each pixel's own grey."""
-    grey = planes[0] * GREY[0]
-    for weight, plane in zip(GREY[1:], planes[1:]):
-        grey += plane * weight
-    grey *= np.float32(1 - factor)
-    planes *= np.float32(factor)
-    planes += grey
-
-
-def _clip(planes: np.ndarray) -> None:
-    black, white = _limits(planes.shape)
-    np.maximum(planes, black, out=planes)
-    np.minimum(planes, white, out=planes)
-
-
-@functools.lru_cache(maxsize=4)
-def _limits(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return black and white planes: NumPy compares with an array five times as fast as with a number."""
-    return np.zeros(shape, 'float32'), np.full(shape, 255, 'float32')

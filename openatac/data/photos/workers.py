@@ -10,23 +10,21 @@ import collections
 import contextlib
 import logging
 import math
-import mmap
 import multiprocessing.connection
 import os
 import signal
 import subprocess
 import tempfile
 import threading
-import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from openatac.console.child_python import python_command
-from openatac.console.program import hide_pillows_warnings
 from openatac.data.images.bad_images import Unreadable
+from openatac.data.photos.worker import Failure, PrepareImage, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
 from openatac.system.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
@@ -41,11 +39,9 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_
 # image's temporary arrays to the system and fault it in again page by page (see openatac.system.memory).
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD)}
 
-PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
 Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, unreadable images
-Failure = tuple[type[Exception], str]
 
-_WORK = 'from openatac.data.photos.workers import work; work(int(sys.argv[1]), int(sys.argv[2]))'
+_WORK = 'from openatac.data.photos.worker import work; work(int(sys.argv[1]), int(sys.argv[2]))'
 
 
 class PhotoWorkers:
@@ -95,7 +91,7 @@ class PhotoWorkers:
         for keys in batches:
             images = np.empty((len(keys), *self._shape[1:]), 'float32')
             labels = np.empty(len(keys), 'float32')
-            yield images, labels, _fill(self._prepare_image, keys, images, labels)
+            yield images, labels, fill(self._prepare_image, keys, images, labels)
 
     def _in_processes(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
         with self._lock:
@@ -135,7 +131,7 @@ class PhotoWorkers:
         size = 4 * IN_WORK * (math.prod(self._shape) + self._shape[0])
         with tempfile.TemporaryFile(dir=_memory_folder(size)) as file:
             file.truncate(size)
-            self._memory = _arrays(file.fileno(), IN_WORK, *self._shape)
+            self._memory = shared_arrays(file.fileno(), IN_WORK, *self._shape)
             try:
                 for _ in range(self._workers):
                     self._start_one(file.fileno())
@@ -216,46 +212,3 @@ def _memory_folder(size: int) -> str | None:
         if state.f_bavail * state.f_frsize >= size and os.access('/dev/shm', os.W_OK):
             return '/dev/shm'
     return None
-
-
-def _arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
-    memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
-    images, labels = np.split(memory, [len(memory) - slots * batch_size])
-    return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
-
-
-# ---------------------------------------------------------------------- in a worker process
-
-def work(descriptor: int, file: int) -> None:
-    """Run a worker process: prepare shares of batches until the pipe closes."""
-    hide_pillows_warnings()
-    with contextlib.suppress(EOFError, OSError), \
-            multiprocessing.connection.Connection(descriptor) as pipe:
-        prepare_image, slots, shape = pipe.recv()
-        images, labels = _arrays(file, slots, *shape)
-        os.close(file)
-        while True:
-            slot, first, keys = pipe.recv()
-            pipe.send(_share(prepare_image, keys, images[slot, first:], labels[slot, first:]))
-
-
-def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-           labels: np.ndarray) -> tuple[Unreadable, Failure | None]:
-    """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
-    try:
-        return _fill(prepare_image, keys, images, labels), None
-    except (DataError, ImportError) as error:
-        return [], (type(error), str(error))
-    except Exception:
-        return [], (RuntimeError, traceback.format_exc())
-
-
-def _fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-          labels: np.ndarray) -> Unreadable:
-    """Prepare the images for ``keys``; return the unreadable ones."""
-    bad: Unreadable = []
-    for position, key in enumerate(keys):
-        labels[position], more = prepare_image(key, images[position])
-        bad += more
-    return bad

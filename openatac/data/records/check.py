@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from openatac.console.text import for_terminal
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside

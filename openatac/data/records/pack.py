@@ -21,7 +21,7 @@ import numpy as np
 
 from openatac.console.streams import print_to_stderr
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile

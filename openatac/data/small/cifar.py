@@ -19,16 +19,8 @@ import numpy as np
 from openatac.data import archives
 from openatac.data.archives import File, open_files
 from openatac.data.small.cifar_copies import archive_has_copy, read_copy
-from openatac.data.small.cifar_files import (
-    DATASETS,
-    MD5,
-    DataSet,
-    Labels,
-    Layout,
-    download_cifar,
-    find_cifar,
-    not_understood,
-)
+from openatac.data.small.cifar_layouts import DATASETS, MD5, DataSet, Labels, Layout
+from openatac.data.small.cifar_location import download_cifar, find_cifar, not_understood
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.plain_pickle import read_plain_pickle

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from openatac.data.archives import is_archive_name
-from openatac.data.images.codec import EXTENSIONS, is_image_name
+from openatac.data.images.decoding import EXTENSIONS, is_image_name
 from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError, reason
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited

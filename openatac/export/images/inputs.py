@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openatac.data.batch_sizes import batched
-from openatac.data.images.codec import resize_exactly
+from openatac.data.images.resizing import resize_exactly
 from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
@@ -27,7 +27,7 @@ class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts out the centre, as in validation.
-    Without one, `openatac.data.images.codec.resize_exactly` resizes the whole image to (H, W).
+    Without one, `openatac.data.images.decoding.resize_exactly` resizes the whole image to (H, W).
 
     Parameters
     ----------

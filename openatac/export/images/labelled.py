@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small import cifar, cifar_files, digits
+from openatac.data.small import cifar, cifar_location, digits
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import open_split
@@ -103,10 +103,10 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages
     name, labels = split_name(dataset)
     if name == 'digits':
         images = digits.load_digits(train)
-    elif cifar_files.find_cifar(name, folder):
+    elif cifar_location.find_cifar(name, folder):
         images = cifar.load_cifar(name, folder, train, labels)
     else:
-        raise DataError(f'{name} is not in {folder or cifar_files.gluon_folder(name)}: give its folder '
+        raise DataError(f'{name} is not in {folder or cifar_location.gluon_folder(name)}: give its folder '
                         'or archive with --data-dir')
     return _in_memory(images)
 

@@ -8,8 +8,9 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.figures import shortened, unit_styles, wrapped
+from openatac.figures import shortened, wrapped
 from openatac.study.comparison.comparison import Comparison, Group, describe_seeds
+from openatac.study.unit_styles import unit_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

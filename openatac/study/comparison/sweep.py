@@ -20,7 +20,8 @@ from openatac.study.comparison.comparable import run_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
 from openatac.zoo.host_arguments import check_cifar_channels
-from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, parse_unit, units_of
+from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST
+from openatac.zoo.names import parse_unit, units_of
 
 
 @dataclass(frozen=True)

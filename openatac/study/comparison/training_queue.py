@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from openatac.console.program import StoppedBySignal, shell_code, stop_signals
+from openatac.console.signals import StoppedBySignal, shell_code, stop_signals
 from openatac.console.streams import on_terminal
 from openatac.errors import OpenatacError
 from openatac.files.locks import locked

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.figures import COLOURS, STYLED_UNITS, shortened, unit_styles
+from openatac.figures import COLOURS, shortened
+from openatac.study.unit_styles import STYLED_UNITS, unit_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

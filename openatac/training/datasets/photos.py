@@ -15,7 +15,7 @@ from openatac.data.images.class_names import (
     read_class_list,
     warn_if_sorted_as_text,
 )
-from openatac.data.images.codec import decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.images.listed import ImageList, list_in
 from openatac.data.images.source import BadImage, ImageCollection, ImageSource

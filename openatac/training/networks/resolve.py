@@ -9,8 +9,8 @@ from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
-from openatac.zoo.hosts import Host
-from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, find_model
+from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, Host
+from openatac.zoo.names import find_model
 from openatac.zoo.units import REGISTRIES
 
 

@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from openatac.data.small import cifar_files
+from openatac.data.small import cifar_location
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import DataError
 
@@ -114,4 +114,4 @@ def refused(words, name, folder, **arguments):
 
 def register_checksum(monkeypatch, path):
     with open(path, 'rb') as file:
-        monkeypatch.setitem(cifar_files.MD5, os.path.basename(path), hashlib.md5(file.read()).hexdigest())
+        monkeypatch.setitem(cifar_location.MD5, os.path.basename(path), hashlib.md5(file.read()).hexdigest())

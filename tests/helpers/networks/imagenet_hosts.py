@@ -16,7 +16,7 @@ from openatac.distributed import kvstore
 def replace_host(host):
     """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the previous one."""
     from openatac.study.published.published_costs import network_costs
-    from openatac.zoo.names import HOSTS, PUBLISHED_IMAGENET_HOST
+    from openatac.zoo.hosts import HOSTS, PUBLISHED_IMAGENET_HOST
     network_costs.cache_clear()  # its keys are names
     replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)
     HOSTS.unregister(PUBLISHED_IMAGENET_HOST)
@@ -41,7 +41,7 @@ def shallow_host():
     an epoch of a few photographs.
     """
     from openatac.models import resnet_v1b
-    from openatac.zoo.names import HOSTS, PUBLISHED_IMAGENET_HOST
+    from openatac.zoo.hosts import HOSTS, PUBLISHED_IMAGENET_HOST
     host = HOSTS.find(PUBLISHED_IMAGENET_HOST)
 
     def narrow(file, factory, arguments):

@@ -17,7 +17,7 @@ from openatac.backends.registry import BACKENDS
 from openatac.export.forms.base import FORMS, Form
 from openatac.export.runtimes.base import RUNTIMES, Runtime
 from openatac.registry import bind
-from openatac.zoo.names import HOSTS
+from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
 

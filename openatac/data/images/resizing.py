@@ -1,16 +1,36 @@
-"""OpenCV's bilinear resizing in NumPy, for machines without OpenCV: the same pixels, but slower.
-
-OpenCV resizes bytes in integers: along rows with weights of 11 bits, then along columns, dropping bits in
-between. Tests check that the pixels are equal.
-"""
+"""Resize images, by OpenCV, NumPy or Pillow."""
 from __future__ import annotations
 
 import numpy as np
 
-_ONE = np.float32(2 ** 11)  # a weight of 1
+from openatac.data.images.opencv import find_opencv
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a uint8 (H, W, 3) image, or a part of one, to (height, width, 3) by bilinear interpolation."""
+    cv2 = find_opencv()
+    if cv2 is None:
+        return _resize_like_opencv(image, width, height)
+    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def resize_exactly(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a uint8 (H, W, 3) image to (height, width, 3), ignoring its aspect ratio.
+
+    Each new pixel averages the area it covers (Pillow's BILINEAR). An image that already has the right size
+    is unchanged.
+    """
+    from PIL import Image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+# Without OpenCV: the same pixels, which tests check, but slower. OpenCV resizes bytes in integers: along rows
+# with weights of 11 bits, then along columns, dropping bits in between.
+
+_ONE = np.float32(2 ** 11)  # a weight of 1
+
+
+def _resize_like_opencv(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize uint8 (H, W, C) to (height, width, C), like cv2.resize with INTER_LINEAR."""
     if image.shape[:2] == (height, width):
         return image.copy()

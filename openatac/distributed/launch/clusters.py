@@ -1,4 +1,4 @@
-"""Starts the processes of a run: on this machine, or with ssh, mpirun, Slurm or Grid Engine.
+"""Start the processes of a run: on this machine, or with ssh, mpirun, Slurm or Grid Engine.
 
 The environment and the format of host files match MXNet's own launcher. We do not use that launcher: its
 tracker fails on Python 3.9 and newer (Thread.isAlive), does not quote (ssh), passes variables in a form that
@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from openatac.distributed.processes import ChildProcesses
+from openatac.distributed.launch.processes import ChildProcesses
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
 
@@ -45,8 +45,8 @@ class Launch(NamedTuple):
         What each process runs.
     workers, servers : int
         How many processes train, and how many add up the gradients.
-    launcher : str
-        One of `LAUNCHERS`, as in ``--cluster``.
+    cluster : str
+        One of `CLUSTERS`.
     hostfile : str, optional
         The file with the names of the machines, for ssh and mpi.
     host : str, optional
@@ -60,7 +60,7 @@ class Launch(NamedTuple):
     command: list[str]
     workers: int
     servers: int
-    launcher: str = 'local'
+    cluster: str = 'local'
     hostfile: str | None = None
     host: str | None = None
     port: int | None = None
@@ -166,5 +166,5 @@ def _version_of(program: str) -> str:
                             '--cluster') from None
 
 
-LAUNCHERS: dict[str, Callable[[ChildProcesses, Launch, Variables], None]] = {
+CLUSTERS: dict[str, Callable[[ChildProcesses, Launch, Variables], None]] = {
     'local': _locally, 'ssh': _by_ssh, 'mpi': _by_mpi, 'slurm': _by_slurm, 'sge': _by_sge}

@@ -7,17 +7,13 @@ pyproject.toml explains how it gets installed instead.
 """
 from __future__ import annotations
 
-import contextlib
-import functools
 import io
-import logging
-import types
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.data.images import bilinear
 from openatac.data.images.jpeg_scans import lacks_scans
+from openatac.data.images.opencv import find_opencv
 from openatac.data.images.source import BadImage
 
 if TYPE_CHECKING:
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # of images in folders
 _FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names for them
-log = logging.getLogger('openatac')
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
@@ -90,51 +85,6 @@ def to_pixels(image: PillowImage) -> np.ndarray:
 def is_image_name(name: str) -> bool:
     """Return whether a file name has an image's extension; hidden files do not count."""
     return name.lower().endswith(EXTENSIONS) and not name.startswith('.')
-
-
-def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a uint8 (H, W, 3) image, or a part of one, to (height, width, 3) by bilinear interpolation."""
-    cv2 = find_opencv()
-    if cv2 is None:
-        return bilinear.resize(image, width, height)
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def resize_exactly(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resize a uint8 (H, W, 3) image to (height, width, 3), ignoring its aspect ratio.
-
-    Each new pixel averages the area it covers (Pillow's BILINEAR). An image that already has the right size
-    is unchanged.
-    """
-    from PIL import Image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def import_opencv() -> types.ModuleType:
-    """Import ``cv2``; if it is missing or cannot load, raise ImportError with a fix."""
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(f'OpenCV cannot load here ({error}), and without it photographs are resized more '
-                          'slowly: run pip install --force-reinstall --no-deps '
-                          'opencv-contrib-python-headless', name='cv2') from error
-    return cv2
-
-
-@functools.cache
-def find_opencv() -> types.ModuleType | None:
-    """Return ``cv2``, or None if it is missing or cannot load."""
-    with contextlib.suppress(ImportError):
-        return import_opencv()
-    return None
-
-
-def warn_without_opencv() -> None:
-    """If OpenCV is missing, log a warning with a fix."""
-    try:
-        import_opencv()
-    except ImportError as error:
-        log.warning('%s', error)
 
 
 # ------------------------------------------------------------------------------------------ JPEG

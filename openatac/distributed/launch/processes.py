@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, TextIO
+from typing import IO, TextIO
 
-from openatac.console.program import RUN_STOP_SIGNALS, STOP_SIGNALS, shell_code
+from openatac.console.signals import STOP_SIGNALS, shell_code
+from openatac.distributed.launch.guard import signal_group
 from openatac.errors import OpenatacError, reason
 
 
@@ -25,6 +26,8 @@ class ChildProcesses:
     ----------
     guard : function
         Called with the id of each process, and with minus the id once its group is gone; see `start_guard`.
+    program : str
+        The name of this program in messages.
     patience : float
         Seconds for processes to end on their own, and again after SIGTERM, before SIGKILL.
 
@@ -36,8 +39,7 @@ class ChildProcesses:
         Pairs: (label, exit code) of an ended process, and ('signal', number).
     """
 
-    def __init__(self, guard: Callable[[int], object], patience: float = 5.0, program: str = 'openatac launch'
-                 ) -> None:
+    def __init__(self, guard: Callable[[int], object], program: str, patience: float) -> None:
         self.guard, self.patience, self.program = guard, patience, program
         self.ports: list[socket.socket] = []
         self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -71,7 +73,7 @@ class ChildProcesses:
     def _wait_for(self, label: str, process: subprocess.Popen[bytes]) -> None:
         """Report the end of a process, and forget its group unless children have outlived it."""
         code = process.wait()
-        if not _signal_group(process.pid, 0):
+        if not signal_group(process.pid, 0):
             self._gone.add(process.pid)
             with contextlib.suppress(OSError):  # the guard was killed; the end must still be reported
                 self.guard(-process.pid)
@@ -167,59 +169,8 @@ class ChildProcesses:
 
     def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
         if process.pid not in self._gone:
-            _signal_group(process.pid, number)
+            signal_group(process.pid, number)
 
 
 def _trains(label: str) -> bool:
     return not re.match('scheduler|server', label)
-
-
-# --------------------------------------------------------------------------------- the guard
-
-def start_guard() -> Callable[[int], Any]:
-    """Fork a process that ends the run's processes if this one is killed.
-
-    It reads a pipe that closes when this process ends, for whatever reason. (A signal at a parent's death
-    would not reach grandchildren.)
-
-    Returns
-    -------
-    function
-        Adds the process id to the guard's list; minus the id removes it.
-    """
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.close(writer)
-        try:
-            _guard(reader)
-        finally:
-            os._exit(0)
-    os.close(reader)
-    return lambda pid: os.write(writer, b'%d\n' % pid)
-
-
-def _guard(reader: int) -> None:
-    os.setsid()
-    for number in RUN_STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    groups: list[int] = []
-    with os.fdopen(reader) as pipe:
-        for pid in map(int, pipe):
-            if pid > 0:
-                groups.append(pid)
-            else:
-                groups.remove(-pid)
-    # After a normal end no group is left, and this takes no time.
-    for number, seconds in ((signal.SIGTERM, 2), (signal.SIGKILL, 0)):
-        groups = [group for group in groups if _signal_group(group, number)]
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and any(_signal_group(group, 0) for group in groups):
-            time.sleep(0.05)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-        return True
-    except OSError:
-        return False

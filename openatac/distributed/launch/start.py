@@ -1,4 +1,4 @@
-"""Starts all processes of a distributed run on this machine or a cluster."""
+"""Start all processes of a distributed run on this machine or a cluster."""
 from __future__ import annotations
 
 import os
@@ -6,10 +6,11 @@ import socket
 import uuid
 from collections.abc import Callable
 
-from openatac.console.program import RUN_STOP_SIGNALS, stop_signals
-from openatac.distributed.launchers import LAUNCHERS, Launch, read_hosts
+from openatac.console.signals import RUN_STOP_SIGNALS, stop_signals
+from openatac.distributed.launch.clusters import CLUSTERS, Launch, read_hosts
+from openatac.distributed.launch.guard import start_guard
+from openatac.distributed.launch.processes import ChildProcesses
 from openatac.distributed.ports import keep_ports
-from openatac.distributed.processes import ChildProcesses, start_guard
 from openatac.errors import OpenatacError, reason
 from openatac.system.cores import cores_per_process
 
@@ -18,21 +19,21 @@ PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_M
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
 
-def run(start: Callable[[ChildProcesses], object], patience: float = 5.0, program: str = 'openatac launch'
+def run(begin: Callable[[ChildProcesses], object], program: str = 'openatac launch', patience: float = 5.0
         ) -> int:
-    """Start processes with ``start(children)``, wait for them to end, and return the exit code.
+    """Start processes with ``begin(children)``, wait for them to end, and return the exit code.
 
     Parameters
     ----------
-    start : function
+    begin : function
         Starts them; its return value is kept alive until they have ended.
-    patience, program
+    program, patience
         As in `ChildProcesses`.
     """
-    children = ChildProcesses(start_guard(), patience, program)
+    children = ChildProcesses(start_guard(), program, patience)
     with stop_signals(lambda number, frame: children.events.put(('signal', number)), RUN_STOP_SIGNALS):
         try:
-            kept = start(children)  # noqa: F841
+            kept = begin(children)  # noqa: F841
             return children.wait()
         finally:
             children.end()
@@ -40,7 +41,7 @@ def run(start: Callable[[ChildProcesses], object], patience: float = 5.0, progra
 
 def start(children: ChildProcesses, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
-    local = launch.launcher == 'local'
+    local = launch.cluster == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
     children.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
     port = launch.port or children.ports[0].getsockname()[1]
@@ -48,7 +49,7 @@ def start(children: ChildProcesses, launch: Launch) -> None:
     variables.update(
         DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=str(port), OPENATAC_MEMBERSHIP_PORT=str(port + 1),
         DMLC_NUM_WORKER=str(launch.workers), DMLC_NUM_SERVER=str(launch.servers),
-        DMLC_JOB_CLUSTER=launch.launcher, OPENATAC_MEMBERSHIP_NAME=uuid.uuid4().hex)
+        DMLC_JOB_CLUSTER=launch.cluster, OPENATAC_MEMBERSHIP_NAME=uuid.uuid4().hex)
     if local:
         variables['DMLC_NODE_HOST'] = address
         # The workers share the processors of this machine.
@@ -56,7 +57,7 @@ def start(children: ChildProcesses, launch: Launch) -> None:
     variables.update(launch.variables or {})
     children.start('scheduler', launch.command,
                    {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
-    LAUNCHERS[launch.launcher](children, launch, variables)
+    CLUSTERS[launch.cluster](children, launch, variables)
 
 
 def _own_address(hostfile: str | None) -> str:

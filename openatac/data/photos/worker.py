@@ -1,0 +1,60 @@
+"""A worker process of `openatac.data.photos.workers`, which prepares shares of batches."""
+from __future__ import annotations
+
+import contextlib
+import mmap
+import multiprocessing.connection
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from openatac.console.program import hide_pillows_warnings
+from openatac.data.images.bad_images import Unreadable
+from openatac.errors import DataError
+
+PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
+Failure = tuple[type[Exception], str]
+
+
+def shared_arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
+    memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
+    images, labels = np.split(memory, [len(memory) - slots * batch_size])
+    return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
+
+
+def work(descriptor: int, file: int) -> None:
+    """Run a worker process: prepare shares of batches until the pipe closes."""
+    hide_pillows_warnings()
+    with contextlib.suppress(EOFError, OSError), \
+            multiprocessing.connection.Connection(descriptor) as pipe:
+        prepare_image, slots, shape = pipe.recv()
+        images, labels = shared_arrays(file, slots, *shape)
+        os.close(file)
+        while True:
+            slot, first, keys = pipe.recv()
+            pipe.send(_share(prepare_image, keys, images[slot, first:], labels[slot, first:]))
+
+
+def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
+           labels: np.ndarray) -> tuple[Unreadable, Failure | None]:
+    """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
+    try:
+        return fill(prepare_image, keys, images, labels), None
+    except (DataError, ImportError) as error:
+        return [], (type(error), str(error))
+    except Exception:
+        return [], (RuntimeError, traceback.format_exc())
+
+
+def fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
+          labels: np.ndarray) -> Unreadable:
+    """Prepare the images for ``keys``; return the unreadable ones."""
+    bad: Unreadable = []
+    for position, key in enumerate(keys):
+        labels[position], more = prepare_image(key, images[position])
+        bad += more
+    return bad
