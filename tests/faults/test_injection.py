@@ -17,6 +17,7 @@ from openatac.console.text import for_html, for_markdown, for_terminal, text_tab
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.study.comparison.records import without_paths
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.scripts import json_of
 
@@ -77,9 +78,7 @@ def test_tables_and_the_log_show_control_characters(tmp_path, capsys):
 
 def test_error_is_one_line_without_control_characters(tmp_path, capsys):
     name = str(tmp_path / 'a\x1b[31m\nb')
-    assert cli.main(['published', name]) == 1
-    error, = capsys.readouterr().err.splitlines()
-    assert 'a\\x1b[31m\\nb' in error
+    assert 'a\\x1b[31m\\nb' in command_error(capsys, 'published', 1, name)
 
 
 def test_names_of_packed_images_are_escaped(tmp_path):

@@ -69,10 +69,7 @@ def training_in_this_process():
 def compare(*words):
     """Run the command in this process; return .returncode, .stdout and .stderr."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            code = cli.main(['compare', *map(str, words)])
-        except SystemExit as end:
-            code = end.code
+        code = call_command('compare', *words)
     return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 

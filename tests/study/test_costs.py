@@ -12,6 +12,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.weights import save_parameters
 from openatac.study.costs.count import costs, layers, symbol_costs
 from tests import oracle
+from tests.helpers.processes.commands import command_error
 
 ROWS = json.loads((Path(oracle.__file__).parent / 'costs.json').read_text())['rows']
 
@@ -130,18 +131,12 @@ def test_export_knows_its_input_size(tmp_path, capsys):
     (['x-symbol.json', '--classes', '5'], 2, '--classes: x-symbol.json'),
 ])
 def test_unsupported_inputs_have_no_costs(arguments, code, named, capsys):
-    try:
-        found = cli.main(['costs', *arguments])
-    except SystemExit as end:
-        found = end.code
-    assert found == code and named in capsys.readouterr().err
+    assert named in command_error(capsys, 'costs', code, *arguments)
 
 
 def test_damaged_symbol_and_wrong_image_size_are_refused(tmp_path, capsys):
     (tmp_path / 'text.json').write_text('no symbol')
-    assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
-    assert 'symbol' in capsys.readouterr().err
+    assert 'symbol' in command_error(capsys, 'costs', 1, tmp_path / 'text.json')
     symbol = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=1)
     symbol.save(str(tmp_path / 'conv.json'))
-    assert cli.main(['costs', str(tmp_path / 'conv.json'), '--input-size', '1']) == 1
-    assert '1 x 1' in capsys.readouterr().err
+    assert '1 x 1' in command_error(capsys, 'costs', 1, tmp_path / 'conv.json', '--input-size', 1)
