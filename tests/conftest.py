@@ -1,4 +1,5 @@
 """Fixtures and hooks for all tests; importing this file makes MXNet importable."""
+import copy
 import logging
 import shutil
 
@@ -39,6 +40,21 @@ def restore_log():
         for handler in log.handlers:
             handler.close()
     log.handlers, log.level, logging.raiseExceptions = before
+
+
+@pytest.fixture
+def restored_registries():
+    """Undo what a test registers and unregisters."""
+    from openatac.backends.registry import BACKENDS
+    from openatac.export.forms.base import FORMS
+    from openatac.export.runtimes.base import RUNTIMES
+    from openatac.zoo.names import HOSTS
+    from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+    registries = ACTIVATIONS, ATTENTIONS, BACKENDS, FORMS, HOSTS, RUNTIMES
+    before = [{name: copy.copy(value) for name, value in vars(registry).items()} for registry in registries]
+    yield
+    for registry, attributes in zip(registries, before):
+        vars(registry).update(attributes)
 
 
 @pytest.fixture

@@ -140,10 +140,9 @@ class WithoutBias(HybridBlock):
 
 
 @pytest.fixture
-def without_bias():
+def without_bias(restored_registries):
     openatac.register_host('without_bias', WithoutBias)
-    yield 'without_bias_relu'
-    HOSTS.unregister('without_bias')
+    return 'without_bias_relu'
 
 
 @pytest.mark.parametrize('classes', [4, 7])

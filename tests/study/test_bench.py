@@ -58,16 +58,10 @@ class OfInt8(Pixels):
     form = FORMS.find('int8')
 
 
-ENGINES = Pixels, Rounded, OfInt8
-
-
 @pytest.fixture(autouse=True)
-def registered():
-    for engine in ENGINES:
+def registered(restored_registries):
+    for engine in (Pixels, Rounded, OfInt8):
         RUNTIMES.register(engine.name, engine)
-    yield
-    for engine in ENGINES:
-        RUNTIMES.unregister(engine.name)
 
 
 @pytest.fixture
