@@ -7,6 +7,7 @@ import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
 from tests.helpers.paths import SHARED_DATA
+from tests.helpers.processes.hidden_packages import UNIX_MODULES, hide_packages
 from tests.helpers.processes.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
 
 
@@ -110,29 +111,6 @@ def small_network():
         yield
 
 
-HIDING = '''
-import importlib.machinery, sys
-def hides(finder):
-    class Hiding(finder):
-        @classmethod
-        def find_spec(cls, name, path=None, target=None):
-            return None if name.split('.')[0] in %r else super().find_spec(name, path, target)
-    return Hiding
-for finder in importlib.machinery.BuiltinImporter, importlib.machinery.PathFinder:
-    sys.meta_path[sys.meta_path.index(finder)] = hides(finder)
-for name in %r:
-    sys.modules.pop(name, None)
-'''
-# Modules that Windows lacks and that the rest of the standard library can do without.
-UNIX = ('fcntl', 'resource', 'grp', 'pwd', 'termios', 'tty', 'pty', 'syslog', 'readline', 'curses')
-
-
-def hide_packages(packages, folder):
-    """Return [folder], which hides the packages from every Python process with the folder on its path."""
-    (folder / 'sitecustomize.py').write_text(HIDING % (packages, packages))
-    return [folder]
-
-
 @pytest.fixture(scope='session')
 def no_mxnet(tmp_path_factory):
     """The ``path`` of a process from which MXNet is hidden."""
@@ -148,13 +126,13 @@ def no_torch(tmp_path_factory):
 @pytest.fixture(scope='session')
 def no_unix(tmp_path_factory):
     """The ``path`` of a process from which the modules that exist only on Unix are hidden."""
-    return hide_packages(UNIX, tmp_path_factory.mktemp('no_unix'))
+    return hide_packages(UNIX_MODULES, tmp_path_factory.mktemp('no_unix'))
 
 
 @pytest.fixture(scope='session')
 def no_unix_and_no_mxnet(tmp_path_factory):
     """The same as `no_unix`, with MXNet hidden too."""
-    return hide_packages((*UNIX, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
+    return hide_packages((*UNIX_MODULES, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
 
 
 @pytest.fixture(scope='module')

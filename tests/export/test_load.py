@@ -13,11 +13,11 @@ import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
 from openatac.export.exporter import export
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
-from tests.conftest import hide_packages
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS
 from tests.helpers.pages.documents import blocks_of
 from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.hidden_packages import hide_packages
 from tests.helpers.processes.scripts import run_in_process, run_script
 
 pytest.importorskip('onnxruntime')
