@@ -20,7 +20,7 @@ from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
 from tests.helpers.processes.commands import call_command
-from tests.helpers.processes.scripts import error_line, json_of, run_in_process
+from tests.helpers.processes.scripts import json_of, run_in_process, script_error
 
 pytestmark = pytest.mark.usefixtures('toys')
 
@@ -143,7 +143,7 @@ def test_registered_backend_trains_and_resumes_to_the_same_bits(cifar10, tmp_pat
 
 
 def test_backend_refuses_options_that_it_lacks(cifar10, tmp_path, capsys):
-    code = run_in_process('--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
-                          '--save-dir', tmp_path / 'run')
-    assert code == 2 and '--dtype: float16' in error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 2, '--engine', 'reordered', '--dtype', 'float16', '--data-dir', cifar10,
+                         '--save-dir', tmp_path / 'run')
+    assert '--dtype: float16' in error
     assert not (tmp_path / 'run').exists()

@@ -17,12 +17,12 @@ from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.imagenet_runs import RECIPE, flags, parameters, record_flags, train
 from tests.helpers.processes.interrupted_runs import signal_at_step
 from tests.helpers.processes.scripts import (
-    error_line,
     finish,
     json_of,
     metrics_of,
     run_in_process,
     run_script,
+    script_error,
     start_script,
     wait_until,
 )
@@ -143,9 +143,8 @@ def test_published_resume_flags_resume_to_the_same_bits(whole, photos, tmp_path)
 
 
 def test_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
-    code = run_in_process(*flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'),
-                          script=train_imagenet)
-    error = error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, *flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'),
+                         script=train_imagenet)
     assert all(word in error for word in ('mixup', 'False', 'True', '--save-dir'))
 
 

@@ -17,11 +17,11 @@ from tests.helpers.processes.interrupted_runs import flags
 from tests.helpers.processes.scripts import (
     accuracy_of,
     assert_metrics_agree,
-    error_line,
     json_of,
     log_of,
     metrics_of,
     run_in_process,
+    script_error,
     without_numbers,
 )
 
@@ -152,8 +152,8 @@ def test_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
 
 
 def test_float16_needs_a_gpu(tmp_path, cifar10, capsys):
-    code = run_in_process(*flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
-    assert code == 1 and '--dtype float16' in error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, *flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
+    assert '--dtype float16' in error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
