@@ -16,7 +16,7 @@ from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder
 from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir
-from tests.helpers.networks.run_onnx import run_onnx
+from tests.helpers.networks.onnx_files import run_onnx
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import config_of, json_of, run_in_process, script_error
 
