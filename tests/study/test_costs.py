@@ -12,6 +12,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.weights import save_parameters
 from openatac.study.costs.count import costs, layers, symbol_costs
 from tests import oracle
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import command_error
 
 ROWS = json.loads((Path(oracle.__file__).parent / 'costs.json').read_text())['rows']
@@ -35,9 +36,7 @@ def test_costs_equal_the_oracle(row):
 def test_costs_of_a_small_network_equal_a_hand_calculation():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, 3, padding=1, use_bias=False), nn.BatchNorm(), nn.Flatten(), nn.Dense(5))
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 6, 6)))
-    found = costs(net, (3, 6, 6))
+    found = costs(initialised(net, side=6), (3, 6, 6))
     assert found.multiply_adds == 6 * 6 * 4 * (3 * 3 * 3) + 4 * 36 * 5
     assert found.trainable == 4 * 27 + 2 * 4 + 4 * 36 * 5 + 5
     assert found.parameters == found.trainable + 2 * 4
@@ -108,10 +107,7 @@ def test_layers_and_symbol_files_add_up(tmp_path, capsys):
 
 
 def test_export_knows_its_input_size(tmp_path, capsys):
-    net = get_model('cifar_resnet8_v2_relu')
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    save_parameters(net, str(tmp_path / 'w.params'))
+    save_parameters(initialised(get_model('cifar_resnet8_v2_relu')), str(tmp_path / 'w.params'))
     prefix = str(tmp_path / 'net')
     assert cli.main(['export', 'cifar_resnet8_v2_relu', str(tmp_path / 'w.params'),
                      prefix]) == 0

@@ -18,7 +18,7 @@ from openatac.study.gates.statistics import COLUMNS
 from openatac.training.networks.build import build_network
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.networks.gate_statistics import expected, numbers
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.processes.commands import call_command, command_error, rows_of
 from tests.helpers.processes.scripts import config_of, json_of, run_in_process
 
@@ -147,13 +147,10 @@ def test_run_of_train_imagenet_is_analysed(tmp_path):
     data = write_data_dir(tmp_path / 'data')
     config = config_of(train_imagenet, '--data-dir', data, '--num-classes', 2, '--input-size', 32,
                        '--act-layers', 1)
-    net = build_network(config).net
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
     run = tmp_path / 'run'
     run.mkdir()
     (run / 'settings.json').write_text(json.dumps(values(config)))
-    save_parameters(net, str(run / 'last.params'))
+    save_parameters(initialised(build_network(config).net), str(run / 'last.params'))
     assert gates(run, '--params', 'last', '--images', 4, '--out', tmp_path / 'x') == 0
     rows = rows_of(tmp_path / 'x.csv')
     assert [row['layer'] for row in rows] == ['layer4.0.relu1', 'layer4.0.relu2']
