@@ -1,6 +1,5 @@
 """External text that a spreadsheet, Markdown, HTML, a terminal or matplotlib would interpret is escaped."""
 import csv
-import json
 import logging
 import os
 import shutil
@@ -19,7 +18,7 @@ from openatac.study.comparison.records import without_paths
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python
-from tests.helpers.processes.scripts import json_of
+from tests.helpers.processes.scripts import changed_json
 
 FORMULA = "=cmd|'/c calc'!A1"
 EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\frac{ \x9b31m'
@@ -118,9 +117,8 @@ def test_comparison_escapes_malicious_texts(tmp_path, capsys):
     """The command, a version and the note come from outside."""
     folder = tmp_path / 'runs' / 'one'
     shutil.copytree(ROOT / 'results' / 'cifar10_b1' / 'runs' / RUN, folder)
-    summary = json_of(folder, 'summary.json')
-    summary['command'], summary['versions']['mxnet'] = FORMULA, EVIL
-    (folder / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(folder / 'summary.json') as summary:
+        summary['command'], summary['versions']['mxnet'] = FORMULA, EVIL
     assert cli.main(['compare', str(tmp_path), '--note', EVIL]) == 0
     printed = capsys.readouterr().out
     row, = read_csv(str(tmp_path / 'runs.csv'))

@@ -1,7 +1,6 @@
 """openatac compare trains missing runs, however often it is stopped, and compares only comparable runs."""
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from openatac.study.finished_runs import find_runs
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import call_command, rows_of
-from tests.helpers.processes.scripts import finish, metrics_of, wait_until
+from tests.helpers.processes.scripts import changed_json, finish, json_of, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
 EPOCHS = 10  # files of a stopped run
@@ -289,15 +288,14 @@ def test_only_real_paths_are_shortened(two_units, tmp_path):
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', run)
     data, url = '/data', 'http://mirror/data/cifar'
     for file in ('settings.json', 'summary.json'):
-        values = json.loads((run / file).read_text())
-        values['command'] = f'train_cifar.py --data-dir {data} --data-url {url}'
-        if file == 'settings.json':
-            values.update(data_dir=data, data_url=url)
-        (run / file).write_text(json.dumps(values))
+        with changed_json(run / file) as values:
+            values['command'] = f'train_cifar.py --data-dir {data} --data-url {url}'
+            if file == 'settings.json':
+                values.update(data_dir=data, data_url=url)
     (run / 'train.log').write_text(f'2026-01-01 reading {data} and {url}\n')
     assert compare(tmp_path / 'x', '--from', run).returncode == 0
     copied = tmp_path / 'x' / 'runs' / 'b1-relu-seed1'
-    settings = json.loads((copied / 'settings.json').read_text())
+    settings = json_of(copied, 'settings.json')
     assert (settings['data_dir'], settings['data_url']) == ('data', url)
     assert settings['command'] == f'train_cifar.py --data-dir data --data-url {url}'
     assert (copied / 'train.log').read_text() == f'2026-01-01 reading data and {url}\n'
@@ -306,11 +304,10 @@ def test_only_real_paths_are_shortened(two_units, tmp_path):
 def changed(two_units, folder, dataset=None, **settings):
     """Return a copy of a run with other settings in its summary."""
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', folder)
-    summary = json.loads((folder / 'summary.json').read_text())
-    if dataset:
-        summary['dataset'] = settings['dataset'] = dataset
-    summary['settings'].update(settings)
-    (folder / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(folder / 'summary.json') as summary:
+        if dataset:
+            summary['dataset'] = settings['dataset'] = dataset
+        summary['settings'].update(settings)
 
 
 @pytest.mark.parametrize('settings, name', [
@@ -376,8 +373,7 @@ def test_damaged_records_are_refused(two_units, tmp_path, name, content):
 
 def test_runs_of_pytorch_can_be_compared(two_units, tmp_path):
     changed(two_units, tmp_path / 'a', seed=5, engine='torch', tf32=False, compile=False)
-    summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
-    summary['versions']['torch'] = summary['versions'].pop('mxnet')
-    (tmp_path / 'a' / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(tmp_path / 'a' / 'summary.json') as summary:
+        summary['versions']['torch'] = summary['versions'].pop('mxnet')
     run, = find_runs(tmp_path)
     assert shared_settings(run)['engine'] == 'torch'
