@@ -52,6 +52,7 @@ def restored_registries():
     from openatac.zoo.names import HOSTS
     from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
     registries = ACTIVATIONS, ATTENTIONS, BACKENDS, FORMS, HOSTS, RUNTIMES
+    # Copies of their dicts, so that a name is free again even if its registration failed half-way.
     before = [{name: copy.copy(value) for name, value in vars(registry).items()} for registry in registries]
     yield
     for registry, attributes in zip(registries, before):
