@@ -1,4 +1,5 @@
 """Fixtures and hooks for all tests; importing this file makes MXNet importable."""
+import copy
 import logging
 import shutil
 
@@ -6,6 +7,7 @@ import pytest
 
 import openatac  # noqa: F401  (makes `import mxnet` work in every test file)
 from tests.helpers.paths import SHARED_DATA
+from tests.helpers.processes.hidden_packages import UNIX_MODULES, hide_packages
 from tests.helpers.processes.memory import pytest_configure  # noqa: F401  (a conftest that is not at the top may not have pytest_plugins)
 
 
@@ -39,6 +41,22 @@ def restore_log():
         for handler in log.handlers:
             handler.close()
     log.handlers, log.level, logging.raiseExceptions = before
+
+
+@pytest.fixture
+def restored_registries():
+    """Undo what a test registers and unregisters."""
+    from openatac.backends.registry import BACKENDS
+    from openatac.export.forms.base import FORMS
+    from openatac.export.runtimes.base import RUNTIMES
+    from openatac.zoo.hosts import HOSTS
+    from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+    registries = ACTIVATIONS, ATTENTIONS, BACKENDS, FORMS, HOSTS, RUNTIMES
+    # Copies of their dicts, so that a name is free again even if its registration failed half-way.
+    before = [{name: copy.copy(value) for name, value in vars(registry).items()} for registry in registries]
+    yield
+    for registry, attributes in zip(registries, before):
+        vars(registry).update(attributes)
 
 
 @pytest.fixture
@@ -94,29 +112,6 @@ def small_network():
         yield
 
 
-HIDING = '''
-import importlib.machinery, sys
-def hides(finder):
-    class Hiding(finder):
-        @classmethod
-        def find_spec(cls, name, path=None, target=None):
-            return None if name.split('.')[0] in %r else super().find_spec(name, path, target)
-    return Hiding
-for finder in importlib.machinery.BuiltinImporter, importlib.machinery.PathFinder:
-    sys.meta_path[sys.meta_path.index(finder)] = hides(finder)
-for name in %r:
-    sys.modules.pop(name, None)
-'''
-# Modules that Windows lacks and that the rest of the standard library can do without.
-UNIX = ('fcntl', 'resource', 'grp', 'pwd', 'termios', 'tty', 'pty', 'syslog', 'readline', 'curses')
-
-
-def hide_packages(packages, folder):
-    """Return [folder], which hides the packages from every Python process with the folder on its path."""
-    (folder / 'sitecustomize.py').write_text(HIDING % (packages, packages))
-    return [folder]
-
-
 @pytest.fixture(scope='session')
 def no_mxnet(tmp_path_factory):
     """The ``path`` of a process from which MXNet is hidden."""
@@ -132,13 +127,13 @@ def no_torch(tmp_path_factory):
 @pytest.fixture(scope='session')
 def no_unix(tmp_path_factory):
     """The ``path`` of a process from which the modules that exist only on Unix are hidden."""
-    return hide_packages(UNIX, tmp_path_factory.mktemp('no_unix'))
+    return hide_packages(UNIX_MODULES, tmp_path_factory.mktemp('no_unix'))
 
 
 @pytest.fixture(scope='session')
 def no_unix_and_no_mxnet(tmp_path_factory):
     """The same as `no_unix`, with MXNet hidden too."""
-    return hide_packages((*UNIX, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
+    return hide_packages((*UNIX_MODULES, 'mxnet'), tmp_path_factory.mktemp('no_unix_and_no_mxnet'))
 
 
 @pytest.fixture(scope='module')

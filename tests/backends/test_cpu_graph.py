@@ -8,7 +8,7 @@ from openatac.backends.mxnet.cpu_graph import faster_network, faster_symbol
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests.helpers.networks.imagenet_hosts import shallow_host
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 
 NETWORKS = {
     'relu': lambda: ResNet20V2ATAC([1] * 3, act_type='relu'),
@@ -116,9 +116,7 @@ def test_replaced_operators():
 def test_network_without_replaceable_operators_is_returned_unchanged():
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(2, 3), mx.gluon.nn.MaxPool2D(), mx.gluon.nn.AvgPool2D())
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 8, 8)))
-    assert faster_network(net, (3, 8, 8)) is net
+    assert faster_network(initialised(net, side=8), (3, 8, 8)) is net
 
 
 def test_networks_work_after_each_other_in_one_process():

@@ -14,7 +14,7 @@ from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from tests.helpers.networks.imagenet_hosts import shallow_host
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.networks.training_steps import relative_difference
 from tests.helpers.processes.fresh_python import output_of
 
@@ -36,12 +36,8 @@ OTHERS = {
 
 
 def made(name):
-    mx.random.seed(1)
-    net = GATED[name]()
-    net.initialize(mx.init.MSRAPrelu())
-    shape = (3, 64, 64) if name == 'ImageNet' else (3, 32, 32)
-    net(mx.nd.zeros((1, *shape)))
-    return net, shape
+    side = 64 if name == 'ImageNet' else 32
+    return initialised(GATED[name](), seed=1, side=side), (3, side, side)
 
 
 def values(net):
@@ -80,9 +76,7 @@ def test_gradients_equal_those_of_mxnet(name, smoothing):
 
 @pytest.mark.parametrize('name', OTHERS)
 def test_networks_with_other_operators_have_no_step_graph(name):
-    net = ResNet20V2ATAC([1] * 3, **OTHERS[name])
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(ResNet20V2ATAC([1] * 3, **OTHERS[name]))
     assert CpuStep.of(net, (3, 32, 32), MxnetObjective()) is None
 
 

@@ -14,7 +14,7 @@ from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.zoo.weights.mxnet_format import read_params, write_params
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.networks.training_steps import batch, relative_difference
 from tests.helpers.processes.fresh_python import output_of
 
@@ -36,10 +36,7 @@ UNDECAYED = ('gamma', 'beta', 'bias')  # the parameters of --no-wd
 
 def network(dtype='float32', **settings):
     """Return a small network with its initial values."""
-    mx.random.seed(3)
-    net = ResNet20V2ATAC(layers=[1] * 3, **settings)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(ResNet20V2ATAC(layers=[1] * 3, **settings), seed=3)
     net.cast(dtype)
     return net
 

@@ -20,6 +20,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import encoded, plain, smooth
 from tests.helpers.processes.child_environment import child_environment
+from tests.helpers.processes.commands import command_error
 
 PACK = [sys.executable, '-c',
         'import sys; from openatac.commands.pack import main; sys.exit(main(sys.argv[1:]))']
@@ -248,9 +249,7 @@ def test_unwritable_destination_is_an_error(folder, tmp_path):
     (['--check', 'x.rec', '--quality', '5'], '--quality'), (['--check', 'x.rec', '--root', 'y'], '--root'),
 ])
 def test_wrong_command_line_is_refused(flags, problem, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(flags)
-    assert end.value.code == 2 and problem in capsys.readouterr().err
+    assert problem in command_error(capsys, 'pack', 2, *flags)
 
 
 # --------------------------------------------------------------------------------- checking

@@ -4,7 +4,6 @@ import os
 import re
 import sys
 
-import mxnet as mx
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 from tests.helpers.networks.imagenet_hosts import shallow_host
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import call_command, command_error, rows_of
 from tests.helpers.processes.scripts import json_of, run_in_process, script_error
 
@@ -30,10 +30,7 @@ CIFAR = Manifest('cifar_resnet8_v2_relu', 10, (3, 32, 32), (125.307, 122.9505, 1
 def network(tmp_path_factory):
     """A network with random weights: (the path of its parameters, the prefix of its export)."""
     folder = tmp_path_factory.mktemp('network')
-    mx.random.seed(1)
-    net = get_model('cifar_resnet8_v2_relu')
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(get_model('cifar_resnet8_v2_relu'), seed=1)
     save_parameters(net, str(folder / 'net.params'))
     export(net, str(folder / 'net'), CIFAR, ['symbol'])
     return str(folder / 'net.params'), str(folder / 'net')
@@ -150,10 +147,7 @@ def photos(tmp_path_factory):
 
 @pytest.mark.usefixtures('shallow_resnet')
 def test_photographs_are_listed_by_name_without_skipped_ones(photos, tmp_path, capsys):
-    mx.random.seed(5)
-    net = shallow_host().gluon(classes=2)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(shallow_host().gluon(classes=2), seed=5)
     params = str(tmp_path / 'net.params')
     save_parameters(net, params)
     flags = ['--data-dir', photos, '--r', 2, '--num-classes', 2, '--input-size', 32, '--batch-size', 2,

@@ -11,6 +11,7 @@ from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
 from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
@@ -27,9 +28,7 @@ def example(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert 'warning' not in done.stderr
     random = np.random.RandomState(0)
-    net = get_model('cifar_resnet8_v2_atac')
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(get_model('cifar_resnet8_v2_atac'))
     for name, parameter in net.collect_params().items():
         if 'running' in name:
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))

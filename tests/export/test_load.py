@@ -13,11 +13,12 @@ import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
 from openatac.export.exporter import export
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
-from tests.conftest import hide_packages
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.pages.documents import blocks_of
 from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.hidden_packages import hide_packages
 from tests.helpers.processes.scripts import run_in_process, run_script
 
 pytest.importorskip('onnxruntime')
@@ -136,9 +137,7 @@ def test_fastest_usable_engine_is_chosen(animals, tmp_path, monkeypatch):
 def test_network_without_fusible_layers_uses_the_fastest_engine(images, tmp_path):
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(5))
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    export(net, str(tmp_path / 'plain'), ANIMALS._replace(model='plain'), ['symbol'])
+    export(initialised(net), str(tmp_path / 'plain'), ANIMALS._replace(model='plain'), ['symbol'])
     predictor = openatac.load(tmp_path / 'plain')
     assert predictor.network.name == 'fused'
     expected = scores(openatac.load(tmp_path / 'plain', engine='imperative')(images))

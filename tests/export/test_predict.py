@@ -18,6 +18,7 @@ from tests.helpers.images.made_up_images import encoded, smooth, write_image
 from tests.helpers.networks.animal_export import LABELS, MEAN, STD
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import predict_error, predict_images
+from tests.helpers.processes.scripts import changed_json
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms
 pytest.importorskip('onnx')
@@ -83,8 +84,8 @@ NAMES = ['tench', 'goldfish', 'great white shark', 'crane (n02012849)', 'crane (
 def test_class_names_can_come_from_a_list(animals, atac, tmp_path, capsys, known, lines, names):
     for file in os.listdir(animals):
         shutil.copy(animals / file, tmp_path)
-    manifest = json.loads((tmp_path / 'atac.json').read_text())
-    (tmp_path / 'atac.json').write_text(json.dumps({**manifest, 'labels': known}))
+    with changed_json(tmp_path / 'atac.json') as manifest:
+        manifest['labels'] = known
     (tmp_path / 'names.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     image = write_image(tmp_path / 'a.png', smooth())
     code, out, _ = predict_images(capsys, tmp_path / 'atac', image, '--json', '--labels',

@@ -16,7 +16,8 @@ from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder
 from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir
-from tests.helpers.networks.run_onnx import run_onnx
+from tests.helpers.networks.onnx_files import run_onnx
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import config_of, json_of, run_in_process, script_error
 
@@ -24,18 +25,14 @@ pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
 @pytest.mark.parametrize('name, side', [('cifar_resnet8_v2_ge', 64), ('cifar_resnet8_v2_se', 64)])
 def test_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp_path):
-    net = openatac.get_model(name, classes=3)
-    net.initialize()
-    net(mx.nd.zeros((1, 3, side, side)))
+    net = initialised(openatac.get_model(name, classes=3), side=side)
     net.save_parameters(str(tmp_path / 'net.params'))
     assert call_command('export', name, tmp_path / 'net.params', tmp_path / 'out', '--input-size', side) == 0
     assert json_of(tmp_path, 'out.json')['image_shape'] == [3, side, side]
 
 
 def test_network_whose_weights_have_another_size_is_refused(tmp_path, capsys):
-    net = openatac.get_model('cifar_resnet8_v2_ge')
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 64, 64)))
+    net = initialised(openatac.get_model('cifar_resnet8_v2_ge'), side=64)
     net.save_parameters(str(tmp_path / 'net.params'))
     assert call_command('export', 'cifar_resnet8_v2_ge', tmp_path / 'net.params', tmp_path / 'out') == 1
     assert '--input-size' in capsys.readouterr().err
@@ -122,10 +119,7 @@ def test_self_attention_error_names_the_supported_sides(capsys):
 
 def export(folder, unit, *flags):
     """Export a newly initialised network; return it and the prefix of its files."""
-    mx.random.seed(0)
-    net = openatac.get_model(f'cifar_resnet8_v2_{unit}')
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(openatac.get_model(f'cifar_resnet8_v2_{unit}'), seed=0)
     save_parameters(net, str(folder / 'net.params'))
     code = call_command('export', f'cifar_resnet8_v2_{unit}', folder / 'net.params', folder / 'out', '--onnx',
                         *flags)

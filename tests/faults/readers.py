@@ -50,7 +50,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.networks import small_export
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.networks.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT
 
@@ -301,9 +301,7 @@ def _write_runs(folder: str) -> None:
     shutil.copytree(RUN, folder + '/run')
     _edit(folder + '/run/settings.json', host=None, reduction=16)  # newer runs have it
     net, _, config = RunFolder(folder + '/run').network()
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    save_parameters(net, folder + '/run/best.params')
+    save_parameters(initialised(net), folder + '/run/best.params')
     with open(folder + '/run/start-flags.json', 'w', encoding='utf-8') as handle:
         json.dump({'model': 'atac', 'flags': network_settings(config)}, handle)
 

@@ -9,7 +9,7 @@ import pytest
 
 import train_cifar
 import train_imagenet
-from openatac import cli, get_model
+from openatac import get_model
 from openatac.commands.catalogue import COMMANDS
 from openatac.errors import OpenatacError
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
@@ -19,6 +19,7 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.atac import ChaATAC
 from openatac.options.declaration import fields
 from openatac.training.config import ImagenetConfig
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.scripts import json_of, run_in_process
 
 
@@ -78,10 +79,8 @@ def test_every_number_has_bounds_on_both_sides(arguments):
     ['export', 'cifar_resnet8_v2_relu', 'x.params', 'out', '--classes', '2147483648'],
     ['predict', 'x', 'y', '--batch-size', '2147483648'], ['bench', 'x', '--seconds', '1e30']])
 def test_number_out_of_bounds_is_refused(command, capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.main(command)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert end.value.code == 2 and command[-1] in last and command[-2] in last
+    error = command_error(capsys, command[0], 2, *command[1:])
+    assert command[-1] in error and command[-2] in error
 
 
 def test_crop_ratio_of_zero_is_the_default():
@@ -90,8 +89,7 @@ def test_crop_ratio_of_zero_is_the_default():
 
 
 def test_record_check_of_a_folder_is_refused(tmp_path, capsys):
-    assert cli.main(['pack', '--check', str(tmp_path)]) == 1
-    error, = capsys.readouterr().err.splitlines()
+    error = command_error(capsys, 'pack', 1, '--check', tmp_path)
     assert str(tmp_path) in error and 'folder' in error
 
 
@@ -151,9 +149,7 @@ def test_wrong_numbers_in_settings_are_refused(run_folder, tmp_path, capsys, wro
     settings.update(wrong, **({'act_type': 'ChaATAC'} if 'r' in wrong else {}))
     (tmp_path / 'settings.json').write_text(json.dumps(settings))
     capsys.readouterr()
-    assert cli.main(['export', str(tmp_path), str(tmp_path / 'out')]) == 1
-    error, = capsys.readouterr().err.splitlines()
-    assert 'settings.json' in error
+    assert 'settings.json' in command_error(capsys, 'export', 1, tmp_path, tmp_path / 'out')
 
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])

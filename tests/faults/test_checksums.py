@@ -15,6 +15,7 @@ from openatac.export.gate_maps import gate_maps
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from tests.helpers.networks.small_export import MANIFEST
+from tests.helpers.processes.scripts import changed_json
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')
 
@@ -75,11 +76,8 @@ def test_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
 
 
 def test_older_export_without_checksums_loads(prefix, capfd):
-    with open(prefix + '.json', encoding='utf-8') as handle:
-        description = json.load(handle)
-    del description['sha256']
-    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
-        json.dump(description, handle)
+    with changed_json(prefix + '.json') as manifest:
+        del manifest['sha256']
     flip(prefix + '-0000.params', 0.7)
     assert open_runtime(prefix, 'static')(IMAGE).shape == (1, 3)
     assert capfd.readouterr() == ('', '')

@@ -19,6 +19,7 @@ from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_takes_images, load_symbol_file
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.named_costs import costs_by_name
+from tests.helpers.processes.scripts import changed_json
 
 
 def small():
@@ -177,31 +178,23 @@ def test_own_graphs_roundtrip_unchanged(tmp_path, name):
 
 
 def test_network_that_needs_too_much_memory_is_refused(prefix, tmp_path, capsys):
-    with open(prefix + '-symbol.json', encoding='utf-8') as handle:
-        graph = json.load(handle)
-    last = graph['heads'][0][0]
-    graph['nodes'].append({'op': 'tile', 'name': 'tile', 'attrs': {'reps': '(60000, 60000)'},
-                           'inputs': [[last, 0, 0]]})
-    graph['heads'] = [[last + 1, 0, 0]]
-    with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
-        json.dump(graph, handle)
-    with open(prefix + '.json', encoding='utf-8') as handle:
-        description = json.load(handle)
-    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
-        json.dump({**description, 'sha256': {}}, handle)
+    with changed_json(prefix + '-symbol.json') as graph:
+        last = graph['heads'][0][0]
+        graph['nodes'].append({'op': 'tile', 'name': 'tile', 'attrs': {'reps': '(60000, 60000)'},
+                               'inputs': [[last, 0, 0]]})
+        graph['heads'] = [[last + 1, 0, 0]]
+    with changed_json(prefix + '.json') as manifest:
+        manifest['sha256'] = {}
     with pytest.raises(OpenatacError):
         predict.main([prefix, '-'])
 
 
 def test_parameter_type_unknown_to_gluon_is_refused(prefix):
     os.unlink(prefix + '.json')
-    with open(prefix + '-symbol.json', encoding='utf-8') as handle:
-        graph = json.load(handle)
-    for variable in graph['nodes']:
-        if variable['op'] == 'null' and variable['name'] != 'data':
-            variable.setdefault('attrs', {})['__storage_type__'] = '1'
-    with open(prefix + '-symbol.json', 'w', encoding='utf-8') as handle:
-        json.dump(graph, handle)
+    with changed_json(prefix + '-symbol.json') as graph:
+        for variable in graph['nodes']:
+            if variable['op'] == 'null' and variable['name'] != 'data':
+                variable.setdefault('attrs', {})['__storage_type__'] = '1'
     with pytest.raises(OpenatacError, match='-symbol.json'):
         load_block(prefix)
 

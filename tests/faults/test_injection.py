@@ -1,6 +1,5 @@
 """External text that a spreadsheet, Markdown, HTML, a terminal or matplotlib would interpret is escaped."""
 import csv
-import json
 import logging
 import os
 import shutil
@@ -17,8 +16,9 @@ from openatac.console.text import for_html, for_markdown, for_terminal, text_tab
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
 from openatac.study.comparison.records import without_paths
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python
-from tests.helpers.processes.scripts import json_of
+from tests.helpers.processes.scripts import changed_json
 
 FORMULA = "=cmd|'/c calc'!A1"
 EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\frac{ \x9b31m'
@@ -77,9 +77,7 @@ def test_tables_and_the_log_show_control_characters(tmp_path, capsys):
 
 def test_error_is_one_line_without_control_characters(tmp_path, capsys):
     name = str(tmp_path / 'a\x1b[31m\nb')
-    assert cli.main(['published', name]) == 1
-    error, = capsys.readouterr().err.splitlines()
-    assert 'a\\x1b[31m\\nb' in error
+    assert 'a\\x1b[31m\\nb' in command_error(capsys, 'published', 1, name)
 
 
 def test_names_of_packed_images_are_escaped(tmp_path):
@@ -119,9 +117,8 @@ def test_comparison_escapes_malicious_texts(tmp_path, capsys):
     """The command, a version and the note come from outside."""
     folder = tmp_path / 'runs' / 'one'
     shutil.copytree(ROOT / 'results' / 'cifar10_b1' / 'runs' / RUN, folder)
-    summary = json_of(folder, 'summary.json')
-    summary['command'], summary['versions']['mxnet'] = FORMULA, EVIL
-    (folder / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(folder / 'summary.json') as summary:
+        summary['command'], summary['versions']['mxnet'] = FORMULA, EVIL
     assert cli.main(['compare', str(tmp_path), '--note', EVIL]) == 0
     printed = capsys.readouterr().out
     row, = read_csv(str(tmp_path / 'runs.csv'))

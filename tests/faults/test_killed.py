@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 
-import mxnet as mx
 import pytest
 
 from openatac import get_model
@@ -21,6 +20,7 @@ from openatac.commands import pack
 from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.helpers.images.made_up_images import write_cifar, write_photos
+from tests.helpers.networks.parameters import initialised
 from tests.helpers.networks.small_export import MANIFEST
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
@@ -95,11 +95,7 @@ def test_pack_resumes_after_being_killed(tmp_path):
 
 
 def network(seed):
-    mx.random.seed(seed)
-    net = get_model(MANIFEST.model, classes=3)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    return net
+    return initialised(get_model(MANIFEST.model, classes=3), seed)
 
 
 def without_times(files):

@@ -33,6 +33,7 @@ from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder, Summary
 from tests.helpers.networks.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.scripts import changed_json
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 WRONG = [None, True, -1, 10 ** 30, 0.5, float('nan'), 'x', '\ud800', ['x'], {'a': 1}]
@@ -105,12 +106,8 @@ def test_damaged_manifest_is_refused(prefix, tmp_path, capsys):
         read_manifest(prefix)
         predict.main([prefix, image, '--engine', 'imperative'])
 
-    with open(prefix + '.json', encoding='utf-8') as handle:
-        description = json.load(handle)
-    description['reports'] = {'symbol': {'bytes': 1}}
-    description['arguments'] = {'r': 2}
-    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
-        json.dump(description, handle)
+    with changed_json(prefix + '.json') as manifest:
+        manifest.update(reports={'symbol': {'bytes': 1}}, arguments={'r': 2})
     worked, refused = check(prefix + '.json', use, every=7)
     assert refused > 4 * worked > 0
 
@@ -120,10 +117,8 @@ def test_damaged_manifest_is_refused(prefix, tmp_path, capsys):
     ('mean', 'x'), ('std', [0, 1, 1]), ('crop_ratio', 1e-9), ('classes', 2.5), ('precision', 'int8'),
     ('new', 1)])
 def test_invalid_manifest_value_is_refused(prefix, key, value):
-    with open(prefix + '.json', encoding='utf-8') as handle:
-        description = json.load(handle)
-    with open(prefix + '.json', 'w', encoding='utf-8') as handle:
-        json.dump({**description, key: value}, handle)
+    with changed_json(prefix + '.json') as manifest:
+        manifest[key] = value
     with pytest.raises(OpenatacError, match=key):
         read_manifest(prefix)
 

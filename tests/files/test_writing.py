@@ -21,6 +21,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python
 
 ROWS = [{'a': 1, 'b': 'x'}]
@@ -276,9 +277,7 @@ def test_commands_refuse_a_folder_as_prefix(tmp_path, monkeypatch, capsys, comma
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
     os.mkdir('photos')
-    with pytest.raises(SystemExit) as end:
-        cli.main(command)
-    assert end.value.code == 2 and 'folder' in capsys.readouterr().err.splitlines()[-1]
+    assert 'folder' in command_error(capsys, command[0], 2, *command[1:])
     assert not os.listdir('folder')
 
 

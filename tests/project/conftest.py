@@ -3,8 +3,7 @@ import pytest
 
 
 @pytest.fixture
-def toys():
+def toys(restored_registries):
     """Register the extensions of tests.helpers.networks.toys in this test."""
-    from tests.helpers.networks.toys import registered_toys
-    with registered_toys():
-        yield
+    from tests.helpers.networks.toys import register_toys
+    register_toys()

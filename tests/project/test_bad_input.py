@@ -114,9 +114,8 @@ def test_error_names_the_valid_values(refused, cifar10):
 ], ids=lambda each: ' '.join(map(str, each)) if isinstance(each, list) else each.__name__)
 def test_error_about_a_value_names_its_flag(capsys, cifar10, script, flags):
     data = ['--data-dir', cifar10] if script is train_cifar else []
-    code = run_in_process(*data, *flags, script=script)
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 2 and f'argument {flags[-2]}: ' in error and str(flags[-1]) in error
+    error = script_error(capsys, 2, *data, *flags, script=script)
+    assert f'argument {flags[-2]}: ' in error and str(flags[-1]) in error
 
 
 def test_wrong_command_line_is_one_error_line(tmp_path):

@@ -24,8 +24,6 @@ import train_cifar
 import train_imagenet
 from openatac.commands.catalogue import COMMANDS
 from openatac.training.recipes import CIFAR, IMAGENET
-from openatac.zoo.hosts import HOSTS
-from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
 from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
 from tests.helpers.paths import ROOT
@@ -206,19 +204,9 @@ def write_inputs():
     command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)
 
 
-@pytest.fixture(autouse=True)
-def registered_as_before():
-    """Unregister what the documents' code registers."""
-    before = {registry: set(registry) for registry in (ACTIVATIONS, ATTENTIONS, HOSTS)}
-    yield
-    for registry, names in before.items():
-        for name in set(registry) - names:
-            registry.unregister(name)
-
-
 @pytest.mark.release
 @pytest.mark.parametrize('document', WITH_CODE)
-def test_documented_code_runs(document, world, capfd):
+def test_documented_code_runs(document, world, restored_registries, capfd):
     names = {}
     for block in blocks_of(document):
         assert block.language in LANGUAGES, block

@@ -13,6 +13,7 @@ from openatac.system import cuda_libraries, nvidia_driver
 from openatac.system.installed import has_torch, mxnet_missing
 from openatac.system.processor import instruction_set
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.fresh_python import output_of, run_python
 
 # ------------------------------------------------------------------------- without MXNet
@@ -192,9 +193,7 @@ def test_help_lists_every_command():
 
 @pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
 def test_wrong_command_line_exits_with_code_2(arguments, capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
-    assert end.value.code == 2
+    assert call_command(*arguments) == 2
     assert 'usage: openatac' in capsys.readouterr().err
 
 

@@ -23,7 +23,7 @@ from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, images, small_toy
-from tests.helpers.processes.scripts import config_of, error_line, run_in_process
+from tests.helpers.processes.scripts import config_of, script_error
 
 pytestmark = pytest.mark.usefixtures('toys')
 
@@ -110,8 +110,7 @@ def test_train_cifar_builds_a_registered_unit(flags, name):
 
 @pytest.mark.parametrize('flags', [['--drop-rate', '0.5'], ['--act-layers', '2'], ['--useReLU']])
 def test_setting_that_the_host_lacks_is_refused(flags, capsys):
-    code = run_in_process('--model', 'tiny_v1_gate', *flags, '--summary')
-    assert code == 2 and f'{flags[0]}: ' in error_line(code, capsys.readouterr().err)
+    assert f'{flags[0]}: ' in script_error(capsys, 2, '--model', 'tiny_v1_gate', *flags, '--summary')
 
 
 def test_comparison_names_a_registered_unit():
@@ -140,10 +139,9 @@ class WithoutBias(HybridBlock):
 
 
 @pytest.fixture
-def without_bias():
+def without_bias(restored_registries):
     openatac.register_host('without_bias', WithoutBias)
-    yield 'without_bias_relu'
-    HOSTS.unregister('without_bias')
+    return 'without_bias_relu'
 
 
 @pytest.mark.parametrize('classes', [4, 7])

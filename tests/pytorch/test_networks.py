@@ -11,7 +11,7 @@ import openatac
 from openatac.nn.group_norm import GroupNorm
 from openatac.study.costs.count import costs
 from openatac.zoo.hosts import HOSTS
-from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.networks.both_libraries import RightSELU, differences, random_network
 from tests.helpers.networks.parameters import parameters_of
 
@@ -127,19 +127,11 @@ def test_errors_equal_those_of_gluon(name, settings, named):
     assert found[0] == found[1]
 
 
-@pytest.fixture
-def softsign():
+def test_registered_units_are_built(restored_registries):
     openatac.register_activation('softsign', lambda channels: gluon.nn.Activation('softsign'),
                                  torch_factory=lambda channels: torch.nn.Softsign())
     openatac.register_activation('gluons', lambda channels: gluon.nn.Activation('softsign'))
     openatac.register_attention('none', None, torch_factory=torch.nn.Identity)
-    yield
-    ACTIVATIONS.unregister('softsign')
-    ACTIVATIONS.unregister('gluons')
-    ATTENTIONS.unregister('none')
-
-
-def test_registered_units_are_built(softsign):
     name = 'cifar_resnet8_v2_softsign'
     net, x = random_network(partial(openatac.get_model, name), (3, 16, 16), 'float64')
     assert max(differences(net, with_values_of(net, pytorch.get_model(name), x), x)[:2]) < 1e-6
@@ -161,15 +153,12 @@ class Tiny(torch.nn.Module):
         return self.output(self.layers(x))
 
 
-def test_registered_host_is_built():
+def test_registered_host_is_built(restored_registries):
     openatac.register_host('tiny', None, torch_factory=Tiny)
-    try:
-        assert [*HOSTS.find('tiny').arguments] == ['classes', 'act_type']
-        assert pytorch.get_model('tiny_atac', classes=6)(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
-        assert set(itertools.chain.from_iterable(name.split('_')[1:] for name in openatac.get_model_list()
-                                                 if name.startswith('tiny'))) >= {'atac', 'relu', 'xunit'}
-    finally:
-        HOSTS.unregister('tiny')
+    assert [*HOSTS.find('tiny').arguments] == ['classes', 'act_type']
+    assert pytorch.get_model('tiny_atac', classes=6)(torch.zeros(2, 3, 8, 8)).shape == (2, 6)
+    assert set(itertools.chain.from_iterable(name.split('_')[1:] for name in openatac.get_model_list()
+                                             if name.startswith('tiny'))) >= {'atac', 'relu', 'xunit'}
 
 
 def test_network_learns():

@@ -6,7 +6,6 @@ import pytest
 
 import openatac
 from openatac import replace_activations
-from openatac.zoo.units import ACTIVATIONS
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
@@ -226,18 +225,15 @@ def test_own_activations_can_be_replaced():
     assert torch.equal(net.eval()(x()), expected.eval()(x()))
 
 
-def test_registered_activations_are_replaced_too():
+def test_registered_activations_are_replaced_too(restored_registries):
     class Gate(nn.Module):
         def forward(self, x):
             return x * torch.sigmoid(F.relu(x))
 
     openatac.register_activation('gate', None, torch_factory=lambda channels: Gate())
-    try:
-        net = net_of(nn.Conv2d(3, 4, 3), Gate())
-        assert replace_activations(net, 'atac', image_shape=SHAPE) == ['1']
-        assert replace_activations(net, 'gate', image_shape=SHAPE) == ['1']
-    finally:
-        ACTIVATIONS.unregister('gate')
+    net = net_of(nn.Conv2d(3, 4, 3), Gate())
+    assert replace_activations(net, 'atac', image_shape=SHAPE) == ['1']
+    assert replace_activations(net, 'gate', image_shape=SHAPE) == ['1']
 
 
 @pytest.mark.parametrize('arguments, named', [

@@ -17,7 +17,7 @@ from openatac.study.bench.measurement import Measurement
 from openatac.study.bench.process import BenchProcess, Turn
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
-from tests.helpers.processes.commands import rows_of
+from tests.helpers.processes.commands import command_error, rows_of
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 
@@ -58,16 +58,10 @@ class OfInt8(Pixels):
     form = FORMS.find('int8')
 
 
-ENGINES = Pixels, Rounded, OfInt8
-
-
 @pytest.fixture(autouse=True)
-def registered():
-    for engine in ENGINES:
+def registered(restored_registries):
+    for engine in (Pixels, Rounded, OfInt8):
         RUNTIMES.register(engine.name, engine)
-    yield
-    for engine in ENGINES:
-        RUNTIMES.unregister(engine.name)
 
 
 @pytest.fixture
@@ -137,9 +131,7 @@ def test_dead_process_is_one_error(folder):
     (['--batch-sizes', '1,0'], '--batch-sizes: 0'), (['--batch-sizes', '1,2,3,4,5,6,7,8,9'], '8'),
     (['--engines', 'abacus'], 'abacus'), (['--rounds', '0'], '--rounds'), (['--seconds', '0'], '--seconds')])
 def test_wrong_flags_are_refused(folder, capsys, flags, words):
-    with pytest.raises(SystemExit) as end:
-        bench.main([str(folder / 'relu'), *flags])
-    assert end.value.code == 2 and words in capsys.readouterr().err
+    assert words in command_error(capsys, 'bench', 2, folder / 'relu', *flags)
 
 
 def test_wrong_exports_and_destinations_are_refused(folder, tmp_path, capsys):
@@ -147,9 +139,7 @@ def test_wrong_exports_and_destinations_are_refused(folder, tmp_path, capsys):
         bench.main([str(tmp_path / 'nowhere'), *SHORT])
     with pytest.raises(OpenatacError, match='nowhere'):
         bench.main([str(folder / 'relu'), *SHORT, '--out', '/proc/nowhere/speed'])
-    with pytest.raises(SystemExit):
-        bench.main([str(folder / 'relu'), str(folder / 'relu.json')])
-    assert 'relu' in capsys.readouterr().err
+    assert 'relu' in command_error(capsys, 'bench', 2, folder / 'relu', folder / 'relu.json')
 
 
 # -------------------------------------------------------------- the verdict on measurements

@@ -1,8 +1,6 @@
 """openatac compare trains missing runs, however often it is stopped, and compares only comparable runs."""
 import contextlib
 import io
-import json
-import math
 import os
 import re
 import shutil
@@ -12,23 +10,20 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from openatac import cli
 from openatac.console.log import log_to
 from openatac.errors import OpenatacError
-from openatac.study.comparison import differences, sweep, training_queue
+from openatac.study.comparison import sweep, training_queue
 from openatac.study.comparison.comparable import check_comparable, shared_settings
-from openatac.study.comparison.comparison import Comparison, Group, group_runs
-from openatac.study.comparison.differences import find_differences
+from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import call_command, rows_of
-from tests.helpers.processes.scripts import finish, metrics_of, wait_until
+from tests.helpers.processes.scripts import changed_json, finish, json_of, metrics_of, wait_until
 
 RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
 EPOCHS = 10  # files of a stopped run
@@ -71,10 +66,7 @@ def training_in_this_process():
 def compare(*words):
     """Run the command in this process; return .returncode, .stdout and .stderr."""
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            code = cli.main(['compare', *map(str, words)])
-        except SystemExit as end:
-            code = end.code
+        code = call_command('compare', *words)
     return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
@@ -297,15 +289,14 @@ def test_only_real_paths_are_shortened(two_units, tmp_path):
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', run)
     data, url = '/data', 'http://mirror/data/cifar'
     for file in ('settings.json', 'summary.json'):
-        values = json.loads((run / file).read_text())
-        values['command'] = f'train_cifar.py --data-dir {data} --data-url {url}'
-        if file == 'settings.json':
-            values.update(data_dir=data, data_url=url)
-        (run / file).write_text(json.dumps(values))
+        with changed_json(run / file) as values:
+            values['command'] = f'train_cifar.py --data-dir {data} --data-url {url}'
+            if file == 'settings.json':
+                values.update(data_dir=data, data_url=url)
     (run / 'train.log').write_text(f'2026-01-01 reading {data} and {url}\n')
     assert compare(tmp_path / 'x', '--from', run).returncode == 0
     copied = tmp_path / 'x' / 'runs' / 'b1-relu-seed1'
-    settings = json.loads((copied / 'settings.json').read_text())
+    settings = json_of(copied, 'settings.json')
     assert (settings['data_dir'], settings['data_url']) == ('data', url)
     assert settings['command'] == f'train_cifar.py --data-dir data --data-url {url}'
     assert (copied / 'train.log').read_text() == f'2026-01-01 reading data and {url}\n'
@@ -314,11 +305,10 @@ def test_only_real_paths_are_shortened(two_units, tmp_path):
 def changed(two_units, folder, dataset=None, **settings):
     """Return a copy of a run with other settings in its summary."""
     shutil.copytree(two_units[0] / 'runs' / 'b1-relu-seed1', folder)
-    summary = json.loads((folder / 'summary.json').read_text())
-    if dataset:
-        summary['dataset'] = settings['dataset'] = dataset
-    summary['settings'].update(settings)
-    (folder / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(folder / 'summary.json') as summary:
+        if dataset:
+            summary['dataset'] = settings['dataset'] = dataset
+        summary['settings'].update(settings)
 
 
 @pytest.mark.parametrize('settings, name', [
@@ -384,76 +374,7 @@ def test_damaged_records_are_refused(two_units, tmp_path, name, content):
 
 def test_runs_of_pytorch_can_be_compared(two_units, tmp_path):
     changed(two_units, tmp_path / 'a', seed=5, engine='torch', tf32=False, compile=False)
-    summary = json.loads((tmp_path / 'a' / 'summary.json').read_text())
-    summary['versions']['torch'] = summary['versions'].pop('mxnet')
-    (tmp_path / 'a' / 'summary.json').write_text(json.dumps(summary))
+    with changed_json(tmp_path / 'a' / 'summary.json') as summary:
+        summary['versions']['torch'] = summary['versions'].pop('mxnet')
     run, = find_runs(tmp_path)
     assert shared_settings(run)['engine'] == 'torch'
-
-
-# -------------------------------------------------------------------------------- statements
-
-def fake_group(unit, *accuracies):
-    runs = [SimpleNamespace(summary={'last_accuracy': accuracy}) for accuracy in accuracies]
-    return Group(unit, 2, runs, 0, 0)
-
-
-def test_welch_test_equals_a_hand_calculation():
-    """Calculate Welch's t, degrees of freedom and interval here."""
-    a, b = [0.71, 0.74, 0.72], [0.70, 0.69, 0.705, 0.71]
-    parts = [statistics.variance(a) / 3, statistics.variance(b) / 4]
-    mean = statistics.mean(a) - statistics.mean(b)
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3)
-    half = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
-    p = 2 * stats.t.sf(mean / math.sqrt(sum(parts)), freedom)
-    found, = find_differences(Comparison([fake_group('relu', *b), fake_group('atac', *a)]))
-    assert (found.one, found.other, found.blocks, found.counts) == ('atac', 'relu', 2, (3, 4))
-    np.testing.assert_allclose([found.mean, found.low, found.high, found.p, found.corrected],
-                               [mean, mean - half, mean + half, p, p])
-    assert found.row()[3:7] == (f'{mean:+.4f}', f'{mean - half:+.4f} to {mean + half:+.4f}', f'{p:.2g}',
-                                f'{p:.2g}')
-
-
-def test_no_test_without_variance():
-    one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
-    for pair, mean in ((Comparison([one, other]), 0.25), (Comparison([same, other]), 0.25)):
-        found, = find_differences(pair)
-        assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
-        assert differences.state_findings([found])
-        assert differences.seeds_needed(pair) is None
-
-
-def test_holm_correction_equals_a_hand_calculation():
-    assert differences.holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
-    assert differences.holm([0.6, 0.6]) == [1, 1] and differences.holm([]) == []
-
-
-@pytest.mark.parametrize('against, pairs', [
-    (None, [('atac', 'relu'), ('atac', 'se')]), ('relu', [('relu', 'se'), ('relu', 'atac')]),
-    ('all', [('se', 'relu'), ('atac', 'relu'), ('atac', 'se')])])
-def test_units_are_compared_with_the_baseline(against, pairs):
-    units = [fake_group(unit, 0.5, 0.6) for unit in ('relu', 'se', 'atac')]
-    found = find_differences(Comparison(units, against=against))
-    assert [(each.one, each.other) for each in found] == pairs
-    without = find_differences(Comparison(units[:2], against=None))
-    assert [(each.one, each.other) for each in without] == [('se', 'relu')]
-
-
-def test_finding_names_significant_differences():
-    clear = Comparison([fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
-                        fake_group('atac', 0.70, 0.71, 0.72)])
-    said = differences.state_findings(find_differences(clear))
-    assert re.search(r'^atac .*better .*relu .*0\.2000', said) and 'se' not in said.split(';')[0]
-    vague = Comparison([fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)])
-    p = find_differences(vague)[0].corrected
-    assert f'{p:.2g}' in differences.state_findings(find_differences(vague))
-
-
-def test_number_of_seeds_needed_for_a_decision():
-    """By Cohen's table (1988, 2.4.1), an effect of 1 needs 17 seeds; with a known deviation, 16."""
-    def seeds(deviation):
-        return differences.seeds_needed(
-            Comparison([fake_group('relu', 0.5, 0.5 + deviation * math.sqrt(2))]))
-
-    assert seeds(0.01) == 17
-    assert [seeds(deviation) for deviation in (1e-9, 0.001, 0.02, 0.1)] == [2, 2, 64, 1571]

@@ -1,4 +1,4 @@
-"""The page and pictures of a comparison of hand-made runs; a browser runs the script, if there is one."""
+"""The page of a comparison of made-up runs; a browser runs its script, if there is one."""
 import logging
 import os
 import re
@@ -7,54 +7,18 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from openatac.figures import write_figure
-from openatac.options.declaration import build
 from openatac.study.comparison import differences, sentences, tables
-from openatac.study.comparison.comparison import Comparison, Group
-from openatac.study.comparison.figures import comparison_curves, error_figure
+from openatac.study.comparison.comparison import Comparison
+from openatac.study.comparison.figures import error_figure
 from openatac.study.comparison.html_page import page_html
-from openatac.study.finished_runs import FinishedRun
-from openatac.training.config import CifarConfig
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
-
-EPOCHS = 4
-
-
-def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
-    """Return a made-up run whose accuracy rises to ``best`` and falls by 2% in the last epoch."""
-    accuracies = [best / 2, best * 0.9, best, best * 0.98]
-    history = {'epoch': [0.0, 1.0, 2.0, 3.0], 'val_accuracy': accuracies,
-               'train_loss': [2.0, 1.0 + 0.1 * seed, 0.5, 0.25]}
-    summary = {
-        'command': f'train_cifar.py --act-type {unit} --blocks {blocks} --seed {seed} '
-                   f"--save-dir '<script>&\"{unit}\"'",
-        'dataset': dataset, 'training_images': 1437, 'test_images': 360, 'seed': seed, 'device': device,
-        'threads': '1', 'epochs': EPOCHS, 'best_accuracy': best, 'best_epoch': 2,
-        'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
-        'settings': {'devices': device, 'data': '1+2'},
-        'versions': {'openatac': '0.1.0', 'mxnet': '1.9.1'}}
-    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset,
-                                 'cifar100_labels': 'coarse', 'num_epochs': EPOCHS, 'lr': 0.1})
-    return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
-                       history, f'2026-11-{22 + seed}')
-
-
-def group(unit, blocks, parameters, *bests, **options):
-    runs = [run(unit, blocks, seed, best, **options) for seed, best in enumerate(bests, 1)]
-    return Group(unit, blocks, runs, parameters, 120 * parameters)
+from tests.helpers.pages.made_up_comparison import group, several
 
 
 def page(groups, measure='last_accuracy'):
     return page_html(Comparison(groups, measure))
-
-
-def several():
-    """Return groups of three units at two depths, two with equal parameters; text order would be wrong."""
-    return [group('relu', 1, 77_850, 0.70, 0.72), group('swish', 1, 77_850, 0.74, 0.75, 0.73),
-            group('atac', 1, 189_578, 0.80, 0.82), group('relu', 10, 1_100_000, 0.76, 0.77),
-            group('swish', 10, 1_100_000, 0.78, 0.781), group('atac', 10, 1_290_000, 0.85)]
 
 
 @pytest.fixture(scope='module')
@@ -279,106 +243,6 @@ def test_page_is_no_wider_than_a_phone(text, tmp_path):
                      '.documentElement.scrollWidth; };</script></body>')
     shown = render_in_browser(frame.as_uri(), tmp_path, '--allow-file-access-from-files')
     assert int(re.search('<title>(.*?)</title>', shown)[1]) <= 360
-
-
-# ----------------------------------------------------------------------------- the pictures
-
-def test_picture_has_a_point_for_each_group():
-    groups = several()
-    axes = error_figure(Comparison(groups, 'best_accuracy')).axes[0]
-    lines = {line.get_label(): line for line in axes.lines}
-    for unit in ('relu', 'swish', 'atac'):
-        own = [each for each in groups if each.unit == unit]
-        means = [100 - 100 * np.mean(each.values('best_accuracy')) for each in own]
-        np.testing.assert_allclose(lines[unit].get_ydata(), means)
-        width = 1_290_000 - 77_850
-        np.testing.assert_allclose(lines[unit].get_xdata(), [each.parameters for each in own],
-                                   atol=0.02 * width)
-    assert [text.get_text() for text in axes.texts] == ['1', '10'] * 3
-
-
-def test_points_of_equal_parameters_are_placed_side_by_side():
-    axes = error_figure(Comparison(several())).axes[0]
-    lines = {line.get_label(): line for line in axes.lines}
-    assert (lines['relu'].get_xdata() < lines['swish'].get_xdata()).all()
-    two = Comparison([group('relu', 1, 100, 0.7), group('atac', 1, 150, 0.8)])
-    apart = error_figure(two).axes[0]
-    assert [list(line.get_xdata()) for line in apart.lines] == [[100], [150]]
-    assert 'parameters' in apart.get_xlabel() != axes.get_xlabel()  # which says that they are moved
-
-
-def test_error_bars_are_one_standard_deviation():
-    groups = [group('relu', 1, 100, 0.7, 0.72, 0.77), group('atac', 1, 150, 0.8)]
-    axes = error_figure(Comparison(groups)).axes[0]
-    bar, = axes.collections  # and none for a single seed
-    low, high = bar.get_segments()[0][:, 1]
-    values = [100 - 100 * value for value in groups[0].values('last_accuracy')]
-    np.testing.assert_allclose([low, high], [np.mean(values) - np.std(values, ddof=1),
-                                             np.mean(values) + np.std(values, ddof=1)])
-
-
-@pytest.mark.parametrize('groups, words', [
-    ([group('relu', 1, 100, 0.7, dataset='cifar100')],
-     ['cifar100 (20 superclasses)', '1 seed', '2026-11-23']),
-    ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
-     ['digits', '1 to 3 seeds', 'deviation', '2026-11-23 to 2026-11-25'])])
-def test_picture_describes_its_content(groups, words):
-    figure = error_figure(Comparison(groups, 'last_accuracy'))
-    assert all(text in figure.get_suptitle() for text in words)
-    assert all(text in figure.axes[0].get_ylabel() for text in ('last', '(%)'))
-
-
-def test_units_have_distinct_and_stable_colours_and_markers():
-    groups = [group(f'unit{number}', blocks, 100 * blocks, 0.7)
-              for blocks in (1, 2) for number in range(15)]
-    axes = error_figure(Comparison(groups)).axes[0]
-    styles = [(line.get_color(), line.get_marker()) for line in axes.lines]
-    assert len(set(styles)) == len({marker for _, marker in styles}) == 15
-    others = [each for each in groups if (each.unit, each.blocks) != ('unit0', 2)]
-    without_first = comparison_curves(Comparison(others), 2)
-    assert [line.get_color() for line in without_first.axes[0].lines] == [colour for colour, _ in styles[1:]]
-
-
-@pytest.fixture(scope='module')
-def curves():
-    """[(line, band, group of seeds, column)] for all curves of several seeds."""
-    figure = comparison_curves(Comparison(several()), 1)
-    return [(*drawn, column) for axes, column in zip(figure.axes, ('val_accuracy', 'train_loss'))
-            for drawn in zip(axes.lines, axes.collections, several()[:3])]
-
-
-def seeds_of(group, column):
-    values = np.array([seed.history[column] for seed in group.runs])
-    return 100 * (1 - values) if column == 'val_accuracy' else values
-
-
-def test_curves_are_the_means_of_the_seeds(curves):
-    for line, _, group, column in curves:
-        np.testing.assert_allclose(line.get_ydata(), seeds_of(group, column).mean(0))
-        assert list(line.get_xdata()) == [1, 2, 3, 4]  # epochs
-
-
-def test_bands_reach_from_the_lowest_seed_to_the_highest(curves):
-    for _, band, group, column in curves:
-        values, corners = seeds_of(group, column), band.get_paths()[0].vertices
-        for epoch in range(EPOCHS):
-            heights = corners[corners[:, 0] == epoch + 1, 1]
-            np.testing.assert_allclose([heights.min(), heights.max()],
-                                       [values[:, epoch].min(), values[:, epoch].max()])
-
-
-def test_curve_of_one_seed_has_no_band():
-    alone = comparison_curves(Comparison([group('relu', 1, 100, 0.7)]), 1)
-    assert 'b = 1, 1 seed' in alone.get_suptitle() and not alone.axes[0].collections
-
-
-def test_png_file_opens_and_is_not_blank(tmp_path):
-    path = tmp_path / 'comparison.png'
-    write_figure(path, lambda: error_figure(Comparison(several(), 'last_accuracy')))
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert('L'))
-    assert pixels.shape[1] >= 1000 and 0.01 < (pixels < 128).mean() < 0.5
-    assert os.listdir(tmp_path) == ['comparison.png']
 
 
 def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):

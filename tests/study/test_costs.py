@@ -12,6 +12,8 @@ from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.weights import save_parameters
 from openatac.study.costs.count import costs, layers, symbol_costs
 from tests import oracle
+from tests.helpers.networks.parameters import initialised
+from tests.helpers.processes.commands import command_error
 
 ROWS = json.loads((Path(oracle.__file__).parent / 'costs.json').read_text())['rows']
 
@@ -34,9 +36,7 @@ def test_costs_equal_the_oracle(row):
 def test_costs_of_a_small_network_equal_a_hand_calculation():
     net = nn.HybridSequential()
     net.add(nn.Conv2D(4, 3, padding=1, use_bias=False), nn.BatchNorm(), nn.Flatten(), nn.Dense(5))
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 6, 6)))
-    found = costs(net, (3, 6, 6))
+    found = costs(initialised(net, side=6), (3, 6, 6))
     assert found.multiply_adds == 6 * 6 * 4 * (3 * 3 * 3) + 4 * 36 * 5
     assert found.trainable == 4 * 27 + 2 * 4 + 4 * 36 * 5 + 5
     assert found.parameters == found.trainable + 2 * 4
@@ -107,10 +107,7 @@ def test_layers_and_symbol_files_add_up(tmp_path, capsys):
 
 
 def test_export_knows_its_input_size(tmp_path, capsys):
-    net = get_model('cifar_resnet8_v2_relu')
-    net.initialize()
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    save_parameters(net, str(tmp_path / 'w.params'))
+    save_parameters(initialised(get_model('cifar_resnet8_v2_relu')), str(tmp_path / 'w.params'))
     prefix = str(tmp_path / 'net')
     assert cli.main(['export', 'cifar_resnet8_v2_relu', str(tmp_path / 'w.params'),
                      prefix]) == 0
@@ -130,18 +127,12 @@ def test_export_knows_its_input_size(tmp_path, capsys):
     (['x-symbol.json', '--classes', '5'], 2, '--classes: x-symbol.json'),
 ])
 def test_unsupported_inputs_have_no_costs(arguments, code, named, capsys):
-    try:
-        found = cli.main(['costs', *arguments])
-    except SystemExit as end:
-        found = end.code
-    assert found == code and named in capsys.readouterr().err
+    assert named in command_error(capsys, 'costs', code, *arguments)
 
 
 def test_damaged_symbol_and_wrong_image_size_are_refused(tmp_path, capsys):
     (tmp_path / 'text.json').write_text('no symbol')
-    assert cli.main(['costs', str(tmp_path / 'text.json')]) == 1
-    assert 'symbol' in capsys.readouterr().err
+    assert 'symbol' in command_error(capsys, 'costs', 1, tmp_path / 'text.json')
     symbol = mx.sym.Convolution(mx.sym.var('data'), kernel=(3, 3), num_filter=1)
     symbol.save(str(tmp_path / 'conv.json'))
-    assert cli.main(['costs', str(tmp_path / 'conv.json'), '--input-size', '1']) == 1
-    assert '1 x 1' in capsys.readouterr().err
+    assert '1 x 1' in command_error(capsys, 'costs', 1, tmp_path / 'conv.json', '--input-size', 1)

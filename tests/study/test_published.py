@@ -26,7 +26,7 @@ from openatac.zoo.names import get_model_list
 from tests.helpers.images.made_up_images import CIFAR100 as CIFAR100_FILES
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
-from tests.helpers.processes.commands import rows_of
+from tests.helpers.processes.commands import command_error, rows_of
 from tests.helpers.processes.scripts import run_in_process
 
 RELU1, ATAC1, RELU3 = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_relu'
@@ -209,8 +209,8 @@ def test_copies_count_once_and_conflicting_results_are_refused(here, capsys):
         cifar_run(here / name, 0.737)
     assert accuracy_row(RELU1, 'a', 'b')['n'] == '1'
     cifar_run(here / 'c', 0.738)
-    assert cli.main(['published', 'a', 'b', 'c', '--network', RELU1]) == 1
-    assert re.search(f'{RELU1}.* seed 1', capsys.readouterr().err)
+    error = command_error(capsys, 'published', 1, 'a', 'b', 'c', '--network', RELU1)
+    assert re.search(f'{RELU1}.* seed 1', error)
 
 
 OTHERS = {  # what is named, and the settings
@@ -351,15 +351,6 @@ def test_network_without_runs_is_listed_as_not_run(here, capsys):
     assert re.search(r'ReLU, b = 1 +0\.737 +- +0 +not run', printed) and 'ImageNet' not in printed
 
 
-def failure(words, capsys):
-    """Return (exit code, error line)."""
-    try:
-        code = cli.main(['published', *words])
-    except SystemExit as end:
-        code = end.code
-    return code, capsys.readouterr().err.splitlines()[-1]
-
-
 @pytest.mark.parametrize('words, code, named', [
     (['empty'], 1, 'empty '),
     (['nowhere'], 1, 'nowhere '),
@@ -375,5 +366,4 @@ def test_wrong_folder_file_or_network_is_named(here, words, code, named, capsys)
     (here / 'broken' / 'summary.json').write_text('{"dataset": ')
     (here / 'older').mkdir()
     (here / 'older' / 'summary.json').write_text('{"dataset": "imagenet", "model": "x"}')
-    found, line = failure(words, capsys)
-    assert found == code and named in line
+    assert named in command_error(capsys, 'published', code, *words)

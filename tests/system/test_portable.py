@@ -12,9 +12,9 @@ from openatac.files.locks import locked
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
-from tests.conftest import UNIX
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.hidden_packages import UNIX_MODULES
 from tests.helpers.processes.scripts import run_script
 
 pytestmark = pytest.mark.usefixtures('isolated_cwd')
@@ -36,7 +36,9 @@ def run(tmp_path_factory, no_unix_and_no_mxnet):
 
 
 def test_unix_modules_are_hidden(no_unix):
-    code = f'for name in {UNIX!r}:\n    try: __import__(name); print(name)\n    except ImportError: pass'
+    code = (f'for name in {UNIX_MODULES!r}:\n'
+            '    try: __import__(name); print(name)\n'
+            '    except ImportError: pass')
     assert output_of(code, path=no_unix) == ''
 
 

@@ -17,7 +17,6 @@ from openatac.data.images.resizing import resize_exactly
 from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
 from openatac.study.costs.count import costs
-from openatac.zoo.hosts import HOSTS
 from tests.helpers.images.made_up_images import blocks, encoded, plain
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import json_of, metrics_of, run_in_process, script_error
@@ -183,14 +182,11 @@ class Rigid(nn.HybridSequential):
             self.add(nn.Flatten(), nn.Dense(classes, in_units=3072))
 
 
-def test_size_that_the_host_cannot_take_is_refused(folders, capsys, tmp_path):
+def test_size_that_the_host_cannot_take_is_refused(restored_registries, folders, capsys, tmp_path):
     openatac.register_host('rigid', Rigid)
-    try:
-        error = script_error(capsys, 2, *QUICK, '--model', 'rigid_relu', '--image-size', 40,
-                             '--data-dir', folders, '--save-dir', tmp_path / 'run')
-        assert '--image-size' in error and '40' in error
-    finally:
-        HOSTS.unregister('rigid')
+    error = script_error(capsys, 2, *QUICK, '--model', 'rigid_relu', '--image-size', 40,
+                         '--data-dir', folders, '--save-dir', tmp_path / 'run')
+    assert '--image-size' in error and '40' in error
 
 
 # --------------------------------------------------------------------------- after training

@@ -9,7 +9,6 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
-from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_data_dir, write_photos
 from tests.helpers.networks.safetensors import write_safetensors
@@ -83,23 +82,20 @@ def test_photographs_are_evaluated_in_pytorch_too(photo_run, capsys):
     assert score_of(capsys.readouterr().err) == wanted_score(photo_run)
 
 
-def test_gluon_only_unit_is_converted_for_evaluation_in_pytorch(tmp_path, capsys):
+def test_gluon_only_unit_is_converted_for_evaluation_in_pytorch(restored_registries, tmp_path, capsys):
     pytest.importorskip('torch')
     from mxnet.gluon import nn
     photos = write_data_dir(tmp_path / 'data')
     openatac.register_activation('softsign', lambda channels: nn.Activation('softsign'))
-    try:
-        assert run_in_process('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0,
-                              '--num-epochs', 1, '--act-type', 'softsign', '--save-dir', 'run',
-                              '--logging-file', 'log', script=train_imagenet) == 0
-        for run in (lambda: cli.main(['evaluate-imagenet', 'run', '-j', '0', '--engine', 'torch']),
-                    lambda: run_in_process('--evaluate', 'run', '-j', 0, '--engine', 'torch',
-                                           script=train_imagenet)):
-            capsys.readouterr()
-            assert run() == 0
-            assert score_of(capsys.readouterr().err) == wanted_score('run')
-    finally:
-        ACTIVATIONS.unregister('softsign')
+    assert run_in_process('--data-dir', photos, '--input-size', 32, '--batch-size', 4, '-j', 0,
+                          '--num-epochs', 1, '--act-type', 'softsign', '--save-dir', 'run',
+                          '--logging-file', 'log', script=train_imagenet) == 0
+    for run in (lambda: cli.main(['evaluate-imagenet', 'run', '-j', '0', '--engine', 'torch']),
+                lambda: run_in_process('--evaluate', 'run', '-j', 0, '--engine', 'torch',
+                                       script=train_imagenet)):
+        capsys.readouterr()
+        assert run() == 0
+        assert score_of(capsys.readouterr().err) == wanted_score('run')
 
 
 @pytest.mark.parametrize('file', ['best.params', 'out-0000.params'])

@@ -12,7 +12,7 @@ from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.processes.imagenet_runs import flags, record_flags, train
-from tests.helpers.processes.scripts import config_of, error_line, log_of, run_in_process, script_error
+from tests.helpers.processes.scripts import config_of, log_of, script_error
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 PUBLISHED = [
@@ -31,7 +31,7 @@ def test_record_file_recipe_does_not_ignore_a_folder(photos, tmp_path, capsys):
 
 def test_published_command_needs_gpus_and_suggests_the_cpu_form(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    error = error_line(run_in_process(*PUBLISHED, script=train_imagenet), capsys.readouterr().err)
+    error = script_error(capsys, 1, *PUBLISHED, script=train_imagenet)
     assert 'GPU 0,1' in error
     command = error.split('train_imagenet.py ')[-1].split()
     config = config_of(train_imagenet, *command)
@@ -71,9 +71,8 @@ def test_recipe_is_the_published_command():
 def test_wrong_command_line_is_refused_with_the_value_and_the_remedy(wrong, named, tmp_path, monkeypatch,
                                                                      capsys):
     monkeypatch.chdir(tmp_path)
-    code = run_in_process(*wrong, script=train_imagenet)
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 2 and all(word in error for word in named)
+    error = script_error(capsys, 2, *wrong, script=train_imagenet)
+    assert all(word in error for word in named)
     assert not os.listdir(tmp_path)
 
 
@@ -109,9 +108,8 @@ def wrong_runs(photos, records, folder):
 
 def test_impossible_run_is_one_error_that_names_the_cause(photos, records, tmp_path, capsys):
     for these, named in wrong_runs(photos, records, str(tmp_path)):
-        code = run_in_process(*flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
-        error = error_line(code, capsys.readouterr().err)
-        assert code == 1 and all(word in error for word in named), these
+        error = script_error(capsys, 1, *flags(str(tmp_path / 'run'), photos, *these), script=train_imagenet)
+        assert all(word in error for word in named), these
 
 
 @pytest.mark.usefixtures('small_network')
@@ -122,9 +120,9 @@ def test_damaged_photograph_is_named_and_skipped(photos, tmp_path, capfd):
     train(tmp_path / 'run', data, '--num-epochs', 1, '-j', 2)
     assert capfd.readouterr().err.count('003.jpg') == 1
     assert 'Traceback' not in log_of(str(tmp_path / 'run'))
-    code = run_in_process(*flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share', 0),
-                          script=train_imagenet)
-    assert code == 1 and '1 of 12' in error_line(code, capfd.readouterr().err)
+    error = script_error(capfd, 1, *flags(str(tmp_path / 'other'), data, '--num-epochs', 1, '--max-bad-share',
+                                          0), script=train_imagenet)
+    assert '1 of 12' in error
     os.truncate(os.path.join(data, 'val', 'class1', '000.jpg'), 400)
     assert cli.main(['evaluate-imagenet', str(tmp_path / 'run'), '-j', '0']) == 1
     assert 'on 5 images' in capfd.readouterr().err

@@ -14,7 +14,7 @@ from openatac.backends.teacher import Teacher
 from openatac.errors import OpenatacError
 from openatac.training.networks.build import build_network
 from tests.helpers.networks.imagenet_hosts import shallow_host, teacher_flags
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.processes.imagenet_runs import SMALL, parameters, train
 from tests.helpers.processes.scripts import config_of, metrics_of, run_in_process
 
@@ -85,10 +85,7 @@ def test_network_flags_build_the_expected_network(flags, name, parameter, shape)
 @pytest.fixture(scope='module')
 def official(tmp_path_factory):
     """A float16 file with the authors' keys, written by Gluon's own save_parameters."""
-    mx.random.seed(5)
-    net = shallow_host().gluon(classes=2)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(shallow_host().gluon(classes=2), seed=5)
     net.cast('float16')
     path = str(tmp_path_factory.mktemp('official') / 'published.params')
     net.save_parameters(path)

@@ -90,8 +90,7 @@ def test_unwritable_destination_is_an_error(place, capsys):
     os.makedirs('folder/other-flags.json')      # and of the last file
     with open('file', 'w'):
         pass
-    error = error_line(run_in_process(*NETWORK, '--write-initial', place), capsys.readouterr().err)
-    assert place in error
+    assert place in script_error(capsys, 1, *NETWORK, '--write-initial', place)
     assert not os.path.isfile(place + '-flags.json') and os.listdir('folder/atac-symbol.json') == []
 
 
@@ -102,8 +101,7 @@ def test_partially_written_files_are_refused(start, capsys):
     os.mkdir('folder/atac-symbol.json')
     assert run_in_process('--write-initial', 'folder/atac', '--blocks', 1, '--seed', 4) == 1
     capsys.readouterr()
-    code = run_in_process('--engine', 'torch', '--initial', 'folder/atac')
-    assert code == 1 and 'atac-flags.json' in error_line(code, capsys.readouterr().err)
+    assert 'atac-flags.json' in script_error(capsys, 1, '--engine', 'torch', '--initial', 'folder/atac')
 
 
 @SCRIPTS
@@ -242,7 +240,7 @@ def test_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
 
 
 def test_dry_run_reports_a_learning_rate_that_is_too_high(cifar10, capsys):
-    code = run_in_process('--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30, '--dry-run', 9)
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and '--lr' in error
+    error = script_error(capsys, 1, '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30,
+                         '--dry-run', 9)
+    assert '--lr' in error
     assert os.listdir('params') == ['train.log']

@@ -28,7 +28,7 @@ from tests.helpers.processes.interrupted_runs import (
     outcome,
     signal_at_step,
 )
-from tests.helpers.processes.scripts import error_line, run_in_process, run_script, start_script
+from tests.helpers.processes.scripts import error_line, run_in_process, run_script, script_error, start_script
 
 
 @pytest.fixture(scope='module')
@@ -145,8 +145,7 @@ def test_damaged_checkpoint_falls_back_to_the_previous_one(copy, cifar10, uninte
 def test_error_if_all_checkpoints_are_damaged(copy, cifar10, capsys):
     for name in checkpoint_names(copy):
         os.truncate(os.path.join(copy, 'checkpoints', name, 'arrays.params'), 100)
-    code = run_in_process(*flags(cifar10, copy))
-    assert code == 1 and os.path.join(copy, 'checkpoints') in error_line(code, capsys.readouterr().err)
+    assert os.path.join(copy, 'checkpoints') in script_error(capsys, 1, *flags(cifar10, copy))
 
 
 # ---------------------------------------------------------------------------------- refused
@@ -160,9 +159,8 @@ def test_changed_settings_are_refused_with_the_difference(copy, cifar10, tmp_pat
             (cifar10, ['--act-type', 'relu'], ['act_type', 'ChaATAC', 'relu']),
             (cifar10, ['--num-epochs', 7, '--wd', 0], ['num_epochs', '3', '7', 'wd', '0.0001', '0.0']),
             (other_images, [], ['data', '100:'])):
-        code = run_in_process(*flags(data, copy, *more))
-        error = error_line(code, capsys.readouterr().err)
-        assert code == 1 and all(word in error for word in [*named, '--save-dir'])
+        error = script_error(capsys, 1, *flags(data, copy, *more))
+        assert all(word in error for word in [*named, '--save-dir'])
     assert run_in_process(*flags(renamed, copy, '--log-interval', 1)) == 0
 
 
@@ -172,15 +170,13 @@ def test_changed_pixels_count_as_other_data(copy, cifar10, tmp_path, capsys):
     records = np.fromfile(path, np.uint8).reshape(-1, 3073)
     records[:, 1:] //= 2
     records.tofile(path)
-    code = run_in_process(*flags(changed, copy))
-    assert code == 1 and "'100:" in error_line(code, capsys.readouterr().err)
+    assert "'100:" in script_error(capsys, 1, *flags(changed, copy))
 
 
 def test_new_run_does_not_overwrite_another(copy, cifar10, capsys):
     before = outcome(copy)
-    code = run_in_process(*flags(cifar10, copy, '--resume', 'never'))
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and copy in error and '--resume auto' in error
+    error = script_error(capsys, 1, *flags(cifar10, copy, '--resume', 'never'))
+    assert copy in error and '--resume auto' in error
     assert outcome(copy) == before
 
 
@@ -190,12 +186,11 @@ def test_two_runs_do_not_share_a_folder(tmp_path, cifar10, uninterrupted, monkey
     def start_others():
         for more in ([], ['--resume', 'never', '--lr', 1]):
             capsys.readouterr()
-            code = run_in_process(*flags(cifar10, tmp_path, *more))
-            refused.append((code, error_line(code, capsys.readouterr().err)))
+            refused.append(script_error(capsys, 1, *flags(cifar10, tmp_path, *more)))
 
     act_at_step(monkeypatch, 5, start_others)
     assert run_in_process(*flags(cifar10, tmp_path)) == 0
-    assert len(refused) == 2 and all(code == 1 and str(tmp_path) in error for code, error in refused)
+    assert len(refused) == 2 and all(str(tmp_path) in error for error in refused)
     assert_same_outcome(tmp_path, uninterrupted)
 
 
@@ -208,9 +203,8 @@ def test_incomplete_write_harms_no_other_file(copy, cifar10, uninterrupted, caps
     folder = os.path.join(copy, 'checkpoints', name) if file == 'arrays.params' else copy
     before = [content_of(copy, other) for other in ('best.params', 'last.params')]
     with limit_file_size(os.path.getsize(os.path.join(folder, file)) - 1000):
-        code = run_in_process(*flags(cifar10, copy))
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and copy in error and '--resume auto' in error
+        error = script_error(capsys, 1, *flags(cifar10, copy))
+    assert copy in error and '--resume auto' in error
     assert checkpoint_names(copy) == [name]
     if file == 'last.params':
         assert before == [content_of(copy, other) for other in ('best.params', 'last.params')]
@@ -270,13 +264,12 @@ def test_obstacle_in_place_of_a_run_file_is_named(tmp_path, cifar10, capsys, nam
         (tmp_path / name).write_text('a file')
     else:
         (tmp_path / name).mkdir()
-    code = run_in_process(*flags(cifar10, tmp_path, '--act-type', 'relu', '--num-epochs', 1,
-                                 '--batch-size', 50))
-    assert code == 1 and name in error_line(code, capsys.readouterr().err)
+    more = '--act-type', 'relu', '--num-epochs', 1, '--batch-size', 50
+    assert name in script_error(capsys, 1, *flags(cifar10, tmp_path, *more))
 
 
 def test_unusable_plot_folder_is_reported_before_training(tmp_path, cifar10, capsys):
     (tmp_path / 'file').write_text('')
-    code = run_in_process(*flags(cifar10, tmp_path / 'run', '--save-plot-dir', tmp_path / 'file' / 'plots'))
-    assert code == 1 and 'file' in error_line(code, capsys.readouterr().err)
+    plots = '--save-plot-dir', tmp_path / 'file' / 'plots'
+    assert 'file' in script_error(capsys, 1, *flags(cifar10, tmp_path / 'run', *plots))
     assert not (tmp_path / 'run' / 'metrics.csv').exists()

@@ -11,10 +11,10 @@ from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.networks.imagenet_hosts import teacher_flags
 from tests.helpers.processes.scripts import (
     assert_metrics_agree,
-    error_line,
     metrics_of,
     run_in_process,
     run_script,
+    script_error,
     without_numbers,
 )
 
@@ -73,10 +73,8 @@ def test_published_resume_flags_accept_files_of_the_other_engine(runs, photos, t
 
 def test_file_without_optimizer_states_is_refused(runs, photos, tmp_path, capsys):
     params = os.path.join(runs['mxnet'], 'last.params')
-    code = run_in_process(*photo_flags(str(tmp_path / 'run'), photos, *TORCH, '--resume-states', params),
-                          script=train_imagenet)
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and params in error
+    wrong = photo_flags(str(tmp_path / 'run'), photos, *TORCH, '--resume-states', params)
+    assert params in script_error(capsys, 1, *wrong, script=train_imagenet)
 
 
 def test_both_engines_report_the_same_errors(runs, photos, capsys):
@@ -118,9 +116,9 @@ def test_run_on_photographs_without_mxnet_is_the_same_to_the_bit(runs, photos, t
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code = run_in_process(*photo_flags('run', photos, *TORCH, '--num-gpus', 1), script=train_imagenet)
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and 'GPU 0' in error
+    error = script_error(capsys, 1, *photo_flags('run', photos, *TORCH, '--num-gpus', 1),
+                         script=train_imagenet)
+    assert 'GPU 0' in error
     command = error.split('train_imagenet.py ')[-1].split()
     args = train_imagenet.parser().parse_args(command)
     assert (args.engine, args.num_gpus, args.dtype) == ('torch', 0, 'float32')

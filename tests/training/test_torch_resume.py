@@ -24,6 +24,7 @@ from tests.helpers.processes.scripts import (
     log_of,
     run_in_process,
     run_script,
+    script_error,
 )
 
 pytest.importorskip('torch')
@@ -102,16 +103,14 @@ def test_parameters_are_evaluated_without_mxnet(uninterrupted, cifar10, start, n
     ([*TORCH, '--compile'], ['compile', 'False', 'True']),
     ([*TORCH, '--dtype', 'bfloat16'], ['dtype', "'float32'", "'bfloat16'"])], ids=str)
 def test_another_engine_does_not_resume_a_run(copy, cifar10, capsys, more, named):
-    code = run_in_process(*flags(cifar10, copy, *more))
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and all(word in error for word in [*named, '--save-dir'])
+    error = script_error(capsys, 1, *flags(cifar10, copy, *more))
+    assert all(word in error for word in [*named, '--save-dir'])
 
 
 def test_torch_does_not_resume_a_run_of_mxnet(tmp_path, cifar10, capsys):
     assert run_in_process(*flags(cifar10, tmp_path, '--num-epochs', 1)) == 0
-    code = run_in_process(*flags(cifar10, tmp_path, '--num-epochs', 1, *TORCH))
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and all(word in error for word in ('engine', "'torch'", "'mxnet'", '--save-dir'))
+    error = script_error(capsys, 1, *flags(cifar10, tmp_path, '--num-epochs', 1, *TORCH))
+    assert all(word in error for word in ('engine', "'torch'", "'mxnet'", '--save-dir'))
 
 
 def test_dry_run_leaves_no_run(tmp_path, cifar10, start):
@@ -141,9 +140,8 @@ def test_missing_damaged_or_foreign_initial_files_are_named(tmp_path, cifar10, s
         write_params(str(path), {name + 'x': array for name, array in read_params(str(path)).items()})
     else:
         path.write_bytes(content)
-    code = run_in_process(*flags(cifar10, tmp_path / 'run', *TORCH, '--initial', tmp_path / 'start' / 'atac'))
-    error = error_line(code, capsys.readouterr().err)
-    assert code == 1 and named in error
+    initial = '--initial', tmp_path / 'start' / 'atac'
+    assert named in script_error(capsys, 1, *flags(cifar10, tmp_path / 'run', *TORCH, *initial))
     assert not os.path.exists(tmp_path / 'run' / 'checkpoints')
 
 

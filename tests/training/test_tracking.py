@@ -10,7 +10,7 @@ import pytest
 
 from openatac.console.log import log, log_to
 from openatac.training.tracking.trackers import HistoryFigure, TensorBoard
-from tests.helpers.processes.scripts import error_line, metrics_of, run_in_process
+from tests.helpers.processes.scripts import metrics_of, run_in_process, script_error
 
 STAND_IN = '''
 import json, os
@@ -146,9 +146,8 @@ def test_weights_and_biases_resume_the_same_run(tracked):
 
 def test_weights_and_biases_without_login_is_explained(tmp_path, cifar10, capsys):
     with stand_ins(tmp_path, REFUSED='No API key.'):
-        code = run_in_process('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
-                              '--batch-size', 20, '--project', 'atac')
-    error = error_line(code, capsys.readouterr().err)
+        error = script_error(capsys, 1, '--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                             '--batch-size', 20, '--project', 'atac')
     assert all(word in error for word in ('No API key', 'wandb login', 'WANDB_MODE=offline'))
 
 
@@ -157,9 +156,9 @@ def test_weights_and_biases_without_login_is_explained(tmp_path, cifar10, capsys
 def test_missing_package_is_reported_before_training(tmp_path, cifar10, monkeypatch, capsys, flags, module,
                                                      extra):
     monkeypatch.setitem(sys.modules, module, None)
-    code = run_in_process('--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
-                          '--batch-size', 20, *flags)
-    assert code == 1 and f"pip install 'openatac[{extra}]'" in error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, '--data-dir', cifar10, '--save-dir', tmp_path / 'run', '--blocks', 1,
+                         '--batch-size', 20, *flags)
+    assert f"pip install 'openatac[{extra}]'" in error
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
 
 

@@ -23,6 +23,7 @@ from tests.helpers.processes.scripts import (
     log_of,
     metrics_of,
     run_in_process,
+    script_error,
     start_script,
     wait_until,
 )
@@ -211,14 +212,13 @@ def test_network_with_other_channels_is_evaluated_without_flags(file, narrow, ci
 
 
 def test_other_channels_do_not_resume_a_run(narrow, cifar10, capsys):
-    code = run_in_process(*narrow_flags(cifar10, narrow, '8,9,10,12', '--resume', 'auto'))
-    assert '[8, 9, 10, 12]' in error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, *narrow_flags(cifar10, narrow, '8,9,10,12', '--resume', 'auto'))
+    assert '[8, 9, 10, 12]' in error
 
 
 @pytest.mark.parametrize('channels', ['16,16,32', '16,16,32,x', '16,16,16,64', '0,16,32,64'])
 def test_wrong_channels_are_refused(channels, capsys):
-    code = run_in_process('--channels', channels, '--summary')
-    assert code == 2 and '--channels' in error_line(code, capsys.readouterr().err)
+    assert '--channels' in script_error(capsys, 2, '--channels', channels, '--summary')
 
 
 # ------------------------------------------------------------------------------------ flags
@@ -267,8 +267,7 @@ def test_model_can_be_chosen_by_name(tmp_path, cifar10, more):
 
 @pytest.mark.parametrize('flag, value, built_with', [('--blocks', 2, '1'), ('--act-type', 'relu', 'swish')])
 def test_flag_that_contradicts_the_model_name_is_refused(flag, value, built_with, capsys):
-    code = run_in_process('--model', 'cifar_resnet8_v2_swish', flag, value)
-    error = error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 2, '--model', 'cifar_resnet8_v2_swish', flag, value)
     assert re.search(rf'{flag}\b.* cifar_resnet8_v2_swish .*\b{built_with}\b', error)
 
 

@@ -13,16 +13,16 @@ from openatac import cli
 from openatac.export.forms.symbol_files import load_block
 from openatac.training.schedule import warmup_schedule
 from tests.helpers.networks.imagenet_hosts import shallow_host
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.processes.imagenet_runs import RECIPE, flags, parameters, record_flags, train
 from tests.helpers.processes.interrupted_runs import signal_at_step
 from tests.helpers.processes.scripts import (
-    error_line,
     finish,
     json_of,
     metrics_of,
     run_in_process,
     run_script,
+    script_error,
     start_script,
     wait_until,
 )
@@ -90,10 +90,7 @@ def test_best_network_is_exported(whole):
 def test_no_wd_exempts_biases_gammas_and_betas(photos, tmp_path):
     """With weight decay as the only update, they keep their initial values while the weights shrink."""
     folder = train(tmp_path / 'run', photos, '--no-wd', '--wd', 1e5, '--lr', 1e-7, '--num-epochs', 1)
-    mx.random.seed(1)
-    net = shallow_host().gluon(classes=2)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32))).wait_to_read()
+    net = initialised(shallow_host().gluon(classes=2), seed=1)
     for name, array in parameters(folder).items():
         if name.endswith(('gamma', 'beta', 'bias')):
             assert np.abs(array - (1 if name.endswith('gamma') else 0)).max() < 5e-3, name
@@ -143,9 +140,8 @@ def test_published_resume_flags_resume_to_the_same_bits(whole, photos, tmp_path)
 
 
 def test_run_is_not_resumed_with_another_recipe(whole, photos, capsys):
-    code = run_in_process(*flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'),
-                          script=train_imagenet)
-    error = error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, *flags(whole, photos, *RECIPE, '--resume', 'auto', '--mixup'),
+                         script=train_imagenet)
     assert all(word in error for word in ('mixup', 'False', 'True', '--save-dir'))
 
 

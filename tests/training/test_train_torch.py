@@ -11,19 +11,17 @@ import openatac
 from openatac import cli
 from openatac.export.forms.symbol_files import load_block
 from openatac.models.weights import load_parameters
-from openatac.zoo.hosts import HOSTS
-from openatac.zoo.units import ACTIVATIONS
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.processes.interrupted_runs import flags
 from tests.helpers.processes.scripts import (
     accuracy_of,
     assert_metrics_agree,
-    error_line,
     json_of,
     log_of,
     metrics_of,
     run_in_process,
+    script_error,
     without_numbers,
 )
 
@@ -154,8 +152,8 @@ def test_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
 
 
 def test_float16_needs_a_gpu(tmp_path, cifar10, capsys):
-    code = run_in_process(*flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
-    assert code == 1 and '--dtype float16' in error_line(code, capsys.readouterr().err)
+    error = script_error(capsys, 1, *flags(cifar10, tmp_path, *TORCH, '--dtype', 'float16'))
+    assert '--dtype float16' in error
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
@@ -178,14 +176,10 @@ def test_comparison_is_rehearsed(tmp_path, cifar10, capfd):
 
 # --------------------------------------------- PyTorch-only units, and user-defined hosts
 
-def test_pytorch_only_unit_trains_beside_mxnet(cifar10, tmp_path):
+def test_pytorch_only_unit_trains_beside_mxnet(restored_registries, cifar10, tmp_path):
     openatac.register_activation('hardtanh', None, torch_factory=lambda channels: torch.nn.Hardtanh())
-    try:
-        assert run_in_process('--data-dir', cifar10, *TORCH, '--act-type', 'hardtanh', '--blocks', 1,
-                              '--batch-size', 50, '--num-epochs', 1, '--lr', 0.01,
-                              '--save-dir', tmp_path) == 0
-    finally:
-        ACTIVATIONS.unregister('hardtanh')
+    assert run_in_process('--data-dir', cifar10, *TORCH, '--act-type', 'hardtanh', '--blocks', 1,
+                          '--batch-size', 50, '--num-epochs', 1, '--lr', 0.01, '--save-dir', tmp_path) == 0
     assert json_of(tmp_path, 'summary.json')['model'] == 'cifar_resnet8_v2_hardtanh'
 
 
@@ -210,11 +204,8 @@ def own_gluon_host(classes, act_type):
 @pytest.mark.parametrize('gluon, flags, named', [
     (None, ['--freeze', 'features.*'], r'features.1 is a BatchNorm2d.*openatac\.pytorch\.BatchNorm'),
     (own_gluon_host, [], r'parameters.* 0\.bias')])
-def test_mismatched_host_is_refused(cifar10, tmp_path, capsys, gluon, flags, named):
+def test_mismatched_host_is_refused(restored_registries, cifar10, tmp_path, capsys, gluon, flags, named):
     openatac.register_host('own', gluon, torch_factory=OwnHost)
-    try:
-        code = run_in_process('--data-dir', cifar10, *TORCH, '--model', 'own_relu', *flags,
-                              '--batch-size', 50, '--num-epochs', 1, '--save-dir', tmp_path / 'run')
-    finally:
-        HOSTS.unregister('own')
+    code = run_in_process('--data-dir', cifar10, *TORCH, '--model', 'own_relu', *flags,
+                          '--batch-size', 50, '--num-epochs', 1, '--save-dir', tmp_path / 'run')
     assert code in (1, 2) and re.search(named, capsys.readouterr().err)

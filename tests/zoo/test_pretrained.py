@@ -14,6 +14,7 @@ from openatac.files.checksums import sha256
 from openatac.zoo.weights.pretrained import bundled_weights, model_card, pretrained_names, resolve_weights
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.scripts import run_in_process, script_error
 
 ATAC = 'cifar_resnet8_v2_atac'
@@ -121,9 +122,7 @@ def test_models_command_prints_a_card(capsys):
 @pytest.mark.parametrize('arguments', [
     ['nothing*'], ['cifar_resnet14_v2_se', '--card'], ['cifar_resnet20_v2_relu@9']])
 def test_models_command_refuses_wrong_arguments(capsys, arguments):
-    with pytest.raises(SystemExit) as end:
-        cli.main(['models', *arguments])
-    assert end.value.code == 2 and arguments[0] in capsys.readouterr().err
+    assert arguments[0] in command_error(capsys, 'models', 2, *arguments)
 
 
 def test_predict_classifies_by_name(test_images, tmp_path, capsys):
@@ -143,6 +142,4 @@ def test_predict_classifies_by_name(test_images, tmp_path, capsys):
     (['x.png'], '--model'), (['--model', ATAC, 'x.png', '--engine', 'fused'], '--engine'),
     (['--model', ATAC, 'x.png', '--gates', 'x.png'], '--gates')])
 def test_predict_refuses(capsys, arguments, named):
-    with pytest.raises(SystemExit) as end:
-        cli.main(['predict', *arguments])
-    assert end.value.code == 2 and named in capsys.readouterr().err
+    assert named in command_error(capsys, 'predict', 2, *arguments)

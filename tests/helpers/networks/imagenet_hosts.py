@@ -62,15 +62,11 @@ def shallow_host():
 
 def teacher_flags(path):
     """Write the parameters of a teacher of two classes to ``path``; return the flags that use it."""
-    import mxnet as mx
-
     from openatac import get_model
     from openatac.models.weights import save_parameters
+    from tests.helpers.networks.parameters import initialised
     name = 'cifar_resnet8_v2_relu'
-    net = get_model(name, classes=2)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
-    save_parameters(net, str(path))
+    save_parameters(initialised(get_model(name, classes=2)), str(path))
     return '--teacher', name, '--teacher-params', path
 
 

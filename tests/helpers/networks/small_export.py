@@ -1,9 +1,8 @@
 """A small export; tests damage copies of it."""
-import mxnet as mx
-
 from openatac import get_model
 from openatac.export.exporter import export
 from openatac.export.manifest import Manifest
+from tests.helpers.networks.parameters import initialised
 
 MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
                     ['ant', 'bee', 'cow'])
@@ -11,9 +10,6 @@ MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.
 
 def write_small_export(folder):
     """Write the export 'net' with symbol and fused files into ``folder``; return the folder."""
-    mx.random.seed(1)
-    net = get_model('cifar_resnet8_v2_atac', classes=3)
-    net.initialize(mx.init.MSRAPrelu())
-    net(mx.nd.zeros((1, 3, 32, 32)))
+    net = initialised(get_model('cifar_resnet8_v2_atac', classes=3), seed=1)
     export(net, str(folder / 'net'), MANIFEST, ('symbol', 'fused'))
     return folder

@@ -2,7 +2,6 @@
 
 They are an activation, an attention block, a host, an export form, a runtime and a backend.
 """
-import contextlib
 from typing import ClassVar
 
 import mxnet as mx
@@ -13,11 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import openatac
 from openatac.backends.mxnet.backend import MxnetBackend
-from openatac.backends.registry import BACKENDS
-from openatac.export.forms.base import FORMS, Form
-from openatac.export.runtimes.base import RUNTIMES, Runtime
+from openatac.export.forms.base import Form
+from openatac.export.runtimes.base import Runtime
 from openatac.registry import bind
-from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
 
@@ -114,9 +111,8 @@ def float32_only(config):
         raise ValueError(f'argument --dtype: {config.compute.dtype} is not for --engine reordered')
 
 
-@contextlib.contextmanager
-def registered_toys():
-    """Register all of them within the context."""
+def register_toys():
+    """Register all of them."""
     openatac.register_activation('Gated', Gated, alias='gate')
     openatac.register_attention('MyScale', Scale, alias='scale')
     openatac.register_host('Tiny_v1', Tiny, input_shape=(3, 32, 32), data='cifar', stages=1,
@@ -124,13 +120,6 @@ def registered_toys():
     openatac.register_form(Weights())
     openatac.register_runtime(InNumpy)
     openatac.register_backend('reordered', Reordered, check=float32_only)
-    yield
-    BACKENDS.unregister('reordered')
-    RUNTIMES.unregister('numpy-loop')
-    FORMS.unregister('npz')
-    ACTIVATIONS.unregister('gate')
-    ATTENTIONS.unregister('scale')
-    HOSTS.unregister('tiny_v1')
 
 
 def small_toy(name):

@@ -9,10 +9,10 @@ from openatac.errors import OpenatacError
 from tests.helpers.paths import ROOT
 
 
-def call_command(command, *words):
-    """Run a command and return its exit code."""
+def call_command(*words):
+    """Run `openatac *words` and return its exit code."""
     try:
-        return cli.main([command, *map(str, words)])
+        return cli.main([*map(str, words)])
     except SystemExit as end:
         return end.code
 
@@ -28,10 +28,7 @@ def command_error(capsys, command, code, *words):
 
 def predict_images(capsys, *arguments):
     """Run `openatac predict`; return (exit code, standard output, standard error)."""
-    try:
-        code = predict.main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        code = end.code
+    code = call_command('predict', *arguments)
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 

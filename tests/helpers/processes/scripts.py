@@ -1,4 +1,5 @@
 """Run train_cifar.py and train_imagenet.py as a user does, and read the files of a run."""
+import contextlib
 import json
 import os
 import re
@@ -6,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +116,14 @@ def wait_until(process, condition, what, timeout=120):
 def json_of(*path):
     with open(os.path.join(*path), encoding='utf-8') as handle:
         return json.load(handle)
+
+
+@contextlib.contextmanager
+def changed_json(path):
+    """Yield the value of a JSON file, and write it back with the changes of the context."""
+    value = json_of(path)
+    yield value
+    Path(path).write_text(json.dumps(value), 'utf-8')
 
 
 def metrics_of(folder):
