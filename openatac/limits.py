@@ -25,7 +25,7 @@ MAX_PORT = 2 ** 16 - 1
 
 
 class Bounds(NamedTuple):
-    """The limits of a number: at least ``low``, at most ``high``, above and below; None for no limit."""
+    """``low`` <= x <= ``high`` and ``above`` < x < ``below``; None for no limit."""
 
     low: float | None = None
     high: float | None = None

@@ -1,4 +1,4 @@
-"""Swaps the activations of an existing network, to put ATAC into any Gluon or PyTorch network."""
+"""Swap the activations of an existing network, to put ATAC into any Gluon or PyTorch network."""
 from __future__ import annotations
 
 import sys

@@ -1,4 +1,4 @@
-"""Converts a learner's state for another backend or for other devices."""
+"""Convert a learner's state for another backend or for other devices."""
 from __future__ import annotations
 
 import itertools

@@ -1,4 +1,4 @@
-"""Rejects options that MXNet or PyTorch does not support, before either is loaded."""
+"""Reject options that MXNet or PyTorch does not support, before either is loaded."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -9,7 +9,7 @@ from openatac.backends.compute import ImagenetCompute
 def check_mxnet(config: Any) -> None:
     """Raise ValueError for options that MXNet's backend does not support."""
     compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
-    _check_unused('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
+    _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
                   dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
                   syncbn=compute.syncbn and not is_imagenet)
 
@@ -17,14 +17,14 @@ def check_mxnet(config: Any) -> None:
 def check_torch(config: Any) -> None:
     """Raise ValueError for options that PyTorch's backend does not support."""
     compute, kvstore = config.compute, config.training.kvstore
-    _check_unused('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
+    _reject_flags_of('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
                   kvstore=kvstore if kvstore != 'device' else '')
     if compute.syncbn and compute.compile:
         raise ValueError('argument --syncbn: torch.compile cannot compile it; leave --compile or --syncbn '
                          'out')
 
 
-def _check_unused(engine: str, **flags: Union[bool, str]) -> None:
+def _reject_flags_of(engine: str, **flags: Union[bool, str]) -> None:
     """Raise ValueError if any of these flags, which only ``engine`` supports, is given."""
     for flag, value in flags.items():
         if value:

@@ -1,4 +1,4 @@
-"""Starts Python code in another process that finds the same modules as this one."""
+"""Start Python code in another process that finds the same modules as this one."""
 from __future__ import annotations
 
 import json

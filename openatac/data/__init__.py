@@ -1,1 +1,1 @@
-"""Data sets of images: downloaded, read, augmented and put into batches; photographs in photos/."""
+"""Image data sets: download, reading, augmentation and batching."""

@@ -98,7 +98,7 @@ def _open_archive(file: BinaryIO, path: str) -> Iterator[dict[str, File]]:
     start = file.read(4)
     file.seek(0)
     with contextlib.ExitStack() as stack:
-        with _whole(path, *_DAMAGES, ValueError, OverflowError):
+        with _reporting_damage(path, *_DAMAGES, ValueError, OverflowError):
             if start == ZIP:
                 files = _zip_files(stack.enter_context(zipfile.ZipFile(file)), path)
             else:
@@ -106,12 +106,12 @@ def _open_archive(file: BinaryIO, path: str) -> Iterator[dict[str, File]]:
                     file = stack.enter_context(_LimitedGzip(fileobj=file))  # type: ignore[assignment]
                 files = _tar_files(stack.enter_context(tarfile.open(fileobj=file, mode='r:')), path)
             files = _checked(files)
-        with _whole(path, *_DAMAGES):  # while members are read
+        with _reporting_damage(path, *_DAMAGES):  # while members are read
             yield files
 
 
 @contextlib.contextmanager
-def _whole(path: str, *damages: type[Exception]) -> Iterator[None]:
+def _reporting_damage(path: str, *damages: type[Exception]) -> Iterator[None]:
     """Convert the errors that a damaged archive causes to DataError."""
     try:
         yield
@@ -153,7 +153,7 @@ def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
     for member in archive:
         label = f'{member.name} in {path}'
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise _is_not_regular_file(label)
+            raise _not_regular_error(label)
         if member.isreg():
             files[_safe_name(member.name, label)] = File(
                 label, member.size, functools.partial(archive.extractfile, member))
@@ -169,7 +169,7 @@ def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
         name = _zip_name(member).replace('\\', '/')  # some Windows programs write backslashes
         label = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _is_not_regular_file(label)
+            raise _not_regular_error(label)
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError('it is encrypted, or compressed in an unusual way')
         if not name.endswith('/'):
@@ -196,5 +196,5 @@ def _safe_name(name: str, label: str) -> str:
     return posixpath.normpath(name)
 
 
-def _is_not_regular_file(label: str) -> DataError:
+def _not_regular_error(label: str) -> DataError:
     return DataError(f'{label} is a link or a device: download the archive from another source')

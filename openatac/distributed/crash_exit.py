@@ -1,4 +1,4 @@
-"""Ends a process of a run at once, with a message, whatever its threads are waiting for."""
+"""End a process of a run at once, with a message, whatever its threads are waiting for."""
 from __future__ import annotations
 
 import contextlib

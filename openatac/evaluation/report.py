@@ -1,4 +1,4 @@
-"""Write the report of an evaluation, a folder of files, and its predictions, for any source of outputs."""
+"""Write the report and the predictions of an evaluation, whatever computed the outputs."""
 from __future__ import annotations
 
 import collections

@@ -38,7 +38,7 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def read_csv(path: str) -> list[dict[str, str]]:
-    """Return the rows of a file from `write_csv`, {column: the original text}; raise as `read_text` does."""
+    """Return the rows of a file from `write_csv` as {column: text}; raise the errors of `read_text`."""
     try:
         return [{column: _unescape_formula(value) for column, value in row.items()}
                 for row in csv.DictReader(io.StringIO(read_text(path), newline=''))]

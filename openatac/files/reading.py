@@ -54,17 +54,17 @@ def open_descriptor(path: PathLike, limit: int | None = None) -> int:
 
 
 def open_input(path: PathLike, limit: int | None = None) -> BinaryIO:
-    """Open the regular file ``path`` as a binary file; raise the same errors as `open_descriptor`."""
+    """Open the regular file ``path`` as a binary file; raise the errors of `open_descriptor`."""
     return open(open_descriptor(path, limit), 'rb')
 
 
 def check_input(path: PathLike, limit: int) -> None:
-    """Check a file before a library opens it by path; raise the same errors as `open_descriptor`."""
+    """Check a file before a library opens it by path; raise the errors of `open_descriptor`."""
     os.close(open_descriptor(path, limit))
 
 
 def read_input(path: PathLike, limit: int) -> bytes:
-    """Return the content of the regular file ``path``; raise the same errors as `open_descriptor`."""
+    """Return the content of the regular file ``path``; raise the errors of `open_descriptor`."""
     with open_input(path, limit) as file:
         return read_limited(file, limit, path)
 

@@ -1,4 +1,4 @@
-"""Validate JSON against type annotations: each format is a NamedTuple or a TypedDict next to its writer.
+"""Validate JSON against type annotations: each format is a NamedTuple or a TypedDict, near its reader.
 
 The supported annotations are None, bool, int, float, str, Any, Union, Literal, list, dict with str keys,
 tuple, NamedTuple, TypedDict and, for bounds, Annotated[int, Bounds(1, 10)]. An object for a NamedTuple must

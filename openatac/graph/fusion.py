@@ -16,7 +16,7 @@ SUMS = ('elemwise_add', 'broadcast_add')
 
 
 class NothingToFuse(OpenatacError):
-    """A network has no BatchNorm that a convolution can take up."""
+    """A network has no BatchNorm that can be folded into a convolution."""
 
 
 def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:

@@ -18,7 +18,7 @@ from openatac.graph.symbol import write_symbol_files
 from openatac.models.weights import wait_for_layouts
 
 
-def graph_of(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
+def named_graph(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     """Return the graph and the arrays of a fully initialised HybridBlock.
 
     A parameter shared by two layers keeps its first name; an unused one is left out.
@@ -57,6 +57,6 @@ def export_graph(net: Any, path: str) -> None:
     OpenatacError
         If the network has no values, or the files cannot be written.
     """
-    graph, arrays = graph_of(net)
+    graph, arrays = named_graph(net)
     with writing(path):
         write_symbol_files(path, graph.symbol(), arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from openatac.zoo.frozen import frozen_head, frozen_norms, select_frozen
+from openatac.zoo.frozen import frozen_head_error, frozen_norms, select_frozen
 
 if TYPE_CHECKING:
     from mxnet import gluon
@@ -64,7 +64,7 @@ def scale_head_rate(net: gluon.Block, head: str, factor: float) -> None:
     parameters = [parameter for name, parameter in net._collect_params_with_prefix().items()
                   if name.startswith(head + '.')]
     if all(parameter.grad_req == 'null' for parameter in parameters):
-        raise frozen_head(head)
+        raise frozen_head_error(head)
     for parameter in parameters:
         parameter.lr_mult = factor
 

@@ -7,7 +7,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.models.weights import load_pretrained
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.pretrained import Pretrained, weights_for_get_model
+from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
 def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
@@ -46,7 +46,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
         For a file that is damaged or from another network.
     """
     host, settings = find_model(name)
-    weights = weights_for_get_model(name, pretrained)
+    weights = pretrained_file(name, pretrained)
     if classes is not None:
         kwargs['classes'] = classes
     net = host.gluon(**{**settings, **kwargs})

@@ -96,8 +96,8 @@ class CBAM(HybridBlock):
 class LocalSEBlock(ChaATAC):
     """LocalSENet's block: ATAC's local channel attention, a gate per pixel, in place of SE.
 
-    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
-    weights.
+    Arguments, shapes and errors are as in `openatac.nn.squeeze_excite.SEBlock`. It has 2 C (C/reduction) +
+    2 (C/reduction) + 2 C weights.
     """
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
@@ -108,8 +108,8 @@ class LocalSEBlock(ChaATAC):
 class NINBlock(HybridBlock):
     """The layers of `LocalSEBlock` as a network in a network: BN(W2 . relu(BN(W1 . x))), without a gate.
 
-    Arguments, shapes and errors are as in `SEBlock`. It has 2 C (C/reduction) + 2 (C/reduction) + 2 C
-    weights.
+    Arguments, shapes and errors are as in `openatac.nn.squeeze_excite.SEBlock`. It has 2 C (C/reduction) +
+    2 (C/reduction) + 2 C weights.
     """
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from torch import nn
 
 from openatac.pytorch.nn.normalisation import BatchNorm
-from openatac.zoo.frozen import frozen_head, frozen_norms, select_frozen
+from openatac.zoo.frozen import frozen_head_error, frozen_norms, select_frozen
 
 
 def freeze(net: nn.Module, patterns: str) -> None:
@@ -36,5 +36,5 @@ def scale_head_rate(net: nn.Module, head: str, factor: float) -> None:
     """
     rates = {name: factor for name, _ in net.named_parameters() if name.startswith(head + '.')}
     if not rates:
-        raise frozen_head(head)
+        raise frozen_head_error(head)
     vars(net)['meta'] = {'lr_mult': rates}

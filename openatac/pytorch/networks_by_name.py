@@ -7,7 +7,7 @@ from torch import nn
 
 from openatac.pytorch.weights import load_pretrained
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.pretrained import Pretrained, weights_for_get_model
+from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
 def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
@@ -45,7 +45,7 @@ def get_model(name: str, classes: int | None = None, pretrained: Any = False, **
         For a file that is damaged or from another network.
     """
     host, named = find_model(name)
-    weights = weights_for_get_model(name, pretrained)
+    weights = pretrained_file(name, pretrained)
     if classes is not None:
         settings['classes'] = classes
     net = host.torch(**{**named, **settings})

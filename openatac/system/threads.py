@@ -59,7 +59,7 @@ def threads_set() -> str:
 
 
 def _chosen_counts() -> list[ThreadCount]:
-    """Return the user's settings, with the first number of each list; raise as `thread_count` does."""
+    """Return the user's settings, with the first number of each list; raise the errors of `thread_count`."""
     counts = []
     for variable in THREAD_VARIABLES:
         text = os.environ.get(variable)

@@ -1,4 +1,4 @@
-"""A dry run: measures time and memory of a few batches of every part, and keeps only the log."""
+"""A dry run: measures the time and memory of each part on a few batches, and keeps only the log."""
 from __future__ import annotations
 
 import contextlib

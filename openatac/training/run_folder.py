@@ -1,4 +1,4 @@
-"""Reads the files in the folder of a run.
+"""Read the files in the folder of a run.
 
 `openatac.training.runs.session` writes them. Their contents are checked against the types below (see
 `openatac.files.schema`), which accept older files without newer keys.

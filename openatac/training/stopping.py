@@ -1,4 +1,4 @@
-"""Stops a run on a signal, after the current batch and a checkpoint, in all of its processes together."""
+"""Stop a run on a signal, after the current batch and a checkpoint, in all of its processes together."""
 from __future__ import annotations
 
 import contextlib

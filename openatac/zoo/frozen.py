@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 
 def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
-    """Return the structural ``names`` of a network that match the patterns; raise as ``freeze`` does."""
+    """Return the structural ``names`` that match the patterns; raise the errors of ``freeze``."""
     matched: set[str] = set()
     for pattern in map(str.strip, patterns.split(',')):
         matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
@@ -28,6 +28,6 @@ def frozen_norms(frozen: Collection[str]) -> list[str]:
             if {f'{block}.{scale}', f'{block}.{shift}'}.issubset(frozen)]
 
 
-def frozen_head(head: str) -> ValueError:
+def frozen_head_error(head: str) -> ValueError:
     """Return the error for a frozen last layer with its own learning rate."""
     return ValueError(f'the last layer, {head}, is frozen and has no learning rate; use one of the two flags')

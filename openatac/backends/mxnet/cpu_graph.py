@@ -1,4 +1,4 @@
-"""Rewrites a network for training on the CPU: the same values from faster operators.
+"""Rewrite a network for training on the CPU: the same values from faster operators.
 
 MXNet 1.9.1 computes the gradients of some operators slowly on CPUs: of global average pooling (up to a
 hundred times more slowly than necessary), of sums and means, and of products that repeat one factor over

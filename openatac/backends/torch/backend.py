@@ -13,7 +13,7 @@ from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
-from openatac.backends.torch.learner import TorchLearner, enough_memory
+from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.symbol_module import to_torch
 from openatac.data.batch_sizes import Part
@@ -46,12 +46,12 @@ class TorchBackend(Backend):
             raise DeviceError('--dtype float16 needs a GPU: use --dtype float32 or bfloat16')
         log.info('%s', line)
 
-    @enough_memory()
+    @reporting_out_of_memory()
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> DeviceTrainingBatches:
         return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
                                      self._part)
 
-    @enough_memory()
+    @reporting_out_of_memory()
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
                                        self._part)

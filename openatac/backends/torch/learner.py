@@ -30,7 +30,7 @@ PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': t
 
 
 @contextlib.contextmanager
-def enough_memory() -> Iterator[None]:
+def reporting_out_of_memory() -> Iterator[None]:
     """Turn a GPU's out-of-memory error into a DeviceError."""
     try:
         yield
@@ -74,7 +74,7 @@ class TorchLearner(Learner):
         On creation or in any step, if the device runs out of memory or there is no compiler.
     """
 
-    @enough_memory()
+    @reporting_out_of_memory()
     def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
                  compute: Compute | None = None, seed: int = 0, objective: TorchObjective | None = None,
                  top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
@@ -129,7 +129,7 @@ class TorchLearner(Learner):
 
     # -------------------------------------------------------------------------------- training
 
-    @enough_memory()
+    @reporting_out_of_memory()
     def train_batch(self, images: Any, labels: Any, rate: float) -> None:
         self.optimizer.rate.fill_(rate)
         self.optimizer.zero_grad()
@@ -210,7 +210,7 @@ class TorchLearner(Learner):
 
     # ------------------------------------------------------------------------------ evaluation
 
-    @enough_memory()
+    @reporting_out_of_memory()
     def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
         sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
         self.module.eval()
@@ -246,7 +246,7 @@ class TorchLearner(Learner):
         statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
         return LocalValues({**statistics, state_names.METRICS: self._sums}, self.process_group)
 
-    def _shared(self) -> dict[str, torch.Tensor]:
+    def _common_tensors(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor} of the values that are the same in all processes."""
         return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
 
@@ -266,12 +266,12 @@ class TorchLearner(Learner):
     # ----------------------------------------------------------------------------------- state
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
-        arrays = {indexed(name): to_numpy(array) for name, array in self._shared().items()}
+        arrays = {indexed(name): to_numpy(array) for name, array in self._common_tensors().items()}
         arrays.update(self._local().state())
         return self._with_common_state(arrays)
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
-        for name, array in self._shared().items():
+        for name, array in self._common_tensors().items():
             copy_into(array, arrays[indexed(name)])
         self._local().load_state(arrays)
         self._load_common_state(arrays, numbers)

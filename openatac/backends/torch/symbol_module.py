@@ -1,4 +1,4 @@
-"""Converts MXNet networks to PyTorch modules, and their trained weights back.
+"""Convert MXNet networks to PyTorch modules, and their trained weights back.
 
 `to_torch` builds a `torch.fx.GraphModule` node by node from the graph of a Gluon network or a symbol file.
 Outputs, gradients and running statistics match MXNet's; `openatac.backends.torch.operators` lists the
@@ -111,8 +111,8 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     elif hasattr(network, 'tojson'):
         graph = Graph.of(network)
     elif hasattr(network, 'hybrid_forward'):
-        from openatac.graph.named_graph import graph_of
-        graph, own = graph_of(network)
+        from openatac.graph.named_graph import named_graph
+        graph, own = named_graph(network)
         params = own if params is None else params
     else:
         raise ValueError('network must be a HybridBlock, a Symbol or the path of a symbol file, not '

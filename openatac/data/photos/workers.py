@@ -73,7 +73,7 @@ class PhotoWorkers:
         self._turn = 0
 
     def prepare(self, batches: Iterable[Sequence[Any]]) -> Iterator[Prepared]:
-        """Prepare a batch for each list of keys, in order; each call ends the batches of earlier calls.
+        """Prepare a batch for each list of keys, in order; each call invalidates earlier ones.
 
         Returns
         -------

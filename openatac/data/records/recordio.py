@@ -58,7 +58,7 @@ def unpack_record(data: bytes) -> bytes:
 
 
 def record_end(file: int, offset: int, size: int) -> int | None:
-    """Return the end of the record at ``offset`` in an open file of ``size`` bytes, possibly beyond it.
+    """Return where the record at ``offset`` ends in a file of ``size`` bytes: beyond it if it is cut off.
 
     Returns None if no record begins there.
     """

@@ -50,8 +50,9 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
     folder : str, optional
         A folder with the .bin files, the Python files, the published folders, a copy (see
         `openatac.data.small.cifar_copies`) or archives; or the path of an archive. Binary folders are
-        preferred, then Python folders, copies and archives. The default is Gluon's folder (see
-        `gluon_folder`). Missing data is downloaded there, or to a folder that is missing or empty.
+        preferred, then Python folders, copies and archives. The default is Gluon's folder, as
+        `openatac.data.small.cifar_location.gluon_folder` returns it. Missing data is downloaded there, or to
+        a folder that is missing or empty.
     train : bool
         Return the 50,000 training images of the published files if true, the 10,000 test images if false.
     label_set : str

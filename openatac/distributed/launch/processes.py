@@ -1,4 +1,4 @@
-"""Starts the processes of a run on this machine, shows their output, and ends them, even if this one dies."""
+"""Start the processes of a run on this machine, show their output, and end them, even if this one dies."""
 from __future__ import annotations
 
 import contextlib
@@ -117,7 +117,7 @@ class ChildProcesses:
             self._deadline = time.monotonic()
 
     def _handle_exit(self, label: str, code: int) -> None:
-        """Note that a process has ended; if the run ends with it, set the others a deadline."""
+        """Record the end of a process; if it ends the run, give the others a deadline."""
         self._running.remove(label)
         if code:
             self._record_failure(label, code)

@@ -46,10 +46,11 @@ def folder_classes(config: CifarConfig) -> list[str]:
 
 
 class BackgroundReader:
-    """Runs `load` for each of ``splits`` (True for training), at once and in a thread if that is safe.
+    """Runs `load` for each of ``splits`` (True for training) in a thread.
 
-    It is unsafe for data that must be downloaded, since the flags may still turn out to be wrong, and for
-    data that needs SciPy, which scikit-learn and MXNet must not import at the same time.
+    The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
+    the flags may still turn out to be wrong, and for data that needs SciPy, which scikit-learn and MXNet must
+    not import at the same time.
     """
 
     def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:

@@ -1,4 +1,4 @@
-"""Builds the network that a config describes, in Gluon or PyTorch."""
+"""Build the network that a config describes, in Gluon or PyTorch."""
 from __future__ import annotations
 
 import contextlib

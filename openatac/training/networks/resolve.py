@@ -1,4 +1,4 @@
-"""Completes a config: registered unit names, and the options that a network's name determines."""
+"""Complete a config: registered unit names, and the options that a network's name determines."""
 from __future__ import annotations
 
 from typing import Any

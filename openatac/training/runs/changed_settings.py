@@ -1,4 +1,4 @@
-"""Decides whether and how a run can continue from a checkpoint made under other settings."""
+"""Decide whether and how a run can continue from a checkpoint made under other settings."""
 from __future__ import annotations
 
 import logging
@@ -63,7 +63,7 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 # ------------------------------------------------------------------------------------ schedule
 
 def _check_past(plan: RunPlan, config: Config, old: Schedule, state: dict[str, Any], refusal: str) -> None:
-    """Raise CheckpointError if a past iteration was different under the schedule ``old``."""
+    """Raise CheckpointError if the schedule ``old`` gave a past iteration other values."""
     difference = _difference(plan, old, state)
     if difference:
         raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '

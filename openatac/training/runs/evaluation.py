@@ -1,4 +1,4 @@
-"""Evaluates parameters for either script, with a log line and a report."""
+"""Evaluate parameters for either script, with a log line and a report."""
 from __future__ import annotations
 
 import logging

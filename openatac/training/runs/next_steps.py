@@ -1,4 +1,4 @@
-"""Prints where the files of a finished run are, and which commands come next."""
+"""Print where the files of a finished run are, and which commands come next."""
 from __future__ import annotations
 
 import os

@@ -148,7 +148,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
 
 
 def _how_chosen(summary: dict[str, Any], test_name: str) -> str:
-    """Return the end of the line that gives the best accuracy: on which images the best epoch was chosen."""
+    """Return the end of the line with the best accuracy: on which images its epoch was chosen."""
     if 'test_accuracy' in summary:
         return (' on the held-out training images, which were used to choose the best epoch; that epoch '
                 f'reaches {summary["test_accuracy"]:.4f} on the {test_name} images')

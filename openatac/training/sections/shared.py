@@ -35,7 +35,7 @@ ATAC = 'ChaATAC'  # as `openatac.zoo.units` registers it
 
 @dataclass(frozen=True)
 class Network(Section, title='network'):
-    """The options of gated networks that both hosts share."""
+    """The network options that both scripts share."""
 
     act_type: str = network_option(
         ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', roles=Role.IN_NAME)

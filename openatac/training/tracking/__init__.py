@@ -1,1 +1,1 @@
-"""The log of a run, its metrics and the services that it reports to."""
+"""What a run reports to: metrics files, a figure, tracking services; and a watch for contention."""

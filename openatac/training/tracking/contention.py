@@ -1,4 +1,4 @@
-"""Detects other processes that compete for the processors that training on the CPU needs."""
+"""Detect other processes that compete for the processors that training on the CPU needs."""
 from __future__ import annotations
 
 import logging

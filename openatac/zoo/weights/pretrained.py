@@ -96,7 +96,7 @@ def model_card(name: str) -> ModelCard:
 
 
 def bundled_weights(name: str) -> str:
-    """Return the path of a network's trained weights; raise as `model_card` does."""
+    """Return the path of a network's trained weights; raise the errors of `model_card`."""
     return os.path.join(_folder(name), WEIGHTS)
 
 
@@ -120,7 +120,7 @@ def resolve_weights(text: str) -> str:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
 
-def weights_for_get_model(name: str, pretrained: Any) -> str | None:
+def pretrained_file(name: str, pretrained: Any) -> str | None:
     """Return the parameter file for ``get_model(name, pretrained=pretrained)``; None for False."""
     if pretrained is True:
         return bundled_weights(name)
