@@ -5,12 +5,13 @@ from typing import Any
 
 from mxnet.gluon.block import HybridBlock
 
+from openatac.files.reading import PathLike
 from openatac.models.weights import load_pretrained
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
-def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: Any = False,
+def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained: bool | PathLike = False,
               **kwargs: Any) -> HybridBlock:
     """Build the network called ``name``, not yet initialised unless ``pretrained``.
 

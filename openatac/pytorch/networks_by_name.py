@@ -5,12 +5,14 @@ from typing import Any
 
 from torch import nn
 
+from openatac.files.reading import PathLike
 from openatac.pytorch.weights import load_pretrained
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
-def get_model(name: str, classes: int | None = None, pretrained: Any = False, **settings: Any) -> nn.Module:
+def get_model(name: str, classes: int | None = None, pretrained: bool | PathLike = False, **settings: Any
+              ) -> nn.Module:
     """Build the network called ``name``, with the initial values of the published training.
 
     The values follow ``torch.manual_seed``; MXNet draws other numbers from the same distributions. With

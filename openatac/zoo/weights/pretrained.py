@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from openatac.errors import ParameterFileError
+from openatac.files.reading import PathLike
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
 from openatac.limits import Bounds
@@ -120,7 +121,7 @@ def resolve_weights(text: str) -> str:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
 
-def pretrained_file(name: str, pretrained: Any) -> str | None:
+def pretrained_file(name: str, pretrained: bool | PathLike) -> str | None:
     """Return the parameter file for ``get_model(name, pretrained=pretrained)``; None for False."""
     if pretrained is True:
         return bundled_weights(name)
