@@ -33,6 +33,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
 
     Parameters
     ----------
+    folder : str
     measure : str
         One of `openatac.study.comparison.comparison.MEASURES`, for the figure and the differences.
     against : str, optional
