@@ -35,7 +35,7 @@ from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.networks.export_source import ExportSource
+    from openatac.export.networks.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
 # {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
@@ -169,9 +169,9 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in ('classes', 'dataset', *_NETWORK) if hasattr(args, name)}
 
 
-def _find(args: argparse.Namespace) -> ExportSource:
+def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network that the command line names; ValueError for a wrong name or setting."""
-    from openatac.export.networks.export_source import load_model, load_run
+    from openatac.export.networks.trained_network import load_model, load_run
     name, *others = args.names[:-1]
     if os.path.isdir(name):
         return load_run(name, others[0] if others else None, args.input_size, args.data_dir)

@@ -9,15 +9,15 @@ import numpy as np
 from openatac.backends.library import GLUON
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
+from openatac.export.images.input_images import InputImages, classes_below
 from openatac.export.images.inputs import sample_batches
-from openatac.export.images.labelled import InputImages, classes_below
 from openatac.export.manifest import read_manifest, write_manifest
-from openatac.export.networks.export_source import ExportSource
+from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
 
 
-def find_labelled(trained: ExportSource, folder: str | None) -> tuple[InputImages | None, list[str]]:
+def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:
     """Find labelled images in ``folder``, else the network's test images; or None, and lines that explain."""
     if folder:
         return classes_below(folder, trained.manifest), []
@@ -27,12 +27,12 @@ def find_labelled(trained: ExportSource, folder: str | None) -> tuple[InputImage
         return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 
 
-def measure_quantized(trained: ExportSource, prefix: str, labelled: InputImages, count: int) -> str:
+def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImages, count: int) -> str:
     """Measure the accuracy of a network and its quantized forms, and add it to the export's manifest.
 
     Parameters
     ----------
-    trained : ExportSource
+    trained : TrainedNetwork
     prefix : str
         The prefix of its export.
     labelled : InputImages

@@ -12,12 +12,12 @@ import numpy as np
 from openatac.backends.library import PYTORCH, library_of
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
-from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_name
+from openatac.export.forms.base import FORMS, Form, NetworkToWrite, check_export_name
+from openatac.export.images.input_images import images_below
 from openatac.export.images.inputs import sample_inputs
-from openatac.export.images.labelled import images_below
 from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.networks.export_source import ExportSource, load_run
+from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
@@ -76,7 +76,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         function = library_of(net).function(net)
         check = _parity_check(function, manifest, images)
-        network = TracedNetwork(net, function, *_trace(net), manifest, calibration_images,
+        network = NetworkToWrite(net, function, *_trace(net), manifest, calibration_images,
                                 calibration_method, dynamic_size)
         reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
         checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
@@ -104,7 +104,7 @@ def _parity_check(function: Function, manifest: Manifest, images: np.ndarray | N
                             f'({last_line(error)}): choose another input size') from None
 
 
-def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> dict[str, Any]:
+def _export_form(form: Form, network: NetworkToWrite, check: ParityCheck, prefix: str) -> dict[str, Any]:
     """Write the files of a form, load them back and compare; return the report."""
     try:
         form.write(network, prefix)
@@ -132,14 +132,14 @@ def export_run(folder: str, prefix: str) -> None:
         log.info('%s', line)
 
 
-def export_trained(trained: ExportSource, prefix: str, forms: Sequence[str] = ('symbol',),
+def export_trained(trained: TrainedNetwork, prefix: str, forms: Sequence[str] = ('symbol',),
                    images: str | None = None, calibration_folder: str | None = None,
                    calibration_method: str = METHODS[0], dynamic_size: bool = False) -> list[str]:
     """Export a trained network; return log lines with the result.
 
     Parameters
     ----------
-    trained : ExportSource
+    trained : TrainedNetwork
     images, calibration_folder : str, optional
         Folders of images for comparison and calibration, instead of the network's own.
     prefix, forms, calibration_method, dynamic_size
@@ -161,7 +161,7 @@ def export_trained(trained: ExportSource, prefix: str, forms: Sequence[str] = ('
             f'exported {manifest.model} to {prefix}.json and the files beside it']
 
 
-def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
+def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
     """Return inputs from real images; or None, and lines that explain why."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
@@ -171,7 +171,7 @@ def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray 
         return None, [f'compared on random images only, since {error}; give real ones with --images']
 
 
-def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.ndarray]:
+def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
         images = images_below(folder) if folder else trained.images(True)

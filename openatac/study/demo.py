@@ -77,7 +77,7 @@ def classify() -> list[Prediction]:
 def export_last(group: Group, path: str) -> tuple[list[str], float]:
     """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
     from openatac.export.forms.symbol_files import export_symbol
-    from openatac.export.networks.export_source import load_run
+    from openatac.export.networks.trained_network import load_run
     from openatac.graph.nodes import SYMBOL_SUFFIX
     from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
     folder = group.runs[0].folder

@@ -40,7 +40,7 @@ def test_picture_has_a_panel_for_each_unit(atac, tmp_path, capsys):
     assert drawn.shape[0] > 400 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
     transform = InputTransform(read_manifest(atac))
     made = transform(smooth(50, 60, seed=5))
-    figure = gate_figure(gate_maps(atac, made), transform.show(made), 'a')
+    figure = gate_figure(gate_maps(atac, made), transform.to_pixels(made), 'a')
     titles = [panel.get_title() for panel in figure.axes if panel.images]
     assert len([title for title in titles if title.startswith('unit')]) == 7
     *stages, last = (title for title in titles if not title.startswith('unit'))

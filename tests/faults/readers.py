@@ -27,7 +27,7 @@ from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.export_source import load_run
+from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file, write_symbol_files

@@ -11,7 +11,7 @@ import train_cifar
 from openatac import cli
 from openatac.export.forms.symbol_files import export_symbol, load_block
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.export_source import load_model
+from openatac.export.networks.trained_network import load_model
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs

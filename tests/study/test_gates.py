@@ -25,8 +25,8 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
 from openatac.options.declaration import values
 from openatac.registry import bind
+from openatac.study.gates.gate_sums import COLUMNS
 from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
-from openatac.study.gates.statistics import COLUMNS
 from openatac.training.networks.build import build_network
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.images.made_up_images import write_data_dir

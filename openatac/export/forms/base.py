@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Load = Callable[[Manifest], 'Function']
 
 
-class TracedNetwork(NamedTuple):
+class NetworkToWrite(NamedTuple):
     """A network to write as a form.
 
     Attributes
@@ -97,7 +97,7 @@ class Form(abc.ABC):
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
     @abc.abstractmethod
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         """Write its files, which compute the network's outputs in evaluation."""
 
     def tolerance(self, manifest: Manifest) -> float | None:
@@ -105,7 +105,7 @@ class Form(abc.ABC):
         from openatac.export.parity import REORDERED_TOLERANCE
         return None if self.is_quantized else REORDERED_TOLERANCE
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+    def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return further entries for its report, besides the parity check's figures; 'note' is printed.
 
         ``load(manifest)`` returns the function that the written files compute, with the given manifest.

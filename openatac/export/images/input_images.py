@@ -34,8 +34,7 @@ class InputImages(NamedTuple):
     ----------
     total : int
     read : callable
-        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable
-        image.
+        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable image.
     name : callable
         Maps an index to a name for messages.
     """
@@ -49,7 +48,7 @@ def images_below(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     paths = list(find_images([folder]))
     return InputImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
-                          paths.__getitem__)
+                       paths.__getitem__)
 
 
 def classes_below(folder: str, manifest: Manifest) -> InputImages:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from openatac.backends.library import ImageSizeError, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, OpenatacError, ParameterFileError
-from openatac.export.images.labelled import InputImages, class_folder_images, dataset_images, photographs
+from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
     cifar_manifest,
@@ -34,13 +34,13 @@ from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import resolve_weights
 
 
-class ExportSource(NamedTuple):
-    """A network to export.
+class TrainedNetwork(NamedTuple):
+    """A trained network, to export.
 
     Attributes
     ----------
     net : HybridBlock or torch.nn.Module
-        With values, on the CPU.
+        Initialised, on the CPU.
     manifest : Manifest
         Without reports.
     images : callable
@@ -56,7 +56,7 @@ class ExportSource(NamedTuple):
 # --------------------------------------------------------------------------------------- a run
 
 def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None
-             ) -> ExportSource:
+             ) -> TrainedNetwork:
     """Load the network of a run of train_cifar.py or train_imagenet.py.
 
     Parameters
@@ -79,14 +79,14 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     return _load_built(run.network(), params or run.file(BEST), size, data_dir)
 
 
-def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> ExportSource:
+def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> TrainedNetwork:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
     net, name, config = built
     installed_library().load_parameters(net, params)
     if data_dir:
         others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
         config = with_changes(config, data_dir=data_dir, **others)
-    return ExportSource(net, run_manifest(name, config, size), _images_of(config))
+    return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
 
 
 def _images_of(config: Config) -> Callable[[bool], InputImages]:
@@ -102,7 +102,7 @@ def _images_of(config: Config) -> Callable[[bool], InputImages]:
 # --------------------------------------------------------------------------- a name and a file
 
 def load_model(name: str, params: str, classes: int | None = None, size: Size | None = None,
-               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> ExportSource:
+               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
     """Load the network ``name`` with the parameters in a file.
 
     A file in the folder of its run, given alone, gets the settings of the run.
@@ -159,10 +159,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
-        return ExportSource(net, manifest, _no_images)
+        return TrainedNetwork(net, manifest, _no_images)
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
-    return ExportSource(net, manifest, images)
+    return TrainedNetwork(net, manifest, images)
 
 
 def _built_run(folder: str, name: str) -> BuiltNetwork | None:

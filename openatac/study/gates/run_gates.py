@@ -39,7 +39,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     -------
     list of dict
         {column: value} for each gate: 'network', 'dataset', 'parameters' (the name of their file), and the
-        columns in `openatac.study.gates.statistics.COLUMNS`.
+        columns in `openatac.study.gates.gate_sums.COLUMNS`.
 
     Raises
     ------
