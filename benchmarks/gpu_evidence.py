@@ -1,4 +1,4 @@
-"""What a GPU shows about ATAC in some minutes, on a machine without MXNet and without a network.
+"""Test, time and train ATAC on a GPU within a time limit; needs neither MXNet nor a network connection.
 
     python benchmarks/gpu_data.py pack SOURCE build/gpu-data    # once, anywhere
     make gpu-evidence                                           # or this script
@@ -15,8 +15,8 @@ CPUs, with --dry-run. The stages, each with a time limit:
   rate still decays at 3/4 and 7/8 of the epochs;
 - comparison: `openatac compare` of the finished runs.
 
-A stage that fails is recorded, and the next one begins. The same command continues what has not finished. In
---out are evidence.md, which sums it all up, stages.csv, speed.csv, logs/ and the comparison, cifar10/.
+A stage that fails is recorded, and the next one begins. The same command continues what has not finished.
+--out receives evidence.md, the summary, stages.csv, speed.csv, logs/ and the comparison, cifar10/.
 """
 import argparse
 import contextlib
@@ -129,7 +129,7 @@ def compare(folder, jobs, units, blocks, seeds, flags):
 # ------------------------------------------------------------------------------------ stages
 
 class Stages:
-    """Commands in processes of their own, with time limits; how each ended is in files at once.
+    """Commands in their own processes, with time limits; how each ended is in files at once.
 
     Parameters
     ----------

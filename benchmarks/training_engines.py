@@ -2,7 +2,7 @@
 
     python benchmarks/training_engines.py
 
-Each engine has a process of its own, which waits while another computes. In every round each takes the same
+Each engine has its own process, which waits while another computes. In every round each takes the same
 number of steps, on random images, and is compared with MXNet's time in that round. Writes
 results/training_engines.csv and prints the table of docs/reference/speed.md.
 """

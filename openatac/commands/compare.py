@@ -90,7 +90,7 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
-    """Run a few batches of each training with train_cifar.py; return the exit code."""
+    """Run a few batches of each run with train_cifar.py; return the exit code."""
     codes = []
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]

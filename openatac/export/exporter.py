@@ -39,7 +39,7 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     Parameters
     ----------
     net : HybridBlock or torch.nn.Module
-        A network with values, in float32.
+        An initialised network, in float32.
     prefix : str
     manifest : Manifest
         The manifest of the network, without reports; its precision applies to the symbol form.

@@ -231,9 +231,9 @@ def test_launch_resumes_after_being_killed(tmp_path):
 
     def hurt(process, mark, chance):
         found = marked_processes(mark)
-        trainings = [pid for pid, command in found.items()
-                     if 'train_imagenet' in command and 'openatac launch' not in command]
-        pid = chance.choice([process.pid, *trainings])
+        workers = [pid for pid, command in found.items()
+                   if 'train_imagenet' in command and 'openatac launch' not in command]
+        pid = chance.choice([process.pid, *workers])
         stop = pid != process.pid and chance.random() < 0.4
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)

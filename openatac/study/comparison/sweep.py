@@ -25,7 +25,7 @@ from openatac.zoo.names import HOSTS, PUBLISHED_CIFAR_HOST, parse_unit, units_of
 
 @dataclass(frozen=True)
 class Sweep:
-    """Trainings in a folder that records their recipe and flags.
+    """Training runs in a folder that records their recipe and flags.
 
     Attributes
     ----------

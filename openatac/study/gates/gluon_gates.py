@@ -91,7 +91,7 @@ def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) ->
     Parameters
     ----------
     net : HybridBlock
-        A network with values on the CPU; it runs in evaluation mode.
+        An initialised network on the CPU; it runs in evaluation mode.
     batches : iterable of float32 (B, C, H, W)
         Held in memory, with their gates, one at a time.
 
