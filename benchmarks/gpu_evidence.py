@@ -35,10 +35,10 @@ sys.path.insert(0, str(ROOT))  # nothing needs to be installed
 
 from gpu_data import QUALITY  # noqa: E402
 
+from openatac.console.text import markdown_table  # noqa: E402
 from openatac.distributed.processes import start_guard  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.files.writing import write_text  # noqa: E402
-from openatac.study.comparison.tables import markdown  # noqa: E402
 
 BENCHMARKS = ROOT / 'benchmarks'
 TESTS = ROOT / 'tests' / 'backends' / 'test_torch_gpu.py'
@@ -208,7 +208,7 @@ def end(process, grace):
 
 def report(stages):
     """The text of evidence.md."""
-    lines = ['# GPU evidence', '', markdown(('stage', 'outcome', 'seconds', 'last words'), [
+    lines = ['# GPU evidence', '', markdown_table(('stage', 'outcome', 'seconds', 'last words'), [
         tuple(row.values()) for row in stages.rows.values()]), '']
     flags = stages.recipe()
     if flags:
@@ -219,7 +219,7 @@ def report(stages):
     with contextlib.suppress(FileNotFoundError):
         speeds = read_csv(stages.path('speed.csv'))
         lines += [f'Speed on {speeds[0]["device"]}, whose memory copies {speeds[0]["bandwidth_gb_s"]} GB/s '
-                  f'(PyTorch {speeds[0]["torch"]}):', '', markdown(
+                  f'(PyTorch {speeds[0]["torch"]}):', '', markdown_table(
                       list(speeds[0])[:13], [list(row.values())[:13] for row in speeds]), '']
     return '\n'.join(lines)
 

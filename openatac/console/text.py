@@ -67,3 +67,9 @@ def text_table(rows: Iterable[Sequence[object]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
                                for index, (cell, width) in enumerate(zip(row, widths))) for row in cells)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; the text of the rows is shown literally."""
+    lines = [head, ('---',) * len(head), *(map(for_markdown, row) for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
