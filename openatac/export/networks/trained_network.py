@@ -24,8 +24,7 @@ from openatac.export.networks.run_manifest import (
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of
-from openatac.options.declaration import with_changes
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
@@ -84,8 +83,7 @@ def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: s
     net, name, config = built
     installed_library().load_parameters(net, params)
     if data_dir:
-        others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
-        config = with_changes(config, data_dir=data_dir, **others)
+        config = with_images_in(config, data_dir)
     return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
 
 
