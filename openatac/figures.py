@@ -15,6 +15,7 @@ log = logging.getLogger('openatac')
 
 FORMATS = ('png', 'svg', 'pdf')
 DPI = 150
+LETTER_WIDTH = 6.5  # in a title, in points
 # Dollar signs in names stay literal: they are not formulas.
 STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False,
          'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
@@ -101,10 +102,10 @@ def unit_styles(units: Iterable[str]) -> dict[str, dict[str, Any]]:
                    'linestyle': LINES[looks[unit] // len(COLOURS) % len(LINES)]} for unit in names}
 
 
-def wrapped(text: str, inches: float, points: float = 10) -> str:
-    """Break a title into lines at most ``inches`` wide in letters of ``points`` points."""
-    return '\n'.join(textwrap.fill(line, max(10, int(inches * 72 / (0.65 * points))))
-                     for line in text.split('\n'))
+def wrapped(text: str, inches: float) -> str:
+    """Break a title into lines at most ``inches`` wide."""
+    letters = max(10, int(inches * 72 / LETTER_WIDTH))
+    return '\n'.join(textwrap.fill(line, letters) for line in text.split('\n'))
 
 
 def shortened(name: str, length: int = 24) -> str:

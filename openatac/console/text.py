@@ -51,6 +51,12 @@ def first_few(names: Sequence[str], count: int = 3) -> str:
     return ', '.join(names[:count]) + more
 
 
+def short_names(paths: Sequence[str]) -> Sequence[str]:
+    """Return the base names of the paths, or the paths themselves if two base names are equal."""
+    names = [os.path.basename(os.path.abspath(path)) for path in paths]
+    return names if len(set(names)) == len(names) else paths
+
+
 def for_markdown(text: object) -> str:
     """Return ``text`` on one line, as Markdown that shows it literally; underscores within words are kept."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))

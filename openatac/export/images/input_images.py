@@ -72,8 +72,7 @@ def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -
     return _source_images(source, range(manifest.classes))
 
 
-def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None = None
-                  ) -> InputImages:
+def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
     The file ``class_list`` gives the classes for the numbers in a list without file names.
