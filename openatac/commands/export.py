@@ -18,12 +18,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
-from openatac.commands.shared.network_arguments import add_labels
+from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES
 from openatac.export.forms.base import FORMS, Form, check_export_name
 from openatac.export.int8 import METHODS
-from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.image_size import ImageSize
 from openatac.options.command_line import add_flags, flag_of
@@ -102,11 +101,11 @@ def main(argv: list[str]) -> int:
     try:
         _check(args)
         trained = _find(args)
-        labels = read_labels(args.labels, trained.manifest)
     except ValueError as error:
         p.error(str(error))
     from openatac.export.exporter import export_trained
-    trained = trained._replace(manifest=trained.manifest._replace(labels=labels, precision=args.precision))
+    manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
+    trained = trained._replace(manifest=manifest)
     out, forms = args.names[-1], _forms(args)
     quantized = any(form.is_quantized for form in forms)
     labelled, lines = None, list[str]()

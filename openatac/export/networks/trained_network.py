@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from openatac.backends.library import ImageSizeError, installed_library
+from openatac.backends.library import ImageSizeError, Library, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, OpenatacError, ParameterFileError
 from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
@@ -28,6 +28,7 @@ from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
+from openatac.zoo.hosts import Host
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import resolve_weights
@@ -134,21 +135,12 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             return _load_built(built, params, size, data_dir)
     for argument in arguments:
         if argument not in host.arguments and not (argument == 'use_gn' and host.data == 'imagenet'):
-            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
-                             'out')
-    settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
+            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it out')
+    settings.update(arguments)
     library = installed_library()
-    build = library.factory(host)
-    if arguments.get('use_gn'):
+    if settings.pop('use_gn', False):
         settings['norm_layer'] = library.group_norm()
-    # None in a file of another host
-    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
-    if bias is not None:
-        settings['classes'] = len(bias)
-    if classes:
-        settings['classes'] = classes
-    net = build(**settings)
-    library.load_parameters(net, params)
+    net = _load(library, host, settings, params, classes)
     name, size = name.lower(), size or host.input_shape[-1]
     try:
         outputs = library.count_outputs(net, (3, *sides(size)))
@@ -161,6 +153,20 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, images)
+
+
+def _load(library: Library, host: Host, settings: dict[str, Any], params: str, classes: int | None) -> Any:
+    """Build a network with the parameters in a file, by default with as many classes as that has."""
+    build = library.factory(host)
+    # None in a file of another host
+    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
+    if bias is not None:
+        settings['classes'] = len(bias)
+    if classes:
+        settings['classes'] = classes
+    net = build(**settings)
+    library.load_parameters(net, params)
+    return net
 
 
 def _built_run(folder: str, name: str) -> BuiltNetwork | None:

@@ -102,8 +102,8 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
             for size in sizes:
                 measured[export, runtime, size] = Measurement(export, runtime, size, [], difference)
         turns = [*itertools.product(range(rounds), sizes, processes.items())]
-        print_to_stderr(f'the engines are warm: {len(turns)} turns take {len(turns) * seconds:.0f} s, or more '
-                        'if a few batches take longer than a turn')
+        print_to_stderr(f'the engines are warm: {len(turns)} turns take {len(turns) * seconds:.0f} s, or '
+                        'more if a few batches take longer than a turn')
         for _, size, (key, process) in _with_bar(turns, 'turn'):
             measured[(*key, size)].turns.append(process.turn(size, seconds))
     finally:
@@ -119,7 +119,7 @@ def _with_bar(items: Iterable[T], unit: str) -> Iterable[T]:
 
 def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int]
                     ) -> Iterator[tuple[str, BenchProcess]]:
-    """Yield (runtime, its process) for the runtimes that can run an export; print why others are left out."""
+    """Yield (runtime, process) for the runtimes that can run an export; print why others are left out."""
     read_manifest(prefix)
     able = False
     for name in runtimes or RUNTIMES:
