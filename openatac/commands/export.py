@@ -21,7 +21,7 @@ from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES
-from openatac.export.forms.base import FORMS, Form, check_export_name
+from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.files.writing import check_prefix
 from openatac.image_size import ImageSize
@@ -98,30 +98,28 @@ def main(argv: list[str]) -> int:
     """Run ``openatac export``; see the module."""
     p = parser()
     args = p.parse_intermixed_args(argv)
+    settings = ExportSettings(_forms(args), args.calibration, args.dynamic_size)
     try:
-        _check(args)
+        _check(args, settings)
         trained = _find(args)
     except ValueError as error:
         p.error(str(error))
     from openatac.export.exporter import export_trained
     manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
     trained = trained._replace(manifest=manifest)
-    out, forms = args.names[-1], _forms(args)
-    quantized = any(form.is_quantized for form in forms)
-    labelled, lines = None, list[str]()
-    if quantized:
+    out, labelled, lines = args.names[-1], None, list[str]()
+    if settings.has_quantized:
         from openatac.export.accuracy import find_labelled, measure_quantized
         labelled, lines = find_labelled(trained, args.measure)
         print(int8_line())
-    for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
-                               args.calibration, args.dynamic_size) + lines:
+    for line in export_trained(trained, out, settings, args.images, args.calibrate) + lines:
         print(for_terminal(line))
     if labelled:
         print(measure_quantized(trained, out, labelled, args.measure_images))
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
     """Raise ValueError, with a one-sentence message, for flags that cannot be combined."""
     if not 2 <= len(args.names) <= 3:
         raise ValueError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
@@ -138,16 +136,15 @@ def _check(args: argparse.Namespace) -> None:
     if is_run and given:
         raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} sets it; leave '
                          'it out')
-    _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
+    _check_forms(args, settings, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
-def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
+def _check_forms(args: argparse.Namespace, settings: ExportSettings, has_images: bool) -> None:
     """Raise ValueError for forms that other flags rule out, or that need MXNet where it is missing."""
-    forms = _forms(args)
-    if not has_mxnet() and not forms:
+    if not has_mxnet() and not settings.forms:
         raise ValueError('argument --onnx: symbol files need MXNet, which is not installed; add --onnx '
                          'for an ONNX file')
-    for form in forms:
+    for form in settings.forms:
         flags = ' '.join(form.flags)
         if form.needs_mxnet and not has_mxnet():
             raise ValueError(f'argument {flags}: it needs MXNet, which is not installed; leave it out')
@@ -157,9 +154,9 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
         if form.is_quantized and not has_images:
             raise ValueError(f'argument {flags}: --calibrate must name a folder of images like the training '
                              'images')
-    if args.dynamic_size and not args.onnx:
+    if settings.dynamic_size and not args.onnx:
         raise ValueError('argument --dynamic-size: it is for ONNX files; add --onnx')
-    if args.measure and not any(form.is_quantized for form in forms):
+    if args.measure and not settings.has_quantized:
         raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
 
 

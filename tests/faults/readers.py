@@ -22,7 +22,6 @@ from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
@@ -50,6 +49,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.networks import small_export
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT

@@ -18,9 +18,9 @@ import pytest
 
 from openatac import get_model
 from openatac.commands import pack
-from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.helpers.images.made_up_images import write_cifar, write_photos
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.small_export import MANIFEST
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment

@@ -24,5 +24,5 @@ class Int8Form(Form):
         from openatac.graph.symbol import write_symbol_files
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
-                                            network.calibration_method)
+                                            network.settings.calibration_method)
         write_symbol_files(prefix + '-int8', symbol, with_kinds(symbol, quantized))

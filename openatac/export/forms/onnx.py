@@ -29,14 +29,14 @@ class OnnxForm(Form):
                     if key not in ('reports', 'openatac', 'sha256')}
         if network.symbol is None:
             from openatac.export.onnx.module_export import module_to_onnx
-            return module_to_onnx(network.net, manifest.image_shape, metadata, network.dynamic_size)
+            return module_to_onnx(network.net, manifest.image_shape, metadata, network.settings.dynamic_size)
         from openatac.export.onnx.model import to_onnx
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
-                       network.dynamic_size)
+                       network.settings.dynamic_size)
 
     def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Compare the file with the network on another image size too, if it accepts any size."""
-        if not network.dynamic_size:
+        if not network.settings.dynamic_size:
             return {}
         from openatac.export.onnx.model import other_size
         shape = other_size(network.manifest.image_shape)

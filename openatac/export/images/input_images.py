@@ -11,7 +11,7 @@ from openatac.data.images.class_names import match_classes, read_class_list, war
 from openatac.data.images.codec import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
-from openatac.data.images.source import ImageSource
+from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small import cifar, cifar_files, digits
@@ -61,7 +61,7 @@ def classes_below(folder: str, manifest: Manifest) -> InputImages:
     return _matched(ImageFolder(folder), folder, manifest)
 
 
-def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -> InputImages:
+def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputImages:
     """Return the images of a source with class names, matched with the classes of a network."""
     names = source.class_names or ()
     if manifest.labels and names:

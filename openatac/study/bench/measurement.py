@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from openatac.console.streams import on_terminal, print_to_stderr
 from openatac.console.text import short_names
@@ -17,6 +17,9 @@ from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar('T')
 COLUMNS = ('p50_ms', 'p95_ms', 'images_per_second')
@@ -95,7 +98,7 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
         for export, prefix in zip(short_names(prefixes), prefixes):
             for runtime, process in _with_bar(_warm_processes(prefix, runtimes, sizes), 'engine'):
                 processes[export, runtime] = process
-        expected: dict[str, Any] = {}
+        expected: dict[str, np.ndarray] = {}
         for (export, runtime), process in processes.items():
             reference = expected.setdefault(export, process.outputs)
             difference = float(abs(process.outputs - reference).max() / max(abs(reference).max(), 1e-30))
