@@ -1,13 +1,13 @@
-# Everything runs in the environment $(VENV), which is made of $(PYTHON) and filled on demand:
+# Everything runs in the environment $(VENV), created with $(PYTHON) and filled on demand:
 #     make demo        PYTHON=python3.12 VENV=.venv312 make test
 PYTHON ?= python3
 VENV ?= .venv
 CUDA_VENV ?= .venv-cu112
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+install = $(1)/bin/python -m pip --quiet --disable-pip-version-check install
 
-# A process for each core; all tests of a file in one, since they share what is trained or exported.
+# One process per core; a file's tests share one, since they share what is trained or exported.
 SPREAD := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 TORCH_TESTS := $(shell grep -rl --include=test_*.py importorskip..torch tests)
 
@@ -27,11 +27,11 @@ demo: $(VENV)/.with-cpu,demo
 test: $(VENV)/.with-cpu,demo,test
 	$(BIN)/python -m pytest -m 'not slow and not release' $(SPREAD)
 
-# The two commands of the README as on a fresh machine, which has only Python and make.
+# The README's two commands on a simulated fresh machine with only Python and make.
 test-fresh:
 	for suite in $(SUITES); do .ci/fresh $$suite 'make demo' 'make test' || exit; done
 
-# INT8, fused and exported networks and the oracle, with the kernels of older processors, which this one emulates.
+# INT8, fused and exported networks and the oracle, restricted to the kernels of older processors.
 test-isa: $(VENV)/.with-cpu,demo,test
 	for isa in SSE41 AVX2; do echo "DNNL_MAX_CPU_ISA=$$isa"; DNNL_MAX_CPU_ISA=$$isa \
 	  $(BIN)/python -m pytest -q -m 'kernels and not slow' $(SPREAD) $(ISA_TESTS) || exit; done
@@ -39,7 +39,7 @@ test-isa: $(VENV)/.with-cpu,demo,test
 test-torch: $(VENV)/.with-cpu,demo,test,torch-test
 	$(BIN)/python -m pytest -m 'not slow and not release' $(SPREAD) $(TORCH_TESTS)
 
-# The code of the documents, the examples, and the wheel in an environment of its own.
+# The code of the documents, the examples, and the wheel in its own environment.
 test-release: $(VENV)/.with-cpu,demo,test,torch-test
 	$(BIN)/python -m pytest -m release $(SPREAD) tests/project
 
@@ -56,11 +56,11 @@ test-faults: $(VENV)/.with-cpu,demo,test
 bench: $(VENV)/.with-cpu,demo
 	$(BIN)/python benchmarks/cifar_training.py
 
-# What a GPU shows within MINUTES, by any Python that has PyTorch: nothing is installed.
+# Measure a GPU for MINUTES. Needs a Python with PyTorch; installs nothing.
 gpu-evidence:
 	$(PYTHON) benchmarks/gpu_evidence.py --minutes $(MINUTES)
 
-# MXNet's CUDA build has an environment of its own: in one environment, it and the CPU build would overwrite each other.
+# MXNet's CUDA build gets its own environment, since it and the CPU build overwrite each other.
 # No GPU and no driver are needed, but a C compiler, which makes a stand-in for the driver.
 test-cuda-wheel: $(CUDA_VENV)/.filled
 	$(CUDA_VENV)/bin/python -m pytest tests/system/test_cuda_wheel.py
@@ -68,8 +68,8 @@ test-cuda-wheel: $(CUDA_VENV)/.filled
 $(CUDA_VENV)/.filled: setup.py pyproject.toml
 	@echo 'Installing openatac[cu112] into $(CUDA_VENV): 2 GB to download, 4.3 GB on the disk, some minutes.'
 	$(PYTHON) -m venv $(CUDA_VENV)
-	$(CUDA_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --editable '.[cu112,demo]' 'pytest>=7.3'
-	$(CUDA_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps mxnet-cu112==1.9.1
+	$(call install,$(CUDA_VENV)) --editable '.[cu112,demo]' 'pytest>=7.3'
+	$(call install,$(CUDA_VENV)) --no-deps mxnet-cu112==1.9.1
 	@touch $@
 
 # The style, the spelling and the prose; from Python 3.10 on.
@@ -89,7 +89,8 @@ docs: $(VENV)/.with-cpu,demo,docs $(TUTORIALS)
 build/tutorials/%.ipynb: docs/tutorials/%.md docs/run_tutorial.py | $(VENV)/.with-cpu,demo,docs
 	$(BIN)/python docs/run_tutorial.py $< $@
 
-# Line coverage of `make test`, the processes that it starts included, and the public functions that it never calls.
+# Line coverage of all tests but the slow ones, with the processes that they start, and the public functions that they
+# never call.
 coverage: $(VENV)/.with-cpu,demo,test,coverage
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m 'not slow' $(SPREAD) $(COVERED_TESTS)
@@ -107,17 +108,17 @@ dist: $(VENV)/.with-dist
 smoke: $(VENV)/.with-cpu
 	$(BIN)/python .ci/smoke.py
 
-# The installation is editable: what is edited here takes effect without another. MXNet goes in by
-# itself because of Python 3.13 (see pyproject.toml); elsewhere it is there already, and nothing happens.
+# The installation is editable: edits take effect without reinstalling. MXNet goes in by itself because of
+# Python 3.13 (see pyproject.toml); elsewhere it is there already, and nothing happens.
 $(VENV)/.with-%: setup.py pyproject.toml | $(VENV)/lib/$(VERSION)/site-packages/pip
 	@echo 'Installing openatac[$*] into $(VENV): up to 300 MB to download, some minutes.'
-	$(PIP) --editable '.[$*]'
-	$(PIP) --no-deps mxnet==1.9.1
+	$(call install,$(VENV)) --editable '.[$*]'
+	$(call install,$(VENV)) --no-deps mxnet==1.9.1
 	@touch $@
 
 $(VENV)/lib/$(VERSION)/site-packages/pip:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PYTHON) cannot make an environment:' \
 	  'install its venv module (Debian, Ubuntu: apt install python3-venv) or set PYTHON= to another.'; exit 1; }
-	@test ! -e $(VENV) || { echo '$(VENV) is not a whole environment of $(VERSION):' \
+	@test ! -e $(VENV) || { echo '$(VENV) is not a complete environment for $(VERSION):' \
 	  'remove it, or set VENV= to another.'; exit 1; }
 	$(PYTHON) -m venv $(VENV)

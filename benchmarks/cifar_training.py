@@ -8,7 +8,6 @@ prints the table of docs/reference/speed.md.
 """
 import argparse
 import os
-import platform
 import re
 import shlex
 import signal
@@ -17,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 import openatac
+from openatac.console.text import markdown_table
 from openatac.files.csv_file import write_csv
+from openatac.study.bench.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']
@@ -193,21 +193,13 @@ def row(measurement, ours, theirs, unit, wanted):
         f'{statistics.median(pairs):.2f} {words} ({min(pairs):.2f} to {max(pairs):.2f})', wanted, len(ours))))
 
 
-def machine():
-    """The machine and the versions behind the figures."""
-    model = re.search(r'model name\s*: (.+)', Path('/proc/cpuinfo').read_text())
-    return (f'{len(os.sched_getaffinity(0))} cores of {model[1] if model else platform.machine()}; '
-            f'Python {platform.python_version()}, NumPy {version("numpy")}, MXNet {version("mxnet")}, '
-            f'openatac {openatac.__version__}')
-
-
 def write(rows, path):
-    about = {'machine': machine(), 'cores': len(os.sched_getaffinity(0)), 'network': ''}
+    here, cores = machine(), len(os.sched_getaffinity(0))
+    about = {'machine': f'{cores} cores of {here["device"]}; {here["versions"]}, '
+                        f'openatac {openatac.__version__}', 'cores': cores, 'network': ''}
     write_csv(path, [*FIELDS, *about], ({**about, **line} for line in rows))
-    print('| ' + ' | '.join(FIELDS) + ' |\n|' + '---|' * len(FIELDS))
-    for line in rows:
-        print('| ' + ' | '.join(str(line[field]) for field in FIELDS) + ' |')
-    print('\n' + machine())
+    print(markdown_table(FIELDS, ([line[field] for field in FIELDS] for line in rows)))
+    print('\n' + about['machine'])
 
 
 if __name__ == '__main__':

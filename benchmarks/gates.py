@@ -9,15 +9,14 @@ networks take turns, so that noise affects all alike; a speed is the median of t
 Writes results/gates_training.csv and prints the table of docs/reference/speed.md.
 """
 import argparse
-import platform
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import openatac  # (makes MXNet import, and sets its threads)
+from openatac.console.text import markdown_table
 from openatac.files.csv_file import write_csv
-from openatac.system.threads import thread_count
+from openatac.study.bench.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = 'network', 'operators', 'images_per_second', 'range', 'rounds', 'threads', 'versions'
@@ -42,15 +41,14 @@ def main():
     for _ in range(args.rounds):
         for name, step in steps.items():
             speeds[name].append(images_per_second(step, args.steps))
+    here = machine()
     rows = [dict(zip(FIELDS, (
         name.replace('plain:', ''), "MXNet's" if name.startswith('plain:') else 'ours',
         f'{statistics.median(speed):.0f}', f'{min(speed):.0f} to {max(speed):.0f}', args.rounds,
-        thread_count().threads, f'Python {platform.python_version()}, MXNet {version("mxnet")}, '
-        f'openatac {openatac.__version__}'))) for name, speed in speeds.items()]
+        here['threads'], f'{here["versions"]}, openatac {openatac.__version__}')))
+        for name, speed in speeds.items()]
     write_csv(args.output, FIELDS, rows)
-    print('| ' + ' | '.join(FIELDS[:4]) + ' |\n|' + '---|' * 4)
-    for row in rows:
-        print('| ' + ' | '.join(row[field] for field in FIELDS[:4]) + ' |')
+    print(markdown_table(FIELDS[:4], ([*row.values()][:4] for row in rows)))
 
 
 def network(name):

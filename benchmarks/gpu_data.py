@@ -2,10 +2,9 @@
 
     python benchmarks/gpu_data.py pack SOURCE FOLDER
 
-SOURCE is what train_cifar.py's --data-dir reads, and its images become JPEG files of quality 75; or it is a
-file like the one that this writes, cifar10_jpeg.npz, whose JPEG files stay as they are. That has, for train
-and test, all JPEG files in a row, where each begins, and the labels. `unpack FOLDER TARGET` writes the data
-set's own binary files.
+SOURCE is what train_cifar.py's --data-dir reads, whose images become JPEG files of quality 75, or an
+existing cifar10_jpeg.npz, whose JPEG files are kept. For each split, that file holds the concatenated JPEG
+files, their offsets and the labels. `unpack FOLDER TARGET` writes the data set's own binary files.
 """
 import argparse
 import io

@@ -1,4 +1,4 @@
-"""What a GPU shows about ATAC in some minutes, on a machine without MXNet and without a network.
+"""Test, time and train ATAC on a GPU within a time limit; needs neither MXNet nor a network connection.
 
     python benchmarks/gpu_data.py pack SOURCE build/gpu-data    # once, anywhere
     make gpu-evidence                                           # or this script
@@ -15,8 +15,8 @@ CPUs, with --dry-run. The stages, each with a time limit:
   rate still decays at 3/4 and 7/8 of the epochs;
 - comparison: `openatac compare` of the finished runs.
 
-A stage that fails is recorded, and the next one begins. The same command continues what has not finished. In
---out are evidence.md, which sums it all up, stages.csv, speed.csv, logs/ and the comparison, cifar10/.
+A stage that fails is recorded, and the next one begins. The same command continues what has not finished.
+--out receives evidence.md, the summary, stages.csv, speed.csv, logs/ and the comparison, cifar10/.
 """
 import argparse
 import contextlib
@@ -35,10 +35,10 @@ sys.path.insert(0, str(ROOT))  # nothing needs to be installed
 
 from gpu_data import QUALITY  # noqa: E402
 
+from openatac.console.text import markdown_table  # noqa: E402
 from openatac.distributed.launch.guard import start_guard  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.files.writing import write_text  # noqa: E402
-from openatac.study.comparison.tables import markdown  # noqa: E402
 
 BENCHMARKS = ROOT / 'benchmarks'
 TESTS = ROOT / 'tests' / 'backends' / 'test_torch_gpu.py'
@@ -129,7 +129,7 @@ def compare(folder, jobs, units, blocks, seeds, flags):
 # ------------------------------------------------------------------------------------ stages
 
 class Stages:
-    """Commands in processes of their own, with time limits; how each ended is in files at once.
+    """Commands in their own processes, with time limits; how each ended is in files at once.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def end(process, grace):
 
 def report(stages):
     """The text of evidence.md."""
-    lines = ['# GPU evidence', '', markdown(('stage', 'outcome', 'seconds', 'last words'), [
+    lines = ['# GPU evidence', '', markdown_table(('stage', 'outcome', 'seconds', 'last words'), [
         tuple(row.values()) for row in stages.rows.values()]), '']
     flags = stages.recipe()
     if flags:
@@ -219,7 +219,7 @@ def report(stages):
     with contextlib.suppress(FileNotFoundError):
         speeds = read_csv(stages.path('speed.csv'))
         lines += [f'Speed on {speeds[0]["device"]}, whose memory copies {speeds[0]["bandwidth_gb_s"]} GB/s '
-                  f'(PyTorch {speeds[0]["torch"]}):', '', markdown(
+                  f'(PyTorch {speeds[0]["torch"]}):', '', markdown_table(
                       list(speeds[0])[:13], [list(row.values())[:13] for row in speeds]), '']
     return '\n'.join(lines)
 

@@ -4,8 +4,8 @@
 
 Training takes the steps of `--engine torch` with batches of 128, as published; inference has batches of 1024.
 Each runs eagerly in float32, compiled (torch.compile, with CUDA graphs on a GPU), and compiled in bfloat16.
-The file has a row for each as soon as it is measured, after one for the batches of a training, which are made
-on the device; rows that are there are not measured again:
+The file has a row for each as soon as it is measured, after one for the batches of a training run, which are
+made on the device; rows that are there are not measured again:
 
 - images_per_second: the median of five rounds, and their range;
 - moved_mb: what all operators of a batch read and write when each runs by itself, as eagerly. Fusion saves

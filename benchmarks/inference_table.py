@@ -1,6 +1,7 @@
 """Print the table of inference speeds in docs/reference/speed.md from results/inference."""
 from pathlib import Path
 
+from openatac.console.text import markdown_table
 from openatac.files.csv_file import read_csv
 
 RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
@@ -19,12 +20,12 @@ def main():
             place = speeds.setdefault((row['export'], row['batch']), {})
             engine = 'torch' if row['engine'].startswith('torch') else row['engine']
             place[engine] = max(place.get(engine, 0), float(row['images_per_second']))
-    lines = [HEAD, ['---'] * len(HEAD)]
+    rows = []
     for network, name in NETWORKS.items():
         for batch in ('1', '64'):
             found = speeds[network, batch]
-            lines.append((name, batch, *(shown(found[engine]) for engine in (*OURS, 'torch'))))
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+            rows.append((name, batch, *(shown(found[engine]) for engine in (*OURS, 'torch'))))
+    return markdown_table(HEAD, rows)
 
 
 def shown(speed):

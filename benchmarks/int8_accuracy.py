@@ -16,11 +16,13 @@ import tempfile
 from pathlib import Path
 
 import openatac
+from openatac.console.text import markdown_table
 from openatac.export.int8 import METHODS
 from openatac.files.csv_file import read_csv, write_csv
 from openatac.study.bench.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
+HEAD = ('form', 'kernels', 'calibration', 'float32', 'INT8', 'mean loss in points', 'largest loss', 'n')
 OUTPUT = ROOT / 'results' / 'int8_accuracy.csv'
 KERNELS = {'AVX-512 VNNI': None, 'AVX2': 'AVX2'}  # {name: DNNL_MAX_CPU_ISA}
 FIELDS = ('run', 'form', 'kernels', 'calibration', 'images', 'float32', 'int8', 'device', 'versions',
@@ -62,18 +64,16 @@ def measure(run, data_dir, kernels, calibration):
 
 def table(rows):
     """Return the table of the page: means over the runs, and the largest loss, in points."""
-    lines = ['| form | kernels | calibration | float32 | INT8 | mean loss in points | largest loss | n |',
-             '|---|---|---|---|---|---|---|---|']
-    groups = {}
+    groups, lines = {}, []
     for row in rows:
         groups.setdefault((row['form'], row['kernels'], row['calibration']), []).append(row)
     for (form, kernels, calibration), several in sorted(groups.items()):
         before, after = ([100 * float(row[column]) for row in several] for column in ('float32', 'int8'))
         losses = [first - second for first, second in zip(before, after)]
-        lines.append(f'| {form} | {kernels} | {calibration} | {statistics.mean(before):.2f}% | '
-                     f'{statistics.mean(after):.2f}% | {statistics.mean(losses):.2f} | {max(losses):.2f} | '
-                     f'{len(several)} |')
-    return '\n'.join(lines)
+        lines.append((form, kernels, calibration, f'{statistics.mean(before):.2f}%',
+                      f'{statistics.mean(after):.2f}%', f'{statistics.mean(losses):.2f}',
+                      f'{max(losses):.2f}', len(several)))
+    return markdown_table(HEAD, lines)
 
 
 if __name__ == '__main__':

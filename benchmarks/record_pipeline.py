@@ -3,8 +3,8 @@
     python benchmarks/record_pipeline.py FOLDER        a folder of photographs, a subfolder per class
 
 The photographs are packed as often as 4,000 records need. Both sides give batches of 128 as MXNet arrays,
-with one worker process or decoding thread per core; every run is a process of its own that may use these
-cores only. (ImageRecordIter uses at most one decoding thread fewer than it sees cores, but at least one,
+with one worker process or decoding thread per core; every run is its own process, which may use these cores
+only. (ImageRecordIter uses at most one decoding thread fewer than it sees cores, but at least one,
 whatever it is told.) Ours and the baseline take turns; the figures are medians of the pairs. Writes
 results/record_pipeline.csv and prints the table.
 """
@@ -65,7 +65,7 @@ def make_records(images, folder):
 
 
 def rate(side, pipeline, cores, rec):
-    """Images per second of one side, in a process of its own."""
+    """Images per second of one side, in its own process."""
     request = json.dumps([side, pipeline, cores, rec])
     answer = subprocess.run([sys.executable, __file__, '--measure', request], check=True, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

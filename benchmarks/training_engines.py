@@ -2,24 +2,24 @@
 
     python benchmarks/training_engines.py
 
-Each engine has a process of its own, which waits while another computes. In every round each takes the same
+Each engine has its own process, which waits while another computes. In every round each takes the same
 number of steps, on random images, and is compared with MXNet's time in that round. Writes
 results/training_engines.csv and prints the table of docs/reference/speed.md.
 """
 import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 import openatac
+from openatac.console.text import markdown_table
 from openatac.files.csv_file import write_csv
+from openatac.study.bench.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORKS = 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_atac', 'cifar_resnet20_v2_atac'
@@ -45,9 +45,7 @@ def main():
         return work(*args.worker)
     rows = [row for name in args.networks.split(',') for row in measure(name, args.rounds)]
     write_csv(args.output, FIELDS, rows)
-    print('| ' + ' | '.join(FIELDS[:6]) + ' |\n|' + '---|' * 6)
-    for row in rows:
-        print('| ' + ' | '.join(str(row[field]) for field in FIELDS[:6]) + ' |')
+    print(markdown_table(FIELDS[:6], ([*row.values()][:6] for row in rows)))
 
 
 def measure(name, rounds):
@@ -71,8 +69,7 @@ def measure(name, rounds):
             name, engine, f'{statistics.median(speeds):.0f}', f'{min(speeds):.0f} to {max(speeds):.0f}',
             f'{statistics.median(ratios):.2f}', f'{min(ratios):.2f} to {max(ratios):.2f}', rounds,
             os.environ.get('OMP_NUM_THREADS', 'default'),
-            f'Python {platform.python_version()}, MXNet {version("mxnet")}, PyTorch {version("torch")}, '
-            f'openatac {openatac.__version__}')))
+            f'{machine()["versions"]}, openatac {openatac.__version__}')))
 
 
 def work(name, engine):

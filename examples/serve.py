@@ -3,7 +3,7 @@
     python examples/serve.py export/atac
 
 The application is an ordinary one of FastAPI: add routes, middleware or authentication to it, or mount it in
-another. It is at http://127.0.0.1:8000/, with a page for people; programs post images to /predict.
+another. http://127.0.0.1:8000/ serves a web page; programs post images to /predict.
 """
 import sys
 

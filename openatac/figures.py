@@ -14,7 +14,7 @@ log = logging.getLogger('openatac')
 
 FORMATS = ('png', 'svg', 'pdf')
 DPI = 150
-TITLE_POINTS = 10
+LETTER_WIDTH = 6.5  # in a title, in points
 # Dollar signs in names stay literal: they are not formulas.
 STYLE = {'text.parse_math': False, 'axes.spines.top': False, 'axes.spines.right': False,
          'axes.axisbelow': True, 'axes.titlesize': 'medium', 'figure.titlesize': 'medium',
@@ -80,8 +80,8 @@ def is_drawable(text: str) -> bool:
 
 def wrapped(text: str, inches: float) -> str:
     """Break a title into lines at most ``inches`` wide."""
-    letters = int(inches * 72 / (0.65 * TITLE_POINTS))
-    return '\n'.join(textwrap.fill(line, max(10, letters)) for line in text.split('\n'))
+    letters = max(10, int(inches * 72 / LETTER_WIDTH))
+    return '\n'.join(textwrap.fill(line, letters) for line in text.split('\n'))
 
 
 def shortened(name: str, length: int = 24) -> str:

@@ -5,7 +5,7 @@
 // PREFIX names the files of `openatac export`: PREFIX-symbol.json, PREFIX-0000.params and PREFIX.json, which
 // says the image's size, its normalisation and the labels. The image is a binary PPM (P6, 8 bits) of that size.
 // Prints the five best classes with their probabilities.
-#include <cstdint>  // which the next header needs and does not include
+#include <cstdint>  // needed by the next header, which does not include it
 
 #include <mxnet/c_predict_api.h>
 
@@ -112,7 +112,7 @@ int main(int argc, char **argv) {
     std::cerr << "usage: classify PREFIX image.ppm\n";
     return 2;
   }
-  // MXNet 1.9.1 fuses unasked here, wrongly where a convolution's output also goes into a sum.
+  // MXNet 1.9.1 fuses operators by default, wrongly where a convolution's output also goes into a sum.
   setenv("MXNET_SUBGRAPH_BACKEND", "NONE", 0);
   try {
     const std::string prefix = argv[1], description = ReadFile(prefix + ".json");
@@ -122,7 +122,7 @@ int main(int argc, char **argv) {
                                    Numbers(description, "std"));
     PrintBest(Logits(prefix, image, height, width), Labels(description), 5);
   } catch (const std::exception &error) {
-    const std::string sentence = error.what();  // of MXNet's, whose own stack follows, the first line
+    const std::string sentence = error.what();  // MXNet appends its stack: keep the first line
     std::cerr << "classify: " << sentence.substr(0, sentence.find('\n')) << "\n";
     return 1;
   }

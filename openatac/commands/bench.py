@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
-from openatac.console import streams
 from openatac.console.text import text_table
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
@@ -46,8 +44,7 @@ def main(argv: list[str]) -> int:
     if args.out:
         with writing(f'--out: {args.out}', 'choose another'):  # before the work starts
             check_writable(args.out + '.csv')
-    measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds,
-                       partial(print, flush=True), streams.print_to_stderr)
+    measured = measure(prefixes, args.engines, args.batch_sizes, args.rounds, args.seconds)
     if any(RUNTIMES.find(m.runtime).form.is_quantized for m in measured):
         print(int8_line())
     rows = [m.row() for m in measured]

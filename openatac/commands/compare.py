@@ -90,7 +90,7 @@ def _check(sweep: Sweep, dry_run: bool) -> None:
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:
-    """Run a few batches of each training with train_cifar.py; return the exit code."""
+    """Run a few batches of each run with train_cifar.py; return the exit code."""
     codes = []
     with tempfile.TemporaryDirectory() as folder:
         flags = [*sweep.flags, '--dry-run', str(batches)]
@@ -128,7 +128,7 @@ def _exit_code(codes: Iterable[int]) -> int:
 
 def _train(sweep: Sweep, runs: Sequence[QueuedRun], jobs: int) -> dict[str, Failure]:
     """Train the runs that are not finished; return {name: Failure}."""
-    sweep.keep_recipe()
+    sweep.record_recipe()
     missing = [run for run in runs if not run.is_finished()]
     print(f'{len(runs)} runs: {len(runs) - len(missing)} finished, {len(missing)} to run',
           flush=True)

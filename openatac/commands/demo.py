@@ -27,9 +27,9 @@ def main(argv: list[str]) -> int:
     figure, prefix = os.path.join(folder, 'curves.png'), os.path.join(folder, 'export', 'atac')
     demo.draw(figure, runs)
     print(f'\ncurves: {figure}')
-    files, difference = demo.export_last(runs['ATAC'], prefix)
-    print(f"exported ATAC to {' and '.join(files)}; loaded back, its outputs differ from the network's by "
-          f'{difference:.1g} at most')
+    difference = demo.export_last(runs['ATAC'], prefix)
+    print(f'exported ATAC to {prefix}-symbol.json and the files beside it; loaded back, its outputs differ '
+          f"from the network's by {difference:.1g} at most")
     answer = ', '.join(f'{label} {score:.2f}' for label, score, _ in demo.classify())
     print(f"{demo.TRAINED}, which comes trained, classifies scikit-learn's photograph of a flower as: "
           f'{answer} (it knows the ten classes of CIFAR-10, and flowers are not among them)')

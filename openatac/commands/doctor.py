@@ -4,14 +4,12 @@ It works even where MXNet does not. For anything missing it prints the command t
 """
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import openatac
@@ -20,7 +18,15 @@ from openatac.commands.catalogue import command_parser
 from openatac.console.child_python import python_command
 from openatac.errors import DeviceError
 from openatac.system import cores, cuda_libraries, nvidia_driver, processor, threads
-from openatac.system.installed import USE_TORCH, has_mxnet, has_torch, mxnet_fits, mxnet_missing, package_of
+from openatac.system.installed import (
+    USE_TORCH,
+    has_mxnet,
+    has_torch,
+    installed_version,
+    mxnet_fits,
+    mxnet_missing,
+    package_of,
+)
 
 # Optional packages: their purpose, and what to install.
 OPTIONAL = (
@@ -95,13 +101,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _print(subject: str, text: str | None) -> None:
     print(f'{subject:<13} {text}')
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of an installed package, or None."""
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(package)
-    return None
 
 
 def ask_mxnet() -> tuple[dict[str, Any] | None, str | None]:

@@ -29,7 +29,7 @@ from openatac.options.command_line import add_flags
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
-    from openatac.export.images.labelled import InputImages
+    from openatac.export.images.input_images import InputImages
 
 
 def main(argv: list[str]) -> int:
@@ -91,15 +91,15 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
-    from openatac.export.images import labelled
+    from openatac.export.images import input_images
     if args.dataset:
         outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')
-        return labelled.dataset_images(args.dataset, args.data_dir, train=False)
+        return input_images.dataset_images(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return labelled.record_images(args.images, manifest)
+        return input_images.record_images(args.images, manifest)
     if args.val_labels:
-        return labelled.listed_images(args.images, args.val_labels, manifest, args.class_list)
-    return labelled.classes_below(args.images, manifest)
+        return input_images.listed_images(args.images, args.val_labels, manifest, args.class_list)
+    return input_images.classes_below(args.images, manifest)

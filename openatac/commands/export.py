@@ -18,12 +18,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from openatac.commands.catalogue import command_parser
-from openatac.commands.shared.network_arguments import add_labels
+from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES
-from openatac.export.forms.base import FORMS, Form, check_export_name
+from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
-from openatac.export.labels import read_labels
 from openatac.files.writing import check_prefix
 from openatac.image_size import ImageSize
 from openatac.options.command_line import add_flags, flag_of
@@ -35,7 +34,7 @@ from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.networks.export_source import ExportSource
+    from openatac.export.networks.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
 # {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
@@ -99,30 +98,28 @@ def main(argv: list[str]) -> int:
     """Run ``openatac export``; see the module."""
     p = parser()
     args = p.parse_intermixed_args(argv)
+    settings = ExportSettings(_forms(args), args.calibration, args.dynamic_size)
     try:
-        _check(args)
+        _check(args, settings)
         trained = _find(args)
-        labels = read_labels(args.labels, trained.manifest)
     except ValueError as error:
         p.error(str(error))
     from openatac.export.exporter import export_trained
-    trained = trained._replace(manifest=trained.manifest._replace(labels=labels, precision=args.precision))
-    out, forms = args.names[-1], _forms(args)
-    quantized = any(form.is_quantized for form in forms)
-    labelled, lines = None, list[str]()
-    if quantized:
+    manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
+    trained = trained._replace(manifest=manifest)
+    out, labelled, lines = args.names[-1], None, list[str]()
+    if settings.has_quantized:
         from openatac.export.accuracy import find_labelled, measure_quantized
         labelled, lines = find_labelled(trained, args.measure)
         print(int8_line())
-    for line in export_trained(trained, out, [form.name for form in forms], args.images, args.calibrate,
-                               args.calibration, args.dynamic_size) + lines:
+    for line in export_trained(trained, out, settings, args.images, args.calibrate) + lines:
         print(for_terminal(line))
     if labelled:
         print(measure_quantized(trained, out, labelled, args.measure_images))
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
     """Raise ValueError, with a one-sentence message, for flags that cannot be combined."""
     if not 2 <= len(args.names) <= 3:
         raise ValueError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
@@ -139,16 +136,15 @@ def _check(args: argparse.Namespace) -> None:
     if is_run and given:
         raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} sets it; leave '
                          'it out')
-    _check_forms(args, has_images=bool(is_run or args.calibrate or 'dataset' in given))
+    _check_forms(args, settings, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
-def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
+def _check_forms(args: argparse.Namespace, settings: ExportSettings, has_images: bool) -> None:
     """Raise ValueError for forms that other flags rule out, or that need MXNet where it is missing."""
-    forms = _forms(args)
-    if not has_mxnet() and not forms:
+    if not has_mxnet() and not settings.forms:
         raise ValueError('argument --onnx: symbol files need MXNet, which is not installed; add --onnx '
                          'for an ONNX file')
-    for form in forms:
+    for form in settings.forms:
         flags = ' '.join(form.flags)
         if form.needs_mxnet and not has_mxnet():
             raise ValueError(f'argument {flags}: it needs MXNet, which is not installed; leave it out')
@@ -158,9 +154,9 @@ def _check_forms(args: argparse.Namespace, has_images: bool) -> None:
         if form.is_quantized and not has_images:
             raise ValueError(f'argument {flags}: --calibrate must name a folder of images like the training '
                              'images')
-    if args.dynamic_size and not args.onnx:
+    if settings.dynamic_size and not args.onnx:
         raise ValueError('argument --dynamic-size: it is for ONNX files; add --onnx')
-    if args.measure and not any(form.is_quantized for form in forms):
+    if args.measure and not settings.has_quantized:
         raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
 
 
@@ -169,9 +165,9 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in ('classes', 'dataset', *_NETWORK) if hasattr(args, name)}
 
 
-def _find(args: argparse.Namespace) -> ExportSource:
+def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network that the command line names; ValueError for a wrong name or setting."""
-    from openatac.export.networks.export_source import load_model, load_run
+    from openatac.export.networks.trained_network import load_model, load_run
     name, *others = args.names[:-1]
     if os.path.isdir(name):
         return load_run(name, others[0] if others else None, args.input_size, args.data_dir)

@@ -12,19 +12,17 @@ multiplies its input by, in ATAC and the attention blocks but also in swish, mis
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
 from typing import Any
 
 from openatac.commands.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
-from openatac.console.text import for_terminal, text_table
+from openatac.console.text import for_terminal, short_names, text_table
 from openatac.data.small.dataset_names import DATASET_OUTPUTS
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
 from openatac.options.flag_types import IMAGES, prefix
-from openatac.study.gates.gates_figure import gates_figure
+from openatac.study.gates.figure import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
 SHOWN = {  # head of a column in the printed table -> column of the file
@@ -40,7 +38,7 @@ def main(argv: list[str]) -> int:
     with writing(f'--out: {args.out}', 'choose another'):  # checked before the work starts
         check_writable(args.out + '.csv')
     rows: list[dict[str, Any]] = []
-    for folder, name in zip(args.runs, _names(args.runs)):
+    for folder, name in zip(args.runs, short_names(args.runs)):
         gates = gates_of_run(folder, args.params, args.images, args.dataset, args.data_dir)
         _print(name, gates)
         rows += [{'run': name, **row} for row in gates]
@@ -64,12 +62,6 @@ def _parser() -> argparse.ArgumentParser:
                    help="use images other than the run's own, for runs of train-cifar")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p
-
-
-def _names(folders: Sequence[str]) -> Sequence[str]:
-    """Return the folders' base names, or their whole paths if two base names are equal."""
-    names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
-    return names if len(set(names)) == len(names) else folders
 
 
 def _print(name: str, rows: list[dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from typing import Callable
 from openatac.commands.catalogue import command_parser
 from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
-from openatac.study.plan.estimate_text import estimate_text
+from openatac.study.plan.report import estimate_text
 from openatac.study.plan.step_time import BYTES, Setup
 from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
 

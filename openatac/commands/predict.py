@@ -90,7 +90,7 @@ def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBa
     from openatac.export.gate_maps import draw_gate_maps
     image, best = batch.inputs[0], predictor.best(batch.scores[0], 1)[0]
     title = f'{os.path.basename(batch.names[0])}: {best.label} ({best.score:.2f})'
-    draw_gate_maps(path, prefix, image, predictor.transform.show(image), title)
+    draw_gate_maps(path, prefix, image, predictor.transform.to_pixels(image), title)
 
 
 def _common_folder(paths: list[str]) -> str:

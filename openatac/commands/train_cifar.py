@@ -20,6 +20,7 @@ from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
 if TYPE_CHECKING:
+    from openatac.training.datasets.small import BackgroundReader
     from openatac.training.runs.cifar import CifarRun
 
 
@@ -27,7 +28,8 @@ class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
     name, config, recipes = 'train-cifar', CifarConfig, CIFAR
-    _reader: Any = None  # reads the images while the network is built; None if the config was incomplete
+    # Reads the images while the network is built; None if the config was incomplete.
+    _reader: BackgroundReader | None = None
 
     def check(self, config: CifarConfig) -> None:
         super().check(config)
@@ -52,12 +54,10 @@ class TrainCifar(TrainingScript[CifarConfig]):
         return given._replace(config=config)
 
     def run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
-        from openatac.training.runs.cifar import CifarRun
-        return CifarRun(net, config, command, self._images(config), process_group)
-
-    def _images(self, config: CifarConfig) -> Any:
         from openatac.training.datasets.small import BackgroundReader
-        return self._reader or BackgroundReader(config.data, _splits(config))
+        from openatac.training.runs.cifar import CifarRun
+        images = self._reader or BackgroundReader(config.data, _splits(config))
+        return CifarRun(net, config, command, images, process_group)
 
 
 def _splits(config: CifarConfig) -> tuple[bool, ...]:

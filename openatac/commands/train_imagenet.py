@@ -36,7 +36,7 @@ REFUSED_PUBLISHED_FLAGS = {
 }
 
 
-class RejectedFlag(argparse.Action):
+class RefusedFlag(argparse.Action):
     """Ends the program with the sentence in ``const``."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any,
@@ -51,8 +51,8 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
 
     def parser(self) -> argparse.ArgumentParser:
         p = super().parser()
-        for flag, meaning in REFUSED_PUBLISHED_FLAGS.items():
-            p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RejectedFlag, const=meaning)
+        for flag, advice in REFUSED_PUBLISHED_FLAGS.items():
+            p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RefusedFlag, const=advice)
         return p
 
     def check(self, config: ImagenetConfig) -> None:

@@ -51,6 +51,12 @@ def first_few(names: Sequence[str], count: int = 3) -> str:
     return ', '.join(names[:count]) + more
 
 
+def short_names(paths: Sequence[str]) -> Sequence[str]:
+    """Return the base names of the paths, or the paths themselves if two base names are equal."""
+    names = [os.path.basename(os.path.abspath(path)) for path in paths]
+    return names if len(set(names)) == len(names) else paths
+
+
 def for_markdown(text: object) -> str:
     """Return ``text`` on one line, as Markdown that shows it literally; underscores within words are kept."""
     return _MARKUP.sub(r'\\\g<0>', html.escape(without_controls(text), quote=False))
@@ -67,3 +73,9 @@ def text_table(rows: Iterable[Sequence[object]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells)]
     return '\n'.join('  '.join(cell.ljust(width) if index == 0 else cell.rjust(width)
                                for index, (cell, width) in enumerate(zip(row, widths))) for row in cells)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; the text of the rows is shown literally."""
+    lines = [head, ('---',) * len(head), *(map(for_markdown, row) for row in rows)]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

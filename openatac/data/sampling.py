@@ -40,7 +40,7 @@ def split_by_class(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndar
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def evenly_spread(total: int, count: int | None = None) -> list[int]:
-    """Return ``count`` evenly spread indices of ``total`` images; all of them by default."""
+def evenly_spread(total: int, count: int | None) -> list[int]:
+    """Return ``count`` evenly spread indices of ``total`` images; all of them for None."""
     count = min(count or total, total)
     return [total * index // count for index in range(count)]

@@ -1,24 +1,27 @@
 """The accuracy of quantized forms, compared with the network's, on labelled images."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from openatac.backends.library import GLUON
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
+from openatac.export.images.input_images import InputImages, classes_below
 from openatac.export.images.inputs import sample_batches
-from openatac.export.images.labelled import InputImages, classes_below
 from openatac.export.manifest import read_manifest, write_manifest
-from openatac.export.networks.export_source import ExportSource
+from openatac.export.networks.trained_network import TrainedNetwork
+from openatac.export.parity import Function
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
 
 
-def find_labelled(trained: ExportSource, folder: str | None) -> tuple[InputImages | None, list[str]]:
-    """Find labelled images in ``folder``, else the network's test images; or None, and lines that explain."""
+def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:
+    """Return labelled images from ``folder`` or, without one, the network's test images.
+
+    If there are none, return None, with log lines that say why.
+    """
     if folder:
         return classes_below(folder, trained.manifest), []
     try:
@@ -27,12 +30,12 @@ def find_labelled(trained: ExportSource, folder: str | None) -> tuple[InputImage
         return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 
 
-def measure_quantized(trained: ExportSource, prefix: str, labelled: InputImages, count: int) -> str:
+def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImages, count: int) -> str:
     """Measure the accuracy of a network and its quantized forms, and add it to the export's manifest.
 
     Parameters
     ----------
-    trained : ExportSource
+    trained : TrainedNetwork
     prefix : str
         The prefix of its export.
     labelled : InputImages
@@ -48,7 +51,7 @@ def measure_quantized(trained: ExportSource, prefix: str, labelled: InputImages,
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
     runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
     trained.net.hybridize(static_alloc=True)
-    networks: list[Any] = [GLUON.function(trained.net), *runtimes]
+    networks: list[Function] = [GLUON.function(trained.net), *runtimes]
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}
@@ -58,7 +61,7 @@ def measure_quantized(trained: ExportSource, prefix: str, labelled: InputImages,
         f'{accuracy:.4f} in {name}' for name, accuracy in zip(forms, after))
 
 
-def accuracies(networks: Sequence[Callable[[np.ndarray], Any]],
+def accuracies(networks: Sequence[Function],
                batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
     """Return the share of images that each network classifies correctly.
 

@@ -5,32 +5,34 @@ import functools
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openatac.backends.library import PYTORCH, library_of
+from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
-from openatac.export.forms.base import FORMS, Form, TracedNetwork, check_export_name
+from openatac.export.forms.base import FORMS, ExportSettings, Form, NetworkToWrite, check_export_name
+from openatac.export.images.input_images import images_below
 from openatac.export.images.inputs import sample_inputs
-from openatac.export.images.labelled import images_below
-from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.networks.export_source import ExportSource, load_run
+from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import Function, ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
 from openatac.version import __version__
 
+if TYPE_CHECKING:
+    import mxnet as mx
+
 COMPARED, CALIBRATED, CALIBRATION_BATCH = 64, 256, 32  # images
 log = logging.getLogger('openatac')
 
 
-def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('symbol',),
-           images: np.ndarray | None = None, calibration_images: Sequence[np.ndarray] = (),
-           calibration_method: str = METHODS[0], dynamic_size: bool = False) -> Manifest:
+def export(net: Any, prefix: str, manifest: Manifest, settings: ExportSettings,
+           images: np.ndarray | None = None, calibration_images: Sequence[np.ndarray] = ()) -> Manifest:
     """Write forms of a network to files whose names begin with ``prefix``.
 
     Each form is loaded back by its runtime and compared with the network. Only then are the files put in
@@ -39,20 +41,15 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     Parameters
     ----------
     net : HybridBlock or torch.nn.Module
-        A network with values, in float32.
+        An initialised network, in float32.
     prefix : str
     manifest : Manifest
         The manifest of the network, without reports; its precision applies to the symbol form.
-    forms : sequence of str
-        Names in `openatac.export.forms.base.FORMS`; for a module, only forms that do not need MXNet.
+    settings : ExportSettings
     images : float32 (N, C, H, W), optional
         Inputs from real images for the comparison, in addition to random ones.
     calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
-    calibration_method : str
-        How the INT8 form is calibrated, see `openatac.export.int8.symbol`; ONNX INT8 uses the extremes.
-    dynamic_size : bool
-        Whether ONNX files accept images of any size.
 
     Returns
     -------
@@ -62,30 +59,27 @@ def export(net: Any, prefix: str, manifest: Manifest, forms: Sequence[str] = ('s
     Raises
     ------
     ValueError
-        For an unknown form, for no form, or if the files would belong to the export of another prefix.
+        For no form, or if the files would belong to the export of another prefix.
     OpenatacError
         If a form's outputs differ from those of ``net``, or the files cannot be written.
     """
     check_export_name(prefix)
-    names = {FORMS.find(name).name for name in forms}
-    if not names:
+    if not settings.forms:
         raise ValueError('an export needs at least one form')
-    chosen = [form for form in FORMS.values() if form.name in names]
     old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = 'choose another folder, or free some disk space; the files that were there are unchanged'
     with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
         function = library_of(net).function(net)
         check = _parity_check(function, manifest, images)
-        network = TracedNetwork(net, function, *_trace(net), manifest, calibration_images,
-                                calibration_method, dynamic_size)
-        reports = {form.name: _export_form(form, network, check, aside) for form in chosen}
-        checksums = {path[len(aside):]: sha256(path) for form in chosen for path in form.files(aside)}
+        network = NetworkToWrite(net, function, *_trace(net), manifest, settings, calibration_images)
+        reports = {form.name: _export_form(form, network, check, aside) for form in settings.forms}
+        checksums = {path[len(aside):]: sha256(path) for form in settings.forms for path in form.files(aside)}
         manifest = manifest._replace(reports=reports, openatac=__version__, sha256=checksums)
         write_manifest(aside + '.json', manifest)
     return manifest
 
 
-def _trace(net: Any) -> tuple[Any, dict[str, Any]]:
+def _trace(net: Any) -> tuple[mx.sym.Symbol | None, dict[str, mx.nd.NDArray]]:
     """Return the symbol and the arrays of a Gluon network; (None, {}) for a PyTorch module."""
     if library_of(net) is PYTORCH:
         return None, {}
@@ -104,7 +98,7 @@ def _parity_check(function: Function, manifest: Manifest, images: np.ndarray | N
                             f'({last_line(error)}): choose another input size') from None
 
 
-def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix: str) -> dict[str, Any]:
+def _export_form(form: Form, network: NetworkToWrite, check: ParityCheck, prefix: str) -> dict[str, Any]:
     """Write the files of a form, load them back and compare; return the report."""
     try:
         form.write(network, prefix)
@@ -128,22 +122,21 @@ def _export_form(form: Form, network: TracedNetwork, check: ParityCheck, prefix:
 
 def export_run(folder: str, prefix: str) -> None:
     """Export the best network of the run in ``folder`` as symbol files, and log the report."""
-    for line in export_trained(load_run(folder), prefix):
+    for line in export_trained(load_run(folder), prefix, ExportSettings([FORMS.find('symbol')])):
         log.info('%s', line)
 
 
-def export_trained(trained: ExportSource, prefix: str, forms: Sequence[str] = ('symbol',),
-                   images: str | None = None, calibration_folder: str | None = None,
-                   calibration_method: str = METHODS[0], dynamic_size: bool = False) -> list[str]:
+def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSettings,
+                   images: str | None = None, calibration_folder: str | None = None) -> list[str]:
     """Export a trained network; return log lines with the result.
 
     Parameters
     ----------
-    trained : ExportSource
+    trained : TrainedNetwork
+    prefix : str
+    settings : ExportSettings
     images, calibration_folder : str, optional
         Folders of images for comparison and calibration, instead of the network's own.
-    prefix, forms, calibration_method, dynamic_size
-        See `export`.
 
     Raises
     ------
@@ -151,18 +144,16 @@ def export_trained(trained: ExportSource, prefix: str, forms: Sequence[str] = ('
         As in `export`, and if a form needs calibration images and there are none.
     """
     real, lines = _real_images(trained, images)
-    quantized = any(FORMS.find(form).is_quantized for form in forms)
-    calibration_images = _calibration_images(trained, calibration_folder) if quantized else []
-    manifest = export(trained.net, prefix, trained.manifest, forms, real, calibration_images,
-                      calibration_method, dynamic_size)
+    calibration_images = _calibration_images(trained, calibration_folder) if settings.has_quantized else []
+    manifest = export(trained.net, prefix, trained.manifest, settings, real, calibration_images)
     return [*lines, *_table(manifest.reports),
-            *(f'{form}: {remark}' for form, report in manifest.reports.items()
-              for remark in FORMS.find(form).remarks(report)),
+            *(f'{form.name}: {remark}' for form in settings.forms
+              for remark in form.remarks(manifest.reports[form.name])),
             f'exported {manifest.model} to {prefix}.json and the files beside it']
 
 
-def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
-    """Return inputs from real images; or None, and lines that explain why."""
+def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
+    """Return inputs from real images; None, with log lines that say why, if there are none."""
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
     try:
@@ -171,7 +162,7 @@ def _real_images(trained: ExportSource, folder: str | None) -> tuple[np.ndarray 
         return None, [f'compared on random images only, since {error}; give real ones with --images']
 
 
-def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.ndarray]:
+def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
         images = images_below(folder) if folder else trained.images(True)
@@ -184,12 +175,13 @@ def _calibration_images(trained: ExportSource, folder: str | None) -> list[np.nd
 
 def _table(reports: dict[str, dict[str, Any]]) -> list[str]:
     """Format {form: report} as the lines of a table."""
-    row = '{:<9} {:>8} {:>15} {:>14} {:>11} {:>12}'.format
     first, *_ = reports.values()
     kind = 'real' if first['real_images'] else 'random'
-    return [row('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images'),
-            *(row(form, f'{report["bytes"] / 1e6:.2f}', f'{report["max_difference"]:.2g}',
-                  f'{report["top1_agreement"]:.3f}', *map('{:.1f}'.format, report['milliseconds'].values()))
-              for form, report in reports.items()),
+    table = text_table([
+        ('form', 'MB', 'max difference', 'top-1 agreement', 'ms, 1 image', 'ms, 16 images'),
+        *((form, f'{report["bytes"] / 1e6:.2f}', f'{report["max_difference"]:.2g}',
+           f'{report["top1_agreement"]:.3f}', *map('{:.1f}'.format, report['milliseconds'].values()))
+          for form, report in reports.items())])
+    return [*table.splitlines(),
             f'compared on {first["random_images"]} random and {first["real_images"]} real images, outputs up '
             f'to {first["largest_output"]:.3g}; agreement on the {kind} ones']

@@ -42,11 +42,6 @@ class GateMap(NamedTuple):
     values: np.ndarray
 
 
-def gate_maps(prefix: str, image: np.ndarray) -> list[GateMap]:
-    """Return the maps of an export for one input; see `open_gates`."""
-    return open_gates(prefix)(image)
-
-
 def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     """Return a function that maps one input of an export, float32 (C, H, W), to its maps, in graph order.
 
@@ -102,10 +97,10 @@ def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray
     Raises
     ------
     OpenatacError
-        As in `gate_maps`, if matplotlib is missing, or if the file cannot be written.
+        As in `open_gates`, if matplotlib is missing, or if the file cannot be written.
     """
     check_matplotlib()
-    maps = gate_maps(prefix, image)
+    maps = open_gates(prefix)(image)
     with writing(path, 'choose another folder'):
         write_figure(path, lambda: gate_figure(maps, pixels, title))
 

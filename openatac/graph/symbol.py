@@ -74,7 +74,7 @@ def count_outputs(node: dict[str, Any]) -> int:
 
 def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None = None
                  ) -> mx.gluon.SymbolBlock:
-    """Build a SymbolBlock with values.
+    """Build an initialised SymbolBlock.
 
     Parameters
     ----------

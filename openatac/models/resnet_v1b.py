@@ -105,8 +105,10 @@ class ResNet50_v1bATAC(HostNetwork):
     last_gamma : bool
         Start the scale of each bottleneck's last normalisation at zero.
     deep_stem : bool
-        Three 3x3 convolutions of stem_width, stem_width, 2 * stem_width channels in place of the
-        7x7 one. (The published code accepts the argument but does not build such a stem.)
+        Three 3x3 convolutions in place of the 7x7 one. (The published code accepts the argument but does not
+        build such a stem.)
+    stem_width : int
+        Channels of the first two of them; the third has twice as many.
     avg_down : bool
         Average pooling in place of the stride in the shortcut's 1x1 convolution.
     final_drop : float

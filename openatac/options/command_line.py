@@ -37,8 +37,7 @@ def add_section(parser: argparse.ArgumentParser, section: type[Section],
     add_flags(parser.add_argument_group(section.title), section, only)
 
 
-def add_flags(group: argparse._ArgumentGroup, section: type[Section],
-              only: Sequence[str] | None = None) -> None:
+def add_flags(group: argparse._ArgumentGroup, section: type[Section], only: Sequence[str] | None) -> None:
     """Add the flags of a section, or ``only`` some of them, to a group of a parser.
 
     The parsed namespace contains only flags that were given; `from_arguments` adds the defaults.

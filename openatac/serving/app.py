@@ -1,4 +1,4 @@
-"""The web application: POST /predict classifies an image, / is a page for people, /health is for machines."""
+"""The web application: POST /predict classifies an image, / serves a page, /health reports the status."""
 from __future__ import annotations
 
 import asyncio

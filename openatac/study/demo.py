@@ -74,13 +74,12 @@ def classify() -> list[Prediction]:
     return load(TRAINED)(photo, top=3)
 
 
-def export_last(group: Group, path: str) -> tuple[list[str], float]:
-    """Export a run's last network; return the symbol files, and the largest difference of their outputs."""
-    from openatac.export.forms.symbol_files import export_symbol
-    from openatac.export.networks.export_source import load_run
-    from openatac.graph.nodes import SYMBOL_SUFFIX
-    from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+def export_last(group: Group, prefix: str) -> float:
+    """Export a run's last network as symbol files; return the largest difference of their outputs."""
+    from openatac.export.exporter import export
+    from openatac.export.forms.base import FORMS, ExportSettings
+    from openatac.export.networks.trained_network import load_run
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, LAST))
-    difference = export_symbol(trained.net, path, trained.manifest.image_shape)
-    return [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX], difference
+    manifest = export(trained.net, prefix, trained.manifest, ExportSettings([FORMS.find('symbol')]))
+    return manifest.reports['symbol']['max_difference']

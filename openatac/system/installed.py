@@ -1,6 +1,7 @@
 """Check whether MXNet and PyTorch are installed, and advise what to do if one is missing."""
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import platform
 import sys
@@ -17,6 +18,14 @@ NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
 def package_of(module: str) -> str:
     """Return the pip package of a module."""
     return _PACKAGES.get(module, module)
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed pip package, or None."""
+    from importlib import metadata
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
 
 
 def has_mxnet() -> bool:

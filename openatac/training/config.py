@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from openatac.backends.compute import Compute, ImagenetCompute
-from openatac.options.declaration import Role, fields, values
+from openatac.options.declaration import Role, fields, values, with_changes
 from openatac.training.sections.cifar import CifarData, CifarNetwork, CifarOutput, CifarStart, CifarTraining
 from openatac.training.sections.imagenet import (
     ImagenetData,
@@ -47,6 +47,13 @@ class ImagenetConfig:
 
 
 Config = Union[CifarConfig, ImagenetConfig]
+
+
+def with_images_in(config: Config, folder: str) -> Config:
+    """Return the config of a run whose images have moved to ``folder``."""
+    if isinstance(config, CifarConfig):
+        return with_changes(config, data_dir=folder)
+    return with_changes(config, data_dir=folder, use_rec=False)  # records are located by other options
 
 
 def network_settings(config: Config) -> dict[str, Any]:

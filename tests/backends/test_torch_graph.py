@@ -10,7 +10,6 @@ from mxnet import gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.forms.symbol_files import export_symbol
 from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -28,6 +27,7 @@ from tests.helpers.networks.both_libraries import (
     step_in_mxnet,
     step_in_torch,
 )
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.fresh_python import output_of, run_python
@@ -133,7 +133,7 @@ def test_trained_weights_return_to_gluon(net, tmp_path):
 
 def test_symbol_file_roundtrip(net, tmp_path):
     prefix, x = str(tmp_path / 'atac'), np.random.RandomState(0).randn(4, 3, 32, 32).astype('float32')
-    export_symbol(net, prefix, (3, 32, 32))
+    write_symbol(net, prefix)
     module = to_torch(prefix + '-symbol.json')
     assert difference(infer(module, x), net(mx.nd.array(x)).asnumpy()) < 1e-5
     symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)

@@ -14,7 +14,7 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.export.images.labelled import classes_below
+from openatac.export.images.input_images import classes_below
 from openatac.export.manifest import Manifest
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.commands import command_error

@@ -7,10 +7,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
 from tests.helpers.images.made_up_images import encoded, plain, smooth
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.paths import ROOT
 
@@ -32,7 +32,7 @@ def example(tmp_path_factory):
     for name, parameter in net.collect_params().items():
         if 'running' in name:
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
-    export_symbol(net, str(folder / 'net'), (3, 32, 32))
+    write_symbol(net, str(folder / 'net'))
     write_manifest(str(folder / 'net.json'), Manifest(
         'cifar_resnet8_v2_atac', 10, (3, 32, 32), MEAN, STD, labels=LABELS))
     return folder / 'classify', folder / 'net', net

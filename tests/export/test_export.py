@@ -10,7 +10,6 @@ import pytest
 from openatac import get_model
 from openatac.data.small import cifar_transforms
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import load_block, read_symbol, trace
 from openatac.export.images.inputs import InputTransform
@@ -21,6 +20,7 @@ from openatac.graph.symbol import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
 from tests import oracle
 from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs, trained
 from tests.helpers.processes.fresh_python import run_python
 from tests.oracle import filled, graph_of

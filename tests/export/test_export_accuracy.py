@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from openatac.data.small.digits import load_digits
-from openatac.export.exporter import export
 from openatac.export.forms.symbol_files import load_block, read_symbol
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
@@ -17,6 +16,7 @@ from openatac.models.weights import save_parameters
 from openatac.system.processor import instruction_set
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.digits_network import KNOWS
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs
 from tests.helpers.processes.scripts import json_of, metrics_of
 

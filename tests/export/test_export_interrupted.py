@@ -7,10 +7,10 @@ import signal
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms import symbol_files
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_export import ATAC, contents, describe, trained
 from tests.helpers.processes.fresh_python import run_python
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms.symbol_files import load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import SAME_TOLERANCE, ParityCheck, ParityError
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_export import ATAC, call, contents, describe, trained
 from tests.helpers.processes.scripts import json_of, script_error
 

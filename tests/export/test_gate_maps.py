@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.export.exporter import export
-from openatac.export.gate_maps import gate_figure, gate_maps
+from openatac.export.gate_maps import gate_figure, open_gates
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.models.weights import load_parameters
 from tests.helpers.images.made_up_images import smooth, write_image
 from tests.helpers.networks.animal_export import ANIMALS, animal_network
+from tests.helpers.networks.exporting import export
 from tests.helpers.processes.commands import predict_error, predict_images
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms
@@ -26,7 +26,7 @@ def test_gate_maps_are_the_means_of_the_gates(animals, atac):
         unit.module.register_forward_hook(lambda _, inputs, gate: seen.append(gate.asnumpy()))
     image = np.random.RandomState(0).randn(3, 32, 32).astype('float32')
     net(mx.nd.array(image[None]))
-    maps = gate_maps(atac, image)
+    maps = open_gates(atac)(image)
     assert [each.stage for each in maps] == ['1', '1', '2', '2', '3', '3', '']
     for found, gate in zip([*maps[:6:2], maps[6]], seen):
         assert np.allclose(found.values, gate[0].mean(0), atol=1e-5)
@@ -40,7 +40,7 @@ def test_picture_has_a_panel_for_each_unit(atac, tmp_path, capsys):
     assert drawn.shape[0] > 400 and len(np.unique(drawn.reshape(-1, 3), axis=0)) > 500
     transform = InputTransform(read_manifest(atac))
     made = transform(smooth(50, 60, seed=5))
-    figure = gate_figure(gate_maps(atac, made), transform.show(made), 'a')
+    figure = gate_figure(open_gates(atac)(made), transform.to_pixels(made), 'a')
     titles = [panel.get_title() for panel in figure.axes if panel.images]
     assert len([title for title in titles if title.startswith('unit')]) == 7
     *stages, last = (title for title in titles if not title.startswith('unit'))

@@ -21,7 +21,7 @@ def test_cifar_image_is_not_resized():
     made = InputTransform(ANIMALS)(decode(encoded(image, 'PNG')))
     assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
                           / np.array(STD, 'float32')[:, None, None])
-    assert np.array_equal(InputTransform(ANIMALS).show(made), image)
+    assert np.array_equal(InputTransform(ANIMALS).to_pixels(made), image)
 
 
 @pytest.mark.parametrize('size, crop_ratio', [(64, 0.875), (50, 0.8), (40, 1)])

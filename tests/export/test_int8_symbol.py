@@ -9,7 +9,7 @@ from openatac.data.small.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.forms.symbol_files import load_block
-from openatac.export.int8.symbol import METHODS, float_layers, quantize_symbol
+from openatac.export.int8.symbol import METHODS, float_nodes, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
@@ -130,7 +130,7 @@ def test_default_leaves_the_pooling_in_float32(digits_network):
 
 
 def test_layers_that_stay_in_float32_are_listed(digits_network):
-    names = float_layers(digits_network.symbol, digits_network.params, (3, 8, 8))
+    names = float_nodes(digits_network.symbol, digits_network.params, (3, 8, 8))
     kinds = [node.operator for node in nodes(digits_network.symbol) if node.name in names]
     assert kinds == ['Pooling', 'Flatten', 'FullyConnected']
 

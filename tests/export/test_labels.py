@@ -1,7 +1,7 @@
 """Names for a network's classes, from --labels."""
 import pytest
 
-from openatac.export.labels import read_labels
+from openatac.commands.shared.labels import read_labels
 from tests.helpers.networks.trained_export import describe
 
 IDS = ['n01', 'n02', 'n03', 'n04', 'n05']

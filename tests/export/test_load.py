@@ -11,10 +11,10 @@ from PIL import Image
 
 import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
-from openatac.export.exporter import export
 from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.pages.documents import blocks_of
 from tests.helpers.processes.fresh_python import output_of, run_python

@@ -8,7 +8,6 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.forms.symbol_files import export_symbol
 from openatac.export.manifest import Manifest
 from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
 from openatac.export.runtimes.base import RUNTIMES
@@ -17,6 +16,7 @@ from openatac.models.networks_by_name import get_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
 from openatac.zoo.names import get_model_list
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
 from tests.helpers.networks.onnx_files import difference, images, run_onnx, write
 
@@ -194,7 +194,7 @@ def test_symbol_files_and_float16_parameters_are_converted(tmp_path):
     net, image_shape = small('cifar_resnet8_v2_atac')
     trained(net, image_shape)
     prefix = str(tmp_path / 'net')
-    export_symbol(net, prefix, image_shape)
+    write_symbol(net, prefix)
     arrays = {name: array.astype('float16') for name, array in mx.nd.load(prefix + '-0000.params').items()}
     assert all(name.startswith(('arg:', 'aux:')) for name in arrays)
     write((mx.sym.load(prefix + '-symbol.json'), arrays), prefix + '.onnx', image_shape)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
 from tests.helpers.images.made_up_images import smooth, write_image
 from tests.helpers.networks.animal_export import ANIMALS, animal_network
+from tests.helpers.networks.exporting import export
 from tests.helpers.processes.commands import predict_error, predict_images
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms

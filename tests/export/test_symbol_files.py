@@ -6,7 +6,9 @@ from mxnet import autograd
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.export.forms.symbol_files import load_block
+from tests.helpers.networks.exporting import export
+from tests.helpers.networks.trained_export import describe
 
 
 @pytest.fixture
@@ -22,9 +24,9 @@ def one_step_net():
 
 def test_symbol_files_compute_the_same_as_the_network(one_step_net, tmp_path):
     path = str(tmp_path / 'made' / 'atac')
-    assert export_symbol(one_step_net, path, (3, 32, 32)) <= 1e-5
+    assert export(one_step_net, path, describe()).reports['symbol']['max_difference'] <= 1e-5
     made = sorted(file.name for file in (tmp_path / 'made').iterdir())
-    assert made == ['atac-0000.params', 'atac-symbol.json']
+    assert made == ['atac-0000.params', 'atac-symbol.json', 'atac.json']
     images = mx.nd.random.normal(shape=(3, 3, 32, 32))
     assert np.allclose(load_block(path)(images).asnumpy(), one_step_net(images).asnumpy(), atol=1e-5)
     symbol, arguments, auxiliary = mx.model.load_checkpoint(path, 0)
@@ -35,4 +37,4 @@ def test_symbol_files_compute_the_same_as_the_network(one_step_net, tmp_path):
 def test_unwritable_destination_is_named(one_step_net, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     with pytest.raises(OpenatacError, match='file/atac'):
-        export_symbol(one_step_net, str(tmp_path / 'file' / 'atac'), (3, 32, 32))
+        export(one_step_net, str(tmp_path / 'file' / 'atac'), describe())

@@ -22,12 +22,11 @@ from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
-from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.export_source import load_run
+from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
@@ -50,6 +49,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.networks import small_export
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.networks.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT

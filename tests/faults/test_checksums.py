@@ -11,7 +11,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.forms.symbol_files import load_block, load_exported_symbol, read_symbol
-from openatac.export.gate_maps import gate_maps
+from openatac.export.gate_maps import open_gates
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from tests.helpers.networks.small_export import MANIFEST
@@ -49,7 +49,7 @@ def test_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
 
 
 @pytest.mark.parametrize('load', [
-    load_block, read_symbol, lambda prefix: gate_maps(prefix, IMAGE[0]),
+    load_block, read_symbol, lambda prefix: open_gates(prefix)(IMAGE[0]),
     lambda prefix: load_exported_symbol(prefix + '-symbol.json')])
 def test_flipped_bit_is_found_by_each_loading_function(prefix, load):
     load(prefix)

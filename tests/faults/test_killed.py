@@ -17,9 +17,9 @@ import pytest
 
 from openatac import get_model
 from openatac.commands import pack
-from openatac.export.exporter import export
 from openatac.files.checksums import sha256
 from tests.helpers.images.made_up_images import write_cifar, write_photos
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.networks.small_export import MANIFEST
 from tests.helpers.paths import ROOT
@@ -227,9 +227,9 @@ def test_launch_resumes_after_being_killed(tmp_path):
 
     def hurt(process, mark, chance):
         found = marked_processes(mark)
-        trainings = [pid for pid, command in found.items()
-                     if 'train_imagenet' in command and 'openatac launch' not in command]
-        pid = chance.choice([process.pid, *trainings])
+        workers = [pid for pid, command in found.items()
+                   if 'train_imagenet' in command and 'openatac launch' not in command]
+        pid = chance.choice([process.pid, *workers])
         stop = pid != process.pid and chance.random() < 0.4
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP if stop else signal.SIGKILL)

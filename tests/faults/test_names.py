@@ -9,7 +9,7 @@ from openatac.commands import pack, predict
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.export.images.labelled import classes_below
+from openatac.export.images.input_images import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.small_export import MANIFEST

@@ -12,7 +12,7 @@ from PIL import Image
 from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.export_source import load_run
+from openatac.export.networks.trained_network import load_run
 from openatac.files.schema import parse_json, read_json, validate
 from openatac.limits import Bounds
 from openatac.options.command_line import DEFAULT, ParsedFlags
@@ -190,7 +190,7 @@ def test_damaged_comparison_recipe_is_refused(tmp_path):
     (tmp_path / 'runs' / 'a' / 'settings.json').write_text('{}')
     (tmp_path / 'recipe.json').write_text('["--recipe", "digits"]')
     sweep = Sweep(str(tmp_path), ['relu'], [1], [1], 'digits')
-    worked, refused = check(str(tmp_path / 'recipe.json'), sweep.keep_recipe)
+    worked, refused = check(str(tmp_path / 'recipe.json'), sweep.record_recipe)
     assert worked > 0 and refused > 0
 
 

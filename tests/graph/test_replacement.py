@@ -12,8 +12,9 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
-from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.export.forms.symbol_files import load_block
 from openatac.replacement import replace_activations
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
 # name: (side of the images, number of replaced activations, one of them)
@@ -133,7 +134,7 @@ def _check_files(net, x, path):
     tolerance = 1e-4 * np.abs(imperative).max()
     net.hybridize()
     assert np.allclose(net(x).asnumpy(), imperative, atol=tolerance)
-    export_symbol(net, path, x.shape[1:])
+    write_symbol(net, path)
     assert np.allclose(load_block(path)(x).asnumpy(), imperative, atol=tolerance)
 
 

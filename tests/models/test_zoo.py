@@ -5,10 +5,11 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.export.forms.symbol_files import load_block
 from openatac.study.costs.count import costs, layers
 from openatac.zoo.names import find_model
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
@@ -85,7 +86,7 @@ def test_hybridized_and_imperative_training_update_every_parameter(name, hybrid)
 
 def test_exported_network_computes_the_same_with_costs_of_its_arrays(hybrid, tmp_path):
     net, images = hybrid.net, hybrid.images()
-    export_symbol(net, str(tmp_path / 'net'), hybrid.shape)
+    write_symbol(net, str(tmp_path / 'net'))
     expected = net(images).asnumpy()
     loaded = load_block(str(tmp_path / 'net'))(images).asnumpy()
     assert np.abs(loaded - expected).max() <= 1e-5 * np.abs(expected).max()

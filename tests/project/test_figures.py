@@ -11,7 +11,7 @@ from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.gates.gates_figure import gates_figure
+from openatac.study.gates.figure import gates_figure
 from openatac.study.unit_styles import unit_styles
 from openatac.training.config import CifarConfig
 from openatac.training.tracking.curves import curves_figure

@@ -9,9 +9,9 @@ from mxnet.gluon.block import HybridBlock
 import openatac
 import train_cifar
 from openatac import cli
-from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.export.forms.symbol_files import load_block
 from openatac.export.manifest import read_manifest
-from openatac.export.networks.export_source import load_model
+from openatac.export.networks.trained_network import load_model
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
@@ -21,6 +21,7 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.resolve import resolve
 from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, images, small_toy
 from tests.helpers.processes.scripts import config_of, script_error
@@ -61,7 +62,7 @@ def test_registered_network_trains_alike_hybridized_and_imperative(name):
 def test_export_computes_the_same_and_costs_match_its_arrays(name, tmp_path):
     net = small_toy(name)
     expected = net(images()).asnumpy()
-    export_symbol(net, str(tmp_path / 'net'), (3, 32, 32))
+    write_symbol(net, str(tmp_path / 'net'))
     assert np.abs(load_block(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
         1e-5 * np.abs(expected).max())
     arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()

@@ -17,7 +17,7 @@ from PIL import Image
 
 import openatac
 from openatac.errors import OpenatacError
-from openatac.export.gate_maps import gate_maps, open_gates
+from openatac.export.gate_maps import open_gates
 from openatac.export.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
@@ -90,7 +90,7 @@ def test_server_answers_with_the_predictors_scores(client, predictor, form):
 
 def test_gate_maps_equal_those_of_the_export(client, predictor, served_prefix):
     maps = client.post('/predict?gates=true', content=IMAGE).json()['gates']
-    expected = gate_maps(served_prefix, predictor.transform(smooth(40, 60)))
+    expected = open_gates(served_prefix)(predictor.transform(smooth(40, 60)))
     assert [each['stage'] for each in maps] == [stage for stage, _ in expected]
     for each, (_, values) in zip(maps, expected):
         np.testing.assert_allclose(each['values'], values, atol=1e-4)

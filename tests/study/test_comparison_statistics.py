@@ -28,8 +28,7 @@ def test_welch_test_equals_a_hand_calculation():
     p = 2 * stats.t.sf(mean / math.sqrt(sum(parts)), freedom)
     found, = find_differences(Comparison([fake_group('relu', *b), fake_group('atac', *a)]))
     assert (found.one, found.other, found.blocks, found.counts) == ('atac', 'relu', 2, (3, 4))
-    np.testing.assert_allclose([found.mean, found.low, found.high, found.p, found.corrected],
-                               [mean, mean - half, mean + half, p, p])
+    np.testing.assert_allclose([found.mean, *found.test], [mean, mean - half, mean + half, p, p])
     assert found.row()[3:7] == (f'{mean:+.4f}', f'{mean - half:+.4f} to {mean + half:+.4f}', f'{p:.2g}',
                                 f'{p:.2g}')
 
@@ -38,7 +37,7 @@ def test_no_test_without_variance():
     one, same, other = fake_group('a', 0.5), fake_group('b', 0.5, 0.5), fake_group('c', 0.75, 0.75)
     for pair, mean in ((Comparison([one, other]), 0.25), (Comparison([same, other]), 0.25)):
         found, = find_differences(pair)
-        assert (found.mean, found.low, found.p, found.corrected) == (mean, None, None, None)
+        assert (found.mean, found.test) == (mean, None)
         assert differences.state_findings([found])
         assert differences.seeds_needed(pair) is None
 
@@ -65,7 +64,7 @@ def test_finding_names_significant_differences():
     said = differences.state_findings(find_differences(clear))
     assert re.search(r'^atac .*better .*relu .*0\.2000', said) and 'se' not in said.split(';')[0]
     vague = Comparison([fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)])
-    p = find_differences(vague)[0].corrected
+    p = find_differences(vague)[0].test.corrected
     assert f'{p:.2g}' in differences.state_findings(find_differences(vague))
 
 

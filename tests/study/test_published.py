@@ -9,6 +9,7 @@ import pytest
 
 from openatac import cli
 from openatac.study.costs.count import costs
+from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import (
     CIFAR100_NUMBERS,
     IMAGENET_NUMBERS,
@@ -19,7 +20,6 @@ from openatac.study.published.numbers import (
     TOP1,
     TOP5,
 )
-from openatac.study.published.published_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from openatac.zoo.names import get_model_list

@@ -112,7 +112,7 @@ def test_run_is_exported_and_predicts(run, no_unix, no_unix_and_no_mxnet):
 def test_signals_missing_on_windows_are_skipped(no_unix):
     code = ('import signal\n'
             'for name in ("SIGHUP", "SIGUSR1", "SIGKILL", "SIGSTOP", "SIGCONT"): delattr(signal, name)\n'
-            'from openatac.console.program import RUN_STOP_SIGNALS, stop_signals\n'
+            'from openatac.console.signals import RUN_STOP_SIGNALS, stop_signals\n'
             'import openatac.commands.train_cifar, openatac.study.comparison.training_queue\n'
             'with stop_signals(print, RUN_STOP_SIGNALS): print(len(RUN_STOP_SIGNALS))')
     assert output_of(code, path=no_unix) == '2'

@@ -11,9 +11,9 @@ import pytest
 
 from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.exporter import export
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.mxnet_format import read_params, write_params
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.networks.small_export import MANIFEST

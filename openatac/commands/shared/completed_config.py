@@ -25,31 +25,28 @@ log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def complete_for_evaluation(given: ParsedFlags, path: str) -> ParsedFlags:
-    """Complete a config with the network of the parameters in ``path``, and its data, where known.
+def completed(given: ParsedFlags, path: str, with_data: bool) -> ParsedFlags:
+    """Complete a config with the network of the parameters in ``path``, where known.
 
-    Data options on the command line take precedence: the size, the crop, and either all places or none.
+    Parameters
+    ----------
+    given : ParsedFlags
+        Its data options on the command line take precedence: the size, the crop, and either all places or
+        none.
+    path : str
+    with_data : bool
+        Whether to add the network's data too, to evaluate it. Otherwise, to fine-tune it on other data with
+        other classes, the image size is the only data option to add.
 
     Raises
     ------
     ValueError
         If the command line, or its recipe, contradicts the network.
     """
-    known = _options_beside(path, type(given.config))
-    return given if known is None else _completed(given, path, *known, with_data=True)
-
-
-def complete_for_fine_tuning(given: ParsedFlags, path: str) -> ParsedFlags:
-    """Complete a config like `complete_for_evaluation`, for fine-tuning on other data with other classes.
-
-    The image size is the only data option taken from the parameters' run or export.
-    """
-    known = _options_beside(path, type(given.config))
-    return given if known is None else _completed(given, path, *known, with_data=False)
-
-
-def _completed(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any], with_data: bool
-               ) -> ParsedFlags:
+    described = _options_beside(path, type(given.config))
+    if described is None:
+        return given
+    source, known = described
     options = fields(type(given.config))
     network = [name for name in known if options[name].section == 'network'
                and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)

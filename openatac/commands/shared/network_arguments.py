@@ -30,7 +30,7 @@ def add_labels(parser: Any, default: str = 'those in the export') -> None:
 
 def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: Manifest) -> Manifest:
     """Return the manifest with the class names of --labels; exit with a usage error if they are wrong."""
-    from openatac.export.labels import read_labels
+    from openatac.commands.shared.labels import read_labels
     try:
         return manifest._replace(labels=read_labels(labels, manifest))
     except ValueError as error:

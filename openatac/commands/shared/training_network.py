@@ -40,12 +40,11 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
     Raises ValueError if the command line contradicts it.
     """
     start = given.config.start
-    if start.initial or not (start.evaluate or start.pretrained):
+    path = start.evaluate or start.pretrained
+    if start.initial or not path:
         return given
-    from openatac.commands.shared.completed_config import complete_for_evaluation, complete_for_fine_tuning
-    if start.evaluate:
-        return complete_for_evaluation(given, resolve_weights(start.evaluate))
-    return complete_for_fine_tuning(given, resolve_weights(start.pretrained))
+    from openatac.commands.shared.completed_config import completed
+    return completed(given, resolve_weights(path), with_data=bool(start.evaluate))
 
 
 def find_network(given: ParsedFlags) -> BuiltNetwork:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest
 from openatac.registry import Registry
 
@@ -23,7 +24,30 @@ if TYPE_CHECKING:
 Load = Callable[[Manifest], 'Function']
 
 
-class TracedNetwork(NamedTuple):
+class ExportSettings(NamedTuple):
+    """What to export.
+
+    Attributes
+    ----------
+    forms : sequence of Form
+        For a PyTorch module, only forms that do not need MXNet.
+    calibration_method : str
+        How the INT8 form is calibrated, see `openatac.export.int8.symbol`; ONNX INT8 uses the extremes.
+    dynamic_size : bool
+        Whether ONNX files accept images of any size.
+    """
+
+    forms: Sequence[Form]
+    calibration_method: str = METHODS[0]
+    dynamic_size: bool = False
+
+    @property
+    def has_quantized(self) -> bool:
+        """Whether a form needs calibration images."""
+        return any(form.is_quantized for form in self.forms)
+
+
+class NetworkToWrite(NamedTuple):
     """A network to write as a form.
 
     Attributes
@@ -38,12 +62,9 @@ class TracedNetwork(NamedTuple):
         {'arg:NAME' or, for running statistics, 'aux:NAME': NDArray}; empty for a module.
     manifest : Manifest
         The manifest, still without reports.
+    settings : ExportSettings
     calibration_images : sequence of float32 (B, C, H, W)
         Inputs to calibrate quantized forms on.
-    calibration_method : str
-        How the INT8 form is calibrated, one of `openatac.export.int8.METHODS`.
-    dynamic_size : bool
-        Whether ONNX files accept images of any size.
     """
 
     net: Any
@@ -51,9 +72,8 @@ class TracedNetwork(NamedTuple):
     symbol: mx.sym.Symbol | None
     arrays: dict[str, mx.nd.NDArray]
     manifest: Manifest
+    settings: ExportSettings
     calibration_images: Sequence[np.ndarray]
-    calibration_method: str
-    dynamic_size: bool = False
 
 
 class Form(abc.ABC):
@@ -97,7 +117,7 @@ class Form(abc.ABC):
         return next((path for path in self.files(prefix) if not os.path.isfile(path)), None)
 
     @abc.abstractmethod
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         """Write its files, which compute the network's outputs in evaluation."""
 
     def tolerance(self, manifest: Manifest) -> float | None:
@@ -105,7 +125,7 @@ class Form(abc.ABC):
         from openatac.export.parity import REORDERED_TOLERANCE
         return None if self.is_quantized else REORDERED_TOLERANCE
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+    def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return further entries for its report, besides the parity check's figures; 'note' is printed.
 
         ``load(manifest)`` returns the function that the written files compute, with the given manifest.

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.export.forms.base import Form, Load, TracedNetwork
+from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.parity import ParityCheck
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
@@ -19,12 +19,12 @@ class FusedForm(Form):
     help = "also write OUT-fused-..., with oneDNN's fused operators, for CPUs"
     precisions = ('float32',)
 
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.graph.fusion import fuse
         from openatac.graph.symbol import write_symbol_files
         write_symbol_files(prefix + '-fused', fuse(network.symbol), network.arrays)
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+    def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return the numbers of operators and BatchNorms, before and after fusion."""
         from openatac.graph.fusion import count_operators
         from openatac.graph.symbol import load_symbol_file

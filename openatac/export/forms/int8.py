@@ -1,7 +1,7 @@
 """The INT8 form: quantized symbol files."""
 from __future__ import annotations
 
-from openatac.export.forms.base import Form, TracedNetwork
+from openatac.export.forms.base import Form, NetworkToWrite
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 from openatac.zoo.weights.parameter_files import without_kind
@@ -18,11 +18,11 @@ class Int8Form(Form):
     precisions = ('float32',)
     is_quantized = True
 
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.export.forms.symbol_files import with_kinds
         from openatac.export.int8.symbol import quantize_symbol
         from openatac.graph.symbol import write_symbol_files
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
-                                            network.calibration_method)
+                                            network.settings.calibration_method)
         write_symbol_files(prefix + '-int8', symbol, with_kinds(symbol, quantized))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.export.forms.base import Form, Load, TracedNetwork
+from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.parity import ParityCheck, ParityError
 
 
@@ -17,26 +17,26 @@ class OnnxForm(Form):
     help = 'also write OUT.onnx, for ONNX Runtime and others'
     needs_mxnet = False
 
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.export.onnx.model import write_model
         path, = self.files(prefix)
         write_model(self.model(network), path)
 
-    def model(self, network: TracedNetwork) -> Any:
+    def model(self, network: NetworkToWrite) -> Any:
         """Return the onnx.ModelProto of the network."""
         manifest = network.manifest._replace(precision='float32')
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
         if network.symbol is None:
             from openatac.export.onnx.module_export import module_to_onnx
-            return module_to_onnx(network.net, manifest.image_shape, metadata, network.dynamic_size)
+            return module_to_onnx(network.net, manifest.image_shape, metadata, network.settings.dynamic_size)
         from openatac.export.onnx.model import to_onnx
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
-                       network.dynamic_size)
+                       network.settings.dynamic_size)
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+    def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Compare the file with the network on another image size too, if it accepts any size."""
-        if not network.dynamic_size:
+        if not network.settings.dynamic_size:
             return {}
         from openatac.export.onnx.model import other_size
         shape = other_size(network.manifest.image_shape)
@@ -60,6 +60,6 @@ class OnnxInt8Form(OnnxForm):
     precisions = ('float32',)
     is_quantized = True
 
-    def model(self, network: TracedNetwork) -> Any:
+    def model(self, network: NetworkToWrite) -> Any:
         from openatac.export.int8.onnx import quantize_onnx
         return quantize_onnx(super().model(network), network.calibration_images)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.export.forms.base import Form, Load, TracedNetwork
+from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.manifest import Manifest
 from openatac.export.parity import (
     HALF_TOLERANCE,
@@ -27,7 +27,7 @@ class SymbolForm(Form):
     suffixes = (SYMBOL_SUFFIX, PARAMS_SUFFIX)
     runtime = 'static'
 
-    def write(self, network: TracedNetwork, prefix: str) -> None:
+    def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.export.forms.symbol_files import trace_half
         from openatac.graph.symbol import write_symbol_files
         half = network.manifest.precision == 'float16'
@@ -36,7 +36,7 @@ class SymbolForm(Form):
     def tolerance(self, manifest: Manifest) -> float:
         return HALF_TOLERANCE if manifest.precision == 'float16' else SAME_TOLERANCE
 
-    def details(self, network: TracedNetwork, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
+    def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Check it in the Module API too, which fuses operators on its own when it binds."""
         if network.manifest.precision == 'float16':
             return {'note': 'for GPUs; compared and timed in float32, with the values of the float16 file'}

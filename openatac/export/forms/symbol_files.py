@@ -1,4 +1,4 @@
-"""Trace, write and read symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
+"""Trace networks, and read symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
 from __future__ import annotations
 
 import os
@@ -7,19 +7,10 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.export.file_set import replace_set
 from openatac.export.forms.base import prefix_of
-from openatac.export.parity import SAME_TOLERANCE
-from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Shape
-from openatac.graph.symbol import (
-    NDArrays,
-    check_takes_images,
-    load_symbol_file,
-    symbol_block,
-    write_symbol_files,
-)
-from openatac.models.weights import context_of, read_arrays, wait_for_layouts
+from openatac.graph.symbol import NDArrays, check_takes_images, load_symbol_file, symbol_block
+from openatac.models.weights import read_arrays, wait_for_layouts
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
@@ -73,37 +64,6 @@ def _keys(symbol: mx.sym.Symbol) -> list[str]:
     """Return the names of a symbol's arrays, as in its files."""
     return [*(ARG + name for name in symbol.list_arguments() if name != INPUT),
             *(AUX + name for name in symbol.list_auxiliary_states())]
-
-
-# ------------------------------------------------------------------------------------- written
-
-def export_symbol(net: mx.gluon.HybridBlock, path: str, image_shape: Shape) -> float:
-    """Write the symbol files of a network with values, without a manifest.
-
-    For complete exports, see `openatac.export.exporter.export`. These files too are loaded back and run on
-    random images before they are put in place.
-
-    Returns
-    -------
-    float
-        The largest difference between the two outputs.
-
-    Raises
-    ------
-    OpenatacError
-        If the outputs disagree, or the files cannot be written.
-    """
-    context = context_of(net)
-    images = mx.nd.array(np.random.RandomState(0).randn(2, *image_shape), context)
-    net.hybridize()
-    expected = net(images).asnumpy()
-    with writing(path), replace_set(path, [path + SYMBOL_SUFFIX, path + PARAMS_SUFFIX]) as aside:
-        write_symbol_files(aside, *trace(net))
-        difference = float(np.abs(load_block(aside, context)(images).asnumpy() - expected).max())
-        if not difference <= SAME_TOLERANCE * max(1.0, np.abs(expected).max()):
-            raise OpenatacError("the exported symbol's outputs differ from the network's (by "
-                                f'{difference:g})')
-    return difference
 
 
 # ---------------------------------------------------------------------------------------- read

@@ -17,7 +17,7 @@ from openatac.export.manifest import Manifest
 from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
 
 if TYPE_CHECKING:
-    from openatac.export.images.labelled import InputImages
+    from openatac.export.images.input_images import InputImages
 
 MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')
@@ -60,7 +60,7 @@ class InputTransform:
                  resize_exactly(pixels, self.width, self.height))
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
-    def show(self, image: np.ndarray) -> np.ndarray:
+    def to_pixels(self, image: np.ndarray) -> np.ndarray:
         """Convert an input (3, H, W) back to pixels, uint8 (H, W, 3)."""
         return np.rint(image * self.std + self.mean).clip(0, 255).astype('uint8').transpose(1, 2, 0)
 

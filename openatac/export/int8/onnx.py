@@ -63,7 +63,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                 source, target, _reader(quantization, batches), quantization.QuantFormat.QDQ,
                 per_channel=True, reduce_range=True, activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
-                nodes_to_exclude=_of_one_pixel(prepared))
+                nodes_to_exclude=_float_nodes(prepared))
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
                                 f'({first_line(error)}): update it, or leave out --onnx or --int8') from None
@@ -119,15 +119,15 @@ def _scale_and_shift(norm: Any, values: dict[str, np.ndarray]) -> tuple[np.ndarr
 
 
 def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
-    """Return ``weight`` (C, ...) with a weight of at least `MIN_WEIGHT` in each channel; may change it."""
+    """Return a copy of ``weight`` (C, ...) in which no channel is smaller than `MIN_WEIGHT` allows."""
     rows = weight.astype(np.float32).reshape(len(weight), -1)
     largest = np.abs(rows).max()
     rows[np.abs(rows).max(axis=1) < MIN_WEIGHT * largest, 0] = MIN_WEIGHT * largest
     return rows.reshape(weight.shape)
 
 
-def _of_one_pixel(model: Any) -> list[str]:
-    """Return the nodes that output one vector per image: they take no time, and their errors persist."""
+def _float_nodes(model: Any) -> list[str]:
+    """Return the nodes to leave in float32, as `openatac.export.int8.symbol.float_nodes` does."""
     sizes = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim[2:]]
              for info in model.graph.value_info}
     return [node.name for node in model.graph.node if np.prod(sizes.get(node.output[0], [])) == 1]

@@ -44,7 +44,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
         'naive' uses the extremes of a tensor as its range; 'entropy' uses the range that loses the least
         information (Kullback-Leibler divergence), cutting off rare extremes.
     excluded : collection of str, optional
-        Names of operators of ``symbol`` to leave in float32; by default `float_layers`.
+        Names of operators of ``symbol`` to leave in float32; by default `float_nodes`.
 
     Returns
     -------
@@ -71,14 +71,14 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     try:
         fused = separate_shortcuts(symbol).get_backend_symbol('MKLDNN_QUANTIZE')
         if excluded is None:
-            excluded = float_layers(fused, params, _shape(first))
+            excluded = float_nodes(fused, params, _shape(first))
         return _quantize(fused, params, itertools.chain([first], batches), _shape(first), method,
-                         _keep(fused, excluded))
+                         _kept_in_float32(fused, excluded))
     except mx.MXNetError as error:
         raise OpenatacError(f'this network cannot be quantized: MXNet says {last_line(error)}') from None
 
 
-def float_layers(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> list[str]:
+def float_nodes(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> list[str]:
     """Return the operators to leave in float32 by default, which output one vector per image.
 
     They are the global pooling, the dense layers after it and, in blocks with a global gate, the gate's
@@ -165,7 +165,7 @@ def _range(histogram: Histogram, method: str) -> tuple[float, float]:
     return low, max(high, low + 1e-6)
 
 
-def _keep(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
+def _kept_in_float32(symbol: mx.sym.Symbol, excluded: Collection[str]) -> list[str]:
     """Return the operators of the fused ``symbol`` to leave in float32, given the plain ones ``excluded``."""
     kept: list[str] = []
     known: set[str] = set()

@@ -9,8 +9,8 @@ import numpy as np
 from openatac.backends.library import GLUON, PYTORCH
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
-from openatac.export.networks.export_source import load_run
 from openatac.export.networks.run_manifest import run_manifest
+from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import CPU
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
@@ -45,15 +45,14 @@ class InferenceNetwork(NamedTuple):
         return self.function(images)
 
 
-def load_for_inference(folder: str, params: str | None = None, engine: str = 'auto', device: str = CPU
-                     ) -> InferenceNetwork:
+def load_for_inference(folder: str, params: str | None, engine: str, device: str) -> InferenceNetwork:
     """Load the network of a run for inference.
 
     Parameters
     ----------
     folder : str
-    params : str, optional
-        A parameter file of the run, by default its best one.
+    params : str or None
+        A parameter file of the run; None for its best one.
     engine : str
         One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed, and PyTorch otherwise.
     device : str

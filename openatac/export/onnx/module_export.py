@@ -19,7 +19,7 @@ from openatac.version import __version__
 
 
 def module_to_onnx(net: torch.nn.Module, image_shape: Shape, metadata: Mapping[str, Any],
-                   dynamic_size: bool = False) -> Any:
+                   dynamic_size: bool) -> Any:
     """Convert a network in evaluation mode to an onnx.ModelProto.
 
     For the other parameters and the errors, see `openatac.export.onnx.model.to_onnx`.

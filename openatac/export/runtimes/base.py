@@ -49,7 +49,7 @@ class Runtime(abc.ABC):
     form : Form
         The form it runs.
     package : str
-        A required package besides MXNet, or ''.
+        The package that it needs; '' for MXNet, whose absence `obstacle` reports otherwise.
     no_package : str
         The error message if the package is missing, with installation advice.
 
@@ -132,7 +132,7 @@ RUNTIMES: Registry[type[Runtime]] = Registry('runtime', hyphens=True)
 
 
 def register_runtime(runtime: type[Runtime]) -> None:
-    """Add a runtime for ``openatac predict`` and ``openatac bench``, which accept it by name.
+    """Add a runtime for `load` and for every command with ``--engine`` or ``--engines``.
 
     Parameters
     ----------

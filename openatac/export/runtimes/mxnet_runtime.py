@@ -22,6 +22,7 @@ class Imperative(Runtime):
     name = 'imperative'
     form: Form = SymbolForm()
     settings: ClassVar[dict[str, bool]] = {}  # for hybridize
+    runs_on_gpus: ClassVar[bool] = True
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
@@ -29,7 +30,7 @@ class Imperative(Runtime):
 
     @classmethod
     def has_device(cls, device: str) -> bool:
-        return device == CPU or context_named(device) is not None
+        return device == CPU or (cls.runs_on_gpus and context_named(device) is not None)
 
     def load(self) -> None:
         from openatac.export.forms.symbol_files import load_block
@@ -61,10 +62,7 @@ class Int8(Static):
 
     name = 'int8'
     form = Int8Form()
-
-    @classmethod
-    def has_device(cls, device: str) -> bool:
-        return device == CPU
+    runs_on_gpus = False
 
 
 class Fused(Static):
@@ -72,14 +70,11 @@ class Fused(Static):
 
     name = 'fused'
     form = FusedForm()
+    runs_on_gpus = False
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
         return super().obstacle(prefix) and Static.obstacle(prefix)
-
-    @classmethod
-    def has_device(cls, device: str) -> bool:
-        return device == CPU
 
     def load(self) -> None:
         if not self.form.missing(self.prefix):

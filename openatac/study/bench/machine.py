@@ -1,10 +1,9 @@
 """Describe the machine for speed measurements: processor, threads and versions."""
 from __future__ import annotations
 
-import contextlib
 import platform
-from importlib import metadata
 
+from openatac.system.installed import installed_version
 from openatac.system.threads import thread_count
 
 PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
@@ -12,10 +11,8 @@ PACKAGES = ('mxnet', 'onnxruntime', 'openvino', 'torch', 'numpy')
 
 def machine() -> dict[str, str]:
     """Return {column of a file: text} for 'device', 'threads' and 'versions'."""
-    versions = [f'Python {platform.python_version()}']
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions.append(f'{package} {metadata.version(package)}')
+    versions = [f'Python {platform.python_version()}',
+                *(f'{package} {version}' for package in PACKAGES if (version := installed_version(package)))]
     return {'device': _processor(), 'threads': str(thread_count().threads), 'versions': ', '.join(versions)}
 
 

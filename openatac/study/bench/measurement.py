@@ -7,16 +7,19 @@ other work on the machine affects all of them equally.
 from __future__ import annotations
 
 import itertools
-import os
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from openatac.console.streams import on_terminal
+from openatac.console.streams import on_terminal, print_to_stderr
+from openatac.console.text import short_names
 from openatac.errors import OpenatacError
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar('T')
 COLUMNS = ('p50_ms', 'p95_ms', 'images_per_second')
@@ -61,9 +64,11 @@ class Measurement(NamedTuple):
 
 
 def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequence[int], rounds: int,
-            seconds: float, skip: Callable[[str], None], announce: Callable[[str], None]
-            ) -> list[Measurement]:
-    """Measure exports in runtimes; show the progress on a terminal.
+            seconds: float) -> list[Measurement]:
+    """Measure exports in runtimes.
+
+    Print which runtimes are left out and, before the first turn, how long all take; show the progress on a
+    terminal.
 
     Parameters
     ----------
@@ -76,10 +81,6 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     rounds : int
     seconds : float
         The minimum time of a turn.
-    skip : function
-        Called with a message about each runtime that cannot run an export and was not named.
-    announce : function
-        Called with a message about the duration, before the first turn.
 
     Returns
     -------
@@ -93,20 +94,19 @@ def measure(prefixes: Sequence[str], runtimes: Sequence[str] | None, sizes: Sequ
     """
     processes: dict[tuple[str, str], BenchProcess] = {}
     measured: dict[tuple[str, str, int], Measurement] = {}
-    names = [os.path.basename(prefix) for prefix in prefixes]
     try:
-        for export, prefix in zip(names if len(set(names)) == len(names) else prefixes, prefixes):
-            for runtime, process in _with_bar(_warm_processes(prefix, runtimes, sizes, skip), 'engine'):
+        for export, prefix in zip(short_names(prefixes), prefixes):
+            for runtime, process in _with_bar(_warm_processes(prefix, runtimes, sizes), 'engine'):
                 processes[export, runtime] = process
-        expected: dict[str, Any] = {}
+        expected: dict[str, np.ndarray] = {}
         for (export, runtime), process in processes.items():
             reference = expected.setdefault(export, process.outputs)
             difference = float(abs(process.outputs - reference).max() / max(abs(reference).max(), 1e-30))
             for size in sizes:
                 measured[export, runtime, size] = Measurement(export, runtime, size, [], difference)
         turns = [*itertools.product(range(rounds), sizes, processes.items())]
-        announce(f'the engines are warm: {len(turns)} turns take {len(turns) * seconds:.0f} s, or more if a '
-                 'few batches take longer than a turn')
+        print_to_stderr(f'the engines are warm: {len(turns)} turns take {len(turns) * seconds:.0f} s, or '
+                        'more if a few batches take longer than a turn')
         for _, size, (key, process) in _with_bar(turns, 'turn'):
             measured[(*key, size)].turns.append(process.turn(size, seconds))
     finally:
@@ -120,9 +120,9 @@ def _with_bar(items: Iterable[T], unit: str) -> Iterable[T]:
     return tqdm(items, unit=unit, leave=False, disable=not on_terminal())
 
 
-def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int],
-                    skip: Callable[[str], None]) -> Iterator[tuple[str, BenchProcess]]:
-    """Yield (runtime, its process) for the runtimes that can run an export."""
+def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence[int]
+                    ) -> Iterator[tuple[str, BenchProcess]]:
+    """Yield (runtime, process) for the runtimes that can run an export; print why others are left out."""
     read_manifest(prefix)
     able = False
     for name in runtimes or RUNTIMES:
@@ -136,6 +136,6 @@ def _warm_processes(prefix: str, runtimes: Sequence[str] | None, sizes: Sequence
         elif runtimes:
             raise OpenatacError(f'{prefix} cannot be measured in the engine {name}: {problem}')
         else:
-            skip(f'left out {name} of {prefix}: {problem}')
+            print(f'left out {name} of {prefix}: {problem}', flush=True)
     if not able:
         raise OpenatacError(f'no engine can run {prefix} here')

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the minimum number of timed ones
-_SERVE = 'from openatac.study.bench.process import serve; serve(int(sys.argv[1]))'
+_TAKE_TURNS = 'from openatac.study.bench.process import take_turns; take_turns(int(sys.argv[1]))'
 
 
 class Turn(NamedTuple):
@@ -59,7 +59,7 @@ class BenchProcess:
         with theirs:
             # In its own session, Ctrl-C does not reach it; it ends when the pipe does.
             self._process = subprocess.Popen(
-                python_command(_SERVE, theirs.fileno()),
+                python_command(_TAKE_TURNS, theirs.fileno()),
                 env={**os.environ, 'OMP_NUM_THREADS': str(thread_count().threads),
                      'TORCHINDUCTOR_COMPILE_THREADS': '1'},
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -93,7 +93,7 @@ class BenchProcess:
 
 # --------------------------------------------------------------------------- in the process
 
-def serve(file: int) -> None:
+def take_turns(file: int) -> None:
     """Open one runtime and take turns until the pipe with the descriptor ``file`` closes."""
     with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
         try:

@@ -40,15 +40,3 @@ def check_comparable(runs: Sequence[FinishedRun]) -> None:
         if repr(other.history) != repr(run.history):  # as text, where nan equals nan
             raise OpenatacError(f'{other.folder} and {run.folder} are both runs of {run.unit} with '
                                 f'{run.blocks} blocks and seed {run.seed}: leave out one')
-
-
-def name_of(run: FinishedRun) -> str:
-    """Return the name of a run's folder in a comparison, such as 'b3-atac-seed1'."""
-    host = run.config.network.host if isinstance(run.config, CifarConfig) else None
-    return run_name(run.unit, run.blocks, run.seed, host)
-
-
-def run_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
-    """Return the folder name for a future run, by default with the published host."""
-    name = f'b{blocks}-{unit}-seed{seed}'
-    return name if host is None else f'{host}-{name}'

@@ -28,6 +28,25 @@ MAIN_UNIT = 'atac'      # compared with all others by default, if present
 HEADER = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
 
 
+class WelchTest(NamedTuple):
+    """The result of Welch's t test.
+
+    Attributes
+    ----------
+    low, high : float
+        The 95% confidence interval of the difference.
+    p : float
+        The p value.
+    corrected : float
+        ``p`` after Holm's correction.
+    """
+
+    low: float
+    high: float
+    p: float
+    corrected: float
+
+
 class Difference(NamedTuple):
     """How much better the unit ``one`` is than ``other``, at the same depth.
 
@@ -38,12 +57,8 @@ class Difference(NamedTuple):
     one, other : str
     mean : float
         Difference of the mean accuracies.
-    low, high : float or None
-        The 95% confidence interval of the difference; None without a test, like ``p``.
-    p : float or None
-        The p value of Welch's t test.
-    corrected : float or None
-        ``p`` after Holm's correction.
+    test : WelchTest or None
+        None if there are too few seeds, or all values are equal.
     counts : (int, int)
         Seeds of ``one`` and ``other``.
     """
@@ -52,18 +67,15 @@ class Difference(NamedTuple):
     one: str
     other: str
     mean: float
-    low: float | None
-    high: float | None
-    p: float | None
-    corrected: float | None
+    test: WelchTest | None
     counts: tuple[int, int]
 
     def row(self) -> tuple[str, ...]:
         """Return the cells under `HEADER`."""
-        tested = self.low is not None
-        return (str(self.blocks), self.one, self.other, f'{self.mean:+.4f}',
-                f'{self.low:+.4f} to {self.high:+.4f}' if tested else 'no test',
-                f'{self.p:.2g}' if tested else '', f'{self.corrected:.2g}' if tested else '',
+        test = self.test
+        results = ('no test', '', '') if test is None else (
+            f'{test.low:+.4f} to {test.high:+.4f}', f'{test.p:.2g}', f'{test.corrected:.2g}')
+        return (str(self.blocks), self.one, self.other, f'{self.mean:+.4f}', *results,
                 ' and '.join(map(str, self.counts)))
 
 
@@ -74,8 +86,9 @@ def find_differences(comparison: Comparison) -> list[Difference]:
     means ATAC, or `ALL` without it. A unit with one seed gets no test, nor do two units without any spread.
     """
     found = [_difference(one, other, comparison.measure) for one, other in _pairs(comparison)]
-    corrected = iter(holm([each.p for each in found if each.p is not None]))
-    return [each if each.p is None else each._replace(corrected=next(corrected)) for each in found]
+    corrected = iter(holm([each.test.p for each in found if each.test]))
+    return [each._replace(test=each.test._replace(corrected=next(corrected))) if each.test else each
+            for each in found]
 
 
 def _pairs(comparison: Comparison) -> list[tuple[Group, Group]]:
@@ -91,15 +104,20 @@ def _pairs(comparison: Comparison) -> list[tuple[Group, Group]]:
 
 def _difference(one: Group, other: Group, measure: str) -> Difference:
     own, others = one.values(measure), other.values(measure)
-    low = high = p = None
-    if min(len(own), len(others)) > 1 and max(len(set(own)), len(set(others))) > 1:
-        from scipy import stats
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', RuntimeWarning)  # of values that are almost equal
-            test = stats.ttest_ind(own, others, equal_var=False)
-        (low, high), p = map(float, test.confidence_interval()), float(test.pvalue)
-    return Difference(one.blocks, one.unit, other.unit, statistics.mean(own) - statistics.mean(others), low,
-                      high, p, None, (len(own), len(others)))
+    return Difference(one.blocks, one.unit, other.unit, statistics.mean(own) - statistics.mean(others),
+                      _welch_test(own, others), (len(own), len(others)))
+
+
+def _welch_test(own: Sequence[float], others: Sequence[float]) -> WelchTest | None:
+    """Return the test, before Holm's correction; None if it cannot be done."""
+    if min(len(own), len(others)) < 2 or len(set(own)) == len(set(others)) == 1:
+        return None
+    from scipy import stats
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # of values that are almost equal
+        test = stats.ttest_ind(own, others, equal_var=False)
+    low, high = map(float, test.confidence_interval())
+    return WelchTest(low, high, float(test.pvalue), float(test.pvalue))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -113,20 +131,19 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def state_findings(found: Sequence[Difference]) -> str:
     """Return a sentence on the statistically significant differences; '' if nothing is compared."""
-    tested = [each for each in found if each.corrected is not None]
+    corrected = [each.test.corrected for each in found if each.test]
     if not found:
         return ''
-    if not tested:
+    if not corrected:
         return 'There are too few runs to test a difference: each unit needs at least two seeds.'
-    correction = f"Holm's correction for {counted(len(tested), 'test')}"
-    proven = [each for each in tested if each.corrected is not None and each.corrected < LEVEL]
+    correction = f"Holm's correction for {counted(len(corrected), 'test')}"
+    proven = [(each, each.test.corrected) for each in found if each.test and each.test.corrected < LEVEL]
     if not proven:
-        return (f'No difference between the units is statistically significant (the smallest p is '
-                f'{min(each.corrected for each in tested):.2g} '  # type: ignore[type-var]
-                f'after {correction}).')
+        return ('No difference between the units is statistically significant (the smallest p is '
+                f'{min(corrected):.2g} after {correction}).')
     parts = [f'{each.one} is {"better" if each.mean > 0 else "worse"} than {each.other} by '
-             f'{abs(each.mean):.4f} at b = {each.blocks} (p = {each.corrected:.2g})' for each in proven]
-    others = len(tested) - len(proven)
+             f'{abs(each.mean):.4f} at b = {each.blocks} (p = {p:.2g})' for each, p in proven]
+    others = len(corrected) - len(proven)
     rest = f'; chance may explain the other {others} differences' if others > 1 else \
         '; chance may explain the other difference' if others else ''
     return f'{", ".join(parts)}{rest} (p after {correction}).'

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from openatac.console.text import for_markdown, without_controls
+from openatac.console.text import for_markdown, markdown_table, without_controls
 from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
@@ -33,6 +33,7 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
 
     Parameters
     ----------
+    folder : str
     measure : str
         One of `openatac.study.comparison.comparison.MEASURES`, for the figure and the differences.
     against : str, optional
@@ -63,11 +64,11 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
         f'# {for_markdown(sentences.title(comparison))}', '',
         *map(for_markdown, sentences.conclusion(comparison)), '',
         *map(for_markdown, sentences.circumstances(comparison)), '',
-        tables.markdown(tables.header(comparison), tables.rows(comparison))]) + '\n'
+        markdown_table(tables.header(comparison), tables.rows(comparison))]) + '\n'
     found = differences.find_differences(comparison)
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
-                 f'{tables.markdown(differences.HEADER, [each.row() for each in found])}\n')
+                 f'{markdown_table(differences.HEADER, [each.row() for each in found])}\n')
     document = page_html(comparison)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(comparison, folder))

@@ -15,7 +15,8 @@ from openatac.files.reading import read_text
 from openatac.files.run_file_names import LOG, METRICS, SETTINGS, SUMMARY
 from openatac.files.schema import parse_json, validate
 from openatac.files.writing import write_text, writing
-from openatac.study.comparison.comparable import check_comparable, name_of
+from openatac.study.comparison.comparable import check_comparable
+from openatac.study.comparison.folder_names import folder_name_of
 from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
 
 FILES = (SETTINGS, METRICS, LOG, SUMMARY)  # the last marks a finished run
@@ -32,7 +33,7 @@ def copy_records(sources: Sequence[str], folder: str) -> None:
     new = [run for source in sources for run in find_runs(source)
            if not Path(os.path.realpath(run.folder)).is_relative_to(home)]
     check_comparable([*runs_in(folder), *new])
-    records = {name_of(run): _record(run) for run in new}
+    records = {folder_name_of(run): _record(run) for run in new}
     with writing(folder, ADVICE):
         for name, record in records.items():
             target = os.path.join(folder, 'runs', name)

@@ -27,7 +27,7 @@ def conclusion(comparison: Comparison) -> list[str]:
     found = find_differences(comparison)
     said = [state_findings(found)]
     needed = seeds_needed(comparison)
-    if needed and any(each.corrected is not None for each in found):
+    if needed and any(each.test for each in found):
         said.append(f'At the spread seen here, detecting a difference of {WORTH_SHOWING} with a power of '
                     f'{POWER:.0%} takes about {needed} seeds of each unit.')
     return [sentence for sentence in said if sentence]

@@ -16,7 +16,7 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text
 from openatac.options.command_line import flags_of
 from openatac.options.declaration import Role, fields
-from openatac.study.comparison.comparable import run_name
+from openatac.study.comparison.folder_names import folder_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
 from openatac.zoo.host_arguments import check_cifar_channels
@@ -26,7 +26,7 @@ from openatac.zoo.names import parse_unit, units_of
 
 @dataclass(frozen=True)
 class Sweep:
-    """Trainings in a folder that records their recipe and flags.
+    """Training runs in a folder that records their recipe and flags.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class Sweep:
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         runs = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
-            name = run_name(unit, blocks, seed)
+            name = folder_name(unit, blocks, seed)
             folder = os.path.join(self.folder, 'runs', name)
             runs.append(QueuedRun(name, folder, [
                 *TRAIN_CIFAR, '--recipe', self.recipe, *self.flags, *flags[unit], '--blocks', str(blocks),
                 '--seed', str(seed), '--save-dir', folder, '--resume', 'auto']))
         return runs
 
-    def keep_recipe(self) -> None:
+    def record_recipe(self) -> None:
         """Record recipe and flags in the folder; raise OpenatacError if it has runs with different ones."""
         path = os.path.join(self.folder, 'recipe.json')
         words, before = ['--recipe', self.recipe, *self.flags], None

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from openatac.console.text import for_markdown
 from openatac.study.comparison.comparison import Comparison
 
 
@@ -33,9 +32,3 @@ def median_and_range(speeds: Sequence[float]) -> str:
         return 'disturbed'
     between = f' ({min(speeds):.0f} to {max(speeds):.0f})' if len(speeds) > 1 else ''
     return f'{statistics.median(speeds):.0f}{between}'
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [head, ('---',) * len(head), *(map(for_markdown, row) for row in rows)]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)

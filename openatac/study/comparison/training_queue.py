@@ -27,14 +27,14 @@ from openatac.training.run_folder import RunFolder
 WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
-# Loaded here: after a fork, next to other threads, loading could wait for a lock forever.
+# Imported here, because after a fork the import could wait forever for a lock held by another thread.
 _LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
 # Windows has no SIGTERM that a process can handle.
 _STOP = getattr(signal, 'CTRL_BREAK_EVENT', signal.SIGTERM)
 
 
 class QueuedRun(NamedTuple):
-    """One training: its name in messages, its --save-dir, and its command as a list of words."""
+    """A training run: its name in messages, its --save-dir, and its command as a list of words."""
 
     name: str
     folder: str
@@ -49,7 +49,7 @@ class QueuedRun(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """The exit code of a failed training, and its last line of output."""
+    """The exit code and last line of output of a failed run."""
 
     code: int
     last_line: str
@@ -97,7 +97,7 @@ def run_queue(runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str] = ()) ->
 
 
 class _Queue:
-    """Trainings that wait, run or have failed."""
+    """Training runs: waiting, running and failed."""
 
     def __init__(self, runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
         self.waiting, self._jobs, self._gpus = list(runs), jobs, gpus
@@ -108,14 +108,14 @@ class _Queue:
     def start_free(self) -> None:
         """Start runs until all jobs are taken, skipping folders where another process trains."""
         while self.waiting and len(self.running) < self._jobs:
-            free = next((training for training in self.waiting if _is_free(training.folder)), None)
+            free = next((run for run in self.waiting if _is_free(run.folder)), None)
             if free is None and (self.running or time.monotonic() < self._deadline):
                 return
-            training = free or self.waiting[0]  # it will report that its folder is in use
-            self.waiting.remove(training)
+            run = free or self.waiting[0]  # it will report that its folder is in use
+            self.waiting.remove(run)
             slot = min(set(range(self._jobs)) - {process.slot for process in self.running})
             gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
-            self.running.append(_Process(training, slot, self._jobs, gpu))
+            self.running.append(_Process(run, slot, self._jobs, gpu))
 
     def stop(self) -> None:
         """Ask all active runs to stop with a checkpoint."""
@@ -133,17 +133,17 @@ class _Queue:
             self.running.remove(process)
             failure = process.end(stopping)
             if failure:
-                self.failed[process.training.name] = failure
+                self.failed[process.run.name] = failure
             if process.code == WRONG_COMMAND:
                 self.waiting.clear()
 
 
 class _Process:
-    """A running training, with its line on the screen."""
+    """A training run in progress, with its progress bar."""
 
-    def __init__(self, training: QueuedRun, slot: int, jobs: int, gpu: str | None) -> None:
+    def __init__(self, run: QueuedRun, slot: int, jobs: int, gpu: str | None) -> None:
         from tqdm import tqdm
-        self.training, self.slot, self.start = training, slot, time.monotonic()
+        self.run, self.slot, self.start = run, slot, time.monotonic()
         self.code: int | None = None
         self._stopping = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)
@@ -152,18 +152,18 @@ class _Process:
             environment['CUDA_VISIBLE_DEVICES'] = gpu
         threads, chosen = thread_count()
         if not chosen:
-            environment['OMP_NUM_THREADS'] = str(max(1, int(threads) // jobs))
+            environment['OMP_NUM_THREADS'] = str(max(1, threads // jobs))
         self._process = subprocess.Popen(
-            training.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            run.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent if _LIBC else None,
             creationflags=getattr(subprocess, 'CREATE_NEW_PROCESS_GROUP', 0))
-        self._bar = tqdm(desc=training.name, unit='epoch', position=slot, leave=False,
+        self._bar = tqdm(desc=run.name, unit='epoch', position=slot, leave=False,
                          disable=not on_terminal())
 
     def is_running(self) -> bool:
         """Return whether it is still running, and show its progress."""
         if not self._bar.disable:
-            self._bar.n, self._bar.total = _epochs(self.training.folder)
+            self._bar.n, self._bar.total = _epochs(self.run.folder)
             self._bar.refresh()
         self.code = self._process.poll()
         return self.code is None
@@ -186,10 +186,10 @@ class _Process:
         with self._errors:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors='replace').strip().splitlines()
-        finished = not self.code and self.training.is_finished()
+        finished = not self.code and self.run.is_finished()
         how = (f'finished in {time.monotonic() - self.start:.0f} s' if finished else
                'stopped' if stopping else 'failed')
-        self._bar.write(f'{self.training.name}: {how}')
+        self._bar.write(f'{self.run.name}: {how}')
         if finished or stopping:
             return None
         code = shell_code(self.code or 1)

@@ -16,7 +16,7 @@ from mxnet.gluon import nn
 from openatac.graph.gates import Gate, find_gates
 from openatac.graph.nodes import INPUT, Graph, Node, Output
 from openatac.nn.atac import ChaATAC
-from openatac.study.gates.statistics import GateSums
+from openatac.study.gates.gate_sums import GateSums
 from openatac.zoo.names import stage_of
 
 
@@ -26,7 +26,7 @@ class UnitGate(NamedTuple):
     Attributes
     ----------
     layer, stage, unit : str
-        See `openatac.study.gates.statistics.GateSums`.
+        See `openatac.study.gates.gate_sums.GateSums`.
     x, factor : Output
         The unit's input, and the gate.
     """
@@ -91,7 +91,7 @@ def gate_statistics(net: mx.gluon.HybridBlock, batches: Iterable[np.ndarray]) ->
     Parameters
     ----------
     net : HybridBlock
-        A network with values on the CPU; it runs in evaluation mode.
+        An initialised network on the CPU; it runs in evaluation mode.
     batches : iterable of float32 (B, C, H, W)
         Held in memory, with their gates, one at a time.
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from openatac.pytorch.models.parts import Stage
 from openatac.pytorch.nn.atac import ATAC
-from openatac.study.gates.statistics import GateSums
+from openatac.study.gates.gate_sums import GateSums
 
 PRODUCTS = (Tensor.mul, Tensor.__mul__, torch.mul)
 # Functions that multiply internally, with the gate of each.

@@ -10,7 +10,7 @@ import numpy as np
 from openatac.backends.library import PYTORCH, installed_library, library_of
 from openatac.errors import OpenatacError
 from openatac.options.declaration import with_changes
-from openatac.training.config import CifarConfig, ImagenetConfig
+from openatac.training.config import CifarConfig, ImagenetConfig, with_images_in
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
@@ -18,8 +18,8 @@ from openatac.training.sections.cifar import CifarData
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 
-def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
-                 dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
+def gates_of_run(folder: str, params: str, images: int | None, dataset: str | None, data_dir: str | None
+                 ) -> list[dict[str, Any]]:
     """Compute the statistics of a run's gates over its test images, in evaluation mode, on the CPU.
 
     Parameters
@@ -28,18 +28,18 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
         The folder of a run of train_cifar.py or train_imagenet.py.
     params : str
         'best', 'last' or a parameter file.
-    images : int, optional
-        The number of images to use, evenly spread over the test set; by default all.
-    dataset : str, optional
+    images : int or None
+        The number of images to use, evenly spread over the test set; None for all.
+    dataset : str or None
         A data set to use instead of the run's own, for a run of train_cifar.py.
-    data_dir : str, optional
-        The folder of the images, by default the run's.
+    data_dir : str or None
+        The folder of the images, if not the run's.
 
     Returns
     -------
     list of dict
         {column: value} for each gate: 'network', 'dataset', 'parameters' (the name of their file), and the
-        columns in `openatac.study.gates.statistics.COLUMNS`.
+        columns in `openatac.study.gates.gate_sums.COLUMNS`.
 
     Raises
     ------
@@ -48,16 +48,16 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     """
     run, library = RunFolder(folder), installed_library()
     net, network, config = run.network()
+    if data_dir:
+        config = with_images_in(config, data_dir)
     if isinstance(config, CifarConfig):
-        config = with_changes(config, data_dir=data_dir or config.data.data_dir,
-                              dataset=dataset or config.data.dataset)
+        if dataset:
+            config = with_changes(config, dataset=dataset)
         source, batches = str(config.data.dataset), _cifar_images(config.data, images)
     elif dataset:
         raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '
                             'leave it out')
     else:
-        if data_dir:
-            config = with_changes(config, data_dir=data_dir, use_rec=False)
         source, batches = 'imagenet', _photographs(config, images)
     path = run.file(params + '.params') if params in ('best', 'last') else params
     library.load_parameters(net, path)

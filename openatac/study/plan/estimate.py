@@ -21,16 +21,10 @@ class Estimate(NamedTuple):
     setup : Setup
     step : Step
     epochs, steps_per_epoch : int
-    training_hours, validation_hours, hours : float
-        Elapsed time; the last is their sum.
-    device_hours : float
-        Hours of all devices together, without servers.
-    cost : float or None
-        The cost in the currency of the price.
-    efficiency : float
-        Speed relative to the speed without communication.
-    images_per_second : float
-        Training speed of all devices together.
+    training_hours, validation_hours : float
+        Elapsed time.
+    price : float or None
+        The price of one device for an hour.
     """
 
     setup: Setup
@@ -39,11 +33,32 @@ class Estimate(NamedTuple):
     steps_per_epoch: int
     training_hours: float
     validation_hours: float
-    hours: float
-    device_hours: float
-    cost: float | None
-    efficiency: float
-    images_per_second: float
+    price: float | None
+
+    @property
+    def hours(self) -> float:
+        """The elapsed time of training and validation."""
+        return self.training_hours + self.validation_hours
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all devices together, without servers."""
+        return self.hours * self.setup.gpus
+
+    @property
+    def cost(self) -> float | None:
+        """The cost in the currency of the price."""
+        return None if self.price is None else self.price * self.device_hours
+
+    @property
+    def efficiency(self) -> float:
+        """Speed relative to the speed without communication."""
+        return self.step.computing / self.step.seconds
+
+    @property
+    def images_per_second(self) -> float:
+        """Training speed of all devices together."""
+        return self.setup.global_batch / self.step.seconds
 
 
 def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAINING_IMAGES,
@@ -72,10 +87,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAININ
                          f'--batch-size {setup.batch_size}')
     training = epochs * steps * one_step.seconds / 3600
     validation = epochs * validation_images * FORWARD / (setup.gpus * setup.images_per_second) / 3600
-    device_hours = (training + validation) * setup.gpus
-    return Estimate(setup, one_step, epochs, steps, training, validation, training + validation, device_hours,
-                    None if price is None else price * device_hours, one_step.computing / one_step.seconds,
-                    setup.global_batch / one_step.seconds)
+    return Estimate(setup, one_step, epochs, steps, training, validation, price)
 
 
 def trainable_parameters(name: str) -> int:

@@ -25,15 +25,15 @@ class Counting(NamedTuple):
     ----------
     running_statistics : bool
         Whether parameters include running statistics.
-    dense : bool
-        Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, as `costs` counts with
-        ``published``.
+    published : bool
+        Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, see
+        `openatac.study.costs.count.costs`.
     operations : int
         How many operations a multiply-add counts as.
     """
 
     running_statistics: bool = False
-    dense: bool = False
+    published: bool = False
     operations: int = 1
 
 
@@ -74,7 +74,7 @@ class Published(NamedTuple):
 # ------------------------------------------------------------------------------- the numbers
 
 _TABLE = "the paper's ImageNet table"
-_BY_AUTHORS = Counting(running_statistics=True, dense=True)
+_BY_AUTHORS = Counting(running_statistics=True, published=True)
 _TWICE = Counting(operations=2)
 # unit, title, parameters, operations, top-1 and top-5 error as printed, source of the quote, counting
 _IMAGENET = (

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.costs import our_cost
 from openatac.study.published.numbers import ACCURACY, COSTS, LAST_TOP1, LAST_TOP5, TOP1, TOP5, Published
-from openatac.study.published.published_costs import our_cost
 from openatac.study.published.recipe_check import not_comparable
-from openatac.study.published.training_time import Hours, Speed, training_hours
+from openatac.study.published.training_time import Speed, TrainingTime, training_time
 from openatac.training.config import CifarConfig
 
 COLUMNS = ('network', 'published_as', 'data', 'measure', 'published', 'uncertainty', 'source', 'ours',
@@ -36,8 +36,8 @@ class PublishedRow(NamedTuple):
         The difference of our mean from the published number, and its largest allowed size.
     verdict : str
         The verdict by `RULE`, or a note that the network was not run.
-    hours : Hours, optional
-        The estimated hours of a run, if there is none.
+    time : TrainingTime, optional
+        The estimated time of a run, if no run is comparable.
     """
 
     number: Published
@@ -45,11 +45,11 @@ class PublishedRow(NamedTuple):
     difference: float | None
     tolerance: float | None
     verdict: str
-    hours: Hours | None = None
+    time: TrainingTime | None = None
 
     def cells(self) -> dict[str, Any]:
         """Return {column in COLUMNS: its value in a CSV file}."""
-        number, values, hours = self.number, self.values, self.hours
+        number, values, time = self.number, self.values, self.time
         return dict(zip(COLUMNS, (
             number.network, number.title, number.data, number.measure, number.value, number.uncertainty,
             number.source, f'{statistics.mean(values):.6g}' if values else '',
@@ -57,16 +57,16 @@ class PublishedRow(NamedTuple):
             '' if number.measure in COSTS else len(values),
             '' if self.difference is None else f'{self.difference:.6g}',
             '' if self.tolerance is None else f'{self.tolerance:.6g}', self.verdict,
-            f'{hours.hours:.4g}' if hours else '', hours.kind if hours else '',
-            f'{hours.scaled_from or number.network}: {hours.source}' if hours else '')))
+            f'{time.hours:.4g}' if time else '', time.kind if time else '',
+            f'{time.scaled_from or number.network}: {time.source}' if time else '')))
 
 
 def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Speed]) -> PublishedRow:
     """Return the `PublishedRow` of a published number; raise OpenatacError if runs with one seed differ."""
     values = (our_cost(number),) if number.measure in COSTS else _values(number, runs)
     if not values:
-        hours = training_hours(number, speeds)
-        return PublishedRow(number, (), None, None, f'not run: {hours or "no speed was measured"}', hours)
+        time = training_time(number, speeds)
+        return PublishedRow(number, (), None, None, f'not run: {time or "no speed was measured"}', time)
     difference, half = statistics.mean(values) - number.value, _half_interval(values)
     tolerance = number.uncertainty + half
     digits = 4 if number.measure == ACCURACY else 2

@@ -1,4 +1,4 @@
-"""Estimate the hours of a published run from measured speeds."""
+"""Estimate the training time of a published run from measured speeds."""
 from __future__ import annotations
 
 import math
@@ -11,8 +11,8 @@ from openatac.console.text import counted
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
+from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
-from openatac.study.published.published_costs import network_costs
 from openatac.study.published.recipe_check import built_as_published, images_to_train
 
 
@@ -77,8 +77,8 @@ def _benchmark_speed(row: dict[str, str], path: str) -> Speed | None:
                  f'{row["ours"]} on {machine} (n = {row["n"]}, measured by us: {path})')
 
 
-class Hours(NamedTuple):
-    """Hours of one ``kind`` of processor, from a ``source``, possibly scaled from another network."""
+class TrainingTime(NamedTuple):
+    """``hours`` of one ``kind`` of processor, from a ``source``, possibly scaled from another network."""
 
     hours: float
     kind: str
@@ -90,10 +90,10 @@ class Hours(NamedTuple):
         return f'about {self.hours:,.{0 if self.hours >= 10 else 1}f} {self.kind} hours{scaled}'
 
 
-def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
-    """Estimate the `Hours` of the published run of the number's network; None if no speed is known.
+def training_time(number: Published, speeds: Sequence[Speed]) -> TrainingTime | None:
+    """Estimate the `TrainingTime` of the published run of the number's network; None if no speed is known.
 
-    They are based on the first speed of that network. Without one, they are scaled, in proportion to
+    It is based on the first speed of that network. Without one, it is scaled, in proportion to
     multiply-adds, from the network on the same data with the nearest count.
     """
     from openatac.zoo.names import find_model
@@ -106,5 +106,5 @@ def training_hours(number: Published, speeds: Sequence[Speed]) -> Hours | None:
     speed, ratio = min(zip(speeds, ratios),
                        key=lambda pair: (pair[0].network != number.network, abs(math.log(pair[1]))))
     epochs, images = images_to_train(number.data)
-    return Hours(epochs * images / (speed.images_per_second / ratio) / 3600, speed.kind,
-                 None if speed.network == number.network else speed.network, speed.source)
+    return TrainingTime(epochs * images / (speed.images_per_second / ratio) / 3600, speed.kind,
+                        None if speed.network == number.network else speed.network, speed.source)

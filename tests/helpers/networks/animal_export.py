@@ -4,9 +4,9 @@ import numpy as np
 from mxnet import autograd
 
 from openatac import get_model
-from openatac.export.exporter import export
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
+from tests.helpers.networks.exporting import export
 
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
 MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)

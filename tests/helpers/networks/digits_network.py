@@ -13,8 +13,8 @@ from mxnet import autograd, gluon
 from openatac import get_model
 from openatac.data.small import cifar_transforms
 from openatac.export.forms.symbol_files import trace
+from openatac.export.images.input_images import dataset_images
 from openatac.export.images.inputs import sample_batches
-from openatac.export.images.labelled import dataset_images
 from openatac.export.manifest import Manifest
 
 MODEL = 'cifar_resnet8_v2_atac'

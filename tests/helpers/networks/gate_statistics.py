@@ -1,7 +1,6 @@
 """The statistics of a gate, calculated by NumPy from all of its values."""
 import numpy as np
-
-from openatac.study.gates.statistics import COLUMNS
+from openatac.study.gates.gate_sums import COLUMNS
 
 
 def expected(gate, x):

@@ -7,7 +7,8 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.export.forms.symbol_files import export_symbol, load_block
+from openatac.export.forms.symbol_files import load_block
+from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
 SHAPE = (3, 4, 6, 5)
@@ -145,5 +146,5 @@ def check_export(block, folder, shape):
     net(images(shape))
     fill(net)
     path = str(folder / 'net')
-    export_symbol(net, path, shape[1:])
+    write_symbol(net, path)
     assert close(load_block(path)(images(shape)).asnumpy(), net(images(shape)).asnumpy())

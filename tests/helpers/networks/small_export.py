@@ -1,7 +1,7 @@
 """A small export; tests damage copies of it."""
 from openatac import get_model
-from openatac.export.exporter import export
 from openatac.export.manifest import Manifest
+from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 
 MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,

@@ -107,12 +107,12 @@ def _left_out(runs: Sequence[FinishedRun]) -> Iterator[str]:
 
 def _speed_lines(rows: Sequence[PublishedRow], speeds: Sequence[Speed]) -> Iterator[str]:
     """Yield the speeds from which the hours are computed."""
-    used = dict.fromkeys((row.hours.scaled_from or row.number.network, row.hours.source)
-                         for row in rows if row.hours)
+    used = dict.fromkeys((row.time.scaled_from or row.number.network, row.time.source)
+                         for row in rows if row.time)
     if used:
         yield 'Hours are epochs x training images / images per second, without testing; images per second:'
         yield from (f'- {network}: {source}' for network, source in used)
-    if any(row.hours and row.hours.scaled_from for row in rows):
+    if any(row.time and row.time.scaled_from for row in rows):
         yield SCALED_NOTE
     if not any(speed.kind == 'GPU' and speed is not AUTHORS_SPEED for speed in speeds):
         yield 'We ran nothing on a GPU: GPU hours are estimated from the speed that the authors printed.'

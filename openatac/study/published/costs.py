@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 @functools.cache
-def network_costs(network: str, as_published: bool = False) -> Costs:
+def network_costs(network: str, published: bool = False) -> Costs:
     """Return the `Costs` of a network by name, at its data's image size."""
     from openatac.study.costs.named_costs import costs_by_name
     from openatac.zoo.names import find_model
     host = find_model(network)[0]
-    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, as_published)
+    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, published)
 
 
 def our_cost(number: Published) -> float:
     """Return our parameters in M, or operations in G, counted as in the number's source."""
-    total, counting = network_costs(number.network, number.counting.dense), number.counting
+    total, counting = network_costs(number.network, number.counting.published), number.counting
     if number.measure == PARAMETERS:
         return (total.parameters if counting.running_statistics else total.trainable) / 1e6
     return counting.operations * total.multiply_adds / 1e9

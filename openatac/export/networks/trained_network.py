@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from openatac.backends.library import ImageSizeError, installed_library
+from openatac.backends.library import ImageSizeError, Library, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, OpenatacError, ParameterFileError
-from openatac.export.images.labelled import InputImages, class_folder_images, dataset_images, photographs
+from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
     cifar_manifest,
@@ -24,23 +24,23 @@ from openatac.export.networks.run_manifest import (
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of
-from openatac.options.declaration import with_changes
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
+from openatac.zoo.hosts import Host
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.parameter_files import find_weights
 from openatac.zoo.weights.pretrained import resolve_weights
 
 
-class ExportSource(NamedTuple):
-    """A network to export.
+class TrainedNetwork(NamedTuple):
+    """A trained network, to export.
 
     Attributes
     ----------
     net : HybridBlock or torch.nn.Module
-        With values, on the CPU.
+        Initialised, on the CPU.
     manifest : Manifest
         Without reports.
     images : callable
@@ -56,7 +56,7 @@ class ExportSource(NamedTuple):
 # --------------------------------------------------------------------------------------- a run
 
 def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None
-             ) -> ExportSource:
+             ) -> TrainedNetwork:
     """Load the network of a run of train_cifar.py or train_imagenet.py.
 
     Parameters
@@ -79,14 +79,13 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     return _load_built(run.network(), params or run.file(BEST), size, data_dir)
 
 
-def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> ExportSource:
+def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> TrainedNetwork:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
     net, name, config = built
     installed_library().load_parameters(net, params)
     if data_dir:
-        others = {} if isinstance(config, CifarConfig) else {'use_rec': False}
-        config = with_changes(config, data_dir=data_dir, **others)
-    return ExportSource(net, run_manifest(name, config, size), _images_of(config))
+        config = with_images_in(config, data_dir)
+    return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
 
 
 def _images_of(config: Config) -> Callable[[bool], InputImages]:
@@ -102,7 +101,7 @@ def _images_of(config: Config) -> Callable[[bool], InputImages]:
 # --------------------------------------------------------------------------- a name and a file
 
 def load_model(name: str, params: str, classes: int | None = None, size: Size | None = None,
-               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> ExportSource:
+               dataset: str | None = None, data_dir: str | None = None, **arguments: Any) -> TrainedNetwork:
     """Load the network ``name`` with the parameters in a file.
 
     A file in the folder of its run, given alone, gets the settings of the run.
@@ -136,21 +135,12 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             return _load_built(built, params, size, data_dir)
     for argument in arguments:
         if argument not in host.arguments and not (argument == 'use_gn' and host.data == 'imagenet'):
-            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it '
-                             'out')
-    settings.update((key, value) for key, value in arguments.items() if key != 'use_gn')
+            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it out')
+    settings.update(arguments)
     library = installed_library()
-    build = library.factory(host)
-    if arguments.get('use_gn'):
+    if settings.pop('use_gn', False):
         settings['norm_layer'] = library.group_norm()
-    # None in a file of another host
-    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
-    if bias is not None:
-        settings['classes'] = len(bias)
-    if classes:
-        settings['classes'] = classes
-    net = build(**settings)
-    library.load_parameters(net, params)
+    net = _load(library, host, settings, params, classes)
     name, size = name.lower(), size or host.input_shape[-1]
     try:
         outputs = library.count_outputs(net, (3, *sides(size)))
@@ -159,10 +149,24 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
-        return ExportSource(net, manifest, _no_images)
+        return TrainedNetwork(net, manifest, _no_images)
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
-    return ExportSource(net, manifest, images)
+    return TrainedNetwork(net, manifest, images)
+
+
+def _load(library: Library, host: Host, settings: dict[str, Any], params: str, classes: int | None) -> Any:
+    """Build a network with the parameters in a file, by default with as many classes as that has."""
+    build = library.factory(host)
+    # None in a file of another host
+    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
+    if bias is not None:
+        settings['classes'] = len(bias)
+    if classes:
+        settings['classes'] = classes
+    net = build(**settings)
+    library.load_parameters(net, params)
+    return net
 
 
 def _built_run(folder: str, name: str) -> BuiltNetwork | None:

@@ -11,7 +11,7 @@ from openatac.data.images.class_names import match_classes, read_class_list, war
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
-from openatac.data.images.source import ImageSource
+from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small import cifar, cifar_location, digits
@@ -34,8 +34,7 @@ class InputImages(NamedTuple):
     ----------
     total : int
     read : callable
-        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable
-        image.
+        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable image.
     name : callable
         Maps an index to a name for messages.
     """
@@ -49,7 +48,7 @@ def images_below(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     paths = list(find_images([folder]))
     return InputImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
-                          paths.__getitem__)
+                       paths.__getitem__)
 
 
 def classes_below(folder: str, manifest: Manifest) -> InputImages:
@@ -62,7 +61,7 @@ def classes_below(folder: str, manifest: Manifest) -> InputImages:
     return _matched(ImageFolder(folder), folder, manifest)
 
 
-def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -> InputImages:
+def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputImages:
     """Return the images of a source with class names, matched with the classes of a network."""
     names = source.class_names or ()
     if manifest.labels and names:
@@ -73,8 +72,7 @@ def _matched(source: ImageFolder | RecordFile, where: str, manifest: Manifest) -
     return _source_images(source, range(manifest.classes))
 
 
-def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None = None
-                  ) -> InputImages:
+def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
     The file ``class_list`` gives the classes for the numbers in a list without file names.
