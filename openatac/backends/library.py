@@ -16,6 +16,7 @@ from openatac.system.installed import has_mxnet, has_torch, require_mxnet
 from openatac.zoo.hosts import Host
 
 ImageShape = tuple[int, int, int]  # (C, H, W)
+Function = Callable[[np.ndarray], np.ndarray]  # from images (B, C, H, W) to outputs (B, N)
 
 
 class ImageSizeError(ValueError):
@@ -50,11 +51,11 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
-        """Return how many outputs a network with values has; ImageSizeError as for `build`."""
+        """Return how many outputs an initialised network has; ImageSizeError as for `build`."""
 
     @abc.abstractmethod
-    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function that runs a network in evaluation mode: images (B, C, H, W) to outputs (B, N)."""
+    def function(self, net: Any) -> Function:
+        """Return a function that runs a network in evaluation mode, on the device of its values."""
 
     @abc.abstractmethod
     def freeze(self, net: Any, patterns: str) -> None:
@@ -66,7 +67,7 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def print_layers(self, net: Any, image_shape: ImageShape) -> None:
-        """Print the layers of a network without values."""
+        """Print the layers of a network that need not be initialised."""
 
 
 class _Gluon(Library):
@@ -101,7 +102,7 @@ class _Gluon(Library):
             raise ImageSizeError(last_line(error)) from None
         return outputs  # type: ignore[no-any-return]
 
-    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
+    def function(self, net: Any) -> Function:
         import mxnet as mx
 
         from openatac.models.weights import context_of
@@ -157,16 +158,11 @@ class _PyTorch(Library):
         except (RuntimeError, ValueError) as error:
             raise ImageSizeError(last_line(error)) from None
 
-    def function(self, net: Any) -> Callable[[np.ndarray], np.ndarray]:
+    def function(self, net: Any) -> Function:
         import torch
-        net.eval()
 
-        @torch.no_grad()
-        def run(images: np.ndarray) -> np.ndarray:
-            outputs: np.ndarray = net(torch.from_numpy(images)).numpy()
-            return outputs
-
-        return run
+        from openatac.backends.torch.arrays import numpy_function
+        return numpy_function(net.eval(), 'cpu', torch.contiguous_format)
 
     def freeze(self, net: Any, patterns: str) -> None:
         from openatac.pytorch.fine_tuning import freeze

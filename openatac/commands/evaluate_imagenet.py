@@ -6,6 +6,7 @@ manifest is in the same folder, options that you do not give come from it.
 """
 from __future__ import annotations
 
+import dataclasses
 import shlex
 
 from openatac.backends.compute import Compute
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     show_defaults(p, ImagenetConfig, _PUBLISHED)
     given = from_arguments(ImagenetConfig, p.parse_args(argv), {}, '')
     if not given.is_given('r'):  # the paper's is only a default: settings beside the file take precedence
-        given = given._replace(config=with_changes(given.config, **_PUBLISHED))
+        given = dataclasses.replace(given, config=with_changes(given.config, **_PUBLISHED))
     from openatac.console.log import log_to
     log_to()
     script = TrainImagenet()

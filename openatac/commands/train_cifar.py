@@ -9,6 +9,7 @@ the defaults are those of the published script. The published command, with the 
 """
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openatac.backends.process_group import ProcessGroup
@@ -42,16 +43,16 @@ class TrainCifar(TrainingScript[CifarConfig]):
             raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
                              'and test/; give it')
 
-    def complete(self, given: ParsedFlags) -> ParsedFlags:
+    def complete(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.small import BackgroundReader, folder_classes
-        config: CifarConfig = given.config
+        config = given.config
         if config.start.initial:  # which names the data set
             return given
         if config.data.dataset == 'folder' and config.data.class_names is None:
             config = with_changes(config, class_names=folder_classes(config), image_size=config.data.side)
         if not training_network.only_makes_network(config):
             self._reader = BackgroundReader(config.data, _splits(config))
-        return given._replace(config=config)
+        return dataclasses.replace(given, config=config)
 
     def run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
         from openatac.training.datasets.small import BackgroundReader

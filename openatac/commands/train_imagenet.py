@@ -15,6 +15,7 @@ On several GPUs and machines: docs/how-to/several-machines.md.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openatac.backends.process_group import ProcessGroup
@@ -75,12 +76,12 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':
             raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
-    def complete(self, given: ParsedFlags) -> ParsedFlags:
+    def complete(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.photos import with_classes
-        config: ImagenetConfig = given.config
+        config = given.config
         if training_network.only_makes_network(config) or config.start.initial:
             return given
-        return given._replace(config=with_classes(config))
+        return dataclasses.replace(given, config=with_classes(config))
 
     def run(self, net: Any, config: ImagenetConfig, command: str, process_group: ProcessGroup) -> ImagenetRun:
         from openatac.training.runs.imagenet import ImagenetRun

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from openatac.backends.library import GLUON
+from openatac.backends.library import GLUON, Function
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.images.input_images import InputImages, classes_below
 from openatac.export.images.inputs import sample_batches
 from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
-from openatac.export.parity import Function
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openatac.backends.library import PYTORCH, library_of
+from openatac.backends.library import PYTORCH, Function, library_of
 from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
@@ -18,7 +18,7 @@ from openatac.export.images.input_images import images_below
 from openatac.export.images.inputs import sample_inputs
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork, load_run
-from openatac.export.parity import Function, ParityCheck, ParityError
+from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing

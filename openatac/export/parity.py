@@ -4,11 +4,11 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import Function
 from openatac.errors import OpenatacError
 from openatac.evaluation.outcomes import check_outputs
 
@@ -21,7 +21,6 @@ ROUNDING_FACTOR = 10        # times the effect of the images' last bits
 HUGE_OUTPUT = 1e5           # an output that no trained network has
 MIN_AGREEMENT = 0.5         # of top-1 classes, for quantized forms
 
-Function = Callable[[np.ndarray], np.ndarray]
 
 
 class ParityError(OpenatacError):

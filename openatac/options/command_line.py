@@ -5,9 +5,10 @@ import argparse
 import contextlib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Generic, Literal
 
-from openatac.options.declaration import Field, Option, Section, build, fields, section_fields, values
+from openatac.options.declaration import C, Field, Option, Section, build, fields, section_fields, values
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'  # where a value comes from
 
@@ -86,10 +87,11 @@ def _default_text(value: Any, option: Option) -> str:
     return str(value).replace('%', '%%')
 
 
-class ParsedFlags(typing.NamedTuple):
+@dataclass(frozen=True)
+class ParsedFlags(Generic[C]):
     """A config from a command line, and where the value of each option came from."""
 
-    config: Any
+    config: C
     origins: dict[str, str]
 
     def is_given(self, name: str) -> bool:
@@ -97,8 +99,8 @@ class ParsedFlags(typing.NamedTuple):
         return self.origins[name] != DEFAULT
 
 
-def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[str, Any],
-                   recipe_name: str) -> ParsedFlags:
+def from_arguments(config: type[C], arguments: argparse.Namespace, recipe: Mapping[str, Any],
+                   recipe_name: str) -> ParsedFlags[C]:
     """Build `ParsedFlags` from parsed flags: their values, else the recipe's, else the defaults."""
     given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
@@ -106,7 +108,7 @@ def from_arguments(config: type, arguments: argparse.Namespace, recipe: Mapping[
     return ParsedFlags(build(config, {**recipe, **given}), origins)
 
 
-def describe(given: ParsedFlags) -> Iterator[str]:
+def describe(given: ParsedFlags[Any]) -> Iterator[str]:
     """Yield a line for each option: its name, its value and where that came from."""
     for name, value in values(given.config).items():
         if fields(type(given.config))[name].option.flags != ():

@@ -1,1 +1,1 @@
-"""Serves a trained network over HTTP: a JSON endpoint and a web page."""
+"""Serve a trained network over HTTP: a JSON endpoint and a web page."""

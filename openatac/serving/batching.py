@@ -1,4 +1,4 @@
-"""Runs the images of concurrent requests together."""
+"""Run the images of concurrent requests together."""
 from __future__ import annotations
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Classifies the images of requests."""
+"""Classify the images of requests."""
 from __future__ import annotations
 
 import asyncio

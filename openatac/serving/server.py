@@ -1,4 +1,4 @@
-"""Runs the application until a signal stops it."""
+"""Run the application until a signal stops it."""
 from __future__ import annotations
 
 import math

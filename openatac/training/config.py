@@ -8,7 +8,7 @@ follow from these declarations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeVar, Union
 
 from openatac.backends.compute import Compute, ImagenetCompute
 from openatac.options.declaration import Role, fields, values, with_changes
@@ -47,6 +47,7 @@ class ImagenetConfig:
 
 
 Config = Union[CifarConfig, ImagenetConfig]
+AnyConfig = TypeVar('AnyConfig', bound=Config)
 
 
 def with_images_in(config: Config, folder: str) -> Config:

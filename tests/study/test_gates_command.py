@@ -8,13 +8,13 @@ import sys
 import mxnet as mx
 import numpy as np
 import pytest
-from openatac.study.gates.gate_sums import COLUMNS
 from PIL import Image
 
 import train_imagenet
 from openatac import get_model
 from openatac.models.weights import load_parameters, save_parameters
 from openatac.options.declaration import values
+from openatac.study.gates.gate_sums import COLUMNS
 from openatac.training.networks.build import build_network
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.networks.gate_statistics import expected, numbers

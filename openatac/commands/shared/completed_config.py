@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import logging
 import os
@@ -15,7 +16,7 @@ from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import Role, defaults, fields, from_json, values, with_changes
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.names import find_model
@@ -25,7 +26,7 @@ log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def completed(given: ParsedFlags, path: str, with_data: bool) -> ParsedFlags:
+def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
     """Complete a config with the network of the parameters in ``path``, where known.
 
     Parameters
@@ -59,11 +60,11 @@ def completed(given: ParsedFlags, path: str, with_data: bool) -> ParsedFlags:
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
     _check(given, path, source, {name: known[name] for name in (*network, *labels)})
     log.info('%s describes the network of %s', source, path)
-    return given._replace(config=with_changes(
+    return dataclasses.replace(given, config=with_changes(
         given.config, **{name: known[name] for name in network}, **_data_options(given, known, data)))
 
 
-def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any]) -> None:
+def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts the known options."""
     wanted, options = values(resolve(given.config)), fields(type(given.config))
     has_model = wanted.get('model', 'atac') != 'atac'
@@ -76,7 +77,7 @@ def _check(given: ParsedFlags, path: str, source: str, known: Mapping[str, Any])
                              f'describes {path} as a network with {name} {value}; leave it out{other}')
 
 
-def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) -> None:
+def _check_class_list(given: ParsedFlags[Any], source: str, names: list[str] | None) -> None:
     """Raise ValueError if the classes in --class-list, or their order, differ from the network's.
 
     With --val-labels, the list can give the classes of its numbers, in another order.
@@ -91,7 +92,7 @@ def _check_class_list(given: ParsedFlags, source: str, names: list[str] | None) 
                          f'{source}; leave it out')
 
 
-def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Return the known data options, including the places unless the command line gives one.
 
     CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
@@ -108,7 +109,7 @@ def _data_options(given: ParsedFlags, known: Mapping[str, Any], names: list[str]
 
 # ----------------------------------------------------------------------------- files beside a file
 
-def _options_beside(path: str, config_type: type[Config]) -> tuple[str, dict[str, Any]] | None:
+def _options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise ParameterFileError.no_file(path)
@@ -126,7 +127,7 @@ def _options_beside(path: str, config_type: type[Config]) -> tuple[str, dict[str
     return _options_of_run(os.path.dirname(path), config_type)
 
 
-def _options_of_run(folder: str, config_type: type[Config]) -> tuple[str, dict[str, Any]] | None:
+def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
     """Return (settings.json, its options) if the folder contains a run with such a config."""
     with contextlib.suppress(OpenatacError, ValueError):
         run = RunFolder(folder)
@@ -136,7 +137,7 @@ def _options_of_run(folder: str, config_type: type[Config]) -> tuple[str, dict[s
     return None
 
 
-def _options_of_manifest(manifest: Manifest, config_type: type[Config]) -> dict[str, Any] | None:
+def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> dict[str, Any] | None:
     """Return the options of an exported network; None if it belongs to the other script."""
     host, settings = find_model(manifest.model)
     if (host.data == 'cifar') != (config_type is CifarConfig):

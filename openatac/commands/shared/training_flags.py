@@ -13,7 +13,7 @@ from openatac.errors import ParameterFileError
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.options.declaration import sections
-from openatac.training.config import Config
+from openatac.training.config import AnyConfig, Config
 from openatac.training.sections.shared import Start
 from openatac.zoo.weights.pretrained import resolve_weights
 
@@ -28,8 +28,8 @@ def parser_of(config: type, command: str, description: str | None, prog: str) ->
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, config: type, recipes: Mapping[str, Mapping[str, Any]],
-          argv: list[str]) -> ParsedFlags:
+def parse(parser: argparse.ArgumentParser, config: type[AnyConfig], recipes: Mapping[str, Mapping[str, Any]],
+          argv: list[str]) -> ParsedFlags[AnyConfig]:
     """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, also in the help."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')

@@ -1,11 +1,11 @@
-"""Finds the network of a training run: from options, from files, or from a description next to parameters."""
+"""Find the network of a training run: from options, from files, or from a description next to parameters."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.system.installed import has_mxnet, require_mxnet, require_torch
-from openatac.training.config import Config
+from openatac.training.config import AnyConfig, Config
 from openatac.zoo.weights.pretrained import resolve_weights
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _builds_in_torch(config: Config) -> bool:
     return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
-def with_described_network(given: ParsedFlags) -> ParsedFlags:
+def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
     """Complete the config with the network of --evaluate or --pretrained, if a file next to it describes it.
 
     Raises ValueError if the command line contradicts it.
@@ -47,13 +47,13 @@ def with_described_network(given: ParsedFlags) -> ParsedFlags:
     return completed(given, resolve_weights(path), with_data=bool(start.evaluate))
 
 
-def find_network(given: ParsedFlags) -> BuiltNetwork:
+def find_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
     """Return the network of the options or of the files of --initial.
 
     Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
     files cannot be read, and ModuleNotFoundError if the network needs PyTorch and it is missing.
     """
-    config: Config = given.config
+    config = given.config
     if config.start.initial:
         from openatac.training.networks.initial_files import read_initial_network
         found = read_initial_network(config.start.initial, given)

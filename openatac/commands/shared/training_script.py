@@ -6,20 +6,19 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic
 
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_flags, training_network, training_processes
 from openatac.console import program
 from openatac.distributed.run_end import end_run
 from openatac.options.command_line import ParsedFlags, describe
-from openatac.training.config import Config
+from openatac.training.config import AnyConfig, Config
 
 if TYPE_CHECKING:
     from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.run import Run
 
-AnyConfig = TypeVar('AnyConfig', bound=Config)
 
 
 class TrainingScript(abc.ABC, Generic[AnyConfig]):
@@ -37,7 +36,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
     """
 
     name: ClassVar[str]
-    config: ClassVar[type]
+    config: type[AnyConfig]
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def __init__(self, prog: str | None = None) -> None:
@@ -53,14 +52,14 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         training_flags.check(config)
 
     @abc.abstractmethod
-    def complete(self, given: ParsedFlags) -> ParsedFlags:
+    def complete(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
         """Complete the config with what is known about the images; a subclass can begin to read them here."""
 
     @abc.abstractmethod
     def run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def find_network(self, given: ParsedFlags) -> BuiltNetwork:
+    def find_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
         """Complete the config, from files beside its parameters, then from the images; build its network."""
         return training_network.find_network(self.complete(training_network.with_described_network(given)))
 
@@ -90,7 +89,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
                 _export_if_asked(config)
         return None
 
-    def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags:
+    def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags[AnyConfig]:
         """Parse and check a command line, start the log, and return the config.
 
         With --print-config, print the config and end the process.

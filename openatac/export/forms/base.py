@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import mxnet as mx
     import numpy as np
 
-    from openatac.export.parity import Function, ParityCheck
+    from openatac.backends.library import Function
+    from openatac.export.parity import ParityCheck
 
 Load = Callable[[Manifest], 'Function']
 

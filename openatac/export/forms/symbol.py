@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from openatac.backends.library import Function
 from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.manifest import Manifest
 from openatac.export.parity import (
     HALF_TOLERANCE,
     REORDERED_TOLERANCE,
     SAME_TOLERANCE,
-    Function,
     ParityCheck,
     ParityError,
 )

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.backends.library import GLUON, PYTORCH
+from openatac.backends.library import GLUON, PYTORCH, Function
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
@@ -36,7 +36,7 @@ class InferenceNetwork(NamedTuple):
         One of `ENGINES`.
     """
 
-    function: Callable[[np.ndarray], np.ndarray]
+    function: Function
     manifest: Manifest
     engine: str
 
@@ -90,19 +90,14 @@ def _in_torch(folder: str, params: str | None, device: str) -> InferenceNetwork:
     require_torch()
     import torch
 
+    from openatac.backends.torch.arrays import numpy_function
     from openatac.export.runtimes.torch_runtime import has_torch_device
     if not has_torch_device(device):
         raise _no_device('PyTorch', device)
     torch.set_num_threads(thread_count().threads)
     module, manifest = _torch_module(folder, params)
     net = module.float().eval().to(device, memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def run(images: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
-        return net(batch).cpu().numpy()
-
-    return InferenceNetwork(run, manifest, 'torch')
+    return InferenceNetwork(numpy_function(net, device, torch.channels_last), manifest, 'torch')
 
 
 def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from openatac.backends.library import GLUON
 from openatac.backends.mxnet.contexts import context_named
 from openatac.export.forms.base import Form
 from openatac.export.forms.fused import FusedForm
@@ -42,12 +43,11 @@ class Imperative(Runtime):
             net.cast('float32')  # CPUs do not compute in float16
         if self.settings:
             net.hybridize(**self.settings)
-        self._net, self._context = net, context_named(self.device)
-        net.collect_params().reset_ctx(self._context)
+        net.collect_params().reset_ctx(context_named(self.device))
+        self._function = GLUON.function(net)
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        import mxnet as mx
-        return self._net(mx.nd.array(images, self._context)).asnumpy()
+        return self._function(images)
 
 
 class Static(Imperative):

@@ -39,20 +39,19 @@ class Torch(Runtime):
     def load(self) -> None:
         import torch
 
+        from openatac.backends.torch.arrays import numpy_function
         from openatac.backends.torch.symbol_module import to_torch
         torch.set_num_threads(thread_count().threads)
-        self._layout = getattr(torch, self.memory_format)
+        layout = getattr(torch, self.memory_format)
         net = to_torch(self.form.files(self.prefix)[0]).float().eval()
-        self._net = self._prepared(net.to(self.device, memory_format=self._layout))
+        net = self._prepared(net.to(self.device, memory_format=layout))
+        self._function = numpy_function(net, self.device, layout)
 
     def _prepared(self, net: Any) -> Any:
         return net
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        import torch
-        with torch.inference_mode():
-            batch = torch.from_numpy(images).to(self.device, memory_format=self._layout)
-            return self._net(batch).cpu().numpy()
+        return self._function(images)
 
 
 class TorchChannelsLast(Torch):

@@ -34,7 +34,7 @@ class _Written(NamedTuple):
     flags: dict[str, Any]
 
 
-def read_initial_network(prefix: str, given: ParsedFlags) -> BuiltNetwork:
+def read_initial_network(prefix: str, given: ParsedFlags[Any]) -> BuiltNetwork:
     """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns

@@ -7,14 +7,14 @@ from openatac.image_size import sides
 from openatac.options.command_line import flag_of, naming
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
 from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, Host
 from openatac.zoo.names import find_model
 from openatac.zoo.units import REGISTRIES
 
 
-def resolve(config: Config) -> Config:
+def resolve(config: AnyConfig) -> AnyConfig:
     """Return the config with registered unit names, and with the options that a network's name determines.
 
     Raises

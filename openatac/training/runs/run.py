@@ -18,7 +18,7 @@ from openatac.data.prefetch import prefetch
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
-from openatac.training.config import Config, result_settings
+from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import divide
 from openatac.training.networks.initial_values import initial_values
 from openatac.training.networks.resolve import image_shape
@@ -28,7 +28,6 @@ from openatac.training.runs.next_steps import print_next_steps
 from openatac.zoo.weights.pretrained import resolve_weights
 
 log = logging.getLogger('openatac')
-AnyConfig = TypeVar('AnyConfig', bound=Config)
 Images = TypeVar('Images', bound=Union[ImageSet, ImageCollection])
 
 

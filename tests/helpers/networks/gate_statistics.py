@@ -1,5 +1,6 @@
 """The statistics of a gate, calculated by NumPy from all of its values."""
 import numpy as np
+
 from openatac.study.gates.gate_sums import COLUMNS
 
 
