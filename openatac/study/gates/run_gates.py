@@ -18,8 +18,8 @@ from openatac.training.sections.cifar import CifarData
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 
-def gates_of_run(folder: str, params: str, images: int | None, dataset: str | None, data_dir: str | None
-                 ) -> list[dict[str, Any]]:
+def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
+                 dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
     """Compute the statistics of a run's gates over its test images, in evaluation mode, on the CPU.
 
     Parameters
@@ -28,12 +28,12 @@ def gates_of_run(folder: str, params: str, images: int | None, dataset: str | No
         The folder of a run of train_cifar.py or train_imagenet.py.
     params : str
         'best', 'last' or a parameter file.
-    images : int or None
-        The number of images to use, evenly spread over the test set; None for all.
-    dataset : str or None
+    images : int, optional
+        The number of images to use, evenly spread over the test set; by default all.
+    dataset : str, optional
         A data set to use instead of the run's own, for a run of train_cifar.py.
-    data_dir : str or None
-        The folder of the images, if not the run's.
+    data_dir : str, optional
+        The folder of the images, by default the run's.
 
     Returns
     -------
