@@ -50,7 +50,7 @@ def odd(request, tmp_path):
 
 
 @pytest.mark.parametrize('read', [
-    open_input, check_input, read_text, read_csv, lambda path: read_input(path, 10)])
+    open_input, read_text, read_csv, lambda path: check_input(path, 10), lambda path: read_input(path, 10)])
 def test_every_open_function_refuses_special_files_at_once(odd, tmp_path, read):
     with pytest.raises(OSError, match=str(tmp_path / 'a')):
         read(odd(tmp_path / 'a'))
