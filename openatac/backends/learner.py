@@ -4,8 +4,8 @@ from __future__ import annotations
 import abc
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from openatac.backends import state_names
 from openatac.backends.loss_scale import LossScale

@@ -5,7 +5,8 @@ A network that could use either library uses Gluon where MXNet is installed, and
 from __future__ import annotations
 
 import abc
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 

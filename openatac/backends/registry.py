@@ -1,7 +1,8 @@
 """The registry of backends; importing it does not load their libraries."""
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from openatac.registry import Registry
 

@@ -8,7 +8,7 @@ Nothing is fitted to a measurement.
 from __future__ import annotations
 
 import argparse
-from typing import Callable
+from collections.abc import Callable
 
 from openatac.commands.catalogue import command_parser
 from openatac.options.flag_types import number

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Callable, Literal, TypedDict
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypedDict
 
 from openatac.errors import OpenatacError, reason
 from openatac.files.reading import TEXT_LIMIT, read_input

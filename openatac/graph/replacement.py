@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock

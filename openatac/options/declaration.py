@@ -17,8 +17,8 @@ import dataclasses
 import enum
 import functools
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from openatac.files.schema import validate
 from openatac.image_size import Size

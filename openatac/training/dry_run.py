@@ -6,8 +6,8 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Generator, Iterator
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple
 
 from openatac.data.batch_source import Batch, TrainingBatchSource
 from openatac.data.prefetch import prefetch

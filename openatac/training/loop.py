@@ -11,8 +11,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.backends.learner import Arrays, Learner, Metrics
 from openatac.console.streams import on_terminal

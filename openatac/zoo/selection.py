@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
-from typing import Callable, Union
+from collections.abc import Callable, Sequence
+from typing import Union
 
 Where = Union[None, str, Callable[[str], bool]]  # all; a shell pattern of names; a function of a name
 

@@ -9,7 +9,8 @@ import os
 import pickle
 import shutil
 import tarfile
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import mxnet as mx
 import numpy as np

@@ -5,8 +5,8 @@ import collections
 import contextlib
 import errno
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any, Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import mxnet as mx
 import numpy as np

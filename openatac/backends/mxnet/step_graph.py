@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-from typing import Callable
+from collections.abc import Callable
 
 import mxnet as mx
 

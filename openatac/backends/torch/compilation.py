@@ -1,7 +1,8 @@
 """Compile a training step with torch.compile."""
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 

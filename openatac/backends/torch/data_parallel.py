@@ -4,7 +4,8 @@ torch.distributed exchanges the arrays, with NCCL on GPUs and gloo on CPUs.
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor

@@ -14,8 +14,8 @@ defaults for them. To support another operator, add one line. Known deviations, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
-from typing import Any, Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 from torch import Tensor

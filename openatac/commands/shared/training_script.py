@@ -5,8 +5,8 @@ import abc
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_flags, training_network, training_processes

@@ -1,8 +1,9 @@
 """The progress of a run: what a checkpoint records of it, and how the run resumes from there."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Callable, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from openatac.backends.learner import Arrays, Learner
 from openatac.errors import CheckpointError

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
-from typing import Any, Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state

@@ -2,8 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Callable
+from collections.abc import Callable, Sequence
 
 from openatac.backends.learner import Learner, Metrics
 from openatac.data.batch_source import EvaluationBatchSource

@@ -8,8 +8,8 @@ import logging
 import os
 import platform
 import statistics
-from collections.abc import Iterator
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
