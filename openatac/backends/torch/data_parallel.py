@@ -1,4 +1,4 @@
-"""Data parallelism: averages gradients, and optionally BatchNorm statistics, over several processes.
+"""Data parallelism: average the gradients of several processes.
 
 torch.distributed exchanges the arrays, with NCCL on GPUs and gloo on CPUs.
 """

@@ -1,4 +1,4 @@
-"""The files of CIFAR-10 and CIFAR-100: names, classes, location and download."""
+"""Find CIFAR-10 and CIFAR-100 on this machine, or download them."""
 from __future__ import annotations
 
 import os
@@ -15,12 +15,8 @@ from openatac.errors import DataError
 from openatac.files.writing import writing
 
 HOME = 'https://www.cs.toronto.edu/~kriz/'
-
-
 _NUMBER = re.compile(r'cifar[-_ ]?(100?)(?!\d)')  # in the name of an archive or a folder
 
-
-# ------------------------------------------------------------------------------- on this machine
 
 def find_cifar(name: str, folder: str | None = None) -> str | None:
     """Return the folder or archive that `load_cifar` would read; None if the data is not there yet."""
