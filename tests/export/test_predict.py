@@ -16,7 +16,7 @@ from openatac.export.forms.base import FORMS
 from openatac.models.weights import load_parameters
 from tests.helpers.images.made_up_images import encoded, smooth, write_image
 from tests.helpers.networks.animal_export import LABELS, MEAN, STD
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import predict_error, predict_images
 from tests.helpers.processes.scripts import changed_json
 
@@ -151,7 +151,7 @@ COMMAND = 'import sys; from openatac.cli import main; sys.exit(main(sys.argv[1:]
 def run(*arguments, start=START, **options):
     """Run `openatac predict` in its own process."""
     return subprocess.run([sys.executable, '-c', start, *map(str, arguments)], stderr=subprocess.PIPE,
-                          timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)}, **options)
+                          timeout=300, env=child_environment(), **options)
 
 
 def test_image_from_standard_input_is_classified(atac, tmp_path, capsys, monkeypatch):

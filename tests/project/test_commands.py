@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from openatac.commands.catalogue import COMMANDS, SITE
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.fresh_python import output_of
 
@@ -59,7 +59,7 @@ def test_bash_completion_works(line, expected, tmp_path):
     result = subprocess.run(
         ['bash', '-c', 'eval "$(openatac completion bash)"; COMP_LINE="$1" COMP_POINT=${#1} COMP_TYPE=9; '
          '_python_argcomplete openatac; printf "%s\\n" "${COMPREPLY[@]}"', 'bash', line],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+        env=child_environment(PATH=f'{tmp_path}:{os.environ["PATH"]}'),
         capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == expected, result.stderr
 

@@ -13,6 +13,7 @@ from openatac.files.csv_file import read_csv
 from tests.helpers.images.cifar_slice import decode
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.fresh_python import run_python
 
 pytest.importorskip('torch')
@@ -96,7 +97,7 @@ def test_stage_ends_with_the_script(tmp_path, number):
 gpu_evidence.signal.signal(15, lambda *_: sys.exit(143))
 stages.run('done', ['-c', 'pass'], 0.5)
 stages.run('long', ['-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(99)'], 0.9)
-''', str(tmp_path)], env={**os.environ, 'PYTHONPATH': f'{BENCHMARKS}{os.pathsep}{ROOT}'})
+''', str(tmp_path)], env=child_environment(BENCHMARKS))
     wait_until(lambda: log.is_file() and log.read_text().endswith('\n'))
     script.send_signal(number)
     script.wait(60)
