@@ -17,6 +17,7 @@ from openatac.system.processor import instruction_set
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.digits_network import KNOWS
 from tests.helpers.networks.exporting import export
+from tests.helpers.networks.onnx_files import run_onnx
 from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs
 from tests.helpers.processes.scripts import json_of, metrics_of
 
@@ -27,11 +28,10 @@ NAIVE = '--int8', '--calibration', 'naive'  # the quicker one
 @pytest.mark.kernels
 def test_onnx_form_computes_the_same_as_the_network(net, tmp_path):
     pytest.importorskip('onnx')
-    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     manifest = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
     assert manifest.reports['onnx']['max_difference'] <= REORDERED_TOLERANCE
-    session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
-    found = session.run(None, {session.get_inputs()[0].name: images()})[0]
+    found = run_onnx(tmp_path / 'net.onnx', images())
     assert np.allclose(found, outputs(net, images()), atol=REORDERED_TOLERANCE)
 
 

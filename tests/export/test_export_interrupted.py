@@ -1,7 +1,6 @@
 """However `openatac export` is stopped, it leaves complete new files or the previous ones."""
 import fcntl
 import os
-import resource
 import signal
 
 import pytest
@@ -13,6 +12,7 @@ from openatac.graph import fusion
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_export import ATAC, contents, describe, trained
 from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.full_disk import limit_file_size
 
 # --------------------------------------------------- complete new files, or the previous ones
 
@@ -97,12 +97,9 @@ def test_export_killed_midway_changes_nothing(net, params, tmp_path):
 
 def test_full_disk_changes_nothing(net, refused, params, tmp_path):
     export(net, str(tmp_path / 'net'), describe())
-    before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
-    try:
+    before = contents(tmp_path)
+    with limit_file_size(200000):
         assert str(tmp_path / 'net') in refused(1, ATAC, params, tmp_path / 'net')
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert contents(tmp_path) == before
 
 

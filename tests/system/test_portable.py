@@ -1,5 +1,4 @@
 """The engine torch and inference work without Unix's modules and file locks, as on Windows."""
-import csv
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.helpers.images.made_up_images import write_photos
+from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.hidden_packages import UNIX_MODULES
 from tests.helpers.processes.scripts import run_script
@@ -72,8 +72,7 @@ def test_comparison_trains_its_runs(no_unix_and_no_mxnet):
     assert sorted(os.listdir(os.path.join('all', 'runs'))) == ['b1-atac-seed1', 'b1-relu-seed1']
     left = {name for _, folders, files in os.walk('all') for name in folders + files if name.startswith('.')}
     assert not left
-    with open(os.path.join('all', 'runs.csv'), encoding='utf-8') as file:
-        rows = {row['unit']: row for row in csv.DictReader(file)}
+    rows = {row['unit']: row for row in rows_of(os.path.join('all', 'runs.csv'))}
     for unit in 'relu', 'atac':  # numbered as in MXNet's graph
         count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
         assert int(rows[unit]['parameters']) == count.trainable
