@@ -171,7 +171,7 @@ def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
         return len(log.read_text().splitlines()) if log.exists() else 0
 
     process = start_compare(*words)
-    wait_until(process, epochs, 'an epoch')
+    wait_until(epochs, 'an epoch', process)
     process.send_signal(number)
     done = finish(process)
     assert done.returncode == code and 'Traceback' not in done.stderr and epochs() < EPOCHS

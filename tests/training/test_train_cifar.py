@@ -303,7 +303,7 @@ def test_run_survives_a_closed_terminal_without_memory_growth(tmp_path, cifar10)
             return int(next(line for line in handle if line.startswith('VmHWM')).split()[1]) / 1024
 
     def peak_after(epoch):
-        wait_until(process, lambda: f'[Epoch {epoch}]' in log_of(tmp_path), f'epoch {epoch}')
+        wait_until(lambda: f'[Epoch {epoch}]' in log_of(tmp_path), f'epoch {epoch}', process)
         return peak()
 
     process = start_script(

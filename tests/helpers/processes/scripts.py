@@ -102,11 +102,12 @@ def script_error(capsys, code, *flags, script=train_cifar):
     return error
 
 
-def wait_until(process, condition, what, timeout=120):
-    """Wait until ``condition()`` holds, checking every millisecond; fail if the process ends first."""
+def wait_until(condition, what, process=None, timeout=120):
+    """Wait until ``condition()`` holds, checking every millisecond; fail if ``process`` ends first."""
     end = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, f'the process ended before {what}: {process.communicate()[1]}'
+        if process and process.poll() is not None:
+            pytest.fail(f'the process ended before {what}: {process.communicate()[1]}')
         assert time.monotonic() < end, f'timed out waiting for {what}'
         time.sleep(0.001)
 
