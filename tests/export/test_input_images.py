@@ -9,8 +9,9 @@ from openatac.data.images.source import BadImage
 from openatac.data.photos.batches import EvaluationPhotoBatches
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image, write_photos
-from tests.helpers.networks.animal_export import ANIMALS, MEAN, STD
+from tests.helpers.networks.animal_export import ANIMALS
 
 PHOTOS = Manifest('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
                   (58.393, 57.12, 57.375), 0.875)
@@ -19,8 +20,8 @@ PHOTOS = Manifest('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939
 def test_cifar_image_is_not_resized():
     image = smooth()
     made = InputTransform(ANIMALS)(decode(encoded(image, 'PNG')))
-    assert np.array_equal(made, (image.transpose(2, 0, 1) - np.array(MEAN, 'float32')[:, None, None])
-                          / np.array(STD, 'float32')[:, None, None])
+    assert np.array_equal(made, (image.transpose(2, 0, 1) - np.float32(PIXEL_MEAN)[:, None, None])
+                          / np.float32(PIXEL_STD)[:, None, None])
     assert np.array_equal(InputTransform(ANIMALS).to_pixels(made), image)
 
 

@@ -14,8 +14,9 @@ from openatac import get_model
 from openatac.console.streams import CLOSED
 from openatac.export.forms.base import FORMS
 from openatac.models.weights import load_parameters
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image
-from tests.helpers.networks.animal_export import LABELS, MEAN, STD
+from tests.helpers.networks.animal_export import LABELS
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import predict_error, predict_images
 from tests.helpers.processes.scripts import changed_json
@@ -30,7 +31,7 @@ def expected(folder, images):
     """Return the network's own probabilities (B, 5) for uint8 images of 32 x 32."""
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     load_parameters(net, str(folder / 'atac.params'))
-    inputs = (np.stack(images).astype('float32') - np.array(MEAN, 'float32')) / np.array(STD, 'float32')
+    inputs = (np.stack(images).astype('float32') - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
     return mx.nd.softmax(net(mx.nd.array(inputs.transpose(0, 3, 1, 2)))).asnumpy()
 
 
