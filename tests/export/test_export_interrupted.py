@@ -9,8 +9,9 @@ from openatac.errors import OpenatacError
 from openatac.export.forms import symbol_files
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
+from tests.helpers.folder_contents import contents
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, contents, describe, trained
+from tests.helpers.networks.trained_network import ATAC, describe, trained_network
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.full_disk import limit_file_size
 
@@ -20,7 +21,7 @@ def test_forms_of_the_previous_network_are_removed(net, tmp_path):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe(), ('symbol', 'fused'))
     (tmp_path / 'net-notes.txt').write_text('mine')
-    export(trained('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
+    export(trained_network('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
     assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-notes.txt', 'net-symbol.json', 'net.json']
 
 

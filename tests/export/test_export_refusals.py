@@ -10,8 +10,10 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.symbol_files import load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import SAME_TOLERANCE, ParityCheck, ParityError
+from tests.helpers.folder_contents import contents
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, call, contents, describe, trained
+from tests.helpers.networks.trained_network import ATAC, describe, trained_network
+from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.scripts import json_of, script_error
 
 # --------------------------------------------------------------------------------- bad input
@@ -82,12 +84,12 @@ def test_unwritable_output_is_refused(refused, params, tmp_path):
 
 def test_label_file_from_windows_is_read(params, tmp_path):
     (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
-    assert call(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
+    assert call_export(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
     assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
 
 
 def test_another_input_size_is_accepted(params, tmp_path):
-    assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
+    assert call_export(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
     assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
 
 
@@ -130,7 +132,7 @@ def test_damaged_symbol_files_are_refused(whole, tmp_path, ending, content, name
 
 
 def test_symbol_and_parameters_of_different_networks_are_refused(net, whole, tmp_path):
-    export(trained('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
+    export(trained_network('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
     with open(whole + '-0000.params', 'rb') as handle:
         (tmp_path / 'net-0000.params').write_bytes(handle.read())
     os.unlink(tmp_path / 'net.json')  # it notices by their checksums
