@@ -24,6 +24,7 @@ from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import ATAC, describe, images, outputs, trained_network
 from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.scripts import json_of
 from tests.oracle import filled, graph_of
 
 # --------------------------------------------------------------------------------- written files
@@ -122,6 +123,17 @@ def test_printed_output_reports_the_export(net, params, tmp_path, capsys):
     assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
     assert call_export(ATAC, params, tmp_path / 'net') == 0
     assert re.search('16 random .*0 real', capsys.readouterr().out)
+
+
+def test_label_file_from_windows_is_read(params, tmp_path):
+    (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
+    assert call_export(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
+    assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
+
+
+def test_another_input_size_is_accepted(params, tmp_path):
+    assert call_export(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
+    assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
 
 
 # --------------------------------------------------------------------------- export of a run

@@ -1,13 +1,11 @@
 """The engine torch and inference work without Unix's modules and file locks, as on Windows."""
 import json
 import os
-import sys
 
 import pytest
 
 from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
-from openatac.files.locks import locked
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
@@ -146,21 +144,3 @@ def test_folder_in_use_is_an_error_where_locks_exist(tmp_path, caplog):
             only_run_in(str(tmp_path)):
         pass
     assert not caplog.messages
-
-
-def test_lock_is_released_when_its_process_ends(tmp_path):
-    path = tmp_path / '.lock'
-    result = run_python('-c', 'import os, sys\nfrom openatac.files.locks import locked\n'
-                              'with locked(sys.argv[1]): os._exit(7)', path)
-    assert result.returncode == 7 and path.exists()
-    with locked(str(path)):
-        pass
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the open files of a process')
-def test_locks_are_closed(tmp_path):
-    before = os.listdir('/proc/self/fd')
-    for _ in range(3):
-        with locked(str(tmp_path / '.lock'), remove=True):
-            pass
-    assert len(os.listdir('/proc/self/fd')) == len(before)

@@ -1,4 +1,4 @@
-"""Each command's help appears at once, and shells complete commands and flags."""
+"""The command line: every command and its help, wrong commands, and completion in shells."""
 import importlib
 import os
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from openatac.commands.catalogue import COMMANDS, SITE
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command
-from tests.helpers.processes.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of, run_python
 
 HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2', 'fastapi']
 
@@ -37,6 +37,25 @@ def test_help_describes_the_command_and_ends_with_examples(name, capsys):
     *lines, _, last = text.splitlines()
     assert [line.strip() for line in lines[-2:]] == COMMANDS[name].lines(name)
     assert last.split()[-1] == f'{SITE}{COMMANDS[name].page.removesuffix(".md")}/'
+
+
+def test_help_lists_every_command():
+    help_text = run_python('-m', 'openatac', '--help').stdout
+    assert all(f'  {command} ' in help_text for command in COMMANDS)
+    result = run_python('-m', 'openatac')
+    assert (result.returncode, result.stderr) == (2, help_text)
+
+
+@pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
+def test_wrong_command_line_exits_with_code_2(arguments, capsys):
+    assert call_command(*arguments) == 2
+    assert 'usage: openatac' in capsys.readouterr().err
+
+
+def test_every_command_has_its_function():
+    for command in COMMANDS:
+        module = importlib.import_module('openatac.commands.' + command.replace('-', '_'))
+        assert callable(module.main)
 
 
 # ----------------------------------------------------------------------------- completion
