@@ -1,4 +1,4 @@
-"""The graph of a whole training step computes what MXNet's own gradients do, with other operators."""
+"""The graph of a whole training step gives the same gradients as MXNet's own, with other operators."""
 import contextlib
 import os
 

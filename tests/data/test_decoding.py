@@ -1,4 +1,4 @@
-"""Images of every kind are decoded and resized as by Pillow or MXNet, and damaged ones are refused."""
+"""Images of every kind become the right pixels, and damaged ones are refused."""
 import contextlib
 import os
 

@@ -135,7 +135,7 @@ def ends(process, timeout=60):
 
 
 def all_say(processes, *words):
-    """Check that all processes end with code 1 and one error with these words each."""
+    """Check that each process ends with code 1 and one error that contains these words."""
     for process in processes:
         code, _, errors = ends(process)
         assert code == 1 and all(word in errors for word in words), errors

@@ -1,4 +1,4 @@
-"""A set of files is replaced as a whole; tests/files/test_writing.py tests each file of one."""
+"""A set of files is replaced as a whole or not at all; tests/files/test_writing.py tests single files."""
 import os
 
 import pytest

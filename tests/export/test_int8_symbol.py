@@ -170,7 +170,7 @@ def test_shortcut_of_a_pre_activation_network_stays_raw(digits_network, tmp_path
     pytest.param('resnet50_v1b_aa', {}, marks=pytest.mark.slow),
 ])
 def test_other_networks_are_quantized_within_rounding(name, settings, tmp_path):
-    """The images are the brighter, the higher their label."""
+    """The higher an image's label, the brighter it is."""
     side = 32 if name.startswith('resnet50') else 8
     random = np.random.RandomState(0)
     labels = random.randint(0, 10, 640)

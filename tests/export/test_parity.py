@@ -1,4 +1,4 @@
-"""The check that an export computes the same as its network, and its errors."""
+"""The check that an export computes the same as its network, and the errors that it raises."""
 import numpy as np
 import pytest
 

@@ -60,7 +60,7 @@ def test_training_fills_the_rectangle():
 
 @pytest.fixture(scope='module')
 def rectangle_run(tmp_path_factory):
-    """(image folder, folder of a run on rectangular images)."""
+    """(folder of rectangular images, folder of a run on them)."""
     folder = tmp_path_factory.mktemp('rectangles')
     data = write_data_dir(folder / 'data')
     assert run_in_process('--data-dir', data, '--input-size', '32x64', '--act-layers', 1, '--num-epochs', 1,

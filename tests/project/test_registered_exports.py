@@ -1,4 +1,4 @@
-"""An export form, a runtime and a backend that tests register by one call work like the package's own."""
+"""An export form, a runtime and a backend, each registered by one call, work like the package's own."""
 import json
 import os
 import shutil

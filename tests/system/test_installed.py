@@ -1,4 +1,4 @@
-"""Without MXNet, whatever needs it says so, or suggests PyTorch where MXNet cannot run."""
+"""Without MXNet, functions that need it say so, and suggest PyTorch where MXNet cannot run."""
 import platform
 import sys
 

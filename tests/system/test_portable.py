@@ -1,4 +1,4 @@
-"""The engine torch and inference work without Unix's modules and file locks, as on Windows."""
+"""Inference and --engine torch work without Unix's modules and file locks, as on Windows."""
 import json
 import os
 

@@ -58,7 +58,7 @@ def run(folder, *flags):
 
 @pytest.fixture(scope='module')
 def photo_run(tmp_path_factory):
-    """(image folder, folder of a run on it)."""
+    """(folder of images, folder of a run on them)."""
     folder = tmp_path_factory.mktemp('photo_run')
     photos = write_images(folder / 'photos')
     run(folder / 'run', '--data-dir', photos, '--image-size', 24)

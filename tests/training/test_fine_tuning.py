@@ -51,7 +51,7 @@ def few(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def pretrained(tmp_path_factory, few):
-    """A function pretrained(unit) that returns a file of the parameters after one epoch."""
+    """A function pretrained(unit) that returns the parameter file of a run of one epoch."""
     @functools.cache
     def train(unit):
         folder = tmp_path_factory.mktemp('pretrained') / unit

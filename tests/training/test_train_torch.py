@@ -42,7 +42,7 @@ def next_epoch(data, *more):
 
 @pytest.fixture(scope='module')
 def five_epochs(tmp_path_factory, cifar10):
-    """The file of the parameters after five epochs."""
+    """The parameter file of a run of five epochs."""
     folder = tmp_path_factory.mktemp('five_epochs')
     assert run_in_process(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 5, '--save-dir', folder)) == 0
     return str(folder / 'last.params')

@@ -1,4 +1,4 @@
-"""Real photographs."""
+"""The real photographs beside the checkout."""
 from openatac.data.images.folder import ImageFolder
 
 
