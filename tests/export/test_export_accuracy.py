@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from openatac.data.small.digits import load_digits
+from openatac.errors import OpenatacError
+from openatac.export.accuracy import accuracies
 from openatac.export.forms.symbol_files import load_block, read_symbol
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
@@ -132,3 +134,11 @@ def test_unmeasurable_accuracy_is_explained(digits, refused, tmp_path, capsys):
     assert '--int8' in refused(2, *words, '--measure', folder)
     assert 'nowhere' in refused(
         1, *words, '--int8', '--calibrate', folder, '--measure', tmp_path / 'nowhere')
+
+
+def test_accuracies_are_shares_of_all_images():
+    images = np.eye(3, dtype=np.float32)
+    batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
+    assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
+    with pytest.raises(OpenatacError):
+        accuracies([lambda images: images], [])

@@ -195,14 +195,6 @@ def test_network_trained_on_real_images_is_quantized_within_rounding(shared_data
     assert error < WEIGHTS_TOO * rounding(network, symbol, tmp_path)
 
 
-def test_accuracies_are_shares_of_all_images():
-    images = np.eye(3, dtype=np.float32)
-    batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
-    assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
-    with pytest.raises(OpenatacError):
-        accuracies([lambda images: images], [])
-
-
 @pytest.mark.parametrize('batches, named', [
     ([], 'images'),
     ([np.zeros((0, 3, 32, 32), np.float32)], 'images'),
