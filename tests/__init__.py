@@ -1,4 +1,4 @@
-"""The tests all use one thread, so that parts of a run in other processes give the same bits."""
+"""All tests use one thread, so that a run gives the same bits in whichever process it computes."""
 import os
 
 os.environ['OMP_NUM_THREADS'] = '1'  # set before MXNet and PyTorch are loaded

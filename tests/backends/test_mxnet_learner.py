@@ -1,4 +1,4 @@
-"""The learner computes the same bits however a run is interrupted, and the published statistics."""
+"""However a run is interrupted, MXNet's learner computes the same bits, and the published statistics."""
 import mxnet as mx
 import numpy as np
 import pytest

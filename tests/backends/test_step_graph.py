@@ -1,4 +1,4 @@
-"""The graph of a whole training step computes what MXNet's own gradients do, with other operators."""
+"""The graph of a whole training step gives the same gradients as MXNet's own, with other operators."""
 import contextlib
 import os
 
@@ -100,7 +100,7 @@ def without_the_graph(monkeypatch):
     return context
 
 
-def trained(**objective):
+def learner_after_three_steps(**objective):
     net, shape = made('ATAC')
     objective = MxnetObjective(**objective)
     trainer = MxnetLearner(net, [mx.cpu()], OPTIMIZER, shape, seed=3, objective=objective)
@@ -115,9 +115,9 @@ def trained(**objective):
 @pytest.mark.parametrize('objective', [{}, dict(classes=10, smoothing=0.1),
                                        dict(classes=10, mixup=0.2, mixup_iterations=2)])
 def test_run_trains_the_same_with_and_without_the_step_graph(without_the_graph, objective):
-    ours = trained(**objective)
+    ours = learner_after_three_steps(**objective)
     with without_the_graph():
-        theirs = trained(**objective)
+        theirs = learner_after_three_steps(**objective)
     assert ours.read_metrics()[:3] == pytest.approx(theirs.read_metrics()[:3], rel=1e-4)
     assert relative_difference(ours.state()[0], theirs.state()[0]) < 1e-4
 

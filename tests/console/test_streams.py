@@ -10,6 +10,7 @@ from PIL import Image
 
 from openatac.console import streams
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 HELP = [(sys.executable, '-m', 'openatac', 'costs', '--help'),
         (sys.executable, ROOT / 'train_cifar.py', '--help')]
@@ -21,7 +22,7 @@ def shell(line, *command, **environment):
     """Run a bash line in which "$@" is the command; return (exit code, output, errors) as text."""
     result = subprocess.run(
         ['bash', '-c', line, 'bash', *map(str, command)], capture_output=True, text=True, timeout=300,
-        stdin=subprocess.DEVNULL, env={**os.environ, 'PYTHONPATH': str(ROOT), **environment})
+        stdin=subprocess.DEVNULL, env=child_environment(**environment))
     return result.returncode, result.stdout, result.stderr
 
 
@@ -40,7 +41,7 @@ def test_closed_reader_ends_a_command_quietly(command):
     reading, writing = os.pipe()
     os.close(reading)
     result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=writing, stderr=subprocess.PIPE,
-                            timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+                            timeout=300, env=child_environment())
     os.close(writing)
     assert (result.returncode, result.stderr) == (streams.CLOSED, b'')
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mxnet.gluon.data.vision import transforms
 
 from openatac.data.small.cifar_transforms import PAD, crop, draw_choices, mirror, normalise
+from tests.helpers.images.cifar_colours import MEAN, STD
 
 CORNERS = 2 * PAD + 1
 
@@ -26,8 +27,7 @@ def batch_of(images, top, left, mirrored):
 
 def published(*first):
     """Return the published transform of an (H, W, 3) image, without Compose, which would hybridize it."""
-    steps = [*first, transforms.ToTensor(),
-             transforms.Normalize([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])]
+    steps = [*first, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
 
     def transform(image):
         x = mx.nd.array(image.transpose(1, 2, 0), dtype='uint8')

@@ -74,7 +74,7 @@ def restarted(photos, tmp_path_factory):
     folder = tmp_path_factory.mktemp('restarted') / 'run'
     process = start_cluster(*flags(folder, photos, *CLUSTER))
     log = folder.with_suffix('.log')
-    wait_until(process, lambda: batches_in(log) >= 5, 'the fifth batch')
+    wait_until(lambda: batches_in(log) >= 5, 'the fifth batch', process)
     worker, = (pid for pid, command in running(folder).items() if b'launch' not in command
                and b'DMLC_TASK_ID=1' in Path(f'/proc/{pid}/environ').read_bytes())
     os.kill(worker, signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_asynchronous_training_resumes_from_its_weights(photos, tmp_path):
     folder = tmp_path / 'run'
     recipe = '--kvstore', 'dist_async', '--resume', 'auto'
     process = start_cluster(*flags(folder, photos, *recipe))
-    wait_until(process, lambda: batches_in(tmp_path / 'run.log') >= 1, 'a batch')
+    wait_until(lambda: batches_in(tmp_path / 'run.log') >= 1, 'a batch', process)
     process.send_signal(signal.SIGTERM)
     stopped = finish(process)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr

@@ -113,7 +113,7 @@ def test_every_process_reports_the_settings_in_which_workers_differ(runs):
 
 
 def check_failure(result, cause, own=None):
-    """Check that all others report worker 1's failure by its cause, and that worker 1 prints its ``own``."""
+    """Check that all others name the cause of worker 1's failure, and that worker 1 itself prints ``own``."""
     code, _, errors = result
     assert code == 1
     said = sentences(errors)

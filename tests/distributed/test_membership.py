@@ -20,7 +20,7 @@ from openatac.distributed.member_group import setting_differences
 from openatac.distributed.messages import frame
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 # One process of a run. Arguments: its job as JSON, its rank, its actions once all have arrived.
 PROCESS = '''
@@ -86,7 +86,7 @@ class Run:
         process = subprocess.Popen(
             [sys.executable, '-u', '-c', PROCESS, json.dumps({**job, **fields}), str(rank), *deeds],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            env={**os.environ, 'PYTHONPATH': str(ROOT)})
+            env=child_environment())
         self.processes.append(process)
         return process
 
@@ -135,7 +135,7 @@ def ends(process, timeout=60):
 
 
 def all_say(processes, *words):
-    """Check that all processes end with code 1 and one error with these words each."""
+    """Check that each process ends with code 1 and one error that contains these words."""
     for process in processes:
         code, _, errors = ends(process)
         assert code == 1 and all(word in errors for word in words), errors

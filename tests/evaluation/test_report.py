@@ -13,6 +13,7 @@ from openatac import get_model
 from openatac.evaluation.report import Report
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
+from tests.helpers.images.cifar_colours import MEAN, STD
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.imagenet_hosts import shallow_host
@@ -22,8 +23,8 @@ from tests.helpers.processes.scripts import json_of, run_in_process, script_erro
 
 CIFAR10 = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
 FILES = ['calibration.csv', 'classes.csv', 'confusion.csv', 'confusion.png', 'report.json']
-CIFAR = Manifest('cifar_resnet8_v2_relu', 10, (3, 32, 32), (125.307, 122.9505, 113.865),
-                 (51.5865, 50.847, 51.255), labels=CIFAR10)
+CIFAR = Manifest('cifar_resnet8_v2_relu', 10, (3, 32, 32), tuple(255 * value for value in MEAN),
+                 tuple(255 * value for value in STD), labels=CIFAR10)
 
 
 @pytest.fixture(scope='module')

@@ -5,8 +5,8 @@ import pytest
 
 from openatac.models.weights import save_parameters
 from tests.helpers.networks.animal_export import ANIMALS, animal_network, export_animals
-from tests.helpers.networks.trained_export import ATAC, call, trained
-from tests.helpers.processes.commands import command_error
+from tests.helpers.networks.trained_network import ATAC, trained_network
+from tests.helpers.processes.commands import call_export, command_error
 from tests.helpers.processes.scripts import run_in_process
 
 
@@ -18,7 +18,7 @@ def refused(capsys):
 
 @pytest.fixture(scope='module')
 def net():
-    return trained()
+    return trained_network()
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +32,7 @@ def params(net, tmp_path_factory):
 def whole(params, tmp_path_factory):
     """The PREFIX of an export made from a name and a file, with the fused form."""
     prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
-    assert call(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
+    assert call_export(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
     return str(prefix)
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, plain, smooth
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.skipif(not (shutil.which('make') and shutil.which('g++')), reason='no C++ compiler')
-MEAN, STD, LABELS = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), [f'class {k}' for k in range(10)]
+LABELS = [f'class {k}' for k in range(10)]
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +35,7 @@ def example(tmp_path_factory):
             parameter.set_data(mx.nd.array(random.uniform(0.5, 1.5, parameter.shape)))
     write_symbol(net, str(folder / 'net'))
     write_manifest(str(folder / 'net.json'), Manifest(
-        'cifar_resnet8_v2_atac', 10, (3, 32, 32), MEAN, STD, labels=LABELS))
+        'cifar_resnet8_v2_atac', 10, (3, 32, 32), PIXEL_MEAN, PIXEL_STD, labels=LABELS))
     return folder / 'classify', folder / 'net', net
 
 
@@ -48,7 +49,7 @@ def test_cpp_program_agrees_with_python(example, tmp_path):
     (tmp_path / 'image.ppm').write_bytes(encoded(pixels, 'PPM'))
     done = classify(program, prefix, tmp_path / 'image.ppm')
     assert done.returncode == 0, done.stderr
-    x = (pixels.astype('float32') - np.float32(MEAN)) / np.float32(STD)
+    x = (pixels.astype('float32') - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
     expected = net(mx.nd.array(x.transpose(2, 0, 1)[None])).softmax().asnumpy()[0]
     best = np.argsort(-expected)[:5]
     rows = [line.split('\t') for line in done.stdout.splitlines()]

@@ -21,8 +21,10 @@ from openatac.models.weights import load_parameters, save_parameters
 from tests import oracle
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs, trained
+from tests.helpers.networks.trained_network import ATAC, describe, images, outputs, trained_network
+from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.scripts import json_of
 from tests.oracle import filled, graph_of
 
 # --------------------------------------------------------------------------------- written files
@@ -39,7 +41,7 @@ def test_gluon_loads_an_export(net, whole):
 def test_settings_of_something_else_beside_the_file_are_ignored(params, tmp_path, settings):
     file = shutil.copy(params, tmp_path)
     (tmp_path / 'settings.json').write_text(settings)
-    assert call(ATAC, file, tmp_path / 'net') == 0
+    assert call_export(ATAC, file, tmp_path / 'net') == 0
     assert read_manifest(str(tmp_path / 'net')).classes == 5
 
 
@@ -113,20 +115,31 @@ def test_printed_output_reports_the_export(net, params, tmp_path, capsys):
     folder.mkdir()
     for index in range(3):
         (folder / f'{index}.png').write_bytes(encoded(smooth(40, 30, seed=index), 'PNG'))
-    assert call(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
+    assert call_export(ATAC, params, tmp_path / 'net', '--images', folder, '--fuse') == 0
     text = capsys.readouterr().out
     report = read_manifest(str(tmp_path / 'net')).reports['fused']
     assert report['real_images'] == 3 and re.search('16 random .*3 real', text)
     assert all(str(count) in text for count in report['operators'])
     assert 'MXNET_SUBGRAPH_BACKEND=NONE' in text
-    assert call(ATAC, params, tmp_path / 'net') == 0
+    assert call_export(ATAC, params, tmp_path / 'net') == 0
     assert re.search('16 random .*0 real', capsys.readouterr().out)
+
+
+def test_label_file_from_windows_is_read(params, tmp_path):
+    (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
+    assert call_export(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
+    assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
+
+
+def test_another_input_size_is_accepted(params, tmp_path):
+    assert call_export(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
+    assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
 
 
 # --------------------------------------------------------------------------- export of a run
 
 def test_run_export_finds_its_network_labels_and_images(run, tmp_path):
-    assert call(run, tmp_path / 'net') == 0
+    assert call_export(run, tmp_path / 'net') == 0
     found = read_manifest(str(tmp_path / 'net'))
     assert found.model == ATAC + '_global'
     assert found.labels[:2] == ['airplane', 'automobile'] and len(found.labels) == 10
@@ -138,7 +151,7 @@ def test_run_export_finds_its_network_labels_and_images(run, tmp_path):
 
 
 def test_training_script_writes_the_same_export(run, tmp_path):
-    assert call(run, run / 'last.params', tmp_path / 'net') == 0  # the only epoch, and so the best one
+    assert call_export(run, run / 'last.params', tmp_path / 'net') == 0  # the only epoch, and so the best one
     ours, theirs = str(tmp_path / 'net'), str(run / 'export' / 'best')
     first, second = (read_manifest(path)._replace(reports={}, sha256={}) for path in (ours, theirs))
     assert first == second  # except for the array names, which Gluon numbers
@@ -147,14 +160,14 @@ def test_training_script_writes_the_same_export(run, tmp_path):
 
 
 def test_run_whose_images_are_gone_is_exported(run, tmp_path, capsys):
-    assert call(run, tmp_path / 'net', '--data-dir', tmp_path / 'nowhere') == 0
+    assert call_export(run, tmp_path / 'net', '--data-dir', tmp_path / 'nowhere') == 0
     assert 'cifar10' in capsys.readouterr().out
 
 
 def test_coarse_labels_fill_a_hundred_outputs(params, tmp_path):
-    net = trained(classes=100)
+    net = trained_network(classes=100)
     save_parameters(net, str(tmp_path / 'net.params'))
-    assert call(ATAC, tmp_path / 'net.params', tmp_path / 'net', '--dataset', 'cifar100-coarse',
+    assert call_export(ATAC, tmp_path / 'net.params', tmp_path / 'net', '--dataset', 'cifar100-coarse',
                 '--data-dir', tmp_path) == 0
     labels = read_manifest(str(tmp_path / 'net')).labels
     assert labels[0] == 'aquatic_mammals' and labels[19] == 'vehicles_2' and len(set(labels)) == 100
@@ -181,7 +194,7 @@ def test_exported_graphs_equal_the_oracles(name, tmp_path):
 @pytest.mark.parametrize('name', [ATAC, 'cifar_resnet8_v2_relu', 'cifar_resnet8_v2_se'])
 def test_fused_form_consists_of_fused_operators(name, tmp_path):
     """MXNet's fusion alone gives other outputs for the pre-activation hosts."""
-    net = trained(name)
+    net = trained_network(name)
     symbol, _ = trace(net)
     before, after = count_operators(symbol), count_operators(fuse(symbol))
     assert after['BatchNorm'] < before['BatchNorm'] and after['_sg_mkldnn_conv'] == before['Convolution']
@@ -214,7 +227,7 @@ def test_fused_form_without_anything_to_fold_is_refused(tmp_path):
 # ----------------------------------------------------------------------------------- float16
 
 def test_float16_export_is_close_to_the_network(net, params, tmp_path, capsys):
-    assert call(ATAC, params, tmp_path / 'half', '--precision', 'float16') == 0
+    assert call_export(ATAC, params, tmp_path / 'half', '--precision', 'float16') == 0
     symbol, arrays = read_symbol(str(tmp_path / 'half'))
     for name, array in arrays.items():
         norm = any(word in name for word in ('gamma', 'beta', 'running'))
@@ -228,7 +241,7 @@ def test_float16_export_is_close_to_the_network(net, params, tmp_path, capsys):
 
 
 def test_float16_export_does_not_change_the_network(tmp_path):
-    net = trained()
+    net = trained_network()
     before = {name: array.asnumpy() for name, array in trace(net)[1].items()}
     export(net, str(tmp_path / 'half'), describe(precision='float16'))
     after = {name: array.asnumpy() for name, array in trace(net)[1].items()}

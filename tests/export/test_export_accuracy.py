@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from openatac.data.small.digits import load_digits
+from openatac.errors import OpenatacError
+from openatac.export.accuracy import accuracies
 from openatac.export.forms.symbol_files import load_block, read_symbol
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
@@ -17,7 +19,9 @@ from openatac.system.processor import instruction_set
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.digits_network import KNOWS
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, call, describe, images, outputs
+from tests.helpers.networks.onnx_files import run_onnx
+from tests.helpers.networks.trained_network import ATAC, describe, images, outputs
+from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.scripts import json_of, metrics_of
 
 FEW = KNOWS - 0.2  # on a few dozen images
@@ -27,18 +31,17 @@ NAIVE = '--int8', '--calibration', 'naive'  # the quicker one
 @pytest.mark.kernels
 def test_onnx_form_computes_the_same_as_the_network(net, tmp_path):
     pytest.importorskip('onnx')
-    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxruntime')
     manifest = export(net, str(tmp_path / 'net'), describe(labels=list('abcde')), ('symbol', 'onnx'))
     assert manifest.reports['onnx']['max_difference'] <= REORDERED_TOLERANCE
-    session = onnxruntime.InferenceSession(str(tmp_path / 'net.onnx'), providers=['CPUExecutionProvider'])
-    found = session.run(None, {session.get_inputs()[0].name: images()})[0]
+    found = run_onnx(tmp_path / 'net.onnx', images())
     assert np.allclose(found, outputs(net, images()), atol=REORDERED_TOLERANCE)
 
 
 @pytest.mark.kernels
 def test_accuracy_of_the_int8_form_is_reported(run, tmp_path):
     """Calibrate on the run's own training images and measure on its test images."""
-    assert call(run, tmp_path / 'net', *NAIVE) == 0
+    assert call_export(run, tmp_path / 'net', *NAIVE) == 0
     report = read_manifest(str(tmp_path / 'net')).reports['int8']
     assert report['top1_agreement'] >= 0.5
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
@@ -66,7 +69,7 @@ def accuracy_of(told):
 @pytest.mark.kernels
 @pytest.mark.parametrize('mode', [pytest.param('naive', marks=pytest.mark.slow), 'entropy'])
 def test_accuracy_before_and_after_int8(digits, tmp_path, capsys, mode):
-    assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
+    assert call_export(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--calibration', mode) == 0
     count, before, after = accuracy_of(capsys.readouterr().out)
     assert count == 360 and before > KNOWS and after > KNOWS
     assert json_of(tmp_path / 'net.json')['reports']['int8']['accuracy'] == {
@@ -78,7 +81,7 @@ def test_accuracy_of_the_int8_onnx_form_is_reported(digits, tmp_path, capfd):
     """It is measured like MXNet's form, and ONNX Runtime's messages are suppressed."""
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
-    assert call(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--onnx') == 0
+    assert call_export(*digits, tmp_path / 'net', '--dataset', 'digits', '--int8', '--onnx') == 0
     out, err = capfd.readouterr()
     assert not err and (instruction_set() or 'known') in out and 'onnx-int8' in out
     reports = read_manifest(str(tmp_path / 'net')).reports
@@ -106,7 +109,7 @@ def test_accuracy_on_a_folder_with_subfolders_named_as_the_classes(digits, tmp_p
     folder = write_classes(tmp_path / 'test', names[:8])
     (folder / 'one' / 'bad.png').write_text('no picture')
     (folder / 'one' / 'mere line.png').write_bytes(encoded(plain(0, 400, 2), 'PNG'))
-    assert call(*digits, tmp_path / 'net', *NAIVE, '--images', folder, '--calibrate', folder,
+    assert call_export(*digits, tmp_path / 'net', *NAIVE, '--images', folder, '--calibrate', folder,
                 '--measure', folder, '--labels', ','.join(names)) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)
     assert count == 32 and before > FEW
@@ -115,7 +118,7 @@ def test_accuracy_on_a_folder_with_subfolders_named_as_the_classes(digits, tmp_p
 def test_accuracy_on_a_folder_with_the_same_number_of_classes(digits, refused, tmp_path, capsys):
     folder = write_classes(tmp_path / 'test', [f'class-{label}' for label in range(10)])
     words = *digits, tmp_path / 'net', *NAIVE, '--calibrate', folder, '--measure', folder
-    assert call(*words, '--measure-images', 20) == 0
+    assert call_export(*words, '--measure-images', 20) == 0
     count, before, _ = accuracy_of(capsys.readouterr().out)
     assert count == 20 and before > FEW
     shutil.rmtree(folder / 'class-3')
@@ -125,9 +128,17 @@ def test_accuracy_on_a_folder_with_the_same_number_of_classes(digits, refused, t
 def test_unmeasurable_accuracy_is_explained(digits, refused, tmp_path, capsys):
     words = *digits, tmp_path / 'net'
     folder = write_classes(tmp_path / 'test', list('0123456789'))
-    assert call(*words, *NAIVE, '--calibrate', folder) == 0
+    assert call_export(*words, *NAIVE, '--calibrate', folder) == 0
     assert '--measure' in capsys.readouterr().out
     assert 'accuracy' not in read_manifest(str(tmp_path / 'net')).reports['int8']
     assert '--int8' in refused(2, *words, '--measure', folder)
     assert 'nowhere' in refused(
         1, *words, '--int8', '--calibrate', folder, '--measure', tmp_path / 'nowhere')
+
+
+def test_accuracies_are_shares_of_all_images():
+    images = np.eye(3, dtype=np.float32)
+    batches = [(images, np.array([0, 1, 0])), (images[:1], np.array([0]))]
+    assert accuracies([lambda images: images, lambda images: -images], batches) == ([0.75, 0.25], 4)
+    with pytest.raises(OpenatacError):
+        accuracies([lambda images: images], [])

@@ -1,7 +1,6 @@
 """However `openatac export` is stopped, it leaves complete new files or the previous ones."""
 import fcntl
 import os
-import resource
 import signal
 
 import pytest
@@ -10,9 +9,11 @@ from openatac.errors import OpenatacError
 from openatac.export.forms import symbol_files
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
+from tests.helpers.folder_contents import contents
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, contents, describe, trained
+from tests.helpers.networks.trained_network import ATAC, describe, trained_network
 from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.full_disk import limit_file_size
 
 # --------------------------------------------------- complete new files, or the previous ones
 
@@ -20,7 +21,7 @@ def test_forms_of_the_previous_network_are_removed(net, tmp_path):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe(), ('symbol', 'fused'))
     (tmp_path / 'net-notes.txt').write_text('mine')
-    export(trained('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
+    export(trained_network('cifar_resnet8_v2_relu'), prefix, describe('cifar_resnet8_v2_relu'))
     assert sorted(contents(tmp_path)) == ['net-0000.params', 'net-notes.txt', 'net-symbol.json', 'net.json']
 
 
@@ -97,12 +98,9 @@ def test_export_killed_midway_changes_nothing(net, params, tmp_path):
 
 def test_full_disk_changes_nothing(net, refused, params, tmp_path):
     export(net, str(tmp_path / 'net'), describe())
-    before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200000, limits[1]))
-    try:
+    before = contents(tmp_path)
+    with limit_file_size(200000):
         assert str(tmp_path / 'net') in refused(1, ATAC, params, tmp_path / 'net')
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert contents(tmp_path) == before
 
 

@@ -8,13 +8,11 @@ import pytest
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.symbol_files import load_block
-from openatac.export.manifest import read_manifest
-from openatac.export.parity import SAME_TOLERANCE, ParityCheck, ParityError
+from tests.helpers.folder_contents import contents
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import ATAC, call, contents, describe, trained
+from tests.helpers.networks.trained_network import ATAC, describe, trained_network
 from tests.helpers.processes.scripts import json_of, script_error
 
-# --------------------------------------------------------------------------------- bad input
 
 def test_wrong_command_lines_are_refused(refused, params, run, tmp_path):
     out = tmp_path / 'net'
@@ -80,17 +78,6 @@ def test_unwritable_output_is_refused(refused, params, tmp_path):
     assert str(tmp_path / 'file') in refused(1, ATAC, params, tmp_path / 'file' / 'net')
 
 
-def test_label_file_from_windows_is_read(params, tmp_path):
-    (tmp_path / 'labels.txt').write_bytes('\ufeffa \r\nb\r\n\r\nc\r\nd\r\né\r\n'.encode())
-    assert call(ATAC, params, str(tmp_path / 'out'), '--labels', str(tmp_path / 'labels.txt')) == 0
-    assert json_of(tmp_path, 'out.json')['labels'] == ['a', 'b', 'c', 'd', 'é']
-
-
-def test_another_input_size_is_accepted(params, tmp_path):
-    assert call(ATAC, params, tmp_path / 'large', '--input-size', 48) == 0
-    assert read_manifest(str(tmp_path / 'large')).image_shape == (3, 48, 48)
-
-
 def test_mismatched_input_size_is_refused(tmp_path):
     net = mx.gluon.nn.Dense(5, in_units=3 * 32 * 32)
     net.initialize()
@@ -130,40 +117,9 @@ def test_damaged_symbol_files_are_refused(whole, tmp_path, ending, content, name
 
 
 def test_symbol_and_parameters_of_different_networks_are_refused(net, whole, tmp_path):
-    export(trained('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
+    export(trained_network('cifar_resnet8_v2_relu'), str(tmp_path / 'net'), describe('cifar_resnet8_v2_relu'))
     with open(whole + '-0000.params', 'rb') as handle:
         (tmp_path / 'net-0000.params').write_bytes(handle.read())
     os.unlink(tmp_path / 'net.json')  # it notices by their checksums
     with pytest.raises(OpenatacError, match=str(tmp_path / 'net')):
         load_block(str(tmp_path / 'net'))
-
-
-def test_rounding_that_the_network_amplifies_is_tolerated():
-    """As in a barely trained network, the last bit of the image here moves each output by 1e-3."""
-    def network(images):
-        return np.sin(1e4 * images.reshape(len(images), -1)[:, :5].astype('float64')).astype('float32')
-
-    check = ParityCheck(network, (3, 8, 8))
-    assert 1e-4 < check.rounding < 1e-2
-    report = check.report(lambda images: network(images) + 2 * check.rounding, SAME_TOLERANCE)
-    assert report['max_difference'] > 10 * SAME_TOLERANCE
-    assert f'{check.rounding:g}' in report['warning'] and 'train' in report['warning']
-    with pytest.raises(ParityError, match=f'{check.rounding:g}.*train'):  # the cause and the remedy
-        check.report(lambda images: network(images) + 20 * check.rounding, SAME_TOLERANCE)
-
-
-def test_disagreement_with_huge_outputs_is_blamed_on_training():
-    def network(images):
-        return 1e9 * images.reshape(len(images), -1)[:, :5]
-
-    with pytest.raises(ParityError, match='train'):
-        ParityCheck(network, (3, 8, 8)).report(lambda images: 1.02 * network(images), SAME_TOLERANCE)
-
-
-def test_disagreement_with_small_rounding_is_not_blamed_on_training():
-    def network(images):
-        return images.reshape(len(images), -1)[:, :5]
-
-    with pytest.raises(ParityError) as error:
-        ParityCheck(network, (3, 8, 8)).report(lambda images: network(images) + 0.1, SAME_TOLERANCE)
-    assert '0.1' in str(error.value) and 'train' not in str(error.value)

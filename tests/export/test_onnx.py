@@ -18,7 +18,7 @@ from openatac.version import __version__
 from openatac.zoo.names import get_model_list
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
-from tests.helpers.networks.onnx_files import difference, images, run_onnx, write
+from tests.helpers.networks.onnx_files import difference, images, run_onnx, write_onnx
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -39,8 +39,8 @@ def small(name):
     return get_model(name), CIFAR
 
 
-def trained(net, image_shape, rate=0.02):
-    """Train ``net`` for two steps, so that its scales leave their initial values; return it."""
+def train_two_steps(net, image_shape, rate=0.02):
+    """Train a network for two steps, so that its scales leave their initial values; return it."""
     mx.random.seed(1)
     np.random.seed(1)
     net.initialize(mx.init.MSRAPrelu())
@@ -65,9 +65,9 @@ def shape_of(value):
 @pytest.mark.parametrize('name', SMALLEST)
 def test_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     net, image_shape = small(name)
-    trained(net, image_shape)
+    train_two_steps(net, image_shape)
     path = str(tmp_path / 'net.onnx')
-    write(net, path, image_shape)
+    write_onnx(net, path, image_shape)
     onnx.checker.check_model(onnx.load(path), full_check=True)
     assert difference(net, path, image_shape, (1, 7, 64) if image_shape == CIFAR else (1, 7)) < 1e-4
 
@@ -103,7 +103,7 @@ def test_full_size_network_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
         statistic.set_data(mx.nd.maximum(10 * (statistic.data() - 0.9 * initial), 0 if initial else -np.inf))
     mx.nd.waitall()
     path = str(tmp_path / 'net.onnx')
-    write(net, path, image_shape)
+    write_onnx(net, path, image_shape)
     x = images(3, image_shape, 3)
     found, expected = run_onnx(path, x.asnumpy()), net(x).asnumpy()
     net.cast('float64')
@@ -120,7 +120,7 @@ def test_file_suits_older_runtimes_and_describes_itself(name, tmp_path):
     net.initialize()
     net(images(1, image_shape))
     path = tmp_path / 'net.onnx'
-    write(net, str(path), image_shape, name=name, metadata={'model': name, 'mean': [0.5, 1, 2]})
+    write_onnx(net, str(path), image_shape, name=name, metadata={'model': name, 'mean': [0.5, 1, 2]})
     model = onnx.load(str(path))
     assert model.ir_version == IR_VERSION == 8
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [('', OPSET)] == [('', 17)]
@@ -145,7 +145,7 @@ def test_batch_norms_fold_into_the_convolutions_before_them(name, left, tmp_path
     net, image_shape = small(name)
     net.initialize()
     net(images(1, image_shape))
-    write(net, str(tmp_path / 'net.onnx'), image_shape)
+    write_onnx(net, str(tmp_path / 'net.onnx'), image_shape)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / 'optimized.onnx')
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -185,19 +185,19 @@ def test_other_network_architectures_compute_the_same(name, tmp_path):
     net = build()
     net.initialize(mx.init.MSRAPrelu())
     net(images(1, image_shape))
-    write(net, str(tmp_path / 'net.onnx'), image_shape)
+    write_onnx(net, str(tmp_path / 'net.onnx'), image_shape)
     assert difference(net, str(tmp_path / 'net.onnx'), image_shape, (1, 3)) < 1e-4
 
 
 def test_symbol_files_and_float16_parameters_are_converted(tmp_path):
     """Parameters may be named as in MXNet's files; float16 becomes float32."""
     net, image_shape = small('cifar_resnet8_v2_atac')
-    trained(net, image_shape)
+    train_two_steps(net, image_shape)
     prefix = str(tmp_path / 'net')
     write_symbol(net, prefix)
     arrays = {name: array.astype('float16') for name, array in mx.nd.load(prefix + '-0000.params').items()}
     assert all(name.startswith(('arg:', 'aux:')) for name in arrays)
-    write((mx.sym.load(prefix + '-symbol.json'), arrays), prefix + '.onnx', image_shape)
+    write_onnx((mx.sym.load(prefix + '-symbol.json'), arrays), prefix + '.onnx', image_shape)
     for parameter in net.collect_params().values():
         parameter.set_data(parameter.data().astype('float16').astype('float32'))
     assert difference(net, prefix + '.onnx', image_shape, (3,)) < 1e-5
@@ -221,7 +221,7 @@ def test_wrong_images_and_files_are_named(tmp_path):
     net.initialize()
     net(images(1, CIFAR))
     path = tmp_path / 'net.onnx'
-    write(net, path, CIFAR)
+    write_onnx(net, path, CIFAR)
     run = RUNTIMES.find('onnxruntime')
     with pytest.raises(OpenatacError, match=r'\(3, 32, 32\).*\(3, 32, 31\)'):
         run(str(tmp_path / 'net'), manifest)(np.zeros((2, 3, 32, 31), np.float32))

@@ -14,9 +14,10 @@ from openatac import get_model
 from openatac.console.streams import CLOSED
 from openatac.export.forms.base import FORMS
 from openatac.models.weights import load_parameters
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image
-from tests.helpers.networks.animal_export import LABELS, MEAN, STD
-from tests.helpers.paths import ROOT
+from tests.helpers.networks.animal_export import LABELS
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import predict_error, predict_images
 from tests.helpers.processes.scripts import changed_json
 
@@ -30,7 +31,7 @@ def expected(folder, images):
     """Return the network's own probabilities (B, 5) for uint8 images of 32 x 32."""
     net = get_model('cifar_resnet8_v2_atac', classes=5)
     load_parameters(net, str(folder / 'atac.params'))
-    inputs = (np.stack(images).astype('float32') - np.array(MEAN, 'float32')) / np.array(STD, 'float32')
+    inputs = (np.stack(images).astype('float32') - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
     return mx.nd.softmax(net(mx.nd.array(inputs.transpose(0, 3, 1, 2)))).asnumpy()
 
 
@@ -151,7 +152,7 @@ COMMAND = 'import sys; from openatac.cli import main; sys.exit(main(sys.argv[1:]
 def run(*arguments, start=START, **options):
     """Run `openatac predict` in its own process."""
     return subprocess.run([sys.executable, '-c', start, *map(str, arguments)], stderr=subprocess.PIPE,
-                          timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)}, **options)
+                          timeout=300, env=child_environment(), **options)
 
 
 def test_image_from_standard_input_is_classified(atac, tmp_path, capsys, monkeypatch):

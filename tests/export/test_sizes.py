@@ -59,8 +59,8 @@ def test_training_fills_the_rectangle():
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """(image folder, folder of a run on rectangular images)."""
+def rectangle_run(tmp_path_factory):
+    """(folder of rectangular images, folder of a run on them)."""
     folder = tmp_path_factory.mktemp('rectangles')
     data = write_data_dir(folder / 'data')
     assert run_in_process('--data-dir', data, '--input-size', '32x64', '--act-layers', 1, '--num-epochs', 1,
@@ -69,8 +69,8 @@ def trained(tmp_path_factory):
     return data, folder / 'run'
 
 
-def test_run_on_rectangles_is_exported_and_predicts(tmp_path, trained, capsys):
-    data, run = trained
+def test_run_on_rectangles_is_exported_and_predicts(tmp_path, rectangle_run, capsys):
+    data, run = rectangle_run
     assert json_of(run, 'settings.json')['input_size'] == '32x64'
     assert call_command('export', run, tmp_path / 'out', '--onnx') == 0
     assert json_of(tmp_path, 'out.json')['image_shape'] == [3, 32, 64]
@@ -85,8 +85,8 @@ def test_run_on_rectangles_is_exported_and_predicts(tmp_path, trained, capsys):
     assert '32 x 64' in capsys.readouterr().out
 
 
-def test_export_can_be_made_at_another_size(tmp_path, trained):
-    assert call_command('export', trained[1], tmp_path / 'out', '--input-size', '64x32') == 0
+def test_export_can_be_made_at_another_size(tmp_path, rectangle_run):
+    assert call_command('export', rectangle_run[1], tmp_path / 'out', '--input-size', '64x32') == 0
     assert json_of(tmp_path, 'out.json')['image_shape'] == [3, 64, 32]
 
 
@@ -102,8 +102,8 @@ def test_wrong_sizes_are_refused(capsys, size):
 
 
 @pytest.mark.parametrize('size', ['1x9999999', 'x', '', 31, [32, 64]])
-def test_damaged_size_in_run_settings_is_refused(tmp_path, trained, size):
-    settings = json_of(trained[1], 'settings.json')
+def test_damaged_size_in_run_settings_is_refused(tmp_path, rectangle_run, size):
+    settings = json_of(rectangle_run[1], 'settings.json')
     (tmp_path / 'settings.json').write_text(json.dumps({**settings, 'input_size': size}))
     with pytest.raises(OpenatacError, match='input_size'):
         RunFolder(str(tmp_path)).config()
@@ -151,5 +151,6 @@ def test_dynamic_export_of_a_fixed_size_network_is_refused(tmp_path, unit, capsy
     assert not (tmp_path / 'out.json').exists()
 
 
-def test_dynamic_flag_needs_onnx(tmp_path, trained, capsys):
-    assert '--onnx' in command_error(capsys, 'export', 2, trained[1], tmp_path / 'out', '--dynamic-size')
+def test_dynamic_flag_needs_onnx(tmp_path, rectangle_run, capsys):
+    _, run = rectangle_run
+    assert '--onnx' in command_error(capsys, 'export', 2, run, tmp_path / 'out', '--dynamic-size')

@@ -8,7 +8,7 @@ from openatac import get_model
 from openatac.errors import OpenatacError
 from openatac.export.forms.symbol_files import load_block
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.trained_export import describe
+from tests.helpers.networks.trained_network import describe
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from openatac.errors import UnfitEnvironment
 from openatac.system import memory, threads
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.fresh_python import run_python
 
 USE_MXNET = 'import openatac, mxnet; print(mxnet.nd.ones(3).sum().asscalar())'
@@ -95,7 +96,7 @@ def limited(megabytes, *command):
     """Run a command within a limit on its address space; return its result."""
     return subprocess.run(
         [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '2'},
+        env=child_environment(OMP_NUM_THREADS='2'),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10 ** 6,) * 2))
 
 

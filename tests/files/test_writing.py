@@ -1,6 +1,5 @@
 """Writing to a path where a device, a FIFO, a link, a folder or another's file already exists."""
 import ast
-import contextlib
 import errno
 import json
 import os
@@ -9,7 +8,6 @@ import shutil
 import signal
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from openatac import cli
 from openatac.errors import OpenatacError
 from openatac.export.file_set import replace_set
 from openatac.files.csv_file import write_csv
-from openatac.files.locks import locked
 from openatac.files.writing import check_prefix, remove_leftovers, replace_file, write_text, writing
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error
@@ -152,27 +149,6 @@ def test_replacement_of_a_private_file_is_private(path):
         assert stat.S_IMODE(os.stat(temporary).st_mode) == 0o600
 
 
-def test_failed_file_set_keeps_link_targets(tmp_path):
-    """The second of two files cannot be put in place, since its path is a folder."""
-    (tmp_path / 'elsewhere').mkdir()
-    real = tmp_path / 'elsewhere' / 'real'
-    real.write_text('old')
-    os.symlink(real, tmp_path / 'set.a')
-    (tmp_path / 'set.old').write_text('old')
-    (tmp_path / 'set.b').mkdir()
-
-    def write_both():
-        with replace_set(str(tmp_path / 'set'), [f'{tmp_path}/set.a', f'{tmp_path}/set.old']) as aside:
-            for name in 'ab':
-                write_text(f'{aside}.{name}', 'new')
-
-    with pytest.raises(IsADirectoryError):
-        write_both()
-    assert real.read_text() == 'old' and (tmp_path / 'set.old').read_text() == 'old'
-    assert os.listdir(tmp_path / 'elsewhere') == ['real']
-    assert sorted(os.listdir(tmp_path)) == ['elsewhere', 'set.a', 'set.b', 'set.old']
-
-
 def test_command_writes_to_a_fifo(tmp_path, path, capsys):
     os.mkfifo(path)
     found, thread = reader_of(path)
@@ -191,71 +167,6 @@ def test_standard_output_redirected_to_a_file_is_not_replaced(tmp_path):
             'write_text("/dev/stdout", "rows\\n")\nprint("after")')
     assert run_python('-c', code, tmp_path / 'all').returncode == 0
     assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
-
-
-# ------------------------------------------------------ obstacles in place of our own files
-
-def test_lock_through_a_link_keeps_the_target(tmp_path):
-    (tmp_path / 'real').write_text('kept')
-    os.symlink('real', tmp_path / '.lock')
-    with locked(str(tmp_path / '.lock')), pytest.raises(BlockingIOError), locked(str(tmp_path / '.lock')):
-        pass
-    assert (tmp_path / 'real').read_text() == 'kept'
-
-
-def test_lock_follows_the_name_and_not_a_renamed_file(tmp_path):
-    path = tmp_path / 'a.part'
-    with locked(str(path)) as first:
-        path.rename(tmp_path / 'a')  # as a writer does when it has finished
-        with locked(str(path)) as second:
-            assert os.fstat(first.fileno()).st_ino != os.fstat(second.fileno()).st_ino
-            assert os.path.samestat(os.fstat(second.fileno()), os.stat(path))
-
-
-@pytest.mark.parametrize('wait', [True, False])
-def test_removed_lock_still_excludes_others(tmp_path, wait):
-    # Each thread opens the file separately, so that the system locks it as between processes.
-    path, inside, entered, together = str(tmp_path / '.lock'), [], [], []
-
-    def enter_often(name):
-        for _ in range(300):
-            with contextlib.suppress(BlockingIOError), locked(path, wait, remove=True):
-                inside.append(name)
-                entered.append(name)
-                time.sleep(0)  # lets the other threads try
-                together.append(len(inside))
-                inside.remove(name)
-
-    threads = [threading.Thread(target=enter_often, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(together) == {1} and os.listdir(tmp_path) == []
-    assert len(entered) == 6 * 300 if wait else entered
-
-
-def test_lock_removed_by_its_user_is_not_removed_again(tmp_path):
-    path = tmp_path / '.lock'
-    with locked(str(path), remove=True):
-        path.unlink()
-        with locked(str(path)):
-            pass
-    assert path.exists()  # the other's lock
-
-
-def test_fifo_as_a_lock_is_refused(tmp_path):
-    os.mkfifo(tmp_path / '.lock')
-    with pytest.raises(OSError, match='.lock'), locked(str(tmp_path / '.lock')):
-        pass
-
-
-def test_only_own_leftovers_are_removed(tmp_path):
-    for name in ('.a.csv.abcd_123.part', '.mine.part', 'b.part'):
-        (tmp_path / name).write_text('')
-    (tmp_path / '.set.abcd1234.part').mkdir()
-    remove_leftovers(str(tmp_path))
-    assert sorted(os.listdir(tmp_path)) == ['.mine.part', '.set.abcd1234.part', 'b.part']
 
 
 # ----------------------------------------------------------------- prefixes of output files
@@ -333,3 +244,11 @@ def test_writer_keeps_files_in_use_and_files_with_other_names(path, tmp_path):
             handle.write('last')
     assert sorted(os.listdir(tmp_path)) == sorted([*others, '.out.csv.linked12.part', 'out.csv'])
     assert (tmp_path / 'out.csv').read_text() == 'last'
+
+
+def test_only_own_leftovers_are_removed(tmp_path):
+    for name in ('.a.csv.abcd_123.part', '.mine.part', 'b.part'):
+        (tmp_path / name).write_text('')
+    (tmp_path / '.set.abcd1234.part').mkdir()
+    remove_leftovers(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ['.mine.part', '.set.abcd1234.part', 'b.part']

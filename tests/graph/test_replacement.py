@@ -71,7 +71,7 @@ def images(side, batch=2):
     return mx.nd.array(np.random.RandomState(0).randn(batch, 3, side, side))
 
 
-def trained(net, side):
+def after_a_training_pass(net, side):
     """Run a training pass, so that the running statistics leave their initial values; return the network."""
     mx.random.seed(3)
     net.initialize(mx.init.MSRAPrelu())
@@ -100,7 +100,7 @@ def swappable(name):
 @pytest.mark.parametrize('name', slow_if_similar([*WHOLE, *PARTLY]))
 def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
-    net = trained(gluoncv_network(name), side)
+    net = after_a_training_pass(gluoncv_network(name), side)
     before = values(net)
     where = None if name in WHOLE else swappable
     replaced = replace_activations(net, 'ChaATAC', where=where, image_shape=(3, side, side))
@@ -219,7 +219,7 @@ def test_float16_network_stays_float16():
 
 
 def test_hybridized_network_stays_hybridized_and_uses_the_new_units(tmp_path):
-    net = trained(model_zoo.get_model('cifar_resnet20_v1'), 32)
+    net = after_a_training_pass(model_zoo.get_model('cifar_resnet20_v1'), 32)
     net.hybridize(static_alloc=True)
     before = net(images(32)).asnumpy()
     replace_activations(net, 'swish', where='features.[23].*.body.*', image_shape=(3, 32, 32))
@@ -249,7 +249,7 @@ def test_where_takes_a_pattern_or_function_and_calls_can_be_chained():
 
 @pytest.mark.parametrize('act_type', ['prelu', 'swish', 'frelu', 'xunit', 'sine'])
 def test_other_activations_can_be_inserted(act_type):
-    net = trained(model_zoo.get_model('mobilenet0.25', classes=3), 64)
+    net = after_a_training_pass(model_zoo.get_model('mobilenet0.25', classes=3), 64)
     before = net(images(64)).asnumpy()
     assert len(replace_activations(net, act_type, image_shape=(3, 64, 64))) == 27
     after = net(images(64)).asnumpy()

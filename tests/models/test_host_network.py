@@ -6,7 +6,7 @@ import pytest
 import openatac
 from openatac.errors import ParameterFileError
 from openatac.zoo.weights.pretrained import bundled_weights
-from tests.helpers.networks.trained_export import call
+from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.scripts import json_of
 
 NAME = 'cifar_resnet8_v2_atac'
@@ -25,7 +25,7 @@ def test_float16_file_is_loaded_in_float32(expected):
 
 
 def test_parameters_of_an_export_are_loaded(expected, tmp_path):
-    assert call(NAME, NAME, tmp_path / 'net') == 0
+    assert call_export(NAME, NAME, tmp_path / 'net') == 0
     assert json_of(tmp_path, 'net.json')['labels'][3] == 'cat'  # from the settings beside the weights
     net = openatac.get_model(NAME)
     net.load_parameters(str(tmp_path / 'net-0000.params'), ctx=mx.cpu())

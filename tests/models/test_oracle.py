@@ -1,4 +1,4 @@
-"""Every network equals that of the published code, imperative, hybridized and after saving and loading.
+"""Every network equals the published code's: imperative, hybridized, and after saving and loading.
 
 Names, order, shapes, initial values, outputs, gradients, three NAG steps and the graph are compared.
 """
@@ -22,7 +22,7 @@ MODES = 'imperative', 'hybridized', 'static'
 
 
 def slow_elsewhere(name, mode):
-    """Compute all networks but one only in the default mode of training.
+    """Mark all modes but training's default as slow, except for one network and the units.
 
     test_zoo.py shows that the modes agree for every unit.
     """

@@ -6,7 +6,6 @@ need PyTorch where it is missing, are only parsed by their own parsers.
 """
 import argparse
 import ast
-import csv
 import functools
 import importlib
 import os
@@ -27,7 +26,7 @@ from openatac.training.recipes import CIFAR, IMAGENET
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
 from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of
 from tests.helpers.paths import ROOT
-from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.scripts import run_in_process
 
 IN_CODE = re.compile(r'`((?:openatac|tests|docs|examples|benchmarks|results|\.ci)/[\w./]+)`')
@@ -106,9 +105,8 @@ def test_documented_hours_equal_the_logs(document):
 
 def test_readme_costs_of_atac_equal_the_measured_costs():
     """The README states the training time relative to ReLU's."""
-    with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
-        speed = {row['network']: float(row['images_per_second']) for row in csv.DictReader(handle)
-                 if row['engine'] == 'MXNet'}
+    rows = rows_of(ROOT / 'results' / 'training_engines.csv')
+    speed = {row['network']: float(row['images_per_second']) for row in rows if row['engine'] == 'MXNet'}
     ratio = speed['cifar_resnet8_v2_relu'] / speed['cifar_resnet8_v2_atac']
     assert f'{ratio:.1f} times' in ' '.join(prose_of('README.md').split())
 

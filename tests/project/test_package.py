@@ -13,6 +13,7 @@ import pytest
 from openatac.version import __version__
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 pytestmark = pytest.mark.release
 BUILT_FROM = ('LICENSE', 'MANIFEST.in', 'README.md', 'pyproject.toml', 'setup.py')
@@ -55,19 +56,14 @@ def pip(*arguments):
     """Run pip offline."""
     result = subprocess.run([sys.executable, '-m', 'pip', '--no-input', *map(str, arguments)],
                             capture_output=True, text=True, timeout=300,
-                            env={**without_path(), 'PIP_DISABLE_PIP_VERSION_CHECK': '1'})
+                            env=child_environment(PYTHONPATH=None, PIP_DISABLE_PIP_VERSION_CHECK='1'))
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-def without_path():
-    """Return the environment variables without a path to this checkout."""
-    return {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
 
 
 def run(command, folder, *arguments):
     """Run an installed command in a folder, without a path to this checkout; return its output."""
     result = subprocess.run([command, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
-                            timeout=300, env={**without_path(), 'OMP_NUM_THREADS': '1'})
+                            timeout=300, env=child_environment(PYTHONPATH=None))
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

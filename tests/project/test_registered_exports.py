@@ -1,5 +1,4 @@
-"""An export form, a runtime and a backend that tests register by one call work like the package's own."""
-import csv
+"""An export form, a runtime and a backend, each registered by one call, work like the package's own."""
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from openatac.files.checksums import sha256
 from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
-from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.scripts import json_of, run_in_process, script_error
 
 pytestmark = pytest.mark.usefixtures('toys')
@@ -101,8 +100,7 @@ def test_registered_runtime_is_benchmarked_in_its_own_process(toy, tmp_path):
     out = str(tmp_path / 'speed')
     assert cli.main(['bench', toy, '--engines', 'static,numpy-loop', '--rounds', '1',
                      '--seconds', '0.01', '--batch-sizes', '2', '--out', out]) == 0
-    with open(out + '.csv', newline='', encoding='utf-8') as handle:
-        rows = list(csv.DictReader(handle))
+    rows = rows_of(out + '.csv')
     assert [row['engine'] for row in rows] == ['static', 'numpy-loop']
     assert all(float(row['difference']) < 1e-4 for row in rows)
 

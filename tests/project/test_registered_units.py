@@ -1,4 +1,4 @@
-"""Activations, attention blocks and hosts that tests register by one call work like the package's own."""
+"""Activations, attention blocks and hosts, each registered by one call, work like the package's own."""
 import mxnet as mx
 import numpy as np
 import pytest

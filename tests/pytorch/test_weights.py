@@ -7,7 +7,14 @@ import pytest
 
 import openatac
 from openatac.errors import OpenatacError, ParameterFileError
-from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.networks.parameter_files import (
+    IMAGES,
+    KINDS,
+    MODEL,
+    network_with_statistics,
+    values_of,
+    write_parameters,
+)
 from tests.helpers.processes.fresh_python import output_of, run_python
 
 torch = pytest.importorskip('torch')
@@ -31,8 +38,8 @@ def outputs(module):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_file_of_every_kind_gives_the_same_network(tmp_path, kind):
-    net = trained()
-    module = pytorch.get_model(MODEL, pretrained=write(kind, net, tmp_path))
+    net = network_with_statistics()
+    module = pytorch.get_model(MODEL, pretrained=write_parameters(kind, net, tmp_path))
     for key, value in values_of(net).items():
         found = module.state_dict()[key]
         assert found.dtype == torch.float32
@@ -47,7 +54,7 @@ def test_parameters_keep_gluons_names(tmp_path, name, kind):
     net.initialize(mx.init.MSRAPrelu())
     net(mx.nd.array(IMAGES))
     expected = net(mx.nd.array(IMAGES)).asnumpy()
-    module = pytorch.get_model(name, pretrained=write(kind, net, tmp_path), **settings_of(name))
+    module = pytorch.get_model(name, pretrained=write_parameters(kind, net, tmp_path), **settings_of(name))
     assert np.abs(outputs(module) - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
@@ -64,7 +71,7 @@ def test_saved_parameters_load_in_gluon(tmp_path, name):
 
 
 def test_network_with_other_classes_starts_from_a_file(tmp_path, caplog):
-    path = write('structural', trained(), tmp_path)
+    path = write_parameters('structural', network_with_statistics(), tmp_path)
     torch.manual_seed(3)
     fresh = pytorch.get_model(MODEL, classes=5)
     torch.manual_seed(3)
@@ -84,14 +91,14 @@ def test_bundled_weights_load():
 
 
 def test_intact_file_gives_no_warning(tmp_path, caplog):
-    path = write('structural', trained(), tmp_path)
+    path = write_parameters('structural', network_with_statistics(), tmp_path)
     with caplog.at_level(logging.INFO):
         pytorch.get_model(MODEL, pretrained=path)
     assert [record.levelname for record in caplog.records] == ['INFO']
 
 
 def test_files_of_other_networks_are_refused(tmp_path):
-    path = write('structural', trained(), tmp_path)
+    path = write_parameters('structural', network_with_statistics(), tmp_path)
     for name in ('cifar_resnet14_v2_atac', 'cifar_resnet8_v2_relu'):
         with pytest.raises(ParameterFileError, match='features'):
             pytorch.get_model(name, pretrained=path)
@@ -132,8 +139,8 @@ assert not [name for name in sys.modules if name.split('.')[0] in ('mxnet', 'glu
 
 @pytest.mark.parametrize('kind', ['structural', 'gluon export', 'pt'])
 def test_weights_load_without_mxnet(kind, tmp_path, no_mxnet):
-    net, path = trained(), str(tmp_path / 'again.params')
-    result = run_python('-c', WITHOUT_MXNET, write(kind, net, tmp_path), path, path=no_mxnet,
+    net, path = network_with_statistics(), str(tmp_path / 'again.params')
+    result = run_python('-c', WITHOUT_MXNET, write_parameters(kind, net, tmp_path), path, path=no_mxnet,
                         OMP_NUM_THREADS='1')
     assert result.returncode == 0, result.stderr
     again = openatac.get_model(MODEL, pretrained=path)

@@ -21,7 +21,7 @@ from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.sweep import reserved_flags, unit_flags
 from openatac.study.finished_runs import find_runs
 from tests.helpers.images.made_up_images import write_cifar
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.scripts import changed_json, finish, json_of, metrics_of, wait_until
 
@@ -29,14 +29,13 @@ RECIPE = ['--lr-decay-epoch', '1', '--batch-size', '25', '--lr', '0.05']
 EPOCHS = 10  # files of a stopped run
 FLAGS = [*RECIPE, '--num-epochs', '2']
 ONE = ['--units', 'relu', '--blocks', '1', '--seeds', '1']
-ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 
 
 @pytest.fixture(scope='module', autouse=True)
 def environment():
     """The environment variables of the training runs, which run in their own processes."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
+        for name, value in child_environment().items():
             patch.setenv(name, value)
         yield
 
@@ -172,7 +171,7 @@ def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
         return len(log.read_text().splitlines()) if log.exists() else 0
 
     process = start_compare(*words)
-    wait_until(process, epochs, 'an epoch')
+    wait_until(epochs, 'an epoch', process)
     process.send_signal(number)
     done = finish(process)
     assert done.returncode == code and 'Traceback' not in done.stderr and epochs() < EPOCHS

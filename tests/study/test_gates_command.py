@@ -16,6 +16,7 @@ from openatac.models.weights import load_parameters, save_parameters
 from openatac.options.declaration import values
 from openatac.study.gates.gate_sums import COLUMNS
 from openatac.training.networks.build import build_network
+from tests.helpers.images.cifar_colours import MEAN, STD
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.networks.gate_statistics import expected, numbers
 from tests.helpers.networks.parameters import initialised, parameters_of
@@ -98,8 +99,7 @@ def test_figures_use_the_runs_own_data_and_are_reproducible(runs, cifar10, tmp_p
     net = get_model('cifar_resnet8_v2_atac')
     load_parameters(net, os.path.join(runs['atac'], 'best.params'))
     raw = np.fromfile(os.path.join(cifar10, 'test_batch.bin'), np.uint8).reshape(-1, 3073)[:, 1:]
-    mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-    pixels = (raw.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / 255 - mean) / deviation
+    pixels = (raw.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / 255 - MEAN) / STD
     block = net.features[4][0]
     seen = []
     block.msAA1.register_forward_hook(lambda unit, inputs, output: seen.append(inputs[0]))

@@ -1,18 +1,16 @@
-"""The engine torch and inference work without Unix's modules and file locks, as on Windows."""
-import csv
+"""Inference and --engine torch work without Unix's modules and file locks, as on Windows."""
 import json
 import os
-import sys
 
 import pytest
 
 from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
-from openatac.files.locks import locked
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.count import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.helpers.images.made_up_images import write_photos
+from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.hidden_packages import UNIX_MODULES
 from tests.helpers.processes.scripts import run_script
@@ -72,8 +70,7 @@ def test_comparison_trains_its_runs(no_unix_and_no_mxnet):
     assert sorted(os.listdir(os.path.join('all', 'runs'))) == ['b1-atac-seed1', 'b1-relu-seed1']
     left = {name for _, folders, files in os.walk('all') for name in folders + files if name.startswith('.')}
     assert not left
-    with open(os.path.join('all', 'runs.csv'), encoding='utf-8') as file:
-        rows = {row['unit']: row for row in csv.DictReader(file)}
+    rows = {row['unit']: row for row in rows_of(os.path.join('all', 'runs.csv'))}
     for unit in 'relu', 'atac':  # numbered as in MXNet's graph
         count = costs(get_model(f'cifar_resnet8_v2_{unit}'), (3, 32, 32))
         assert int(rows[unit]['parameters']) == count.trainable
@@ -147,21 +144,3 @@ def test_folder_in_use_is_an_error_where_locks_exist(tmp_path, caplog):
             only_run_in(str(tmp_path)):
         pass
     assert not caplog.messages
-
-
-def test_lock_is_released_when_its_process_ends(tmp_path):
-    path = tmp_path / '.lock'
-    result = run_python('-c', 'import os, sys\nfrom openatac.files.locks import locked\n'
-                              'with locked(sys.argv[1]): os._exit(7)', path)
-    assert result.returncode == 7 and path.exists()
-    with locked(str(path)):
-        pass
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the open files of a process')
-def test_locks_are_closed(tmp_path):
-    before = os.listdir('/proc/self/fd')
-    for _ in range(3):
-        with locked(str(tmp_path / '.lock'), remove=True):
-            pass
-    assert len(os.listdir('/proc/self/fd')) == len(before)

@@ -57,9 +57,9 @@ def run(folder, *flags):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """(image folder, folder of a run on it)."""
-    folder = tmp_path_factory.mktemp('trained')
+def photo_run(tmp_path_factory):
+    """(folder of images, folder of a run on them)."""
+    folder = tmp_path_factory.mktemp('photo_run')
     photos = write_images(folder / 'photos')
     run(folder / 'run', '--data-dir', photos, '--image-size', 24)
     return photos, folder / 'run'
@@ -83,10 +83,10 @@ def test_images_are_resized_by_the_same_rule_everywhere(folders):
 
 
 @pytest.mark.parametrize('ending', ['.zip', '.tar', '.tar.gz', '.tgz'])
-def test_archive_and_folder_give_the_same_run(tmp_path, folders, trained, ending):
+def test_archive_and_folder_give_the_same_run(tmp_path, folders, photo_run, ending):
     archive = write_archive(folders, ending)
     run(tmp_path / 'run', '--data-dir', archive, '--image-size', 24)
-    (folder,), (archived,) = metrics_of(trained[1]), metrics_of(tmp_path / 'run')
+    (folder,), (archived,) = metrics_of(photo_run[1]), metrics_of(tmp_path / 'run')
     assert folder['train_loss'] == archived['train_loss'] and folder['val_loss'] == archived['val_loss']
     assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'run'])
 
@@ -191,8 +191,8 @@ def test_size_that_the_host_cannot_take_is_refused(restored_registries, folders,
 
 # --------------------------------------------------------------------------- after training
 
-def test_export_stores_the_classes_and_predict_names_them(tmp_path, trained, capsys):
-    photos, folder = trained
+def test_export_stores_the_classes_and_predict_names_them(tmp_path, photo_run, capsys):
+    photos, folder = photo_run
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
     manifest = json_of(tmp_path, 'out.json')
     assert manifest['labels'] == [*CLASSES] and manifest['image_shape'] == [3, 24, 24]
@@ -205,16 +205,16 @@ def test_export_stores_the_classes_and_predict_names_them(tmp_path, trained, cap
     assert '24 x 24' in capsys.readouterr().out
 
 
-def test_export_finds_moved_and_archived_images(tmp_path, trained):
-    photos, folder = trained
+def test_export_finds_moved_and_archived_images(tmp_path, photo_run):
+    photos, folder = photo_run
     shutil.copytree(photos, tmp_path / 'moved')
     archive = write_archive(tmp_path / 'moved', '.zip')
     assert openatac_command(['export', str(folder), str(tmp_path / 'out'), '--data-dir', str(archive)]) == 0
     assert json_of(tmp_path, 'out.json')['reports']['symbol']['real_images'] == 6
 
 
-def test_evaluation_finds_the_runs_images_and_names_them(tmp_path, trained):
-    _, folder = trained
+def test_evaluation_finds_the_runs_images_and_names_them(tmp_path, photo_run):
+    _, folder = photo_run
     rows = tmp_path / 'rows.csv'
     for flags in ((), ('--dataset', 'folder')):
         assert run_in_process('--evaluate', folder / 'last.params', '--predictions', rows, *flags) == 0
@@ -222,31 +222,31 @@ def test_evaluation_finds_the_runs_images_and_names_them(tmp_path, trained):
             f'{name}/{index}.{form}' for name in CLASSES for index, form in enumerate(['png', 'jpeg'])]
 
 
-def test_evaluation_names_moved_images(tmp_path, trained, capsys, monkeypatch):
-    photos, _ = trained
+def test_evaluation_names_moved_images(tmp_path, photo_run, capsys, monkeypatch):
+    photos, _ = photo_run
     monkeypatch.chdir(photos.parent)
     run(tmp_path / 'run', '--data-dir', photos.name)
     monkeypatch.chdir(tmp_path)
     assert photos.name in script_error(capsys, 1, '--evaluate', tmp_path / 'run' / 'last.params')
 
 
-def test_missing_parameter_file_is_reported_before_training(tmp_path, trained, capsys):
-    photos, folder = trained
+def test_missing_parameter_file_is_reported_before_training(tmp_path, photo_run, capsys):
+    photos, folder = photo_run
     error = script_error(capsys, 1, *QUICK, '--data-dir', photos, '--pretrained', folder / 'nope.params',
                          '--save-dir', tmp_path / 'run')
     assert 'nope.params' in error and not (tmp_path / 'run').exists()
 
 
-def test_classes_with_other_names_give_a_warning(tmp_path, trained, caplog):
-    _, folder = trained
+def test_classes_with_other_names_give_a_warning(tmp_path, photo_run, caplog):
+    _, folder = photo_run
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
     others = write_images(tmp_path / 'others', ('a', 'b', 'c'))
     assert openatac_command(['evaluate', str(tmp_path / 'out'), str(others / 'test')]) == 0
     assert '(a, b, c)' in caplog.text and '(cat, dog, owl)' in caplog.text
 
 
-def test_studies_accept_runs_on_class_folders(tmp_path, trained, capsys):
-    _, folder = trained
+def test_studies_accept_runs_on_class_folders(tmp_path, photo_run, capsys):
+    _, folder = photo_run
     assert openatac_command(['gates', str(folder), '--out', str(tmp_path / 'gates')]) == 0
     assert openatac_command(['compare', str(tmp_path / 'set'), '--from', str(folder)]) == 0
     text = (tmp_path / 'set' / 'comparison.md').read_text()

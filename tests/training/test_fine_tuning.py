@@ -50,11 +50,11 @@ def few(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, few):
-    """A function trained(unit) that returns a file of the parameters after one epoch."""
+def pretrained(tmp_path_factory, few):
+    """A function pretrained(unit) that returns the parameter file of a run of one epoch."""
     @functools.cache
     def train(unit):
-        folder = tmp_path_factory.mktemp('trained') / unit
+        folder = tmp_path_factory.mktemp('pretrained') / unit
         assert run_in_process(*flags(few, folder, '--model', f'cifar_resnet8_v2_{unit}', '--num-epochs',
                                      1)) == 0
         return str(folder / 'last.params')
@@ -73,9 +73,9 @@ def fewer_classes(path, other):
 # ----------------------------------------------------------------------------- --pretrained
 
 @ENGINES
-def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, few, engine):
+def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(pretrained, few, engine):
     """At a tiny learning rate, the values stay close to the loaded ones."""
-    start = fewer_classes(trained('atac'), 'start.params')
+    start = fewer_classes(pretrained('atac'), 'start.params')
     for folder, seed in (('one', 3), ('again', 3), ('other', 4)):
         assert run_in_process(*flags(few, folder, '--pretrained', start, '--engine', engine, '--lr', 1e-9,
                                      '--num-epochs', 1, '--seed', seed)) == 0
@@ -92,17 +92,17 @@ def test_trunk_is_loaded_and_the_head_is_drawn_from_the_seed(trained, few, engin
 
 
 @ENGINES
-def test_head_of_the_same_size_is_loaded(trained, few, engine):
+def test_head_of_the_same_size_is_loaded(pretrained, few, engine):
     for flag in ('--pretrained', '--resume-from'):
-        assert run_in_process(*flags(few, flag[2:], flag, trained('atac'), '--num-epochs', 1,
+        assert run_in_process(*flags(few, flag[2:], flag, pretrained('atac'), '--num-epochs', 1,
                                      '--engine', engine)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('pretrained', 'resume-from'))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_pytorch_file_starts_a_run(trained, few):
-    write_safetensors('start.safetensors', read_params(trained('atac')))
-    for folder, start in (('params', trained('atac')), ('safetensors', 'start.safetensors')):
+def test_pytorch_file_starts_a_run(pretrained, few):
+    write_safetensors('start.safetensors', read_params(pretrained('atac')))
+    for folder, start in (('params', pretrained('atac')), ('safetensors', 'start.safetensors')):
         assert run_in_process(*flags(few, folder, '--pretrained', start, '--num-epochs', 1)) == 0
     one, other = (read_params(f'{folder}/last.params') for folder in ('params', 'safetensors'))
     assert all((one[name] == other[name]).all() for name in one)
@@ -143,8 +143,8 @@ def assert_names_the_remedy(error, path):
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
-def test_strict_loading_names_the_flag(trained, few, capsys, flag):
-    path = fewer_classes(trained('atac'), 'start.params')
+def test_strict_loading_names_the_flag(pretrained, few, capsys, flag):
+    path = fewer_classes(pretrained('atac'), 'start.params')
     assert_names_the_remedy(script_error(capsys, 1, *flags(few, 'run', flag, path)), path)
 
 
@@ -159,8 +159,8 @@ def test_strict_loading_of_photographs_names_the_flag(tmp_path, capsys):
         script_error(capsys, 1, *these, '--resume-params', path, script=train_imagenet), path)
 
 
-def test_another_network_is_refused(trained, few, capsys):
-    shutil.copy(trained('relu'), 'relu.params')
+def test_another_network_is_refused(pretrained, few, capsys):
+    shutil.copy(pretrained('relu'), 'relu.params')
     for given, named in (('relu.params', 'features.2.0.msAA1'), ('none.params', 'none.params'),
                          ('cifar_resnet20_v2_atac', 'cifar_resnet8_v2_atac')):
         error = script_error(capsys, 2 if given == 'cifar_resnet20_v2_atac' else 1,
@@ -169,8 +169,8 @@ def test_another_network_is_refused(trained, few, capsys):
 
 
 @pytest.mark.parametrize('flag', ['--resume-from', '--evaluate'])
-def test_only_one_start_file_is_accepted(trained, few, capsys, flag):
-    path = trained('atac')
+def test_only_one_start_file_is_accepted(pretrained, few, capsys, flag):
+    path = pretrained('atac')
     error = script_error(capsys, 2, *flags(few, 'run', '--pretrained', path, flag, path))
     assert '--pretrained' in error and flag in error
 
@@ -185,20 +185,20 @@ def tune(data, folder, start, *more, unit='atac'):
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_frozen_parameters_keep_their_values(trained, few, unit, engine):
+def test_frozen_parameters_keep_their_values(pretrained, few, unit, engine):
     """Running statistics are frozen too."""
-    before = read_params(trained(unit))
-    after = tune(few, 'run', trained(unit), '--freeze', 'features.*', '--num-epochs', 1, '--engine',
+    before = read_params(pretrained(unit))
+    after = tune(few, 'run', pretrained(unit), '--freeze', 'features.*', '--num-epochs', 1, '--engine',
                  engine, unit=unit)
     for name, array in before.items():
         assert (after[name] == array).all() == name.startswith('features.'), name
 
 
 @ENGINES
-def test_globs_choose_parameters(trained, few, engine):
+def test_globs_choose_parameters(pretrained, few, engine):
     """A BatchNorm with only its gamma frozen still updates its running statistics."""
-    before = read_params(trained('atac'))
-    after = tune(few, 'run', trained('atac'), '--freeze', 'features.[01].*,features.2.*.gamma',
+    before = read_params(pretrained('atac'))
+    after = tune(few, 'run', pretrained('atac'), '--freeze', 'features.[01].*,features.2.*.gamma',
                  '--engine', engine, '--num-epochs', 1)
     trained_as_well = before.keys() - {'features.0.gamma', 'features.0.beta'}  # no network trains it
     for name in trained_as_well:
@@ -208,12 +208,12 @@ def test_globs_choose_parameters(trained, few, engine):
 
 
 @pytest.mark.parametrize('unit', ['atac', 'relu', 'se', 'atac_global'])
-def test_engines_agree(trained, few, unit):
+def test_engines_agree(pretrained, few, unit):
     """The learning rate is low, since rounding errors grow at higher ones."""
     pytest.importorskip('torch')
     rows, ends = [], []
     for engine in ('mxnet', 'torch'):
-        ends.append(tune(few, engine, trained(unit), '--freeze', 'features.[0-3].*', '--head-lr-mult', 5,
+        ends.append(tune(few, engine, pretrained(unit), '--freeze', 'features.[0-3].*', '--head-lr-mult', 5,
                          '--lr', 0.001, '--num-epochs', 1, '--engine', engine, unit=unit))
         rows += metrics_of(engine)
     for name in ('train_loss', 'val_loss'):
@@ -223,20 +223,20 @@ def test_engines_agree(trained, few, unit):
 
 
 @ENGINES
-def test_head_has_its_own_learning_rate(trained, few, engine):
+def test_head_has_its_own_learning_rate(pretrained, few, engine):
     """With all else frozen, ten times the factor equals ten times the learning rate."""
     these = '--freeze', 'features.*', '--engine', engine, '--num-epochs', 1
-    one = tune(few, 'factor', trained('atac'), *these, '--head-lr-mult', 10, '--lr', 0.001)
-    other = tune(few, 'rate', trained('atac'), *these, '--lr', 0.01)
+    one = tune(few, 'factor', pretrained('atac'), *these, '--head-lr-mult', 10, '--lr', 0.001)
+    other = tune(few, 'rate', pretrained('atac'), *these, '--lr', 0.01)
     for name in ('output.weight', 'output.bias'):
         np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
 
 
 @ENGINES
 @pytest.mark.parametrize('unit', ['atac', 'relu'])
-def test_resumed_run_is_exact(trained, few, unit, engine):
+def test_resumed_run_is_exact(pretrained, few, unit, engine):
     these = '--freeze', 'features.[0-2].*', '--head-lr-mult', 10, '--engine', engine, '--drop-rate', 0.1
-    start = fewer_classes(trained(unit), 'start.params')
+    start = fewer_classes(pretrained(unit), 'start.params')
     tune(few, 'whole', start, *these, unit=unit)
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
@@ -259,10 +259,10 @@ def test_refused_pattern_freezes_nothing():
             if name.endswith('weight')} == {'write'}
 
 
-def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(trained, few, no_mxnet):
+def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(pretrained, few, no_mxnet):
     """It also starts from the values in these files."""
     pytest.importorskip('torch')
-    these = '--freeze', 'features.*', '--head-lr-mult', 10, '--pretrained', trained('atac')
+    these = '--freeze', 'features.*', '--head-lr-mult', 10, '--pretrained', pretrained('atac')
     assert run_in_process(*flags(few, 'with', *these, '--engine', 'torch')) == 0
     assert run_in_process(*flags(few, 'x', *these, '--write-initial', 'start')) == 0
     result = run_script('--data-dir', few, '--save-dir', 'without', '--batch-size', 10, '--num-epochs', 2,
@@ -272,15 +272,15 @@ def test_run_without_mxnet_freezes_the_parameters_named_in_its_files(trained, fe
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_frozen_parameters_keep_their_values_on_two_devices(trained, few, monkeypatch):
+def test_frozen_parameters_keep_their_values_on_two_devices(pretrained, few, monkeypatch):
     use_two_devices(monkeypatch)
-    before = read_params(trained('atac'))
-    after = tune(few, 'whole', trained('atac'), '--freeze', 'features.*')
+    before = read_params(pretrained('atac'))
+    after = tune(few, 'whole', pretrained('atac'), '--freeze', 'features.*')
     for name, array in before.items():
         assert (after[name] == array).all() == name.startswith('features.'), name
     shutil.copytree('whole', 'again')
     drop_last_checkpoint('again')
-    tune(few, 'again', trained('atac'), '--freeze', 'features.*', '--resume', 'auto')
+    tune(few, 'again', pretrained('atac'), '--freeze', 'features.*', '--resume', 'auto')
     assert_same_outcome('again', 'whole')
 
 

@@ -1,4 +1,4 @@
-"""train_cifar.py learns from real images: a slice of CIFAR-10, where it lies beside the checkout."""
+"""train_cifar.py learns from real images: a slice of CIFAR-10, if it lies beside the checkout."""
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.processes.scripts import metrics_of, run_in_process
 

@@ -1,6 +1,5 @@
 """train_cifar.py as a user runs it: the effects of its flags, and the files of a run."""
 import contextlib
-import csv
 import io
 import os
 import re
@@ -17,6 +16,7 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights import load_parameters, read_arrays, write_arrays
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar
 from tests.helpers.pages.web import serving_folder
+from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import (
     error_line,
     json_of,
@@ -120,9 +120,8 @@ def test_run_writes_metrics(finished):
 
 def test_metrics_are_the_same_in_csv(finished):
     folder, _ = finished
-    with open(os.path.join(folder, 'metrics.csv'), encoding='utf-8', newline='') as handle:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
-    assert rows == metrics_of(folder)
+    rows = rows_of(os.path.join(folder, 'metrics.csv'))
+    assert [{key: float(value) for key, value in row.items()} for row in rows] == metrics_of(folder)
 
 
 def test_run_writes_a_summary(finished):
@@ -304,7 +303,7 @@ def test_run_survives_a_closed_terminal_without_memory_growth(tmp_path, cifar10)
             return int(next(line for line in handle if line.startswith('VmHWM')).split()[1]) / 1024
 
     def peak_after(epoch):
-        wait_until(process, lambda: f'[Epoch {epoch}]' in log_of(tmp_path), f'epoch {epoch}')
+        wait_until(lambda: f'[Epoch {epoch}]' in log_of(tmp_path), f'epoch {epoch}', process)
         return peak()
 
     process = start_script(

@@ -121,7 +121,7 @@ def test_killed_run_resumes_to_the_same_bits(photos, tmp_path):
     whole, killed = (flags(str(tmp_path / name), photos, *RECIPE, '--resume', 'auto', '-j', 1)
                      for name in ('whole', 'killed'))
     process = start_script(*killed, script='train_imagenet.py')
-    wait_until(process, lambda: (tmp_path / 'killed' / 'checkpoints' / f'{3:010d}').is_dir(), 'a checkpoint')
+    wait_until(lambda: (tmp_path / 'killed' / 'checkpoints' / f'{3:010d}').is_dir(), 'a checkpoint', process)
     process.kill()
     assert finish(process).returncode == -signal.SIGKILL
     for these in (whole, killed):

@@ -41,19 +41,19 @@ def next_epoch(data, *more):
 
 
 @pytest.fixture(scope='module')
-def trained(tmp_path_factory, cifar10):
-    """Parameters after five epochs."""
-    folder = tmp_path_factory.mktemp('trained')
+def five_epochs(tmp_path_factory, cifar10):
+    """The parameter file of a run of five epochs."""
+    folder = tmp_path_factory.mktemp('five_epochs')
     assert run_in_process(*next_epoch(cifar10, '--lr', 0.05, '--num-epochs', 5, '--save-dir', folder)) == 0
     return str(folder / 'last.params')
 
 
 @pytest.fixture(scope='module')
-def pair(tmp_path_factory, cifar10, trained):
+def pair(tmp_path_factory, cifar10, five_epochs):
     """{engine: folder of the following epoch}."""
     folders = {engine: str(tmp_path_factory.mktemp('next') / engine) for engine in ('mxnet', 'torch')}
     for engine, folder in folders.items():
-        assert run_in_process(*next_epoch(cifar10, '--resume-from', trained, '--engine', engine,
+        assert run_in_process(*next_epoch(cifar10, '--resume-from', five_epochs, '--engine', engine,
                                           '--save-dir', folder)) == 0
     return folders
 
@@ -111,9 +111,9 @@ def test_each_engine_evaluates_the_others_parameters(pair, cifar10, tmp_path, ca
             assert accuracy == pytest.approx(best, abs=0.02 if path == half else 1e-6), (path, engine)
 
 
-def test_run_starts_from_a_float16_file(trained, cifar10, tmp_path):
+def test_run_starts_from_a_float16_file(five_epochs, cifar10, tmp_path):
     half = str(tmp_path / 'float16.params')
-    write_params(half, {name: array.astype('float16') for name, array in read_params(trained).items()})
+    write_params(half, {name: array.astype('float16') for name, array in read_params(five_epochs).items()})
     assert run_in_process(*next_epoch(cifar10, *TORCH, '--lr', 1e-9, '--resume-from', half,
                                       '--save-dir', tmp_path)) == 0
     last = read_params(str(tmp_path / 'last.params'))
@@ -144,8 +144,8 @@ def test_bfloat16_learns(cifar10, tmp_path):
 
 @pytest.mark.gpu
 @on_gpu
-def test_epoch_on_a_gpu_agrees_with_mxnet(pair, trained, cifar10, tmp_path):
-    assert run_in_process(*next_epoch(cifar10, *TORCH, '--gpus', 0, '--resume-from', trained,
+def test_epoch_on_a_gpu_agrees_with_mxnet(pair, five_epochs, cifar10, tmp_path):
+    assert run_in_process(*next_epoch(cifar10, *TORCH, '--gpus', 0, '--resume-from', five_epochs,
                                       '--save-dir', tmp_path)) == 0
     assert_metrics_agree(metrics_of(tmp_path)[0], metrics_of(pair['mxnet'])[0], 1.5 / 20)
     assert json_of(tmp_path, 'summary.json')['device'] == '1 x gpu'

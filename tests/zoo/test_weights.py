@@ -14,7 +14,14 @@ from openatac.errors import OpenatacError, ParameterFileError
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.networks.exporting import export
-from tests.helpers.networks.parameter_files import IMAGES, KINDS, MODEL, trained, values_of, write
+from tests.helpers.networks.parameter_files import (
+    IMAGES,
+    KINDS,
+    MODEL,
+    network_with_statistics,
+    values_of,
+    write_parameters,
+)
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.networks.small_export import MANIFEST
 
@@ -30,8 +37,8 @@ def outputs(net):
     *((MODEL, kind) for kind in KINDS), ('resnet50_v1b_aa', 'prefixed'), ('resnet50_v1b_aa', 'gluon export')])
 def test_file_of_every_kind_gives_the_same_network(tmp_path, name, kind):
     """In ResNet-50 with attention, names are numbered over the whole process."""
-    net = trained(name)
-    path = write(kind, net, tmp_path)
+    net = network_with_statistics(name)
+    path = write_parameters(kind, net, tmp_path)
     again = values_of(get_model(name, pretrained=path))
     for key, value in values_of(net).items():
         assert again[key].dtype == np.float32
@@ -40,8 +47,8 @@ def test_file_of_every_kind_gives_the_same_network(tmp_path, name, kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_network_with_other_classes_starts_from_a_file(tmp_path, kind, caplog):
-    net = trained()
-    path = write(kind, net, tmp_path)
+    net = network_with_statistics()
+    path = write_parameters(kind, net, tmp_path)
     start = get_model(MODEL, classes=5, pretrained=path)
     assert outputs(start).shape == (2, 5)
     theirs, ours = values_of(net), values_of(start)
@@ -55,8 +62,8 @@ def test_network_with_other_classes_starts_from_a_file(tmp_path, kind, caplog):
 
 
 def test_head_of_the_same_size_is_loaded(tmp_path, caplog):
-    net = trained()
-    path = write('structural', net, tmp_path)
+    net = network_with_statistics()
+    path = write_parameters('structural', net, tmp_path)
     with caplog.at_level(logging.INFO):
         again = get_model(MODEL, classes=10, pretrained=path)
     assert (outputs(again) == outputs(net)).all()
@@ -64,7 +71,7 @@ def test_head_of_the_same_size_is_loaded(tmp_path, caplog):
 
 
 def test_new_head_depends_on_the_seed_alone(tmp_path):
-    path, heads = write('structural', trained(), tmp_path), []
+    path, heads = write_parameters('structural', network_with_statistics(), tmp_path), []
     for seed in (3, 3, 4):
         mx.random.seed(seed)
         heads.append(values_of(get_model(MODEL, classes=5, pretrained=path))['output.weight'])
@@ -82,7 +89,7 @@ def refused(path, *named, error=ParameterFileError, **settings):
 
 @pytest.mark.parametrize('classes', [10, 5])
 def test_other_mismatches_are_refused(tmp_path, classes):
-    path, arrays = str(tmp_path / 'net.params'), values_of(trained())
+    path, arrays = str(tmp_path / 'net.params'), values_of(network_with_statistics())
     for change, named in (({'features.1.weight': np.zeros((8, 3, 3, 3), 'float32')}, ['features.1.weight']),
                           ({'output.weight': np.zeros((10, 32), 'float32')}, ['output.weight', '(10, 32)']),
                           ({'more': np.zeros(1, 'float32')}, ['more'])):
@@ -91,12 +98,13 @@ def test_other_mismatches_are_refused(tmp_path, classes):
     del arrays['features.5.gamma']
     write_params(path, arrays)
     refused(path, 'features.5.gamma', classes=classes)
-    refused(write('prefixed', trained('cifar_resnet8_v2_relu'), tmp_path), 'features.2.0.msAA1')
+    another = network_with_statistics('cifar_resnet8_v2_relu')
+    refused(write_parameters('prefixed', another, tmp_path), 'features.2.0.msAA1')
 
 
 def test_forms_for_inference_are_refused(tmp_path):
     out = str(tmp_path / 'net')
-    export(trained(), out, MANIFEST, ['symbol', 'fused', 'int8'], calibration_images=[IMAGES])
+    export(network_with_statistics(), out, MANIFEST, ['symbol', 'fused', 'int8'], calibration_images=[IMAGES])
     for form in ('fused', 'int8'):
         refused(f'{out}-{form}-0000.params', 'PREFIX-0000.params')
     get_model(MODEL, pretrained=out + '-0000.params')
@@ -104,7 +112,7 @@ def test_forms_for_inference_are_refused(tmp_path):
 
 def test_modified_export_is_refused(tmp_path):
     out = str(tmp_path / 'net')
-    export(trained(), out, MANIFEST)
+    export(network_with_statistics(), out, MANIFEST)
     arrays = read_params(out + '-0000.params')
     write_params(out + '-0000.params', {name: array + 1 for name, array in arrays.items()})
     refused(out + '-0000.params', out + '.json', error=OpenatacError)
@@ -133,7 +141,7 @@ def test_damaged_safetensors_file_is_refused(tmp_path, content):
 
 
 def test_safetensors_in_bfloat16_and_float16_with_metadata(tmp_path):
-    path, arrays = str(tmp_path / 'net.safetensors'), values_of(trained())
+    path, arrays = str(tmp_path / 'net.safetensors'), values_of(network_with_statistics())
     for kind, (bits, expected) in {
             'BF16': (lambda array: (array.view('<u4') >> 16).astype('<u2'),
                      lambda array: (array.view('<u4') & 0xFFFF0000).view('<f4')),
@@ -186,7 +194,7 @@ def test_pickles_are_not_executed(tmp_path):
 
 def test_changed_settings_are_distinguished_from_changed_classes(tmp_path):
     """Each error names the remedy, and no shape that the network has yet to infer."""
-    path = write('structural', trained(), tmp_path)
+    path = write_parameters('structural', network_with_statistics(), tmp_path)
     for settings, named in ({'r': 4}, 'such as r'), ({'classes': 5}, '--pretrained'):
         with pytest.raises(ParameterFileError) as error:
             load_parameters(get_model(MODEL, **settings), path)

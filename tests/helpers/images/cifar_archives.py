@@ -22,7 +22,7 @@ LAYOUT = {      # name: (training files, test file, archives' middle, folder of 
 
 
 def made_up(name, file):
-    """Return a file's images and its labels by their key in the Python files; they never vary."""
+    """Return a file's images, which never vary, and its labels by their key in the Python files."""
     random = np.random.RandomState(sum(map(ord, name + file)))
     images = random.randint(0, 256, (PER_FILE, 3072), np.uint8)
     if name == 'cifar10':

@@ -1,4 +1,4 @@
-"""The first images of the real CIFAR-10, where it lies beside the checkout."""
+"""The first images of the real CIFAR-10, if it lies beside the checkout."""
 import io
 
 import numpy as np

@@ -6,11 +6,11 @@ from mxnet import autograd
 from openatac import get_model
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.networks.exporting import export
 
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
-MEAN, STD = (125.3, 123.0, 113.9), (51.6, 50.8, 51.3)
-ANIMALS = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), MEAN, STD, 0, LABELS)
+ANIMALS = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), PIXEL_MEAN, PIXEL_STD, 0, LABELS)
 
 
 def animal_network(name=ANIMALS.model):

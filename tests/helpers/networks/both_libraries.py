@@ -80,7 +80,7 @@ def differences(net, module, x):
 
 
 class RightSELU(gluon.nn.SELU):
-    """SELU by MXNet's ELU, whose gradient is right."""
+    """SELU built from MXNet's ELU, whose gradient is right."""
 
     def hybrid_forward(self, F, x):
         return 1.0507009873554805 * F.LeakyReLU(x, act_type='elu', slope=1.6732632423543772)

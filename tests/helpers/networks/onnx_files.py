@@ -6,7 +6,7 @@ from openatac.export.forms.symbol_files import trace
 from openatac.export.onnx.model import to_onnx, write_model
 
 
-def write(net, path, image_shape, **described):
+def write_onnx(net, path, image_shape, **described):
     """Write an initialised network or (symbol, arrays) as the ONNX file ``path``."""
     symbol, arrays = net if isinstance(net, tuple) else trace(net)
     write_model(to_onnx(symbol, arrays, image_shape, **described), str(path))

@@ -1,4 +1,4 @@
-"""A small trained network, and its parameter files of every kind."""
+"""A small network, and its parameter files of every kind."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MODEL = 'cifar_resnet8_v2_atac'
 IMAGES = np.random.RandomState(0).randn(2, 3, 32, 32).astype('float32')
 
 
-def trained(name=MODEL, seed=1):
+def network_with_statistics(name=MODEL, seed=1):
     """Return a network with random values whose running statistics differ from their initial values."""
     mx.random.seed(seed)
     net = get_model(name)
@@ -28,7 +28,7 @@ def values_of(net):
     return {name: parameter.data().asnumpy() for name, parameter in parameters_of(net).items()}
 
 
-def write(kind, net, folder):
+def write_parameters(kind, net, folder):
     """Write the network's parameters to a file of that kind; return its path."""
     path = str(folder / 'net')
     if kind == 'structural':

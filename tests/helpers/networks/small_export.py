@@ -1,11 +1,11 @@
 """A small export; tests damage copies of it."""
 from openatac import get_model
 from openatac.export.manifest import Manifest
+from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 
-MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), (125.3, 123.0, 113.9), (51.6, 50.8, 51.3), 0,
-                    ['ant', 'bee', 'cow'])
+MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), PIXEL_MEAN, PIXEL_STD, 0, ['ant', 'bee', 'cow'])
 
 
 def write_small_export(folder):

@@ -4,6 +4,16 @@ import os
 from tests.helpers.paths import ROOT
 
 
-def child_environment(**variables):
-    """Return this process's environment with the checkout on the path, one thread and ``variables``."""
-    return {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **variables}
+def child_environment(*path, **variables):
+    """Return this process's environment with the checkout on the path and, by default, one thread.
+
+    Parameters
+    ----------
+    path
+        Folders before this checkout on sys.path.
+    variables
+        Variables to set; None removes one.
+    """
+    changed = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(map(str, [*path, ROOT])),
+               **variables}
+    return {name: value for name, value in changed.items() if value is not None}

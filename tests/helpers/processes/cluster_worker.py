@@ -79,7 +79,7 @@ def leave(group):
 
 
 def unequal(group):
-    """Do one step more in worker 1 than in worker 0."""
+    """Take one more step in worker 1 than in worker 0."""
     for _ in range(2 + group.rank):
         group.gather(None, 'a step')
 

@@ -17,6 +17,11 @@ def call_command(*words):
         return end.code
 
 
+def call_export(*words):
+    """Run `openatac export` and return its exit code."""
+    return call_command('export', *words)
+
+
 def command_error(capsys, command, code, *words):
     """Run a command that must fail with that exit code and one error line; return the line."""
     assert call_command(command, *words) == code

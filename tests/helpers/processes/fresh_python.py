@@ -1,9 +1,8 @@
 """Run code in a new Python process, to test what happens before or while MXNet loads."""
-import os
 import subprocess
 import sys
 
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 
 def run_python(*arguments, path=(), timeout=300, **environment):
@@ -17,14 +16,12 @@ def run_python(*arguments, path=(), timeout=300, **environment):
     timeout : float
         In seconds.
     environment
-        Variables to set; None unsets one.
+        Variables to set; None removes one.
     """
-    variables = dict(os.environ, OMP_NUM_THREADS=None, MXNET_OMP_MAX_THREADS=None,
-                     PYTHONPATH=os.pathsep.join(map(str, [*path, ROOT])))
-    variables.update(environment)
+    variables = {'OMP_NUM_THREADS': None, 'MXNET_OMP_MAX_THREADS': None, **environment}
     return subprocess.run(
         [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-        env={name: value for name, value in variables.items() if value is not None})
+        env=child_environment(*path, **variables))
 
 
 def output_of(code, **options):

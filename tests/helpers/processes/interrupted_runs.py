@@ -54,14 +54,14 @@ def wait_for_batch(process, folder, epoch, batch):
     """Wait until the log reports that batch once more."""
     mark = f'Epoch[{epoch}] Batch [{batch}/'
     before = log_of(folder).count(mark)
-    wait_until(process, lambda: log_of(folder).count(mark) > before, mark)
+    wait_until(lambda: log_of(folder).count(mark) > before, mark, process)
 
 
 def wait_for_checkpoint(process, folder, epoch):
     """Wait until the run writes the checkpoint of that epoch."""
     name = f'{(epoch + 1) * BATCHES:010d}'
     places = [folder / 'checkpoints' / ('.' + name), folder / 'checkpoints' / name]
-    wait_until(process, lambda: any(place.exists() for place in places), f'the checkpoint {name}')
+    wait_until(lambda: any(place.exists() for place in places), f'the checkpoint {name}', process)
 
 
 def signal_at_step(monkeypatch, step, number, times=1):

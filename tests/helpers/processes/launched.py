@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.marked_processes import MARK, marked_processes
 
 LAUNCH = '''
@@ -66,8 +67,7 @@ class Launched:
             [sys.executable, '-c', LAUNCH, '--patience', '0.2', *map(str, arguments), '--',
              *map(str, command)],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', MARK: self.mark,
-                 'PATH': path + os.environ['PATH'], **environment})
+            env=child_environment(**{MARK: self.mark, 'PATH': path + os.environ['PATH'], **environment}))
 
     def processes(self):
         """Return {process id: command line} of this launch's processes that are still running."""

@@ -18,6 +18,7 @@ from openatac.options.command_line import from_arguments
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.tracking import trackers
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 
 
 def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environment):
@@ -30,15 +31,14 @@ def start_script(*flags, script='train_cifar.py', limit=None, path=(), **environ
     limit : int, optional
         The maximum size of a file that the process writes, in bytes.
     path : sequence of path
-        Folders for PYTHONPATH.
+        Folders before this checkout on sys.path.
     environment
-        Variables to set.
+        Variables to set; None removes one.
     """
-    variables = {**os.environ, 'OMP_NUM_THREADS': '1', 'no_proxy': '*', **environment}
-    variables['PYTHONPATH'] = os.pathsep.join([*map(str, path), str(ROOT)])
     return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *map(str, flags)], text=True, env=variables,
+        [sys.executable, str(ROOT / script), *map(str, flags)], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=child_environment(*path, no_proxy='*', **environment),
         preexec_fn=limit and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))))
 
 
@@ -102,11 +102,12 @@ def script_error(capsys, code, *flags, script=train_cifar):
     return error
 
 
-def wait_until(process, condition, what, timeout=120):
-    """Wait until ``condition()`` holds, checking every millisecond; fail if the process ends first."""
+def wait_until(condition, what, process=None, timeout=120):
+    """Wait until ``condition()`` holds, checking every millisecond; fail if ``process`` ends first."""
     end = time.monotonic() + timeout
     while not condition():
-        assert process.poll() is None, f'the process ended before {what}: {process.communicate()[1]}'
+        if process and process.poll() is not None:
+            pytest.fail(f'the process ended before {what}: {process.communicate()[1]}')
         assert time.monotonic() < end, f'timed out waiting for {what}'
         time.sleep(0.001)
 

@@ -1,90 +1,16 @@
-"""The command, the doctor, and the functions that remain without MXNet."""
-import platform
+"""`openatac doctor` reports what is installed, what is missing and the remedy."""
 import re
-import sys
 
 import pytest
 
 import openatac
 from openatac import cli
 from openatac.commands import doctor
-from openatac.commands.catalogue import COMMANDS
 from openatac.system import cuda_libraries, nvidia_driver
 from openatac.system.installed import has_torch, mxnet_missing
 from openatac.system.processor import instruction_set
-from tests.helpers.paths import ROOT
-from tests.helpers.processes.commands import call_command
-from tests.helpers.processes.fresh_python import output_of, run_python
+from tests.helpers.processes.fresh_python import run_python
 
-# ------------------------------------------------------------------------- without MXNet
-
-@pytest.mark.parametrize('code', [
-    'openatac.ChaATAC(16)', 'openatac.get_model("cifar_resnet20_v2_atac")',
-    'from openatac.nn.atac import ChaATAC', 'import mxnet', 'import mxnet.gluon',
-    'import importlib.util; importlib.util.find_spec("mxnet"); import mxnet'])
-def test_mxnet_functions_without_mxnet_raise_one_clear_error(no_mxnet, code):
-    result = run_python('-c', 'import openatac\n' + code, path=no_mxnet)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == 'ModuleNotFoundError: ' + mxnet_missing()
-
-
-def test_missing_mxnet_error_names_both_extras():
-    assert "'openatac[cpu]'" in mxnet_missing() and "'openatac[cu112]'" in mxnet_missing()
-    assert '\n' not in mxnet_missing()
-
-
-ELSEWHERE = pytest.mark.parametrize('system, machine, version', [
-    ('darwin', 'arm64', (3, 12)), ('darwin', 'x86_64', (3, 11)), ('linux', 'aarch64', (3, 11)),
-    ('win32', 'AMD64', (3, 11)), ('linux', 'x86_64', (3, 15))])
-
-
-@ELSEWHERE
-def test_missing_mxnet_error_suggests_torch_where_mxnet_cannot_run(monkeypatch, system, machine, version):
-    monkeypatch.setattr(sys, 'platform', system)
-    monkeypatch.setattr(platform, 'machine', lambda: machine)
-    monkeypatch.setattr(sys, 'version_info', (*version, 0, 'final', 0))
-    sentence = mxnet_missing()
-    assert '--engine torch' in sentence and machine in sentence and '\n' not in sentence
-    assert '[cpu]' not in sentence and '[cu112]' not in sentence
-
-
-@ELSEWHERE
-def test_all_commands_suggest_torch_where_mxnet_cannot_run(no_mxnet, system, machine, version):
-    code = f"""
-import subprocess, sys, platform, urllib.request  # macOS imports other modules
-from openatac.commands import costs, doctor, gates, train_cifar
-from openatac import cli
-sys.platform, platform.machine = {system!r}, lambda: {machine!r}
-sys.version_info = (*{version}, 0, 'final', 0)
-codes = [cli.main(command.split()) for command in ('doctor', 'costs cifar_resnet8_v2_atac')]
-print(codes)
-cli.main(['train-cifar'])
-"""
-    result = run_python('-c', code, path=no_mxnet)
-    printed = result.stdout + result.stderr
-    assert result.returncode == 1 and f'[{int(not has_torch())}, 1]' in result.stdout, result.stderr
-    assert '[cpu]' not in printed and 'mxnet==' not in printed and 'Traceback' not in printed
-    assert printed.count('--engine torch') >= 3
-
-
-def test_other_libraries_can_probe_for_mxnet(no_mxnet):
-    code = ('import openatac\n'
-            'try: import mxnet\n'
-            'except ImportError as error: print(error.name)\n'
-            'try: import mxnet.gluon\n'
-            'except ImportError as error: print(error.name)\n'
-            'import sys; print("mxnet" in sys.modules)')
-    assert output_of(code, path=no_mxnet).splitlines() == ['mxnet', 'mxnet', 'False']
-
-
-def test_script_without_mxnet_fails_with_one_line(no_mxnet, tmp_path):
-    result = run_python(ROOT / 'train_cifar.py', '--save-dir', tmp_path / 'run', path=no_mxnet)
-    assert result.returncode == 1
-    assert result.stderr.strip() == 'error: ' + mxnet_missing()
-    assert not (tmp_path / 'run').exists()
-
-
-# ------------------------------------------------------------------------------ the doctor
 
 def test_doctor_reports_a_missing_mxnet(no_mxnet):
     result = run_python('-m', 'openatac', 'doctor', path=no_mxnet)
@@ -180,25 +106,3 @@ def test_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monke
     assert lines['CUDA 11'].endswith("pip install 'openatac[cu112]'")
     assert lines['wandb'].endswith("pip install 'openatac[wandb]'")
     assert lines['GluonCV'].endswith('pip install gluoncv==0.10.5.post0')
-
-
-# ----------------------------------------------------------------------------- the command
-
-def test_help_lists_every_command():
-    help_text = run_python('-m', 'openatac', '--help').stdout
-    assert all(f'  {command} ' in help_text for command in COMMANDS)
-    result = run_python('-m', 'openatac')
-    assert (result.returncode, result.stderr) == (2, help_text)
-
-
-@pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
-def test_wrong_command_line_exits_with_code_2(arguments, capsys):
-    assert call_command(*arguments) == 2
-    assert 'usage: openatac' in capsys.readouterr().err
-
-
-def test_every_command_has_its_function():
-    import importlib
-    for command in COMMANDS:
-        module = importlib.import_module('openatac.commands.' + command.replace('-', '_'))
-        assert callable(module.main)

@@ -1,22 +1,15 @@
-"""A small network to export, and helpers for tests of its export."""
-
+"""A small trained network, its manifest and its inputs."""
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
 
 from openatac import get_model
 from openatac.export.manifest import Manifest
-from tests.helpers.processes.commands import call_command
 
 ATAC = 'cifar_resnet8_v2_atac'
 
 
-def call(*words):
-    """Run `openatac export` and return its exit code."""
-    return call_command('export', *words)
-
-
-def trained(name=ATAC, side=32, **settings):
+def trained_network(name=ATAC, side=32, **settings):
     """Return a network whose parameters and running statistics have left their initial values."""
     mx.random.seed(3)
     net = get_model(name, **{'classes': 5, **settings})
@@ -40,9 +33,5 @@ def outputs(net, x):
 
 
 def describe(name=ATAC, side=32, **more):
+    """Return the manifest of `trained_network`."""
     return Manifest(name, 5, (3, side, side), (0, 0, 0), (1, 1, 1), **more)
-
-
-def contents(folder):
-    """Return {name: bytes} of the files in a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

@@ -2,7 +2,7 @@
 import pytest
 
 from openatac.commands.shared.labels import read_labels
-from tests.helpers.networks.trained_export import describe
+from tests.helpers.networks.trained_network import describe
 
 IDS = ['n01', 'n02', 'n03', 'n04', 'n05']
 SYNSETS = [f'n0000000{number}' for number in range(1, 6)]

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +12,9 @@ from openatac.files.csv_file import read_csv
 from tests.helpers.images.cifar_slice import decode
 from tests.helpers.images.made_up_images import write_cifar
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.fresh_python import run_python
+from tests.helpers.processes.scripts import wait_until
 
 pytest.importorskip('torch')
 BENCHMARKS = ROOT / 'benchmarks'
@@ -96,20 +97,13 @@ def test_stage_ends_with_the_script(tmp_path, number):
 gpu_evidence.signal.signal(15, lambda *_: sys.exit(143))
 stages.run('done', ['-c', 'pass'], 0.5)
 stages.run('long', ['-c', 'import os, time; print(os.getpid(), flush=True); time.sleep(99)'], 0.9)
-''', str(tmp_path)], env={**os.environ, 'PYTHONPATH': f'{BENCHMARKS}{os.pathsep}{ROOT}'})
-    wait_until(lambda: log.is_file() and log.read_text().endswith('\n'))
+''', str(tmp_path)], env=child_environment(BENCHMARKS))
+    wait_until(lambda: log.is_file() and log.read_text().endswith('\n'), 'the second stage', script)
     script.send_signal(number)
     script.wait(60)
-    wait_until(lambda: not os.path.exists(f'/proc/{log.read_text().strip()}'))
+    wait_until(lambda: not os.path.exists(f'/proc/{log.read_text().strip()}'), 'the end of the stage')
     outcomes = {name: row['outcome'] for name, row in stages(tmp_path).items()}
     assert outcomes == {'done': 'done', 'long': 'stopped' if number == signal.SIGTERM else 'running'}
-
-
-def wait_until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_run_length_follows_the_slower_of_a_pair(tmp_path):

@@ -1,5 +1,4 @@
 """The documents show the files in results/, which are generated from the records beside them."""
-import csv
 import re
 import runpy
 import shutil
@@ -8,6 +7,7 @@ import pytest
 
 from openatac.study.comparison.files import write_comparison
 from tests.helpers.paths import ROOT
+from tests.helpers.processes.commands import rows_of
 
 COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv'))
 
@@ -16,17 +16,15 @@ COMPARISONS = sorted(path.parent for path in (ROOT / 'results').glob('*/runs.csv
 def test_speed_tables_equal_the_measurements(name):
     text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
     left_out = 'machine', 'cores', 'network'
-    with open(ROOT / 'results' / name, newline='', encoding='utf-8') as handle:
-        for row in csv.DictReader(handle):
-            cells = ' | '.join(value for key, value in row.items() if key not in left_out)
-            assert f'| {cells} |' in text
+    for row in rows_of(ROOT / 'results' / name):
+        cells = ' | '.join(value for key, value in row.items() if key not in left_out)
+        assert f'| {cells} |' in text
 
 
 def test_engine_table_equals_the_measurements():
     text = (ROOT / 'docs' / 'reference' / 'speed.md').read_text('utf-8')
-    with open(ROOT / 'results' / 'training_engines.csv', newline='', encoding='utf-8') as handle:
-        for row in csv.DictReader(handle):
-            assert f'| {" | ".join([*row.values()][:6])} |' in text
+    for row in rows_of(ROOT / 'results' / 'training_engines.csv'):
+        assert f'| {" | ".join([*row.values()][:6])} |' in text
 
 
 @pytest.mark.parametrize('folder', COMPARISONS, ids=lambda path: path.name)

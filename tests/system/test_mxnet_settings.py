@@ -1,4 +1,4 @@
-"""MXNet's executors compute the same as the network; by default they fuse pre-activation ResNets wrongly."""
+"""MXNet's executors compute the same as the network, though by default they fuse some ResNets wrongly."""
 import pytest
 
 from tests.helpers.processes.fresh_python import output_of

@@ -1,4 +1,4 @@
-"""Each command's help appears at once, and shells complete commands and flags."""
+"""The command line: every command and its help, wrong commands, and completion in shells."""
 import importlib
 import os
 import shutil
@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from openatac.commands.catalogue import COMMANDS, SITE
-from tests.helpers.paths import ROOT
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command
-from tests.helpers.processes.fresh_python import output_of
+from tests.helpers.processes.fresh_python import output_of, run_python
 
 HEAVY = ['mxnet', 'torch', 'matplotlib', 'onnx', 'cv2', 'fastapi']
 
@@ -39,6 +39,25 @@ def test_help_describes_the_command_and_ends_with_examples(name, capsys):
     assert last.split()[-1] == f'{SITE}{COMMANDS[name].page.removesuffix(".md")}/'
 
 
+def test_help_lists_every_command():
+    help_text = run_python('-m', 'openatac', '--help').stdout
+    assert all(f'  {command} ' in help_text for command in COMMANDS)
+    result = run_python('-m', 'openatac')
+    assert (result.returncode, result.stderr) == (2, help_text)
+
+
+@pytest.mark.parametrize('arguments', [[], ['dcotor'], ['--doctor'], ['doctor', '--fast']])
+def test_wrong_command_line_exits_with_code_2(arguments, capsys):
+    assert call_command(*arguments) == 2
+    assert 'usage: openatac' in capsys.readouterr().err
+
+
+def test_every_command_has_its_function():
+    for command in COMMANDS:
+        module = importlib.import_module('openatac.commands.' + command.replace('-', '_'))
+        assert callable(module.main)
+
+
 # ----------------------------------------------------------------------------- completion
 
 @pytest.mark.parametrize('line, expected', [
@@ -59,7 +78,7 @@ def test_bash_completion_works(line, expected, tmp_path):
     result = subprocess.run(
         ['bash', '-c', 'eval "$(openatac completion bash)"; COMP_LINE="$1" COMP_POINT=${#1} COMP_TYPE=9; '
          '_python_argcomplete openatac; printf "%s\\n" "${COMPREPLY[@]}"', 'bash', line],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+        env=child_environment(PATH=f'{tmp_path}:{os.environ["PATH"]}'),
         capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == expected, result.stderr
 
