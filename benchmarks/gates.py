@@ -46,7 +46,7 @@ def main():
         name.replace('plain:', ''), "MXNet's" if name.startswith('plain:') else 'ours',
         f'{statistics.median(speed):.0f}', f'{min(speed):.0f} to {max(speed):.0f}', args.rounds,
         here['threads'], f'{here["versions"]}, openatac {openatac.__version__}')))
-        for name, speed in speeds.items()]
+            for name, speed in speeds.items()]
     write_csv(args.output, FIELDS, rows)
     print(markdown_table(FIELDS[:4], ([*row.values()][:4] for row in rows)))
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from openatac.registry import arguments_of
-from openatac.zoo.selection import Where
+from openatac.zoo.replacement_rules import Where
 from openatac.zoo.units import ACTIVATIONS
 
 

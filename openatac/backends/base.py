@@ -6,7 +6,9 @@ network, and is the only part that `openatac.training.loop` sees.
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Union
+
+import numpy as np
 
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
@@ -16,11 +18,17 @@ from openatac.backends.teacher import Teacher
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.small.image_set import ImageSet
 from openatac.registry import import_factory
+from openatac.zoo.weights.pretrained import Pretrained
 
 
 def decays(parameter: str) -> bool:
     """Return whether weight decay applies under ``no_wd``, which exempts biases, gammas and betas."""
     return not parameter.endswith(('beta', 'gamma', 'bias'))
+
+
+# A file of the same network, one of a network that may have other classes, or {name: array}, which only
+# PyTorch networks take; None means values drawn from the seed.
+InitialValues = Union[str, Pretrained, dict[str, np.ndarray], None]
 
 
 class Backend(abc.ABC):
@@ -51,11 +59,8 @@ class Backend(abc.ABC):
         """Return batches of all images, in order; see `EvaluationBatches`."""
 
     @abc.abstractmethod
-    def initialize(self, params: Any = None) -> None:
-        """Initialise the network, from ``params`` (a parameter file or a `Pretrained`) if given.
-
-        For a PyTorch network, ``params`` can also be {name: numpy.ndarray}.
-        """
+    def initialize(self, params: InitialValues = None) -> None:
+        """Initialise the network, from ``params`` if given."""
 
     @abc.abstractmethod
     def load(self, params: str) -> None:

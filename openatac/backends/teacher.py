@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from openatac.errors import OpenatacError, OtherClassesError, ParameterFileError
-from openatac.zoo.weights.pretrained import bundled_weights, pretrained_names
+from openatac.zoo.weights.pretrained import bundled_file, pretrained_names
 
 
 class Teacher(NamedTuple):
@@ -16,14 +16,14 @@ class Teacher(NamedTuple):
     params: str | None
     classes: int
 
-    def with_weights(self) -> Teacher:
+    def with_bundled_file(self) -> Teacher:
         """Return the teacher with the bundled weights of its network, if it names none and there are some."""
         if self.params or self.network.lower() not in pretrained_names():
             return self
-        return self._replace(params=bundled_weights(self.network))
+        return self._replace(params=bundled_file(self.network))
 
-    def required_params(self) -> str:
-        """Return the teacher's parameter file; raise OpenatacError if there is none."""
+    def required_file(self) -> str:
+        """Return the teacher's parameter file, ``params``; raise OpenatacError if there is none."""
         if not self.params:
             raise OpenatacError(f'--teacher {self.network}: openatac has no trained weights for it; give a '
                                 'file with --teacher-params')

@@ -10,15 +10,15 @@ def check_mxnet(config: Any) -> None:
     """Raise ValueError for options that MXNet's backend does not support."""
     compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
     _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
-                  dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
-                  syncbn=compute.syncbn and not is_imagenet)
+                     dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
+                     syncbn=compute.syncbn and not is_imagenet)
 
 
 def check_torch(config: Any) -> None:
     """Raise ValueError for options that PyTorch's backend does not support."""
     compute, kvstore = config.compute, config.training.kvstore
     _reject_flags_of('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
-                  kvstore=kvstore if kvstore != 'device' else '')
+                     kvstore=kvstore if kvstore != 'device' else '')
     if compute.syncbn and compute.compile:
         raise ValueError('argument --syncbn: torch.compile cannot compile it; leave --compile or --syncbn '
                          'out')

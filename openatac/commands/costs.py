@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.image_size import ImageSize, sides
-from openatac.options.flag_types import CLASSES
+from openatac.image_size import sides
+from openatac.options.flag_types import CLASSES, ImageSize
 from openatac.study.costs.named_costs import costs_by_name, image_shape_of
 
 if TYPE_CHECKING:

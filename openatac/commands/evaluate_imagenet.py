@@ -47,8 +47,8 @@ def main(argv: list[str]) -> int:
     script = TrainImagenet()
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        net, _, config = script.find_network(given)
+        net, _, config = script.build_network(given)
     except ValueError as error:
         p.error(str(error))
-    left_out = script.run(net, config, shlex.join([*p.prog.split(), *argv]), SingleProcess()).evaluate()
+    left_out = script.make_run(net, config, shlex.join([*p.prog.split(), *argv]), SingleProcess()).evaluate()
     return 1 if left_out else 0

@@ -24,10 +24,9 @@ from openatac.data.small.dataset_names import DATASET_NAMES
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.files.writing import check_prefix
-from openatac.image_size import ImageSize
 from openatac.options.command_line import add_flags, flag_of
 from openatac.options.declaration import Role, section_fields
-from openatac.options.flag_types import CLASSES, IMAGES
+from openatac.options.flag_types import CLASSES, IMAGES, ImageSize
 from openatac.system.installed import has_mxnet
 from openatac.system.processor import int8_line
 from openatac.training.sections.cifar import CifarNetwork

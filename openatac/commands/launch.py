@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from openatac.commands.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch.clusters import CLUSTERS, Launch
-from openatac.distributed.launch.start import run, start
+from openatac.distributed.launch.start import run_processes, start_processes
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parse(argv)
     launch = Launch(args.command, args.workers, args.servers, args.cluster, args.hostfile, args.host,
                     args.port, dict(args.env))
-    return run(lambda group: start(group, launch), patience=args.patience)
+    return run_processes(lambda group: start_processes(group, launch), patience=args.patience)
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import estimate_text
 from openatac.study.plan.step_time import BYTES, Setup
-from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
+from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 
 
 def main(argv: list[str]) -> int:
@@ -63,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
                         '%(default)g)')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',
                    help='epochs of the run (default: %(default)s)')
-    p.add_argument('--images', type=whole(1), default=TRAINING_IMAGES, metavar='N',
+    p.add_argument('--images', type=whole(1), default=IMAGENET_TRAINING_IMAGES, metavar='N',
                    help='training images (default: %(default)s)')
-    p.add_argument('--validation-images', type=whole(0), default=VALIDATION_IMAGES, metavar='N',
+    p.add_argument('--validation-images', type=whole(0), default=IMAGENET_VALIDATION_IMAGES, metavar='N',
                    help='images tested after each epoch (default: %(default)s)')
     p.add_argument('--model', default='resnet50_v1b_atac', metavar='NAME',
                    help='the network whose gradients are exchanged (default: %(default)s)')

@@ -54,7 +54,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
             self._reader = BackgroundReader(config.data, _splits(config))
         return dataclasses.replace(given, config=config)
 
-    def run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
+    def make_run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
         from openatac.training.datasets.small import BackgroundReader
         from openatac.training.runs.cifar import CifarRun
         images = self._reader or BackgroundReader(config.data, _splits(config))

@@ -22,7 +22,7 @@ from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import training_network
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import defaults
+from openatac.options.declaration import option_defaults
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -65,7 +65,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             if value > most:
                 raise ValueError(f'argument {flag_of(name)}: {value} is more than the {most} that '
                                  f'--num-epochs {epochs} allows')
-        data, usual = config.data, defaults(ImagenetConfig)
+        data, usual = config.data, option_defaults(ImagenetConfig)
         if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
             raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
                              '--rec-train and --rec-val; give these, or add --no-use-rec')
@@ -83,7 +83,8 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             return given
         return dataclasses.replace(given, config=with_classes(config))
 
-    def run(self, net: Any, config: ImagenetConfig, command: str, process_group: ProcessGroup) -> ImagenetRun:
+    def make_run(self, net: Any, config: ImagenetConfig, command: str, process_group: ProcessGroup
+                 ) -> ImagenetRun:
         from openatac.training.runs.imagenet import ImagenetRun
         return ImagenetRun(net, config, command, process_group)
 

@@ -1,4 +1,4 @@
-"""Code shared by all commands: signals, and failures turned into messages and exit codes."""
+"""Code shared by all commands: turn failures into messages and exit codes."""
 from __future__ import annotations
 
 import os
@@ -101,5 +101,3 @@ def undo_strict_environment() -> None:
     if python_warnings:  # inherited by the processes that we start
         os.environ['PYTHONWARNINGS'] = ','.join(
             re.sub('^ *error', 'default', action) for action in python_warnings.split(','))
-
-

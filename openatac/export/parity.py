@@ -22,7 +22,6 @@ HUGE_OUTPUT = 1e5           # an output that no trained network has
 MIN_AGREEMENT = 0.5         # of top-1 classes, for quantized forms
 
 
-
 class ParityError(OpenatacError):
     """A form's outputs differ from its network's."""
 

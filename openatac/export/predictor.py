@@ -21,7 +21,7 @@ from openatac.export.networks.inference_network import load_for_inference
 from openatac.export.runtimes.base import CPU, fastest_runtime, open_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP, check_whole
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -210,7 +210,7 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
     >>> predictor('photo.jpg', top=1)
     [Prediction(label='tench', score=0.97, class_index=0)]
     """
-    path = resolve_weights(os.fspath(source))
+    path = resolve_parameter_file(os.fspath(source))
     run = path if os.path.isdir(path) else os.path.dirname(path)
     is_file = os.path.isfile(path) and form_of(path) is None
     if (is_file or os.path.isdir(path)) and holds_run(run):

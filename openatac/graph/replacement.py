@@ -18,7 +18,7 @@ from openatac.errors import last_line
 from openatac.graph.known_activations import activation_of, is_activation, is_activation_or_gate
 from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
-from openatac.zoo.selection import Where, check_called, check_selected, selects
+from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
 
 Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of its input feature maps}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from openatac.zoo.frozen import frozen_head_error, frozen_norms, select_frozen
+from openatac.zoo.fine_tuning import frozen_head_error, frozen_norms, select_frozen
 
 if TYPE_CHECKING:
     from mxnet import gluon

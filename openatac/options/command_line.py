@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
-from openatac.options.declaration import C, Field, Option, Section, build, fields, section_fields, values
+from openatac.options.declaration import (
+    C,
+    Field,
+    Option,
+    Section,
+    build_config,
+    option_fields,
+    option_values,
+    section_fields,
+)
 
 DEFAULT, COMMAND_LINE = 'default', 'command line'  # where a value comes from
 
@@ -73,7 +82,7 @@ def _literals(annotation: Any) -> tuple[str, ...] | None:
 def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
     """Add the default of each flag to its help: the recipe's, or else its own."""
     for action in parser._actions:
-        field = fields(config).get(action.dest)
+        field = option_fields(config).get(action.dest)
         if field is not None and action.help is not argparse.SUPPRESS:
             text = _default_text(recipe.get(action.dest, field.default), field.option)
             action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
@@ -102,14 +111,14 @@ class ParsedFlags(Generic[C]):
 def from_arguments(config: type[C], arguments: argparse.Namespace, recipe: Mapping[str, Any],
                    recipe_name: str) -> ParsedFlags[C]:
     """Build `ParsedFlags` from parsed flags: their values, else the recipe's, else the defaults."""
-    given = {name: value for name, value in vars(arguments).items() if name in fields(config)}
+    given = {name: value for name, value in vars(arguments).items() if name in option_fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
-               for name in fields(config)}
-    return ParsedFlags(build(config, {**recipe, **given}), origins)
+               for name in option_fields(config)}
+    return ParsedFlags(build_config(config, {**recipe, **given}), origins)
 
 
 def describe(given: ParsedFlags[Any]) -> Iterator[str]:
     """Yield a line for each option: its name, its value and where that came from."""
-    for name, value in values(given.config).items():
-        if fields(type(given.config))[name].option.flags != ():
+    for name, value in option_values(given.config).items():
+        if option_fields(type(given.config))[name].option.flags != ():
             yield f'{name} = {value!r}  ({given.origins[name]})'

@@ -144,19 +144,19 @@ class Field(typing.NamedTuple):
 
 
 @_cached
-def sections(config: type) -> dict[str, type[Section]]:
+def config_sections(config_type: type) -> dict[str, type[Section]]:
     """Return {attribute: section} of a config."""
-    return typing.get_type_hints(config)
+    return typing.get_type_hints(config_type)
 
 
 @_cached
-def fields(config: type) -> dict[str, Field]:
+def option_fields(config_type: type) -> dict[str, Field]:
     """Return {name: Field} of all options of a config."""
     result: dict[str, Field] = {}
-    for attribute, section in sections(config).items():
+    for attribute, section in config_sections(config_type).items():
         for name, field in section_fields(section, attribute).items():
             if name in result:
-                raise TypeError(f'{name} is in two sections of {config.__name__}')
+                raise TypeError(f'{name} is in two sections of {config_type.__name__}')
             result[name] = field
     return result
 
@@ -169,34 +169,34 @@ def section_fields(section: type[Section], attribute: str = '') -> dict[str, Fie
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
-def defaults(config: type) -> dict[str, Any]:
+def option_defaults(config_type: type) -> dict[str, Any]:
     """Return {name: default} of all options of a config."""
-    return {name: field.default for name, field in fields(config).items()}
+    return {name: field.default for name, field in option_fields(config_type).items()}
 
 
 # ------------------------------------------------------------------------------------- values
 
-def values(config: Any) -> dict[str, Any]:
+def option_values(config: Any) -> dict[str, Any]:
     """Return {name: value} of a config."""
     return {name: getattr(getattr(config, field.section), name)
-            for name, field in fields(type(config)).items()}
+            for name, field in option_fields(type(config)).items()}
 
 
-def build(config: type[C], given: Mapping[str, Any]) -> C:
+def build_config(config_type: type[C], given: Mapping[str, Any]) -> C:
     """Build the config from the values ``given`` by name and the defaults of all others."""
-    parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in sections(config)}
+    parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in config_sections(config_type)}
     for name, value in given.items():
-        parts[fields(config)[name].section][name] = value
-    return config(**{attribute: section(**parts[attribute])
-                     for attribute, section in sections(config).items()})
+        parts[option_fields(config_type)[name].section][name] = value
+    return config_type(**{attribute: section(**parts[attribute])
+                          for attribute, section in config_sections(config_type).items()})
 
 
 def with_changes(config: C, **given: Any) -> C:
     """Return the config with new values for some of its options."""
-    return build(type(config), {**values(config), **given})
+    return build_config(type(config), {**option_values(config), **given})
 
 
-def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
+def from_json(config_type: type[C], settings: Mapping[str, Any]) -> C:
     """Build the config from parsed JSON, such as a settings.json; anything that is not an option is ignored.
 
     Raises
@@ -206,12 +206,12 @@ def from_json(config: type[C], settings: Mapping[str, Any]) -> C:
         versions wrote.
     """
     given = {}
-    for name, field in fields(config).items():
+    for name, field in option_fields(config_type).items():
         if name in settings:
             given[name] = _checked(name, field, settings[name])
         elif field.has(Role.NETWORK) and not field.has(Role.NEWER):
             raise ValueError(f'{name} is missing')
-    return build(config, given)
+    return build_config(config_type, given)
 
 
 def _checked(name: str, field: Field, value: Any) -> Any:

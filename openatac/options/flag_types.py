@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openatac.files.writing import check_prefix
+from openatac.image_size import Size, sides, size_of
 from openatac.limits import (
     FLOAT32_MAX,
     FLOAT32_MIN,
@@ -19,6 +20,7 @@ from openatac.limits import (
     MAX_IMAGES,
     MAX_PORT,
     MAX_SEED,
+    MAX_SIDE,
     Bounds,
 )
 
@@ -93,3 +95,22 @@ def prefix(text: str) -> str:
         return check_prefix(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """An argparse type for a `Size` whose sides are from ``low`` to `MAX_SIDE`."""
+
+    low: int
+
+    def __call__(self, text: str) -> Size:
+        """Return the size in ``text``; raise argparse.ArgumentTypeError if it is not valid."""
+        try:
+            height, width = sides(text)
+        except ValueError:
+            height = width = 0
+        if not self.low <= min(height, width) <= max(height, width) <= MAX_SIDE:
+            raise argparse.ArgumentTypeError(
+                f'{text!r} is not a side in pixels, such as 224, or HEIGHTxWIDTH, such as 160x320, from '
+                f'{self.low} to {MAX_SIDE}')
+        return size_of(height, width)

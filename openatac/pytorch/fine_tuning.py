@@ -4,7 +4,7 @@ from __future__ import annotations
 from torch import nn
 
 from openatac.pytorch.nn.normalisation import BatchNorm
-from openatac.zoo.frozen import frozen_head_error, frozen_norms, select_frozen
+from openatac.zoo.fine_tuning import frozen_head_error, frozen_norms, select_frozen
 
 
 def freeze(net: nn.Module, patterns: str) -> None:

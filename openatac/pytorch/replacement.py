@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.recording import Recording, record
-from openatac.zoo.selection import Where, check_called, check_selected, selects
+from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
 
 Place = tuple[nn.Module, str]  # a parent and the key of one of its children
 

@@ -8,10 +8,11 @@ follow from these declarations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar, Union
+from typing import Any, ClassVar, TypeVar, Union
 
 from openatac.backends.compute import Compute, ImagenetCompute
-from openatac.options.declaration import Role, fields, values, with_changes
+from openatac.image_size import sides
+from openatac.options.declaration import Role, option_fields, option_values, with_changes
 from openatac.training.sections.cifar import CifarData, CifarNetwork, CifarOutput, CifarStart, CifarTraining
 from openatac.training.sections.imagenet import (
     ImagenetData,
@@ -20,6 +21,7 @@ from openatac.training.sections.imagenet import (
     ImagenetStart,
     ImagenetTraining,
 )
+from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, Host
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,23 @@ class CifarConfig:
     output: CifarOutput
     start: CifarStart
 
+    side_flag: ClassVar[str] = '--image-size'
+
+    @property
+    def host(self) -> Host:
+        """The host of the network; for a config from `openatac.training.networks.resolve`."""
+        return HOSTS.find(self.network.host or PUBLISHED_CIFAR_HOST)
+
+    @property
+    def classes(self) -> int:
+        """The number of the network's outputs."""
+        return self.data.classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's images."""
+        return (3, self.data.side, self.data.side)
+
 
 @dataclass(frozen=True)
 class ImagenetConfig:
@@ -44,6 +63,23 @@ class ImagenetConfig:
     compute: ImagenetCompute
     output: ImagenetOutput
     start: ImagenetStart
+
+    side_flag: ClassVar[str] = '--input-size'
+
+    @property
+    def host(self) -> Host:
+        """The host of the network."""
+        return HOSTS.find(PUBLISHED_IMAGENET_HOST)
+
+    @property
+    def classes(self) -> int:
+        """The number of the network's outputs."""
+        return self.network.classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's images."""
+        return (3, *sides(self.data.input_size))
 
 
 Config = Union[CifarConfig, ImagenetConfig]
@@ -59,8 +95,8 @@ def with_images_in(config: Config, folder: str) -> Config:
 
 def network_settings(config: Config) -> dict[str, Any]:
     """Return {name: value} of everything that the network and its initial values depend on."""
-    return {name: value for name, value in values(config).items()
-            if fields(type(config))[name].has(Role.NETWORK)}
+    return {name: value for name, value in option_values(config).items()
+            if option_fields(type(config))[name].has(Role.NETWORK)}
 
 
 def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
@@ -76,6 +112,6 @@ def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
     """
     # MXNet's checkpoints predate the choice of a backend.
     absent = ('engine', 'tf32', 'compile') if config.compute.engine == 'mxnet' else ()
-    settings = {name: value for name, value in values(config).items()
-                if fields(type(config))[name].has(Role.RESULT) and name not in absent}
+    settings = {name: value for name, value in option_values(config).items()
+                if option_fields(type(config))[name].has(Role.RESULT) and name not in absent}
     return {**settings, 'devices': devices, 'data': data}

@@ -1,1 +1,1 @@
-"""Code shared by Gluon's and PyTorch's networks: names, arguments and parameter files."""
+"""What Gluon's and PyTorch's networks share: names, arguments, parameter files, fine-tuning, replacement."""

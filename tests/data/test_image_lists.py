@@ -191,7 +191,7 @@ def test_list_is_packed(tmp_path, capsys):
     (tmp_path / 'x.lst').write_text('0\t4\ta.jpg\n1\t0\tb.jpg\n2\t4\tc.jpg\n')
     assert pack.main([str(tmp_path / 'x.lst'), str(tmp_path / 'x'), '--root', str(tmp_path / 'flat')]) == 0
     records = RecordFile(str(tmp_path / 'x.rec'))
-    assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names is None
+    assert [records.read(index)[1] for index in range(3)] == [4, 0, 4] and records.class_names == ()
     assert 'classes' not in capsys.readouterr().out  # a list contains no class names
 
 

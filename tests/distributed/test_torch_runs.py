@@ -167,7 +167,7 @@ def test_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     group, programs = Group(), []
     monkeypatch.setattr(
-        launch, 'run', lambda start, program: programs.append(program) or (start(group) and 7))
+        launch, 'run_processes', lambda start, program: programs.append(program) or (start(group) and 7))
     assert run_in_process(*TORCH, *words, script=script) == 7
     assert programs == [f'{script.__name__}.py']
     labels, commands, variables = zip(*group.started)

@@ -33,7 +33,7 @@ from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
-from openatac.options.declaration import build, fields
+from openatac.options.declaration import build_config, option_fields
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.differences import find_differences
@@ -61,7 +61,7 @@ IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
 REFUSALS = OpenatacError, BadImage, MemoryError  # a command reports it as one clear error
 Content = dict[str, Any]
-DEFAULTS = dict.fromkeys(fields(CifarConfig), DEFAULT)
+DEFAULTS = dict.fromkeys(option_fields(CifarConfig), DEFAULT)
 
 
 class Reader(NamedTuple):
@@ -291,7 +291,7 @@ def _read_summary(folder: str) -> Content:
 
 def _read_flags(folder: str) -> Content:
     try:
-        given = ParsedFlags(build(CifarConfig, {}), DEFAULTS)
+        given = ParsedFlags(build_config(CifarConfig, {}), DEFAULTS)
         _, model, config = read_initial_network(folder + '/start', given)
     except ValueError as error:  # the command turns it into one clear error
         raise OpenatacError(str(error)) from None

@@ -17,7 +17,7 @@ from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.atac import ChaATAC
-from openatac.options.declaration import fields
+from openatac.options.declaration import option_fields
 from openatac.training.config import ImagenetConfig
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.scripts import json_of, run_in_process
@@ -84,7 +84,7 @@ def test_number_out_of_bounds_is_refused(command, capsys):
 
 
 def test_crop_ratio_of_zero_is_the_default():
-    take = fields(ImagenetConfig)['crop_ratio'].option.parse
+    take = option_fields(ImagenetConfig)['crop_ratio'].option.parse
     assert take('0') == 0 and take(str(MIN_CROP_RATIO)) == MIN_CROP_RATIO
 
 

@@ -17,7 +17,7 @@ from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.weights import read_arrays
 from openatac.options.command_line import DEFAULT, ParsedFlags
-from openatac.options.declaration import build, fields
+from openatac.options.declaration import build_config, option_fields
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
@@ -56,7 +56,7 @@ def test_every_open_function_refuses_special_files_at_once(odd, tmp_path, read):
         read(odd(tmp_path / 'a'))
 
 
-GIVEN = ParsedFlags(build(CifarConfig, {}), dict.fromkeys(fields(CifarConfig), DEFAULT))
+GIVEN = ParsedFlags(build_config(CifarConfig, {}), dict.fromkeys(option_fields(CifarConfig), DEFAULT))
 
 
 @pytest.mark.parametrize('name, read', [

@@ -16,7 +16,7 @@ from openatac.export.networks.trained_network import load_run
 from openatac.files.schema import parse_json, read_json, validate
 from openatac.limits import Bounds
 from openatac.options.command_line import DEFAULT, ParsedFlags
-from openatac.options.declaration import build, fields, values
+from openatac.options.declaration import build_config, option_fields, option_values
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.differences import find_differences
@@ -196,9 +196,9 @@ def test_damaged_comparison_recipe_is_refused(tmp_path):
 
 def test_damaged_initial_files_are_refused(tmp_path):
     path = tmp_path / 'a-flags.json'
-    config = build(CifarConfig, {'blocks': 1, 'useReLU': True})
+    config = build_config(CifarConfig, {'blocks': 1, 'useReLU': True})
     path.write_text(json.dumps({'model': 'atac', 'flags': network_settings(config)}))
-    given = ParsedFlags(config, dict.fromkeys(fields(CifarConfig), DEFAULT))
+    given = ParsedFlags(config, dict.fromkeys(option_fields(CifarConfig), DEFAULT))
 
     def read():
         try:
@@ -249,7 +249,7 @@ def test_results_of_this_repository_still_load():
     for path in paths:
         written = json.loads(path.read_text('utf-8'))
         assert read_json(str(path), Summary) == written
-        config = values(RunFolder(str(path.parent)).config())
+        config = option_values(RunFolder(str(path.parent)).config())
         for name, value in written['settings'].items():
             assert name in ('devices', 'data', 'kvstore') or config[name] == value
 

@@ -5,7 +5,7 @@ import pytest
 
 import openatac
 from openatac.errors import ParameterFileError
-from openatac.zoo.weights.pretrained import bundled_weights
+from openatac.zoo.weights.pretrained import bundled_file
 from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.scripts import json_of
 
@@ -20,7 +20,7 @@ def expected():
 
 def test_float16_file_is_loaded_in_float32(expected):
     net = openatac.get_model(NAME)
-    net.load_parameters(bundled_weights(NAME))
+    net.load_parameters(bundled_file(NAME))
     np.testing.assert_allclose(net(IMAGES).asnumpy(), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -34,7 +34,7 @@ def test_parameters_of_an_export_are_loaded(expected, tmp_path):
 
 def test_other_classes_name_the_argument():
     with pytest.raises(ParameterFileError, match='pretrained='):
-        openatac.get_model(NAME, classes=5).load_parameters(bundled_weights(NAME))
+        openatac.get_model(NAME, classes=5).load_parameters(bundled_file(NAME))
 
 
 def test_gluons_options_are_gluons(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.figures import DPI, style, write_figure
-from openatac.options.declaration import build
+from openatac.options.declaration import build_config
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.figures import comparison_curves, error_figure
@@ -22,7 +22,7 @@ MANY = [f'a_unit_with_quite_a_long_name_{number}' for number in range(20)]
 
 
 def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72)):
-    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
+    config = build_config(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
     runs = [FinishedRun('run', config, 'net', unit, 1,
                         {'settings': {'data': '1+2'}, 'dataset': 'cifar100', 'last_accuracy': accuracy,
                          'best_accuracy': accuracy},

@@ -13,7 +13,7 @@ from PIL import Image
 import train_imagenet
 from openatac import get_model
 from openatac.models.weights import load_parameters, save_parameters
-from openatac.options.declaration import values
+from openatac.options.declaration import option_values
 from openatac.study.gates.gate_sums import COLUMNS
 from openatac.training.networks.build import build_network
 from tests.helpers.images.cifar_colours import MEAN, STD
@@ -149,7 +149,7 @@ def test_run_of_train_imagenet_is_analysed(tmp_path):
                        '--act-layers', 1)
     run = tmp_path / 'run'
     run.mkdir()
-    (run / 'settings.json').write_text(json.dumps(values(config)))
+    (run / 'settings.json').write_text(json.dumps(option_values(config)))
     save_parameters(initialised(build_network(config).net), str(run / 'last.params'))
     assert gates(run, '--params', 'last', '--images', 4, '--out', tmp_path / 'x') == 0
     rows = rows_of(tmp_path / 'x.csv')

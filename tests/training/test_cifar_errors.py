@@ -17,7 +17,7 @@ import train_imagenet
 from openatac.data.small import cifar_location
 from openatac.models.weights import write_arrays
 from openatac.options.command_line import flags_of
-from openatac.options.declaration import fields
+from openatac.options.declaration import option_fields
 from openatac.options.flag_types import Number
 from openatac.training.config import CifarConfig
 from tests.helpers.images.made_up_images import CIFAR10, CIFAR100, write_cifar
@@ -40,7 +40,7 @@ def refused(capsys):
 
 # ---------------------------------------------------------------------------------- numbers
 
-NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in fields(CifarConfig).items()
+NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in option_fields(CifarConfig).items()
            if isinstance(field.option.parse, Number)}
 WHOLE = {name for name, parse in NUMERIC.items() if parse.kind is int}
 FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openatac.options.declaration import build
+from openatac.options.declaration import build_config
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig
@@ -88,7 +88,7 @@ PLAN = SimpleNamespace(settings={}, test=None, learner=SimpleNamespace(devices='
 def test_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
-    summary = summarize(build(CifarConfig, {}), Description('', '', {}), PLAN, history, progress)
+    summary = summarize(build_config(CifarConfig, {}), Description('', '', {}), PLAN, history, progress)
     assert summary['disturbed'] is disturbed
 
 

@@ -7,7 +7,7 @@ import pytest
 import train_imagenet
 from openatac import cli
 from openatac.commands.shared.training_flags import parse
-from openatac.options.declaration import values
+from openatac.options.declaration import option_values
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from tests.helpers.images.made_up_images import write_photos
@@ -41,8 +41,8 @@ def test_published_command_needs_gpus_and_suggests_the_cpu_form(tmp_path, capsys
 
 def test_recipe_is_the_published_command():
     given = parse(train_imagenet.parser(), ImagenetConfig, IMAGENET, ['--recipe', 'imagenet_atac'])
-    recipe = values(given.config)
-    published = values(config_of(train_imagenet, *PUBLISHED))
+    recipe = option_values(given.config)
+    published = option_values(config_of(train_imagenet, *PUBLISHED))
     assert {name: value for name, value in recipe.items() if published[name] != value} == {
         'recipe': 'imagenet_atac', 'save_dir': 'params', 'logging_file': 'train_imagenet.log',
         'num_classes': 1000}  # the published command takes it from its data

@@ -125,7 +125,7 @@ def test_photographs_without_a_gpu_get_the_command_for_the_cpu(photos, tmp_path,
 
 
 def test_bundled_teachers_have_weights():
-    bundled = Teacher('cifar_resnet8_v2_atac', None, 10).with_weights()
+    bundled = Teacher('cifar_resnet8_v2_atac', None, 10).with_bundled_file()
     assert os.path.isfile(bundled.params)
-    assert bundled._replace(params='x').with_weights().params == 'x'
-    assert Teacher('resnet50_v1', None, 10).with_weights().params is None
+    assert bundled._replace(params='x').with_bundled_file().params == 'x'
+    assert Teacher('resnet50_v1', None, 10).with_bundled_file().params is None

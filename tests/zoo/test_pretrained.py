@@ -11,7 +11,7 @@ import train_cifar
 from openatac import cli, get_model, load
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.files.checksums import sha256
-from openatac.zoo.weights.pretrained import bundled_weights, model_card, pretrained_names, resolve_weights
+from openatac.zoo.weights.pretrained import bundled_file, model_card, pretrained_names, resolve_parameter_file
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.commands import command_error
@@ -39,18 +39,18 @@ def test_accuracy_equals_the_model_card(name, test_images, tmp_path):
 @NAMES
 def test_model_card_describes_these_weights(name):
     card = model_card(name)
-    assert card.network == name and card.sha256 == sha256(bundled_weights(name))
+    assert card.network == name and card.sha256 == sha256(bundled_file(name))
     assert card.accuracy == pytest.approx(card.accuracies[0], abs=0.002)  # in float32; seeds are in order
 
 
 def test_pretrained_files_are_small():
-    assert sum(os.path.getsize(bundled_weights(name)) for name in pretrained_names()) < 4e6
+    assert sum(os.path.getsize(bundled_file(name)) for name in pretrained_names()) < 4e6
 
 
 @NAMES
 def test_pretrained_true_loads_the_weights(name):
     net = get_model(name, pretrained=True)
-    stored = mx.nd.load(bundled_weights(name))
+    stored = mx.nd.load(bundled_file(name))
     for key, parameter in parameters_of(net).items():
         assert np.array_equal(parameter.data().asnumpy(), stored[key].asnumpy().astype('float32')), key
 
@@ -59,7 +59,7 @@ def test_other_classes_keep_the_trunk():
     net = get_model(ATAC, classes=3, pretrained=True)
     assert net(mx.nd.zeros((1, 3, 32, 32))).shape == (1, 3)
     assert np.array_equal(parameters_of(net)['features.1.weight'].data().asnumpy(),
-                          mx.nd.load(bundled_weights(ATAC))['features.1.weight'].asnumpy().astype('float32'))
+                          mx.nd.load(bundled_file(ATAC))['features.1.weight'].asnumpy().astype('float32'))
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet20_v2_atac', 'resnet50_v1b_se'])
@@ -79,16 +79,16 @@ def test_script_starts_from_pretrained_weights(tmp_path, capsys):
 def test_file_or_folder_of_that_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ATAC).mkdir()
-    assert resolve_weights(ATAC) == ATAC
+    assert resolve_parameter_file(ATAC) == ATAC
     with pytest.raises(OpenatacError):  # not the folder of a run
         load(ATAC)
 
 
 def test_unknown_names_are_taken_as_paths(tmp_path):
-    assert resolve_weights(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
-    assert resolve_weights('x.params') == 'x.params'
+    assert resolve_parameter_file(str(tmp_path / 'x.params')) == str(tmp_path / 'x.params')
+    assert resolve_parameter_file('x.params') == 'x.params'
     with pytest.raises(ParameterFileError, match=f'nothing.*{ATAC}'):
-        resolve_weights('nothing')
+        resolve_parameter_file('nothing')
 
 
 def test_predict_classifies_by_name(test_images, tmp_path, capsys):

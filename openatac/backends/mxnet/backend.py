@@ -6,7 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
-from openatac.backends.base import Backend, decays
+from openatac.backends.base import Backend, InitialValues, decays
 from openatac.backends.compute import Compute
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
@@ -44,7 +44,8 @@ class MxnetBackend(Backend):
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatches:
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
-    def initialize(self, params: Any = None) -> None:
+    def initialize(self, params: InitialValues = None) -> None:
+        assert not isinstance(params, dict)
         initialize_parameters(self.net, self.seed, self.contexts, params)
 
     def load(self, params: str) -> None:

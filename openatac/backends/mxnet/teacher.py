@@ -23,7 +23,7 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
     OpenatacError
         For an unknown name, unreadable parameters or a different number of classes.
     """
-    teacher = teacher.with_weights()
+    teacher = teacher.with_bundled_file()
     net = _build(teacher)
     if teacher.params:
         with teacher.loading():
@@ -44,7 +44,7 @@ def _build(teacher: Teacher) -> HybridBlock:
         host, settings = find_model(teacher.network)
     except ValueError:
         return _build_gluoncvs(teacher)
-    teacher.required_params()
+    teacher.required_file()
     return host.gluon(classes=teacher.classes, **settings)
 
 

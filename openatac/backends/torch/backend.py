@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from openatac.backends.base import Backend
+from openatac.backends.base import Backend, InitialValues
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.teacher import Teacher
@@ -65,7 +65,7 @@ class TorchBackend(Backend):
     def _is_channels_last(self) -> bool:
         return self.compute.compile and self.device != 'cpu'  # as the learner's layout
 
-    def initialize(self, params: Any = None) -> None:
+    def initialize(self, params: InitialValues = None) -> None:
         if isinstance(self.net, torch.nn.Module):
             self.module = copy.deepcopy(self.net)
             if isinstance(params, dict):  # of arrays
@@ -79,6 +79,7 @@ class TorchBackend(Backend):
             self.module = to_torch(self.net)
         else:
             from openatac.models.weights import initialize_parameters
+            assert not isinstance(params, dict)
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
 
     def _load_arrays(self, arrays: dict[str, Any]) -> None:
@@ -116,8 +117,8 @@ class TorchBackend(Backend):
 
             from openatac.backends.mxnet.teacher import load_teacher
             return to_torch(load_teacher(teacher, [mx.cpu()], self.image_shape, 'float32')).to(self.device)
-        teacher = teacher.with_weights()
-        params = teacher.required_params()
+        teacher = teacher.with_bundled_file()
+        params = teacher.required_file()
         try:
             net = get_model(teacher.network, teacher.classes)
         except ValueError as error:

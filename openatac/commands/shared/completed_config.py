@@ -15,7 +15,14 @@ from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import Role, defaults, fields, from_json, values, with_changes
+from openatac.options.declaration import (
+    Role,
+    from_json,
+    option_defaults,
+    option_fields,
+    option_values,
+    with_changes,
+)
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
@@ -48,11 +55,11 @@ def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> Pars
     if described is None:
         return given
     source, known = described
-    options = fields(type(given.config))
+    options = option_fields(type(given.config))
     network = [name for name in known if options[name].section == 'network'
                and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)
                and (with_data or name != 'num_classes')]
-    wanted = values(given.config)
+    wanted = option_values(given.config)
     data = [name for name in known if options[name].section == 'data' and (
         with_data or (name in _SIZES and options[name].option.matters(wanted)))]
     if with_data and given.is_given('class_list'):
@@ -66,7 +73,7 @@ def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> Pars
 
 def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts the known options."""
-    wanted, options = values(resolve(given.config)), fields(type(given.config))
+    wanted, options = option_values(resolve(given.config)), option_fields(type(given.config))
     has_model = wanted.get('model', 'atac') != 'atac'
     for name, value in known.items():
         by_model = has_model and (name == 'host' or options[name].has(Role.IN_NAME))
@@ -97,7 +104,7 @@ def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list
 
     CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
     """
-    options = fields(type(given.config))
+    options = option_fields(type(given.config))
     places = [name for name in names if options[name].has(Role.LOCATES_IMAGES)]
     about = [name for name in names if name not in places and not options[name].has(Role.AFFECTS_ONLY_SPEED)]
     is_cifar = known.get('dataset', 'folder') != 'folder'
@@ -121,7 +128,7 @@ def _options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[
                 return None
             _, run = _options_of_run(os.path.dirname(path), config_type) or ('', {})
             if run and all(run[name] == value for name, value in known.items()
-                           if name != 'model' and fields(config_type)[name].section == 'network'):
+                           if name != 'model' and option_fields(config_type)[name].section == 'network'):
                 known = {**run, **known}  # an export in its run's folder: the run has the data options too
             return prefix + '.json', known
     return _options_of_run(os.path.dirname(path), config_type)
@@ -133,7 +140,7 @@ def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dic
         run = RunFolder(folder)
         config = run.config()
         if type(config) is config_type:
-            return run.file(SETTINGS), values(resolve(config))
+            return run.file(SETTINGS), option_values(resolve(config))
     return None
 
 
@@ -145,14 +152,14 @@ def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> di
     # Settings missing from an export have the network's defaults, not the script's.
     known: dict[str, Any] = {
         name: default for name, default in host.arguments.items()
-        if name in fields(config_type) and default is not inspect.Parameter.empty
-        and fields(config_type)[name].default is not None}  # None leaves it to the host
+        if name in option_fields(config_type) and default is not inspect.Parameter.empty
+        and option_fields(config_type)[name].default is not None}  # None leaves it to the host
     known.update({**settings, **manifest.arguments})
     if config_type is ImagenetConfig:
         known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),
                      crop_ratio=manifest.crop_ratio)
     else:
         known['model'] = manifest.model
-    config = from_json(config_type, {**defaults(config_type), **known})
-    return {name: value for name, value in values(resolve(config)).items()
-            if fields(config_type)[name].section == 'network' or name in known}
+    config = from_json(config_type, {**option_defaults(config_type), **known})
+    return {name: value for name, value in option_values(resolve(config)).items()
+            if option_fields(config_type)[name].section == 'network' or name in known}

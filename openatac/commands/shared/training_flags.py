@@ -12,10 +12,10 @@ from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
-from openatac.options.declaration import sections
+from openatac.options.declaration import config_sections
 from openatac.training.config import AnyConfig, Config
 from openatac.training.sections.shared import Start
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
 def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
@@ -23,7 +23,7 @@ def parser_of(config: type, command: str, description: str | None, prog: str) ->
     # Flags must be written in full, since parse() finds --recipe by its full name. A usage line with all
     # flags would make an error fill the screen.
     parser = command_parser(command, description, prog=prog, usage='%(prog)s [flags]', allow_abbrev=False)
-    for section in sections(config).values():
+    for section in config_sections(config).values():
         add_section(parser, section)
     return parser
 
@@ -84,7 +84,7 @@ def _check_pretrained(name: str, start: Start) -> None:
             raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
                              'one of the two')
     try:
-        resolve_weights(name)
+        resolve_parameter_file(name)
     except ParameterFileError as error:
         raise ValueError(f'argument --pretrained: {error}') from None
 

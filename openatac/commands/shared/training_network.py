@@ -1,4 +1,4 @@
-"""Find the network of a training run: from options, from files, or from a description next to parameters."""
+"""Build the network of a training run: from options, from files, or from a description next to parameters."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.system.installed import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import AnyConfig, Config
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:
     from openatac.training.networks.build import BuiltNetwork
@@ -44,11 +44,11 @@ def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConf
     if start.initial or not path:
         return given
     from openatac.commands.shared.completed_config import completed
-    return completed(given, resolve_weights(path), with_data=bool(start.evaluate))
+    return completed(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
-def find_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
-    """Return the network of the options or of the files of --initial.
+def build_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+    """Build the network of the options or of the files of --initial.
 
     Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
     files cannot be read, and ModuleNotFoundError if the network needs PyTorch and it is missing.
@@ -61,13 +61,13 @@ def find_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
             require_torch()
         return found
     from openatac.backends.library import GLUON, PYTORCH
-    from openatac.training.networks.build import build_network, set_up_fine_tuning
+    from openatac.training.networks import build
     from openatac.training.networks.resolve import ignored_options, is_for_pytorch, resolve
     config = resolve(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
     in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
-    built = build_network(config, PYTORCH if in_torch else GLUON)
-    set_up_fine_tuning(built.net, config)
+    built = build.build_network(config, PYTORCH if in_torch else GLUON)
+    build.set_up_fine_tuning(built.net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
             raise ValueError(f'argument {flag_of(option)}: the host of {built.name} has no such '
@@ -79,8 +79,7 @@ def print_or_write_network(net: Any, name: str, config: Config) -> None:
     """Print the network for --summary, or write it for --write-initial."""
     from openatac.backends.library import library_of
     from openatac.training.networks.initial_files import write_initial_network
-    from openatac.training.networks.resolve import image_shape
     if config.start.write_initial:
         write_initial_network(net, config, name)
     else:
-        library_of(net).print_layers(net, image_shape(config))
+        library_of(net).print_layers(net, config.image_shape)

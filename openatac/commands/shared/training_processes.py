@@ -23,15 +23,14 @@ def train_in_processes(config: Config, program: str) -> int | None:
     import torch
 
     from openatac.distributed import torchrun
-    from openatac.distributed.launch.start import run
+    from openatac.distributed.launch.start import run_processes
     from openatac.distributed.launch.torch_processes import own_command, start_here
     if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
         return None
     if not hasattr(os, 'fork'):
         raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
-    return run(lambda children: start_here(children, own_command(), len(gpus)),
-               program=program)
+    return run_processes(lambda children: start_here(children, own_command(), len(gpus)), program=program)
 
 
 def join_process_group(parser: argparse.ArgumentParser, config: Config) -> ProcessGroup:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from openatac.training.runs.run import Run
 
 
-
 class TrainingScript(abc.ABC, Generic[AnyConfig]):
     """A command, also run as a script, that trains, evaluates or only builds a network.
 
@@ -56,12 +55,13 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Complete the config with what is known about the images; a subclass can begin to read them here."""
 
     @abc.abstractmethod
-    def run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup) -> Run[Any, Any]:
+    def make_run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup
+                 ) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def find_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
         """Complete the config, from files beside its parameters, then from the images; build its network."""
-        return training_network.find_network(self.complete(training_network.with_described_network(given)))
+        return training_network.build_network(self.complete(training_network.with_described_network(given)))
 
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
@@ -72,13 +72,13 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return code
         process_group = training_processes.join_process_group(parser, given.config)
         try:
-            net, name, config = self.find_network(given)
+            net, name, config = self.build_network(given)
         except ValueError as error:
             parser.error(str(error))
         if training_network.only_makes_network(config):
             training_network.print_or_write_network(net, name, config)
             return None
-        run = self.run(net, config, shlex.join([*self.prog.split(), *argv]), process_group)
+        run = self.make_run(net, config, shlex.join([*self.prog.split(), *argv]), process_group)
         if config.start.evaluate:
             left_out = run.evaluate()
             return 1 if left_out else 0

@@ -32,8 +32,8 @@ class ImageCollection(ImageSource, Protocol):
     """A whole set: a `RecordFile`, an `ImageFolder` or an `ImageList`."""
 
     @property
-    def class_names(self) -> Sequence[str] | None:
-        """The class names, by label; None if they are unknown."""
+    def class_names(self) -> Sequence[str]:
+        """The class names, by label; empty if they are unknown."""
         ...
 
     def fingerprint(self) -> str:

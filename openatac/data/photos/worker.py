@@ -51,7 +51,7 @@ def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
 
 
 def fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-          labels: np.ndarray) -> Unreadable:
+         labels: np.ndarray) -> Unreadable:
     """Prepare the images for ``keys``; return the unreadable ones."""
     bad: Unreadable = []
     for position, key in enumerate(keys):

@@ -50,7 +50,8 @@ class RecordFile:
     Attributes
     ----------
     path : str
-    class_names : tuple of str or None
+    class_names : tuple of str
+        Empty if they are unknown.
     classes : int or None
 
     Raises
@@ -64,7 +65,7 @@ class RecordFile:
 
     def __init__(self, rec: str, idx: str | None = None, classes: int | None = None,
                  names: Sequence[str] | None = None) -> None:
-        self.path, self.class_names = rec, read_class_names(rec, classes)
+        self.path, self.class_names = rec, read_class_names(rec, classes) or ()
         self.classes = len(self.class_names) if classes is None and self.class_names else classes
         self._class_of_label: Sequence[int] | None = None
         if self.class_names and names:

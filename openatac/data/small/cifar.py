@@ -29,7 +29,7 @@ from openatac.files.reading import MEGABYTE
 
 SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
 PIXELS = math.prod(SHAPE)
-TRAINING_IMAGES, TEST_IMAGES = 50000, 10000
+CIFAR_TRAINING_IMAGES, CIFAR_TEST_IMAGES = 50000, 10000
 
 log = logging.getLogger('openatac')
 
@@ -89,7 +89,7 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
             images = read_copy(path, files, dataset.names, label_set, train)
         else:
             raise not_understood(name, path, {file.split('/')[0] for file in files})
-    published = TRAINING_IMAGES if train else TEST_IMAGES
+    published = CIFAR_TRAINING_IMAGES if train else CIFAR_TEST_IMAGES
     if len(images) != published:
         log.info('%s has %d %s images of %s instead of %d', path, len(images),
                  'training' if train else 'test', name, published)

@@ -19,8 +19,8 @@ PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_M
              'OPENATAC_MEMBERSHIP_WAIT', 'PYTHONPATH')
 
 
-def run(begin: Callable[[ChildProcesses], object], program: str = 'openatac launch', patience: float = 5.0
-        ) -> int:
+def run_processes(begin: Callable[[ChildProcesses], object], program: str = 'openatac launch',
+                  patience: float = 5.0) -> int:
     """Start processes with ``begin(children)``, wait for them to end, and return the exit code.
 
     Parameters
@@ -39,7 +39,7 @@ def run(begin: Callable[[ChildProcesses], object], program: str = 'openatac laun
             children.end()
 
 
-def start(children: ChildProcesses, launch: Launch) -> None:
+def start_processes(children: ChildProcesses, launch: Launch) -> None:
     """Start all processes of the run; raises OpenatacError if one cannot start."""
     local = launch.cluster == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))

@@ -63,7 +63,7 @@ def classes_below(folder: str, manifest: Manifest) -> InputImages:
 
 def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputImages:
     """Return the images of a source with class names, matched with the classes of a network."""
-    names = source.class_names or ()
+    names = source.class_names
     if manifest.labels and names:
         return _source_images(source, match_classes(names, manifest.labels, where, 'the network'))
     if names and len(names) != manifest.classes:

@@ -27,7 +27,7 @@ class InputTransform:
     """Turns pixels into inputs, float32 (3, H, W), according to a manifest.
 
     With a crop ratio, `openatac.data.photos.transforms.crop_centre` cuts out the centre, as in validation.
-    Without one, `openatac.data.images.decoding.resize_exactly` resizes the whole image to (H, W).
+    Without one, `openatac.data.images.resizing.resize_exactly` resizes the whole image to (H, W).
 
     Parameters
     ----------

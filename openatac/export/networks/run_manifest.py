@@ -13,7 +13,7 @@ from openatac.data.small.dataset_names import DATASET_OUTPUTS, DIGITS, name_with
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.image_size import Size, sides
-from openatac.options.declaration import Role, fields
+from openatac.options.declaration import Role, option_fields
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets.photos import open_photos
 from openatac.training.sections.cifar import CifarData
@@ -29,8 +29,8 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     size : Size, optional
         The size of the input images, if not the run's.
     """
-    arguments = {option: getattr(config.network, option) for option, field in fields(type(config)).items()
-                 if field.has(Role.IN_MANIFEST)}
+    arguments = {option: getattr(config.network, option)
+                 for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
         return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)

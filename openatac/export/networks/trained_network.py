@@ -31,7 +31,7 @@ from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.hosts import Host
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.parameter_files import find_weights
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
 class TrainedNetwork(NamedTuple):
@@ -128,7 +128,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         For a file that is missing, damaged or from another network.
     """
     host, settings = find_model(name)
-    params = resolve_weights(params)
+    params = resolve_parameter_file(params)
     if not (classes or dataset or arguments):
         built = _built_run(os.path.dirname(params), name.lower())
         if built is not None:

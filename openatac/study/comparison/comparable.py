@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.errors import OpenatacError
-from openatac.options.declaration import Role, fields, values
+from openatac.options.declaration import Role, option_fields, option_values
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
 
@@ -15,8 +15,8 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
 
     The batch size is counted over all devices together.
     """
-    settings = values(run.config)
-    shared = {name: settings[name] for name, field in fields(type(run.config)).items()
+    settings = option_values(run.config)
+    shared = {name: settings[name] for name, field in option_fields(type(run.config)).items()
               if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and field.option.matters(settings)
               and name not in ('seed', 'batch_size')}
     return {**shared, 'data': run.data, 'images per step': run.images_per_step}

@@ -58,13 +58,12 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.backends.library import PYTORCH, library_of
-    from openatac.training.networks.resolve import image_shape
     net, _, config = RunFolder(run.folder).build(run.config)
     if library_of(net) is PYTORCH:
         from openatac.study.costs.module_costs import module_costs
-        return module_costs(net, image_shape(config))
+        return module_costs(net, config.image_shape)
     from openatac.study.costs.count import costs
-    total = costs(net, image_shape(config))
+    total = costs(net, config.image_shape)
     return total.trainable, total.multiply_adds
 
 

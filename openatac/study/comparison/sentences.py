@@ -1,7 +1,7 @@
 """Write sentences about a comparison: the properties common to its runs, and facts about each run."""
 from __future__ import annotations
 
-from openatac.options.declaration import Role, fields
+from openatac.options.declaration import Role, option_fields
 from openatac.study.comparison.comparable import shared_settings
 from openatac.study.comparison.comparison import Comparison
 from openatac.study.comparison.differences import (
@@ -36,7 +36,7 @@ def conclusion(comparison: Comparison) -> list[str]:
 def circumstances(comparison: Comparison) -> list[str]:
     """Return sentences on the properties common to the runs: data, recipe, devices, versions and dates."""
     runs = comparison.runs
-    summary, options = runs[0].summary, fields(CifarConfig)
+    summary, options = runs[0].summary, option_fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
                        if name not in ELSEWHERE and not (name in options and options[name].has(Role.MINOR)

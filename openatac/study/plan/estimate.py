@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openatac.study.plan.step_time import FORWARD, Setup, Step, estimate_step
-from openatac.study.published.numbers import TRAINING_IMAGES, VALIDATION_IMAGES
+from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 from openatac.training.recipes import IMAGENET
 
 _RECIPE = IMAGENET['imagenet_atac']
@@ -61,8 +61,8 @@ class Estimate(NamedTuple):
         return self.setup.global_batch / self.step.seconds
 
 
-def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = TRAINING_IMAGES,
-             validation_images: int = VALIDATION_IMAGES, price: float | None = None) -> Estimate:
+def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENET_TRAINING_IMAGES,
+             validation_images: int = IMAGENET_VALIDATION_IMAGES, price: float | None = None) -> Estimate:
     """Estimate a run, by default with the epochs and images of the published one.
 
     An epoch has images // global batch steps, as in the published schedule. After each epoch,

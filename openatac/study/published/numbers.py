@@ -15,7 +15,7 @@ TOP1, TOP5, LAST_TOP1, LAST_TOP5 = ('top-1 error (%)', 'top-5 error (%)', 'top-1
                                     'top-5 error (%), last epoch')
 COSTS = (PARAMETERS, OPERATIONS)
 COARSE = 'CIFAR-100, 20 superclasses (almost certainly)'
-TRAINING_IMAGES, VALIDATION_IMAGES = 1281167, 50000  # of ImageNet
+IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES = 1281167, 50000  # of ImageNet
 
 
 class Counting(NamedTuple):

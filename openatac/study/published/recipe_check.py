@@ -4,19 +4,19 @@ from __future__ import annotations
 from typing import Any
 
 from openatac.data.small import cifar
-from openatac.options.declaration import Role, defaults, fields, values
+from openatac.options.declaration import Role, option_defaults, option_fields, option_values
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.numbers import NETWORKS, TRAINING_IMAGES, VALIDATION_IMAGES
+from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES, NETWORKS
 from openatac.training import recipes
 from openatac.training.config import CifarConfig, ImagenetConfig
 
 # The published runs: {option, or another property of a run: value}.
 CIFAR100_SETTINGS: dict[str, Any] = {
-    **defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'],
-    'training_images': cifar.TRAINING_IMAGES, 'test_images': cifar.TEST_IMAGES}
+    **option_defaults(CifarConfig), **recipes.CIFAR['cifar100_atac'],
+    'training_images': cifar.CIFAR_TRAINING_IMAGES, 'test_images': cifar.CIFAR_TEST_IMAGES}
 IMAGENET_SETTINGS: dict[str, Any] = {
-    **defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
-    'training_images': TRAINING_IMAGES, 'test_images': VALIDATION_IMAGES}
+    **option_defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
+    'training_images': IMAGENET_TRAINING_IMAGES, 'test_images': IMAGENET_VALIDATION_IMAGES}
 CIFAR100_SETTINGS['images per step'] = CIFAR100_SETTINGS['batch_size']
 IMAGENET_SETTINGS['images per step'] = IMAGENET_SETTINGS['batch_size'] * IMAGENET_SETTINGS['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
@@ -31,7 +31,7 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
         return _differences(run, 'dataset', 'num_epochs')
     unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
     return _differences(run, *DATA) or unknown or _differences(run, 'images per step', *(
-        name for name, field in fields(type(run.config)).items()
+        name for name, field in option_fields(type(run.config)).items()
         if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and name not in FREE[type(run.config)]))
 
 
@@ -53,8 +53,8 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
     """Return a run's differences from the published run in the ``names`` that are relevant to it."""
-    options, published = fields(type(run.config)), _published(run)
-    actual = {**values(run.config), **run.summary, 'images per step': run.images_per_step}
+    options, published = option_fields(type(run.config)), _published(run)
+    actual = {**option_values(run.config), **run.summary, 'images per step': run.images_per_step}
     return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names
                  if name in published and actual[name] != published[name]
                  and (name not in options or options[name].option.matters(actual)))

@@ -145,7 +145,7 @@ def first_readable(source: ImageSource) -> np.ndarray:
 def open_both_splits(data: ImagenetData, classes: int) -> tuple[ImageCollection, ImageCollection]:
     """Open the training and the validation photographs; DataError if their classes differ."""
     training, validation = (open_photos(data, train, classes) for train in (True, False))
-    names, others = training.class_names or (), validation.class_names or ()
+    names, others = training.class_names, validation.class_names
     check_case(names, others, 'the training set', 'the validation set')
     if names and others and tuple(names) != tuple(others):
         one, other = next(pair for pair in zip(names, others) if pair[0] != pair[1])

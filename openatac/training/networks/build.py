@@ -10,7 +10,6 @@ from openatac.errors import SettingError
 from openatac.image_size import Size, sides
 from openatac.options.command_line import flag_of, naming
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.networks.resolve import host_of, image_shape
 from openatac.zoo.names import unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
@@ -46,7 +45,7 @@ def build_network(config: Config, library: Library | None = None) -> BuiltNetwor
     ValueError
         For options that do not describe a network.
     """
-    network, host = config.network, host_of(config)
+    network, host = config.network, config.host
     blocks = channels = self_attention = None
     library = library or installed_library()
     assert network.act_type is not None
@@ -56,21 +55,21 @@ def build_network(config: Config, library: Library | None = None) -> BuiltNetwor
         assert blocks is not None
         if channels is None:
             settings.pop('channels', None)  # the host's own
-        settings.update(host.layers(blocks), classes=config.data.classes)
+        settings.update(host.layers(blocks))
     else:
         self_attention = config.network.self_attention
         _check_side(self_attention, config.data.input_size)
-        settings.update(_normalisation(config, library), classes=config.network.classes)
+        settings.update(_normalisation(config, library))
+    settings['classes'] = config.classes
     unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False), self_attention,
                      channels)
-    name, shape = f'{host.title_of(blocks)}_{unit}', image_shape(config)
+    name, shape = f'{host.title_of(blocks)}_{unit}', config.image_shape
     try:
         with _naming_flags(settings):
             return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)
     except ImageSizeError as error:
-        flag = '--image-size' if isinstance(config, CifarConfig) else '--input-size'
-        raise ValueError(f'argument {flag}: {name} does not take images of {shape[1]} x {shape[2]} pixels '
-                         f'({error}); choose another size or network') from None
+        raise ValueError(f'argument {config.side_flag}: {name} does not take images of {shape[1]} x '
+                         f'{shape[2]} pixels ({error}); choose another size or network') from None
 
 
 @contextlib.contextmanager
@@ -121,4 +120,4 @@ def set_up_fine_tuning(net: Any, config: Config) -> None:
             library.freeze(net, training.freeze)
     if training.head_lr_mult is not None:
         with naming('--head-lr-mult'):
-            library.scale_head_rate(net, host_of(config).output, training.head_lr_mult)
+            library.scale_head_rate(net, config.host.output, training.head_lr_mult)

@@ -19,7 +19,7 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import fields, from_json, values, with_changes
+from openatac.options.declaration import from_json, option_fields, option_values, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
 from openatac.training.networks.build import BuiltNetwork
 from openatac.zoo.units import REGISTRIES
@@ -58,15 +58,15 @@ def read_initial_network(prefix: str, given: ParsedFlags[Any]) -> BuiltNetwork:
     except ValueError as error:
         raise _damaged(prefix, error) from None
     other = ImagenetConfig if config_type is CifarConfig else CifarConfig
-    if set(written) & (set(fields(other)) - set(fields(config_type))):
+    if set(written) & (set(option_fields(other)) - set(option_fields(config_type))):
         raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
     try:
         if not set(written) <= set(network_settings(given.config)):
             raise ValueError('its options do not describe a network')
-        made = values(from_json(config_type, written))
+        made = option_values(from_json(config_type, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None
-    wanted = values(given.config)
+    wanted = option_values(given.config)
     for name in written:
         value = wanted[name]
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openatac.backends.base import InitialValues
 from openatac.backends.library import GLUON, library_of
 from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
-from openatac.training.networks.resolve import host_of, image_shape, is_for_gluon
-from openatac.zoo.weights.pretrained import Pretrained, resolve_weights
+from openatac.training.networks.resolve import is_for_gluon
+from openatac.zoo.weights.pretrained import Pretrained, resolve_parameter_file
 
 if TYPE_CHECKING:
     from mxnet.gluon import HybridBlock
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 log = logging.getLogger('openatac')
 
 
-def initial_values(net: Any, config: Config) -> Any:
-    """Return the values that a network starts from, in the form that `Backend.initialize` takes.
+def initial_values(net: Any, config: Config) -> InitialValues:
+    """Return the values that a network starts from.
 
     A PyTorch module starts from MXNet's random numbers if MXNet is installed and its host and units are
     registered for Gluon.
@@ -42,14 +43,14 @@ def draw_on_cpu(net: HybridBlock, config: Config) -> None:
 
     from openatac.models.weights import draw_deferred_values, initialize_parameters
     initialize_parameters(net, config.training.seed, [mx.cpu()], parameter_source(config))
-    draw_deferred_values(net, image_shape(config))
+    draw_deferred_values(net, config.image_shape)
 
 
 def parameter_source(config: Config) -> str | Pretrained | None:
     """Return the parameters that a config starts its network from; None if its seed draws them."""
     if config.start.pretrained is None:
         return config.start.params
-    return Pretrained(resolve_weights(config.start.pretrained), host_of(config).output)
+    return Pretrained(resolve_parameter_file(config.start.pretrained), config.host.output)
 
 
 def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:

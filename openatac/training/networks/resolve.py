@@ -3,13 +3,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from openatac.image_size import sides
 from openatac.options.command_line import flag_of, naming
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories
 from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.shared import ATAC
-from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, PUBLISHED_IMAGENET_HOST, Host
+from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, Host
 from openatac.zoo.names import find_model
 from openatac.zoo.units import REGISTRIES
 
@@ -61,13 +60,6 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
 
 
-def host_of(config: Config) -> Host:
-    """Return the host of a config from `resolve`."""
-    if isinstance(config, ImagenetConfig):
-        return HOSTS.find(PUBLISHED_IMAGENET_HOST)
-    return HOSTS.find(config.network.host or PUBLISHED_CIFAR_HOST)
-
-
 def is_for_pytorch(config: Config) -> bool:
     """Return whether the host and the units of a config are registered for PyTorch."""
     return _have(config, 'torch_factory')
@@ -80,7 +72,7 @@ def is_for_gluon(config: Config) -> bool:
 
 def _have(config: Config, factory: str) -> bool:
     try:
-        parts = [host_of(config), *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
+        parts = [config.host, *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except ValueError:
         return False
     return all(getattr(part, factory) for part in parts if isinstance(part, Factories))
@@ -90,14 +82,7 @@ def ignored_options(config: Config) -> list[str]:
     """Return the network options that the config's host does not accept; `build_network` ignores them."""
     if isinstance(config, ImagenetConfig):
         return []
-    host = host_of(config)
+    host = config.host
     known = {*host.arguments, 'model', 'host', *(['blocks'] if host.blocks else [])}
     return [name for name, field in section_fields(type(config.network)).items()
             if field.has(Role.NETWORK) and name not in known]
-
-
-def image_shape(config: Config) -> tuple[int, int, int]:
-    """Return (C, H, W) of the network's images."""
-    if isinstance(config, CifarConfig):
-        return (3, config.data.side, config.data.side)
-    return (3, *sides(config.data.input_size))

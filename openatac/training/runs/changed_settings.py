@@ -10,7 +10,7 @@ from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import LAST
-from openatac.options.declaration import Role, fields, from_json, values
+from openatac.options.declaration import Role, from_json, option_fields, option_values
 from openatac.training.config import Config
 from openatac.training.loop import RunPlan, Schedule
 from openatac.training.run_folder import device_count
@@ -31,7 +31,7 @@ def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], conf
     CheckpointError
         If the settings differ in any other way.
     """
-    options = fields(type(config))
+    options = option_fields(type(config))
     added = {name: field.default for name, field in options.items()
              if field.has(Role.RESULT) and field.has(Role.NEWER)}
     before, now = {**added, **state['settings']}, {**added, **plan.settings}
@@ -43,7 +43,7 @@ def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], conf
     if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)
     if scheduled:
-        old = from_json(type(config), {**values(config), **{name: before[name] for name in scheduled}})
+        old = from_json(type(config), {**option_values(config), **{name: before[name] for name in scheduled}})
         _check_past(plan, config, schedule_of(old.training), state, refusal)
         log.info('%s: all iterations so far are the same', _list(before, now, scheduled))
     if elsewhere:

@@ -21,11 +21,10 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import divide
 from openatac.training.networks.initial_values import initial_values
-from openatac.training.networks.resolve import image_shape
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
-from openatac.zoo.weights.pretrained import resolve_weights
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')
 Images = TypeVar('Images', bound=Union[ImageSet, ImageCollection])
@@ -101,12 +100,12 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             How many images could not be read, and were left out.
         """
         assert self.config.start.evaluate is not None
-        path = resolve_weights(self.config.start.evaluate)
+        path = resolve_parameter_file(self.config.start.evaluate)
         self.backend = self.open_backend()
         learner = self._learner_with(path)
         images = self.open_test_images()
         batches = self.evaluation_batches(images)
-        evaluate_with_report(learner, batches, self.config.output, images.class_names or (),
+        evaluate_with_report(learner, batches, self.config.output, images.class_names,
                              lambda metrics: f'{path}: {self.scores(metrics)}')
         return batches.left_out
 
@@ -125,7 +124,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def open_backend(self) -> Backend:
         """Open the backend with the network."""
         config = self.config
-        return open_backend(self.net, config.compute, image_shape(config), config.training.seed,
+        return open_backend(self.net, config.compute, config.image_shape, config.training.seed,
                             config.training.gpus, self.falls_back_to_cpu, self.process_group)
 
     @property

@@ -18,7 +18,7 @@ from openatac.console.log import LOG_FORMAT, log_to
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
-from openatac.options.declaration import values
+from openatac.options.declaration import option_values
 from openatac.system.threads import threads_set
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
@@ -131,7 +131,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
     if plan.learner.process_group.rank == 0:
         with writing_in(folder):
             write_text(os.path.join(folder, SETTINGS),
-                       json.dumps({**values(config), 'command': description.command}, indent=1,
+                       json.dumps({**option_values(config), 'command': description.command}, indent=1,
                                   sort_keys=True) + '\n')
             if progress.epoch < plan.epochs:  # an existing one is from a shorter run
                 with contextlib.suppress(FileNotFoundError):
@@ -176,7 +176,7 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     if output.tensorboard:
         trackers.append(TensorBoard(output.tensorboard, learner.iteration))
     if output.project:
-        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, values(config)))
+        trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, option_values(config)))
     # On a GPU, other processes hardly matter. One of several workers would take the others for strangers.
     if learner.process_group.size == 1 and not learner.devices.endswith('gpu'):
         trackers.append(ContentionWatch(progress))

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.distributed.kvstore import KVSTORES
-from openatac.image_size import ImageSize, Size
+from openatac.image_size import Size
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.options.declaration import (
     Role,
@@ -21,7 +21,7 @@ from openatac.options.declaration import (
     result_option,
     schedule_option,
 )
-from openatac.options.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, number
+from openatac.options.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, ImageSize, number
 from openatac.training.sections.shared import Network, Output, Start, Training
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')

@@ -96,12 +96,12 @@ def model_card(name: str) -> ModelCard:
     return read_json(os.path.join(_folder(name), CARD), ModelCard)
 
 
-def bundled_weights(name: str) -> str:
+def bundled_file(name: str) -> str:
     """Return the path of a network's trained weights; raise the errors of `model_card`."""
     return os.path.join(_folder(name), WEIGHTS)
 
 
-def resolve_weights(text: str) -> str:
+def resolve_parameter_file(text: str) -> str:
     """Return the parameter file that ``text`` names: its path, a run, or a network with trained weights.
 
     Raises
@@ -116,7 +116,7 @@ def resolve_weights(text: str) -> str:
     if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
         return text
     try:
-        return bundled_weights(text)
+        return bundled_file(text)
     except ValueError as error:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
@@ -124,8 +124,8 @@ def resolve_weights(text: str) -> str:
 def pretrained_file(name: str, pretrained: bool | PathLike) -> str | None:
     """Return the parameter file for ``get_model(name, pretrained=pretrained)``; None for False."""
     if pretrained is True:
-        return bundled_weights(name)
-    return resolve_weights(os.fspath(pretrained)) if pretrained else None
+        return bundled_file(name)
+    return resolve_parameter_file(os.fspath(pretrained)) if pretrained else None
 
 
 def _folder(name: str) -> str:

@@ -23,9 +23,9 @@ from tests.helpers.processes.child_environment import child_environment
 BATCH, STEPS, RATE = 12, 6, 0.05  # images of a step over all processes
 LAUNCH = '''
 import sys
-from openatac.distributed.launch.start import run
+from openatac.distributed.launch.start import run_processes
 from openatac.distributed.launch.torch_processes import start_here
-sys.exit(run(lambda group: start_here(group, sys.argv[2:], int(sys.argv[1]))))
+sys.exit(run_processes(lambda group: start_here(group, sys.argv[2:], int(sys.argv[1]))))
 '''
 
 

@@ -1,5 +1,5 @@
 """A comparison of made-up runs."""
-from openatac.options.declaration import build
+from openatac.options.declaration import build_config
 from openatac.study.comparison.comparison import Group
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.config import CifarConfig
@@ -20,8 +20,9 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
         'last_accuracy': accuracies[-1], 'images_per_second': 1000.0 / blocks + seed,
         'settings': {'devices': device, 'data': '1+2'},
         'versions': {'openatac': '0.1.0', 'mxnet': '1.9.1'}}
-    config = build(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset,
-                                 'cifar100_labels': 'coarse', 'num_epochs': EPOCHS, 'lr': 0.1})
+    config = build_config(CifarConfig, {
+        'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset, 'cifar100_labels': 'coarse',
+        'num_epochs': EPOCHS, 'lr': 0.1})
     return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
                        history, f'2026-11-{22 + seed}')
 
