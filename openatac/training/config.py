@@ -8,7 +8,7 @@ follow from these declarations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, Union
+from typing import Any, TypeVar, Union
 
 from openatac.backends.compute import Compute, ImagenetCompute
 from openatac.image_size import sides
@@ -34,8 +34,6 @@ class CifarConfig:
     compute: Compute
     output: CifarOutput
     start: CifarStart
-
-    side_flag: ClassVar[str] = '--image-size'
 
     @property
     def host(self) -> Host:
@@ -63,8 +61,6 @@ class ImagenetConfig:
     compute: ImagenetCompute
     output: ImagenetOutput
     start: ImagenetStart
-
-    side_flag: ClassVar[str] = '--input-size'
 
     @property
     def host(self) -> Host:

@@ -68,7 +68,7 @@ def build_network(config: Config, library: Library | None = None) -> BuiltNetwor
         with _naming_flags(settings):
             return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)
     except ImageSizeError as error:
-        raise ValueError(f'argument {config.side_flag}: {name} does not take images of {shape[1]} x '
+        raise ValueError(f'argument {config.data.side_flag}: {name} does not take images of {shape[1]} x '
                          f'{shape[2]} pixels ({error}); choose another size or network') from None
 
 

@@ -86,6 +86,7 @@ class CifarData(Section, title='data'):
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
 
     test_name: ClassVar[str] = 'test'  # what logs and figures call the test images
+    side_flag: ClassVar[str] = '--image-size'
 
     @property
     def side(self) -> int:

@@ -101,6 +101,7 @@ class ImagenetData(Section, title='data'):
         parse=SHARE, roles=Role.NEWER)
 
     test_name: ClassVar[str] = 'validation'  # what logs and figures call the test images
+    side_flag: ClassVar[str] = '--input-size'
 
     @property
     def centre(self) -> float:
