@@ -25,7 +25,10 @@ class ImageSizeError(ValueError):
 
 
 class Library(abc.ABC):
-    """The interface for building, loading and querying networks in either library."""
+    """The interface for building, loading and querying networks in either library.
+
+    It does not train them: that is the task of `openatac.backends.base.Backend`.
+    """
 
     @abc.abstractmethod
     def factory(self, host: Host) -> Factory:

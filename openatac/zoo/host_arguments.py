@@ -43,12 +43,16 @@ def check_cifar_resnet_v2(layers: Sequence[int], channels: Sequence[int], classe
                           drop_rate: float) -> None:
     """Raise ValueError unless these describe a pre-activation CIFAR network."""
     _check_cifar_host(3, layers, channels, classes, drop_rate)
-    check_cifar_channels(channels)
+    _check_strides(channels)
 
 
 def check_cifar_channels(channels: Sequence[int]) -> None:
     """Raise ValueError unless a pre-activation CIFAR network can have these channels."""
     check_counts('channels', channels, 4, MAX_CHANNELS)
+    _check_strides(channels)
+
+
+def _check_strides(channels: Sequence[int]) -> None:
     if channels[1] == channels[2] or channels[2] == channels[3]:
         raise SettingError('channels', 'stages 2 and 3 must change the channels, since only then do their '
                            f'shortcuts have a stride, as published; channels {channels!r} do not')

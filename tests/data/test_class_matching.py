@@ -15,6 +15,7 @@ from tests.helpers.processes.scripts import run_in_process, script_error
 
 # ---------------------------------------------------------------------------------- the rules
 
+
 @pytest.mark.parametrize('found, known, expected', [
     (['a', 'b'], ['a', 'b'], [0, 1]), (['b', 'a'], ['a', 'b'], [1, 0]), (['c'], ['a', 'b', 'c'], [2]),
 ])

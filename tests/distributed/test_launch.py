@@ -16,6 +16,7 @@ from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, se
 
 # ---------------------------------------------------------------------- with MXNet's kvstore
 
+
 def killer(role):
     """Return a function that kills the process of a role once both workers are blocked inside MXNet."""
     def kill(launched):

@@ -29,6 +29,7 @@ from tests.oracle import filled, graph_of
 
 # --------------------------------------------------------------------------------- written files
 
+
 @pytest.mark.kernels
 def test_gluon_loads_an_export(net, whole):
     for files in (whole, whole + '-fused'):

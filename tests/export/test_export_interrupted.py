@@ -17,6 +17,7 @@ from tests.helpers.processes.full_disk import limit_file_size
 
 # --------------------------------------------------- complete new files, or the previous ones
 
+
 def test_forms_of_the_previous_network_are_removed(net, tmp_path):
     prefix = str(tmp_path / 'net')
     export(net, prefix, describe(), ('symbol', 'fused'))

@@ -23,6 +23,7 @@ from tests.helpers.processes.scripts import config_of, json_of, run_in_process, 
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 
+
 @pytest.mark.parametrize('name, side', [('cifar_resnet8_v2_ge', 64), ('cifar_resnet8_v2_se', 64)])
 def test_network_by_name_has_the_size_that_it_was_trained_with(name, side, tmp_path):
     net = initialised(openatac.get_model(name, classes=3), side=side)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8',
 class _Tensor(TypedDict):
     """An array in the header of a safetensors file."""
 
-    dtype: Literal['F64', 'F32', 'F16', 'BF16', 'I64', 'I32', 'I16', 'I8', 'U8', 'BOOL']
+    dtype: str
     shape: list[_SIZE]
     data_offsets: tuple[_SIZE, _SIZE]
 
@@ -50,6 +50,8 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
 
 
 def _array(data: bytes, tensor: _Tensor) -> np.ndarray:
+    if tensor['dtype'] not in _TYPES:
+        raise ValueError('an unknown type')
     (first, last), shape, kind = tensor['data_offsets'], tensor['shape'], np.dtype(_TYPES[tensor['dtype']])
     if not first <= last <= len(data) or last - first != math.prod(shape) * kind.itemsize:
         raise ValueError('an array of another size')
