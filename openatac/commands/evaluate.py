@@ -23,7 +23,8 @@ from openatac.data.small.dataset_names import DATASET_NAMES, DATASET_OUTPUTS, sp
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.manifest import Manifest, read_manifest
-from openatac.export.runtimes.base import open_runtime, runtime_for
+from openatac.export.runtimes.base import open_runtime
+from openatac.export.runtimes.choice import runtime_for
 from openatac.limits import INFERENCE_BATCH
 from openatac.options.command_line import add_flags
 from openatac.training.sections.shared import Output

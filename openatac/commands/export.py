@@ -96,7 +96,7 @@ def _add_images(group: Any) -> None:
 def main(argv: list[str]) -> int:
     """Run ``openatac export``; see the module."""
     p = parser()
-    args = p.parse_intermixed_args(argv)
+    args = _parse(p, argv)
     settings = ExportSettings(_forms(args), args.calibration, args.dynamic_size)
     try:
         _check(args, settings)
@@ -106,35 +106,43 @@ def main(argv: list[str]) -> int:
     from openatac.export.exporter import export_trained
     manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
     trained = trained._replace(manifest=manifest)
-    out, labelled, lines = args.names[-1], None, list[str]()
+    labelled, lines = None, list[str]()
     if settings.has_quantized:
         from openatac.export.accuracy import find_labelled, measure_quantized
         labelled, lines = find_labelled(trained, args.measure)
         print(int8_line())
-    for line in export_trained(trained, out, settings, args.images, args.calibrate) + lines:
+    for line in export_trained(trained, args.out, settings, args.images, args.calibrate) + lines:
         print(for_terminal(line))
     if labelled:
-        print(measure_quantized(trained, out, labelled, args.measure_images))
+        print(measure_quantized(trained, args.out, labelled, args.measure_images))
     return 0
+
+
+def _parse(p: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """Parse a command line; ``source`` is RUN or MODEL, ``params`` is PARAMS or None, and ``out`` is OUT."""
+    args = p.parse_intermixed_args(argv)
+    if not 2 <= len(args.names) <= 3:
+        p.error(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
+    args.source, *params, args.out = args.names
+    args.params = params[0] if params else None
+    return args
 
 
 def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
     """Raise ValueError, with a one-sentence message, for flags that cannot be combined."""
-    if not 2 <= len(args.names) <= 3:
-        raise ValueError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
-    out, is_run = args.names[-1], os.path.isdir(args.names[0])
+    is_run = os.path.isdir(args.source)
     try:
-        check_prefix(out, beside_folder=False)
-        check_export_name(out)
+        check_prefix(args.out, beside_folder=False)
+        check_export_name(args.out)
     except ValueError as error:
         raise ValueError(f'OUT: {error}') from None
-    if len(args.names) == 2 and not is_run:
-        raise ValueError(f'RUN: there is no folder {args.names[0]!r}; for a network by its name give MODEL '
+    if args.params is None and not is_run:
+        raise ValueError(f'RUN: there is no folder {args.source!r}; for a network by its name give MODEL '
                          'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:
-        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.names[0]} sets it; leave '
-                         'it out')
+        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.source} sets it; leave it '
+                         'out')
     _check_forms(args, settings, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
@@ -167,10 +175,9 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network that the command line names; ValueError for a wrong name or setting."""
     from openatac.export.networks.trained_network import load_model, load_run
-    name, *others = args.names[:-1]
-    if os.path.isdir(name):
-        return load_run(name, others[0] if others else None, args.input_size, args.data_dir)
-    return load_model(name, others[0], size=args.input_size, data_dir=args.data_dir,
+    if os.path.isdir(args.source):
+        return load_run(args.source, args.params, args.input_size, args.data_dir)
+    return load_model(args.source, args.params, size=args.input_size, data_dir=args.data_dir,
                       **_network_settings(args))
 
 

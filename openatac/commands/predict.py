@@ -21,7 +21,8 @@ from openatac.commands.shared.network_arguments import add_engine, add_labels, a
 from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.export.forms.base import prefix_of
-from openatac.export.runtimes.base import open_runtime, runtime_for
+from openatac.export.runtimes.base import open_runtime
+from openatac.export.runtimes.choice import runtime_for
 from openatac.limits import INFERENCE_BATCH, TOP
 from openatac.options.flag_types import BATCH_SIZE, CLASSES
 from openatac.system.processor import int8_line

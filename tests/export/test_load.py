@@ -11,7 +11,8 @@ from PIL import Image
 
 import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
-from openatac.export.runtimes.base import RUNTIMES, fastest_runtime, runtimes_of
+from openatac.export.runtimes.base import RUNTIMES, runtimes_of
+from openatac.export.runtimes.choice import fastest_runtime
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.animal_export import ANIMALS, LABELS
 from tests.helpers.networks.exporting import export

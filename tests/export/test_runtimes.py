@@ -10,7 +10,8 @@ import pytest
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
+from openatac.export.runtimes.choice import runtime_for
 from tests.helpers.images.made_up_images import smooth, write_image
 from tests.helpers.networks.animal_export import ANIMALS, animal_network
 from tests.helpers.networks.exporting import export

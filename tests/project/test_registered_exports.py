@@ -13,7 +13,8 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, form_of, prefix_of
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
-from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtime_for, runtimes_of
+from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
+from openatac.export.runtimes.choice import runtime_for
 from openatac.files.checksums import sha256
 from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import encoded, smooth
