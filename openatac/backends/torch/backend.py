@@ -25,7 +25,7 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.system.installed import has_mxnet
 from openatac.system.memory import keep_freed_memory
 from openatac.system.threads import set_threads, thread_count
-from openatac.zoo.weights.parameter_files import read_weights
+from openatac.zoo.weights.parameter_files import read_parameter_file
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
@@ -96,7 +96,7 @@ class TorchBackend(Backend):
             load_parameters(self.module, params)
         elif isinstance(self.net, str):
             self.module = to_torch(self.net, {name: array.astype('float32')
-                                              for name, array in read_weights(params).items()})
+                                              for name, array in read_parameter_file(params).items()})
         else:
             from openatac.models.weights import load_parameters as load_gluon_parameters
             self._convert(lambda contexts: load_gluon_parameters(self.net, params, contexts))

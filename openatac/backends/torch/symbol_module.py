@@ -21,7 +21,7 @@ from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
-from openatac.zoo.weights.parameter_files import ARG, AUX, read_weights, without_kind
+from openatac.zoo.weights.parameter_files import ARG, AUX, read_parameter_file, without_kind
 from openatac.zoo.weights.pytorch_files import numbers_of
 
 
@@ -124,7 +124,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
 
 def _arrays(params: Any) -> dict[str, np.ndarray]:
     if isinstance(params, (str, os.PathLike)):
-        params = read_weights(os.fspath(params))
+        params = read_parameter_file(os.fspath(params))
     return {without_kind(name):
             array.asnumpy() if hasattr(array, 'asnumpy') else np.asarray(array)
             for name, array in params.items()}

@@ -20,7 +20,7 @@ from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
 from openatac.training.networks.resolve import is_for_pytorch
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.parameter_files import read_weights
+from openatac.zoo.weights.parameter_files import read_parameter_file
 
 LIBRARIES = 'mxnet', 'torch'
 
@@ -121,7 +121,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         raise OpenatacError(f'{folder} does not contain the graph of its network: load it where MXNet is '
                             'installed, or load an export of it, or put the files of --initial back')
     name = str(read_json(initial + FLAGS_SUFFIX, dict).get('model'))
-    values = {key: array.astype('float32') for key, array in read_weights(params).items()}
+    values = {key: array.astype('float32') for key, array in read_parameter_file(params).items()}
     return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)
 
 

@@ -30,7 +30,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.hosts import Host
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.parameter_files import find_weights
+from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
@@ -159,7 +159,7 @@ def _load(library: Library, host: Host, settings: dict[str, Any], params: str, c
     """Build a network with the parameters in a file, by default with as many classes as that has."""
     build = library.factory(host)
     # None in a file of another host
-    bias = find_weights(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
+    bias = read_for_network(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
     if bias is not None:
         settings['classes'] = len(bias)
     if classes:

@@ -11,7 +11,7 @@ import numpy as np
 from openatac.console.text import first_few
 from openatac.errors import OtherClassesError, ParameterFileError
 from openatac.files.reading import PathLike
-from openatac.zoo.weights.parameter_files import find_weights
+from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
@@ -39,7 +39,7 @@ def all_arrays(path: PathLike, gluon_names: Mapping[str, str], shapes: Mapping[s
     ParameterFileError
         If the file is missing or damaged, or its names and shapes are not exactly the network's.
     """
-    arrays = find_weights(gluon_names, fspath(path))
+    arrays = read_for_network(gluon_names, fspath(path))
     _check_names(path, arrays, shapes)
     _check_shapes(path, arrays, shapes, head_is_last=True)
     return arrays
@@ -52,7 +52,7 @@ def pretrained_arrays(pretrained: Pretrained, gluon_names: Mapping[str, str], sh
     A log line reports what was loaded. For the parameters and errors, see `all_arrays`.
     """
     path, head = pretrained
-    arrays = find_weights(gluon_names, fspath(path))
+    arrays = read_for_network(gluon_names, fspath(path))
     _check_names(path, arrays, shapes)
     drawn = _head_of_other_size(arrays, shapes, head)
     _check_shapes(path, arrays, {name: shape for name, shape in shapes.items() if name not in drawn})

@@ -28,7 +28,7 @@ ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MX
 _OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
 
 
-def read_weights(path: str) -> dict[str, np.ndarray]:
+def read_parameter_file(path: str) -> dict[str, np.ndarray]:
     """Read the arrays of a parameter file under their names in the file, without ``arg:`` and ``aux:``.
 
     Raises
@@ -52,7 +52,7 @@ def without_kind(name: str) -> str:
     return name.removeprefix(ARG).removeprefix(AUX)
 
 
-def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
+def read_for_network(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
     """Read a parameter file for a network, as {structural name: array}.
 
     Names that the network does not have are unchanged.
@@ -66,9 +66,9 @@ def find_weights(names: Mapping[str, str], path: str) -> dict[str, np.ndarray]:
     Raises
     ------
     ParameterFileError
-        As in `read_weights`.
+        As in `read_parameter_file`.
     """
-    arrays = read_weights(path)
+    arrays = read_parameter_file(path)
     if not arrays.keys().isdisjoint(names):
         return arrays
     own, found = _without_counters(set(names.values())), _without_counters(arrays)
