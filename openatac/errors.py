@@ -9,7 +9,9 @@ import os
 
 
 class OpenatacError(RuntimeError):
-    """A run cannot continue, for the reason in the message."""
+    """A run cannot continue, for the reason in the message; ``exit_code`` is that of a command."""
+
+    exit_code = 1
 
 
 class DataError(OpenatacError):

@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar('T')
 Factory = Callable[..., Any]  # returns a Gluon HybridBlock or a PyTorch Module
+LibraryName = Literal['gluon', 'torch']
 
 
 class Registry(Generic[T]):
@@ -123,16 +124,23 @@ class Factories:
     @property
     def gluon(self) -> Factory:
         """Gluon's factory; ValueError if there is none."""
-        return self._load(self.factory, 'Gluon', 'factory')
+        return self.of('gluon')
 
     @property
     def torch(self) -> Factory:
         """PyTorch's factory; ValueError if there is none."""
-        return self._load(self.torch_factory, 'PyTorch', 'torch_factory')
+        return self.of('torch')
 
-    def _load(self, factory: Factory | str | None, library: str, argument: str) -> Factory:
+    def has(self, library: LibraryName) -> bool:
+        """Return whether there is a factory for the library."""
+        return (self.factory if library == 'gluon' else self.torch_factory) is not None
+
+    def of(self, library: LibraryName) -> Factory:
+        """Return the factory for the library; ValueError if there is none."""
+        factory, argument, name = ((self.factory, 'factory', 'Gluon') if library == 'gluon' else
+                                   (self.torch_factory, 'torch_factory', 'PyTorch'))
         if factory is None:
-            raise ValueError(f'{self.name!r} is not registered for {library}: also give {argument} when '
+            raise ValueError(f'{self.name!r} is not registered for {name}: also give {argument} when '
                              'registering it')
         return import_factory(factory)
 

@@ -74,7 +74,7 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     torch = sys.modules.get('torch')
     in_torch = torch is not None and isinstance(net, torch.nn.Module)
     unit = ACTIVATIONS.find(act_type)
-    factory = unit.torch if in_torch else unit.gluon
+    factory = unit.of('torch' if in_torch else 'gluon')
     _check_arguments(act_type, arguments_of(factory)[1:], where, image_shape, settings)
     if in_torch:
         from openatac.pytorch.replacement import replace

@@ -6,9 +6,7 @@ network, and is the only part that `openatac.training.loop` sees.
 from __future__ import annotations
 
 import abc
-from typing import Any, Union
-
-import numpy as np
+from typing import Any
 
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner
@@ -24,11 +22,6 @@ from openatac.zoo.weights.pretrained import Pretrained
 def decays(parameter: str) -> bool:
     """Return whether weight decay applies under ``no_wd``, which exempts biases, gammas and betas."""
     return not parameter.endswith(('beta', 'gamma', 'bias'))
-
-
-# A file of the same network, one of a network that may have other classes, or {name: array}, which only
-# PyTorch networks take; None means values drawn from the seed.
-InitialValues = Union[str, Pretrained, dict[str, np.ndarray], None]
 
 
 class Backend(abc.ABC):
@@ -59,8 +52,8 @@ class Backend(abc.ABC):
         """Return batches of all images, in order; see `EvaluationBatches`."""
 
     @abc.abstractmethod
-    def initialize(self, params: InitialValues = None) -> None:
-        """Initialise the network, from ``params`` if given."""
+    def initialize(self, params: str | Pretrained | None = None) -> None:
+        """Initialise the network, from a parameter file or a `Pretrained` if given."""
 
     @abc.abstractmethod
     def load(self, params: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class ProcessGroup(abc.ABC):
-    """The processes of a run, independent of the library that computes.
+    """The processes of a run; either library overrides the methods that it needs to exchange arrays.
 
     Attributes
     ----------

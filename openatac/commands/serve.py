@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         predictor = load(args.export or args.model, args.engine or 'auto', batch_size=args.batch_size)
     except ValueError as error:  # of an engine that runs exports, for a run
         p.error(f'argument --engine: {error}')
-    predictor.manifest = with_labels(p, args.labels, predictor.manifest)
+    predictor = predictor.with_manifest(with_labels(p, args.labels, predictor.manifest))
     classifier = Classifier(predictor, _find_gates(args.export), Limits(
         round(args.max_megabytes * MEGABYTE), round(args.max_megapixels * 1e6), args.timeout,
         args.max_requests))

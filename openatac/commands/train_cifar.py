@@ -13,7 +13,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import training_network
+from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import with_changes
@@ -50,7 +50,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
             return given
         if config.data.dataset == 'folder' and config.data.class_names is None:
             config = with_changes(config, class_names=folder_classes(config), image_size=config.data.side)
-        if not training_network.only_makes_network(config):
+        if not network_from_flags.only_makes_network(config):
             self._reader = BackgroundReader(config.data, _splits(config))
         return dataclasses.replace(given, config=config)
 

@@ -19,7 +19,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import training_network
+from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import option_defaults
@@ -79,7 +79,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
     def complete(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.photos import with_classes
         config = given.config
-        if training_network.only_makes_network(config) or config.start.initial:
+        if network_from_flags.only_makes_network(config) or config.start.initial:
             return given
         return dataclasses.replace(given, config=with_classes(config))
 

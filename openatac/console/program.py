@@ -36,7 +36,8 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
             code, message = INTERRUPTED, 'interrupted'
         except (OpenatacError, ImportError, MemoryError, OSError) as error:
             message = _message_for(error)
-            code = streams.CLOSED if streams.is_closed_pipe(error) else getattr(error, 'exit_code', 1)
+            code = (streams.CLOSED if streams.is_closed_pipe(error) else
+                    error.exit_code if isinstance(error, OpenatacError) else 1)
         if message is not None:
             fail(message, code)
         return code

@@ -8,10 +8,10 @@ from typing import TypeVar, cast
 
 AHEAD = 2  # batches to prepare in advance
 
-Batch = TypeVar('Batch')
+Item = TypeVar('Item')
 
 
-def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, None, None]:
+def prefetch(batches: Iterable[Item], ahead: int = AHEAD) -> Generator[Item, None, None]:
     """Iterate over ``batches`` while a background thread prepares up to ``ahead`` of the next ones.
 
     An error in the thread is raised here. Leaving the loop early stops the thread. ``ahead`` 0 starts no
@@ -20,7 +20,7 @@ def prefetch(batches: Iterable[Batch], ahead: int = AHEAD) -> Generator[Batch, N
     if not ahead:
         yield from batches
         return
-    iterator, end = iter(batches), cast(Batch, object())
+    iterator, end = iter(batches), cast(Item, object())
     thread = ThreadPoolExecutor(1, thread_name_prefix='prefetch')
     try:
         pending = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead + 1))

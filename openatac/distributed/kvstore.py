@@ -26,10 +26,8 @@ from openatac.distributed.member import Member
 from openatac.distributed.member_group import MemberGroup
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.distributed.run_end import enter
+from openatac.distributed.store_names import KVSTORES
 from openatac.errors import OpenatacError, last_line
-
-# The stores that MXNet implements. It silently treats other names, such as horovod, as a local store.
-KVSTORES = ('local', 'device', 'dist_sync', 'dist_device_sync', 'dist_async')
 
 
 class MxnetWorkerGroup(MemberGroup):

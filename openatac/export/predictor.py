@@ -1,6 +1,7 @@
 """Classify images with a trained network: `load` for programs, and the work of `openatac predict`."""
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
@@ -105,6 +106,12 @@ class Predictor:
         self.network, self.batch_size = network, batch_size
         self.manifest: Manifest = network.manifest
         self.transform = InputTransform(self.manifest)
+
+    def with_manifest(self, manifest: Manifest) -> Predictor:
+        """Return a predictor with another description of the same network, such as with other labels."""
+        other = copy.copy(self)
+        other.manifest, other.transform = manifest, InputTransform(manifest)
+        return other
 
     @property
     def labels(self) -> list[str]:

@@ -44,5 +44,5 @@ def activation_of(node: Node) -> str | None:
 @functools.cache
 def _classes_of(units: tuple[Factories, ...]) -> tuple[type, ...]:
     with mx.name.NameManager():  # building these must not change the names of other blocks
-        ours = {type(unit.gluon(64)) for unit in units if unit.factory is not None}
+        ours = {type(unit.gluon(64)) for unit in units if unit.has('gluon')}
     return tuple(ours - {nn.Activation, *CONTAINERS} | {nn.LeakyReLU, nn.PReLU})

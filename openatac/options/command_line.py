@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
 from openatac.options.declaration import (
-    C,
+    ConfigT,
     Field,
     Option,
     Section,
@@ -97,10 +97,10 @@ def _default_text(value: Any, option: Option) -> str:
 
 
 @dataclass(frozen=True)
-class ParsedFlags(Generic[C]):
+class ParsedFlags(Generic[ConfigT]):
     """A config from a command line, and where the value of each option came from."""
 
-    config: C
+    config: ConfigT
     origins: dict[str, str]
 
     def is_given(self, name: str) -> bool:
@@ -108,8 +108,8 @@ class ParsedFlags(Generic[C]):
         return self.origins[name] != DEFAULT
 
 
-def from_arguments(config: type[C], arguments: argparse.Namespace, recipe: Mapping[str, Any],
-                   recipe_name: str) -> ParsedFlags[C]:
+def from_arguments(config: type[ConfigT], arguments: argparse.Namespace, recipe: Mapping[str, Any],
+                   recipe_name: str) -> ParsedFlags[ConfigT]:
     """Build `ParsedFlags` from parsed flags: their values, else the recipe's, else the defaults."""
     given = {name: value for name, value in vars(arguments).items() if name in option_fields(config)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from openatac.files.schema import validate
 from openatac.image_size import Size
 
-C = TypeVar('C')
+ConfigT = TypeVar('ConfigT')
 F = TypeVar('F', bound=Callable[..., Any])
 
 
@@ -182,7 +182,7 @@ def option_values(config: Any) -> dict[str, Any]:
             for name, field in option_fields(type(config)).items()}
 
 
-def build_config(config_type: type[C], given: Mapping[str, Any]) -> C:
+def build_config(config_type: type[ConfigT], given: Mapping[str, Any]) -> ConfigT:
     """Build the config from the values ``given`` by name and the defaults of all others."""
     parts: dict[str, dict[str, Any]] = {attribute: {} for attribute in config_sections(config_type)}
     for name, value in given.items():
@@ -191,12 +191,12 @@ def build_config(config_type: type[C], given: Mapping[str, Any]) -> C:
                           for attribute, section in config_sections(config_type).items()})
 
 
-def with_changes(config: C, **given: Any) -> C:
+def with_changes(config: ConfigT, **given: Any) -> ConfigT:
     """Return the config with new values for some of its options."""
     return build_config(type(config), {**option_values(config), **given})
 
 
-def from_json(config_type: type[C], settings: Mapping[str, Any]) -> C:
+def from_json(config_type: type[ConfigT], settings: Mapping[str, Any]) -> ConfigT:
     """Build the config from parsed JSON, such as a settings.json; anything that is not an option is ignored.
 
     Raises

@@ -86,7 +86,7 @@ class Recording(TorchFunctionMode):
         return result
 
 
-def record(net: nn.Module, image_shape: Sequence[int]) -> Recording:
+def record_forward(net: nn.Module, image_shape: Sequence[int]) -> Recording:
     """Record the forward pass of one random image, in evaluation mode, without changing the network.
 
     Raises
@@ -128,5 +128,5 @@ def is_activation(module: nn.Module) -> bool:
 @functools.cache
 def _classes_of(units: tuple[Factories, ...]) -> tuple[type, ...]:
     with torch.random.fork_rng(devices=[]):
-        ours = {type(unit.torch(64)) for unit in units if unit.torch_factory is not None}
+        ours = {type(unit.torch(64)) for unit in units if unit.has('torch')}
     return tuple(ours - {nn.Sequential})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from openatac.pytorch.nn.initial_values import initialize
-from openatac.pytorch.recording import Recording, record
+from openatac.pytorch.recording import Recording, record_forward
 from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
 
 Place = tuple[nn.Module, str]  # a parent and the key of one of its children
@@ -53,7 +53,7 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
 
     For the other parameters and the errors, see `openatac.replacement.replace_activations`.
     """
-    recording = record(net, image_shape)
+    recording = record_forward(net, image_shape)
     names = {module: name for name, module in net.named_modules()}
     slots = [*_slots(recording, names)]
     order = {name: index for index, (name, _) in enumerate(net.named_modules(remove_duplicate=False))}
@@ -151,6 +151,6 @@ def _swap(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[in
             if len(activations) > 1:
                 parent._modules[key] = per_call = PerCall(activations)
                 undo.callback(slots[0].caller.register_forward_pre_hook(per_call.restart).remove)
-        called = record(net, image_shape).called
+        called = record_forward(net, image_shape).called
         check_called([slot.name for slot, unit in units.items() if unit not in called])
         undo.pop_all()

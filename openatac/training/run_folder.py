@@ -17,7 +17,7 @@ from openatac.files.schema import read_json
 from openatac.limits import MAX_SEED, Bounds
 from openatac.options.declaration import from_json, with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
-from openatac.training.sections.cifar import DatasetName
+from openatac.training.sections.cifar import BY_FLAGS, DatasetName
 
 if TYPE_CHECKING:
     from openatac.backends.library import Library
@@ -142,7 +142,7 @@ def config_of_summary(summary: Summary) -> Config:
     """
     settings: dict[str, Any] = dict(summary['settings'])
     # If a host is set, the network's name determines everything; otherwise the settings do.
-    return _config({**settings, 'model': summary['model'] if settings.get('host') else 'atac'})
+    return _config({**settings, 'model': summary['model'] if settings.get('host') else BY_FLAGS})
 
 
 def _config(settings: dict[str, Any]) -> Config:

@@ -7,11 +7,11 @@ after the last one; in the others, their four stages. ``act_layers`` of the four
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from openatac.errors import SettingError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
-from openatac.registry import Factory, bind
+from openatac.registry import Factory, LibraryName, bind
 from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
 
 SLOTS = 4
@@ -89,14 +89,14 @@ def strides_and_dilations(dilated: bool) -> tuple[tuple[int, ...], tuple[int, ..
     return ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
 
 
-def place_activations(library: Literal['gluon', 'torch'], act_type: str, replace_act: str, act_layers: int,
+def place_activations(library: LibraryName, act_type: str, replace_act: str, act_layers: int,
                       act_order: str = 'bac', **settings: Any) -> list[Factory]:
     """Return ``activation(channels)`` for each of the four `slots`, in a library.
 
     For the other parameters, see `slots`. Each activation gets the ``settings`` (r, useReLU, useGlobal) that
     it accepts.
     """
-    return [bind(getattr(ACTIVATIONS.find(name), library), **settings)
+    return [bind(ACTIVATIONS.find(name).of(library), **settings)
             for name in slots(act_type, replace_act, act_layers, act_order)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
-from openatac.backends.base import Backend, InitialValues, decays
+from openatac.backends.base import Backend, decays
 from openatac.backends.compute import Compute
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
@@ -18,6 +18,7 @@ from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError
 from openatac.models.weights import initialize_parameters, load_parameters
+from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
 
@@ -44,8 +45,7 @@ class MxnetBackend(Backend):
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatches:
         return EvaluationBatches(images, batch_size, raw=self._has_gpu)
 
-    def initialize(self, params: InitialValues = None) -> None:
-        assert not isinstance(params, dict)
+    def initialize(self, params: str | Pretrained | None = None) -> None:
         initialize_parameters(self.net, self.seed, self.contexts, params)
 
     def load(self, params: str) -> None:

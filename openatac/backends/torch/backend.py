@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from openatac.backends.base import Backend, InitialValues
+from openatac.backends.base import Backend
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.teacher import Teacher
@@ -65,12 +65,10 @@ class TorchBackend(Backend):
     def _is_channels_last(self) -> bool:
         return self.compute.compile and self.device != 'cpu'  # as the learner's layout
 
-    def initialize(self, params: InitialValues = None) -> None:
+    def initialize(self, params: str | Pretrained | None = None) -> None:
         if isinstance(self.net, torch.nn.Module):
             self.module = copy.deepcopy(self.net)
-            if isinstance(params, dict):  # of arrays
-                self._load_arrays(params)
-            elif isinstance(params, Pretrained):
+            if isinstance(params, Pretrained):
                 load_pretrained(self.module, params)
             elif params:
                 load_parameters(self.module, params)
@@ -79,16 +77,7 @@ class TorchBackend(Backend):
             self.module = to_torch(self.net)
         else:
             from openatac.models.weights import initialize_parameters
-            assert not isinstance(params, dict)
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
-
-    def _load_arrays(self, arrays: dict[str, Any]) -> None:
-        """Load the values of the Gluon network with the same host and units."""
-        different = sorted(arrays.keys() ^ self.module.state_dict().keys())
-        if different:
-            raise OpenatacError(f'the Gluon and the PyTorch network have different parameters, such as '
-                                f'{different[0]}: give both factories of a host or unit the same names')
-        self.module.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
 
     def load(self, params: str) -> None:
         if isinstance(self.net, torch.nn.Module):

@@ -26,6 +26,7 @@ from openatac.options.declaration import (
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.resolve import resolve
 from openatac.training.run_folder import RunFolder
+from openatac.training.sections.cifar import BY_FLAGS
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
@@ -74,7 +75,7 @@ def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> Pars
 def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts the known options."""
     wanted, options = option_values(resolve(given.config)), option_fields(type(given.config))
-    has_model = wanted.get('model', 'atac') != 'atac'
+    has_model = wanted.get('model', BY_FLAGS) != BY_FLAGS
     for name, value in known.items():
         by_model = has_model and (name == 'host' or options[name].has(Role.IN_NAME))
         flag = 'model' if by_model and not given.is_given(name) else name

@@ -14,6 +14,7 @@ from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.options.declaration import config_sections
 from openatac.training.config import AnyConfig, Config
+from openatac.training.sections.cifar import BY_FLAGS
 from openatac.training.sections.shared import Start
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
@@ -33,7 +34,7 @@ def parse(parser: argparse.ArgumentParser, config: type[AnyConfig], recipes: Map
     """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, also in the help."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
-    early.add_argument('--model', default='atac')
+    early.add_argument('--model', default=BY_FLAGS)
     known = early.parse_known_args(argv)[0]
     recipe: dict[str, Any] = {}
     if known.recipe is not None:
@@ -41,7 +42,7 @@ def parse(parser: argparse.ArgumentParser, config: type[AnyConfig], recipes: Map
             parser.error(f'argument --recipe: there is no recipe {known.recipe!r}; choose from '
                          f'{", ".join(recipes)}')
         recipe = dict(recipes[known.recipe])
-        if known.model != 'atac':  # a network's name gives its depth and unit
+        if known.model != BY_FLAGS:  # a network's name gives its depth and unit
             recipe.update(blocks=None, act_type=None)
     show_defaults(parser, config, recipe)
     return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))

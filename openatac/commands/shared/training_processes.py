@@ -6,7 +6,7 @@ import os
 
 from openatac.backends.devices import parse_gpus
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared.training_network import only_makes_network
+from openatac.commands.shared.network_from_flags import only_makes_network
 from openatac.errors import OpenatacError
 from openatac.training.config import Config
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import training_flags, training_network, training_processes
+from openatac.commands.shared import network_from_flags, training_flags, training_processes
 from openatac.console import program
 from openatac.distributed.run_end import end_run
 from openatac.options.command_line import ParsedFlags, describe
@@ -59,9 +59,10 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
                  ) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+    def complete_and_build(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
         """Complete the config, from files beside its parameters, then from the images; build its network."""
-        return training_network.build_network(self.complete(training_network.with_described_network(given)))
+        given = self.complete(network_from_flags.with_described_network(given))
+        return network_from_flags.network_from_flags(given)
 
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
@@ -72,11 +73,11 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return code
         process_group = training_processes.join_process_group(parser, given.config)
         try:
-            net, name, config = self.build_network(given)
+            net, name, config = self.complete_and_build(given)
         except ValueError as error:
             parser.error(str(error))
-        if training_network.only_makes_network(config):
-            training_network.print_or_write_network(net, name, config)
+        if network_from_flags.only_makes_network(config):
+            network_from_flags.print_or_write_network(net, name, config)
             return None
         run = self.make_run(net, config, shlex.join([*self.prog.split(), *argv]), process_group)
         if config.start.evaluate:
@@ -105,7 +106,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         except ValueError as error:
             parser.error(str(error))
         log_to()
-        training_network.check_libraries(given.config)  # before anything is downloaded
+        network_from_flags.check_libraries(given.config)  # before anything is downloaded
         return given
 
 

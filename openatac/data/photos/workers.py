@@ -55,7 +55,7 @@ class PhotoWorkers:
     batch_size : int
         The largest batch.
     size : Size
-        (H, W) of an image.
+        Of an image.
     workers : int
         The number of processes; with 0, this process prepares batches on demand.
     """

@@ -170,10 +170,10 @@ class _Packing:
         self.part.truncate(end)
         self.position = positions[-1] + 1 if positions else 0
         for position in sorted(set(range(self.position)) - set(positions)):
-            record, reason = self._record(position)
+            record, problem = self._record(position)
             if record is not None:
                 return False
-            bad.add([(int(self.order[position]), reason)])
+            bad.add([(int(self.order[position]), problem)])
         return True
 
     def _written(self) -> tuple[list[int], int, array.array[int]]:
@@ -195,9 +195,9 @@ class _Packing:
         from tqdm import tqdm
         remaining = range(self.position, len(self.order))
         with tqdm(total=len(self.order), initial=self.position, unit='images', disable=None) as bar:
-            for position, (record, reason) in map_in_order(self._record, remaining, workers):
+            for position, (record, problem) in map_in_order(self._record, remaining, workers):
                 if record is None:
-                    bad.add([(int(self.order[position]), reason)])
+                    bad.add([(int(self.order[position]), problem)])
                 else:
                     self.part.write(record)
                     self.checksums.append(zlib.crc32(record))

@@ -22,7 +22,7 @@ from openatac.errors import DataError
 from openatac.export.images.find_images import find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.datasets.photos import open_photos
-from openatac.training.datasets.small import load
+from openatac.training.datasets.small import load_small_images
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 
@@ -123,7 +123,7 @@ def class_folder_images(data: CifarData, train: bool) -> InputImages:
     """
     assert data.data_dir is not None and data.class_names is not None
     if not os.path.isdir(os.path.expanduser(data.data_dir)):
-        return _in_memory(load(data, train))
+        return _in_memory(load_small_images(data, train))
     with open_split(os.path.expanduser(data.data_dir), train, data.class_names) as source:
         return _source_images(source, range(len(data.class_names)))
 

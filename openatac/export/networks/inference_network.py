@@ -18,7 +18,7 @@ from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
-from openatac.training.networks.resolve import is_for_pytorch
+from openatac.training.networks.resolve import is_registered_for
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.parameter_files import read_parameter_file
 
@@ -108,7 +108,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     run = RunFolder(folder)
     config = run.config()
     params = params or run.file(BEST)
-    if is_for_pytorch(config):
+    if is_registered_for('torch', config):
         net, name, config = run.network(PYTORCH)
         PYTORCH.load_parameters(net, params)
         return net, run_manifest(name, config)

@@ -85,8 +85,8 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, which are read on first use."""
     from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationBatches
-    from openatac.training.datasets.small import load
-    images = load(data, train=False)
+    from openatac.training.datasets.small import load_small_images
+    images = load_small_images(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
     for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
         yield batch

@@ -14,7 +14,7 @@ from openatac.training.config import CifarConfig
 from openatac.training.sections.cifar import CifarData
 
 
-def load(data: CifarData, train: bool) -> ImageSet:
+def load_small_images(data: CifarData, train: bool) -> ImageSet:
     """Return the training or test images."""
     if data.dataset == 'digits':
         return digits.load_digits(train)
@@ -46,7 +46,7 @@ def folder_classes(config: CifarConfig) -> list[str]:
 
 
 class BackgroundReader:
-    """Runs `load` for each of ``splits`` (True for training) in a thread.
+    """Runs `load_small_images` for each of ``splits`` (True for training) in a thread.
 
     The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
     the flags may still turn out to be wrong, and for data that needs SciPy, which scikit-learn and MXNet must
@@ -62,7 +62,7 @@ class BackgroundReader:
 
     def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
         try:
-            self._sets.set_result([load(data, train) for train in splits])
+            self._sets.set_result([load_small_images(data, train) for train in splits])
         except BaseException as error:
             self._sets.set_exception(error)
 

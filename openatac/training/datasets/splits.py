@@ -28,7 +28,7 @@ class ImageSets(NamedTuple):
         return {'training_images': len(self.training), **held_out, 'test_images': len(self.test)}
 
 
-def divide(images: Any, test: Any, training: Training) -> ImageSets:
+def split_images(images: Any, test: Any, training: Training) -> ImageSets:
     """Divide the training ``images`` as --val-split asks; DataError if they are too few."""
     if not training.val_split:
         return ImageSets(images, test, test)

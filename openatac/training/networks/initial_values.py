@@ -4,33 +4,33 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from openatac.backends.base import InitialValues
 from openatac.backends.library import GLUON, library_of
+from openatac.errors import OpenatacError
 from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
-from openatac.training.networks.resolve import is_for_gluon
+from openatac.training.networks.resolve import is_registered_for
 from openatac.zoo.weights.pretrained import Pretrained, resolve_parameter_file
 
 if TYPE_CHECKING:
     from mxnet.gluon import HybridBlock
+    from torch import nn
 
 log = logging.getLogger('openatac')
 
 
-def initial_values(net: Any, config: Config) -> InitialValues:
-    """Return the values that a network starts from.
+def initial_values(net: Any, config: Config) -> str | Pretrained | None:
+    """Return the parameters that a network starts from; None if it has its values, or its seed draws them.
 
-    A PyTorch module starts from MXNet's random numbers if MXNet is installed and its host and units are
+    A PyTorch module gets MXNet's random numbers here if MXNet is installed and its host and units are
     registered for Gluon.
     """
     params = parameter_source(config)
     if library_of(net) is GLUON:
         return params
-    if has_mxnet() and is_for_gluon(config):
-        return _drawn_by_mxnet(config)
+    if has_mxnet() and is_registered_for('gluon', config):
+        _draw_by_mxnet(net, config)
+        return None
     if not isinstance(params, str):
         log.info('PyTorch draws the initial values, not MXNet: the same --seed gives other values, from the '
                  'same distribution')
@@ -53,9 +53,16 @@ def parameter_source(config: Config) -> str | Pretrained | None:
     return Pretrained(resolve_parameter_file(config.start.pretrained), config.host.output)
 
 
-def _drawn_by_mxnet(config: Config) -> dict[str, np.ndarray]:
-    """Return {structural name: array} of all values that MXNet's network of a config would start from."""
+def _draw_by_mxnet(module: nn.Module, config: Config) -> None:
+    """Give a PyTorch module all values that MXNet's network of a config would start from."""
+    import torch
+
     from openatac.models.weights import values_of
     net = build_network(config, GLUON).net
     draw_on_cpu(net, config)
-    return {name: value.asnumpy() for name, value in values_of(net).items()}
+    values = values_of(net)
+    different = sorted(values.keys() ^ module.state_dict().keys())
+    if different:
+        raise OpenatacError(f'the Gluon and the PyTorch network have different parameters, such as '
+                            f'{different[0]}: give both factories of a host or unit the same names')
+    module.load_state_dict({name: torch.tensor(value.asnumpy()) for name, value in values.items()})

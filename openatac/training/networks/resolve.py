@@ -5,8 +5,9 @@ from typing import Any
 
 from openatac.options.command_line import flag_of, naming
 from openatac.options.declaration import Role, section_fields, with_changes
-from openatac.registry import Factories
+from openatac.registry import Factories, LibraryName
 from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
+from openatac.training.sections.cifar import BY_FLAGS
 from openatac.training.sections.shared import ATAC
 from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, Host
 from openatac.zoo.names import find_model
@@ -49,8 +50,8 @@ def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]
 
 
 def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
-    """Return (host, options) for the name of a network; 'atac' leaves the options open."""
-    if model == 'atac':
+    """Return (host, options) for the name of a network; `BY_FLAGS` leaves the options open."""
+    if model == BY_FLAGS:
         return HOSTS.find(PUBLISHED_CIFAR_HOST), {}
     with naming('--model'):
         host, settings = find_model(model)
@@ -60,22 +61,13 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
 
 
-def is_for_pytorch(config: Config) -> bool:
-    """Return whether the host and the units of a config are registered for PyTorch."""
-    return _have(config, 'torch_factory')
-
-
-def is_for_gluon(config: Config) -> bool:
-    """Return whether the host and the units of a config are registered for Gluon."""
-    return _have(config, 'factory')
-
-
-def _have(config: Config, factory: str) -> bool:
+def is_registered_for(library: LibraryName, config: Config) -> bool:
+    """Return whether the host and the units of a config are registered for the library."""
     try:
         parts = [config.host, *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except ValueError:
         return False
-    return all(getattr(part, factory) for part in parts if isinstance(part, Factories))
+    return all(part.has(library) for part in parts if isinstance(part, Factories))
 
 
 def ignored_options(config: Config) -> list[str]:

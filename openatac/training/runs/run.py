@@ -19,7 +19,7 @@ from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
-from openatac.training.datasets.splits import divide
+from openatac.training.datasets.splits import split_images
 from openatac.training.networks.initial_values import initial_values
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -68,7 +68,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
-            sets = divide(*sources, training)
+            sets = split_images(*sources, training)
             image_count = len(sets.training)
             batches = self.training_batches(sets.training)
             evaluation = self.evaluation_batches(sets.evaluation)

@@ -23,13 +23,15 @@ from openatac.training.sections.shared import ATAC, Network, Output, Start, Trai
 
 DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
 
+BY_FLAGS = 'atac'  # the --model that other flags describe
+
 
 @dataclass(frozen=True)
 class CifarNetwork(Network):
     """A pre-activation ResNet for images of 32 x 32 pixels, or another host, chosen by a network's name."""
 
     model: str = option(
-        'atac', 'atac, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
+        BY_FLAGS, f'{BY_FLAGS}, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
         'cifar_resnet18_v1_atac', roles=Role.NETWORK)
     host: Optional[str] = network_option(None, flags=(), roles=Role.NEWER | Role.MINOR)
     blocks: Optional[int] = network_option(
@@ -40,7 +42,7 @@ class CifarNetwork(Network):
         parse=comma_separated(COUNT, repeats=True), metavar='C,C,...',
         default_text="the host's, 16,16,32,64 in the ResNet-20", roles=Role.IN_NAME | Role.NEWER)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
-        Network, 'act_type', None, default_text='ChaATAC')
+        Network, 'act_type', None, default_text=ATAC)
     act_layers: int = inherited(Network, 'act_layers', 4)
     useGlobal: bool = exported_option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,

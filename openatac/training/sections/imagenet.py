@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
 from openatac.data.images.bad_images import MAX_BAD_SHARE
-from openatac.distributed.kvstore import KVSTORES
+from openatac.distributed.store_names import KVSTORES
 from openatac.image_size import Size
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.options.declaration import (

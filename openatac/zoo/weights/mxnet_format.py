@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from openatac.errors import ParameterFileError, reason
+from openatac.errors import ParameterFileError
 from openatac.files.reading import open_input
 from openatac.files.writing import replace_file
 
@@ -45,7 +45,7 @@ def read_params(path: str) -> dict[str, np.ndarray]:
     except IsADirectoryError:
         raise ParameterFileError(f'{path} is a folder: give a file, such as its best.params') from None
     except OSError as error:
-        raise ParameterFileError(f'the parameter file {path} cannot be read: {reason(error)}') from None
+        raise ParameterFileError.unreadable(path, error) from None
     except ValueError:
         raise ParameterFileError(f'{path} is not an MXNet parameter file, or is damaged: copy or download it '
                                  'again (openatac evaluate takes exports of other kinds)') from None

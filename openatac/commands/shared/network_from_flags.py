@@ -47,7 +47,7 @@ def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConf
     return completed(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
-def build_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
     """Build the network of the options or of the files of --initial.
 
     Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
@@ -61,13 +61,13 @@ def build_network(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
             require_torch()
         return found
     from openatac.backends.library import GLUON, PYTORCH
-    from openatac.training.networks import build
-    from openatac.training.networks.resolve import ignored_options, is_for_pytorch, resolve
+    from openatac.training.networks.build import build_network, set_up_fine_tuning
+    from openatac.training.networks.resolve import ignored_options, is_registered_for, resolve
     config = resolve(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
-    in_torch = _builds_in_torch(config) and (is_for_pytorch(config) or not has_mxnet())
-    built = build.build_network(config, PYTORCH if in_torch else GLUON)
-    build.set_up_fine_tuning(built.net, config)
+    in_torch = _builds_in_torch(config) and (is_registered_for('torch', config) or not has_mxnet())
+    built = build_network(config, PYTORCH if in_torch else GLUON)
+    set_up_fine_tuning(built.net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
             raise ValueError(f'argument {flag_of(option)}: the host of {built.name} has no such '
