@@ -1,34 +1,24 @@
-"""Describe the network of a parameter file from the settings.json of a run or the manifest beside it."""
+"""Complete a config with the network of a parameter file, as the files beside it describe it."""
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import inspect
 import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from openatac.commands.shared.options_beside import options_beside
 from openatac.data.images.class_names import read_class_list
-from openatac.errors import OpenatacError, ParameterFileError
-from openatac.export.manifest import Manifest, read_manifest
-from openatac.files.run_file_names import SETTINGS
-from openatac.image_size import size_of
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import (
     Role,
-    from_json,
-    option_defaults,
     option_fields,
     option_values,
     with_changes,
 )
-from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
+from openatac.training.config import AnyConfig
 from openatac.training.networks.resolve import resolve
-from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import BY_FLAGS
-from openatac.zoo.names import find_model
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
@@ -52,7 +42,7 @@ def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> Pars
     ValueError
         If the command line, or its recipe, contradicts the network.
     """
-    described = _options_beside(path, type(given.config))
+    described = options_beside(path, type(given.config))
     if described is None:
         return given
     source, known = described
@@ -113,54 +103,3 @@ def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list
             is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):
         places = []
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
-
-
-# ----------------------------------------------------------------------------- files beside a file
-
-def _options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
-    """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
-    if not os.path.exists(path):
-        raise ParameterFileError.no_file(path)
-    with contextlib.suppress(OpenatacError, ValueError):  # the file then describes something else
-        if path.endswith(PARAMS_SUFFIX):
-            prefix = path[:-len(PARAMS_SUFFIX)]
-            known = _options_of_manifest(read_manifest(prefix), config_type)
-            if known is None:
-                return None
-            _, run = _options_of_run(os.path.dirname(path), config_type) or ('', {})
-            if run and all(run[name] == value for name, value in known.items()
-                           if name != 'model' and option_fields(config_type)[name].section == 'network'):
-                known = {**run, **known}  # an export in its run's folder: the run has the data options too
-            return prefix + '.json', known
-    return _options_of_run(os.path.dirname(path), config_type)
-
-
-def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
-    """Return (settings.json, its options) if the folder contains a run with such a config."""
-    with contextlib.suppress(OpenatacError, ValueError):
-        run = RunFolder(folder)
-        config = run.config()
-        if type(config) is config_type:
-            return run.file(SETTINGS), option_values(resolve(config))
-    return None
-
-
-def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> dict[str, Any] | None:
-    """Return the options of an exported network; None if it belongs to the other script."""
-    host, settings = find_model(manifest.model)
-    if (host.data == 'cifar') != (config_type is CifarConfig):
-        return None
-    # Settings missing from an export have the network's defaults, not the script's.
-    known: dict[str, Any] = {
-        name: default for name, default in host.arguments.items()
-        if name in option_fields(config_type) and default is not inspect.Parameter.empty
-        and option_fields(config_type)[name].default is not None}  # None leaves it to the host
-    known.update({**settings, **manifest.arguments})
-    if config_type is ImagenetConfig:
-        known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),
-                     crop_ratio=manifest.crop_ratio)
-    else:
-        known['model'] = manifest.model
-    config = from_json(config_type, {**option_defaults(config_type), **known})
-    return {name: value for name, value in option_values(resolve(config)).items()
-            if option_fields(config_type)[name].section == 'network' or name in known}
