@@ -18,13 +18,13 @@ _PUBLIC = {
     'load': 'openatac.export.predictor',
     'register_activation': 'openatac.zoo.registration',
     'register_attention': 'openatac.zoo.registration',
-    'register_backend': 'openatac.backends.registry',
+    'register_backend': 'openatac.backends.registered_backends',
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.zoo.registration',
     'register_runtime': 'openatac.export.runtimes.base',
     'replace_activations': 'openatac.replacement',
-    'to_gluon': 'openatac.backends.torch.symbol_module',
-    'to_torch': 'openatac.backends.torch.symbol_module',
+    'to_gluon': 'openatac.conversion.symbol_module',
+    'to_torch': 'openatac.conversion.symbol_module',
 }
 __all__ = [*sorted(_PUBLIC), '__version__']
 

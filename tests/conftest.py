@@ -46,7 +46,7 @@ def restore_log():
 @pytest.fixture
 def restored_registries():
     """Undo what a test registers and unregisters."""
-    from openatac.backends.registry import BACKENDS
+    from openatac.backends.registered_backends import BACKENDS
     from openatac.export.forms.base import FORMS
     from openatac.export.runtimes.base import RUNTIMES
     from openatac.zoo.hosts import HOSTS

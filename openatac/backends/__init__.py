@@ -1,5 +1,5 @@
 """The compute backends: one interface, implemented by MXNet and PyTorch."""
-from openatac.backends.registry import BACKENDS, BackendEntry
+from openatac.backends.registered_backends import BACKENDS, BackendEntry
 from openatac.backends.unsupported import check_mxnet, check_torch
 
 BACKENDS.register('mxnet', BackendEntry('openatac.backends.mxnet.backend:MxnetBackend', check_mxnet))

@@ -9,9 +9,10 @@ import abc
 from typing import Any
 
 from openatac.backends.compute import Compute
-from openatac.backends.learner import Learner
+from openatac.backends.learner import Learner, OptimizerSettings
+from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.process_group import ProcessGroup, SingleProcess
-from openatac.backends.registry import BACKENDS
+from openatac.backends.registered_backends import BACKENDS
 from openatac.backends.teacher import Teacher
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.small.image_set import ImageSet
@@ -64,16 +65,14 @@ class Backend(abc.ABC):
         """Load the teacher's network, for the ``objective`` of `learner`."""
 
     @abc.abstractmethod
-    def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+    def learner(self, optimizer: OptimizerSettings, objective: ObjectiveSettings, no_wd: bool = False,
                 top5: bool = False) -> Learner:
         """Return a learner that trains and evaluates the network with the other processes of its group.
 
         Parameters
         ----------
-        optimizer : dict
-            {name: value} of NAG's learning_rate, momentum and wd.
-        objective : dict
-            The parameters of `Objective`, {name: value}.
+        optimizer : OptimizerSettings
+        objective : ObjectiveSettings
         no_wd : bool
             Whether to exempt biases, gammas and betas from weight decay.
         top5 : bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Optional
 
-from openatac.backends.registry import BACKENDS
+from openatac.backends.registered_backends import BACKENDS
 from openatac.options.declaration import Role, Section, option_with
 from openatac.options.flag_types import POSITIVE
 

@@ -5,7 +5,7 @@ import abc
 import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from openatac.backends import state_names
 from openatac.backends.loss_scale import LossScale
@@ -33,6 +33,14 @@ class Metrics(NamedTuple):
         """Compute the means from the sums of loss, score and, if counted, top5."""
         loss, score, *top5 = (total / max(images, 1) for total in sums)
         return cls(loss, score, images, *top5)
+
+
+class OptimizerSettings(TypedDict):
+    """The settings of NAG, as for gluon.Trainer."""
+
+    learning_rate: float
+    momentum: float
+    wd: float
 
 
 class Learner(abc.ABC):

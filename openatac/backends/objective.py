@@ -3,7 +3,19 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
+
+
+class ObjectiveSettings(TypedDict, total=False):
+    """The parameters of `Objective`."""
+
+    classes: int
+    smoothing: float
+    mixup: float
+    mixup_iterations: int
+    teacher: Any
+    temperature: float
+    hard_weight: float
 
 
 @dataclass

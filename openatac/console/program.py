@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 
 from openatac.console import streams
+from openatac.console.pillow_warnings import hide_pillows_warnings
 from openatac.errors import OpenatacError, reason
 from openatac.system import memory
 from openatac.system.installed import package_of
@@ -76,14 +77,6 @@ def _message_for(error: BaseException) -> str | None:
             raise error
         return f'{error}: run pip install {package_of((error.name or "").split(".")[0])}'
     return str(error)
-
-
-def hide_pillows_warnings() -> None:
-    """Hide Pillow's warnings about large images and odd metadata, in the whole process.
-
-    This is for our own processes: hiding them around each call, by catch_warnings, is not safe in threads.
-    """
-    warnings.filterwarnings('ignore', module=r'PIL\.')
 
 
 def undo_strict_environment() -> None:

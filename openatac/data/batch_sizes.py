@@ -17,7 +17,7 @@ def check_batch_fits(images: int, batch_size: int) -> None:
                         'a smaller --batch-size')
 
 
-class Part(NamedTuple):
+class Share(NamedTuple):
     """The images for the process ``rank`` of ``size``."""
 
     rank: int = 0
@@ -35,7 +35,7 @@ class Part(NamedTuple):
         return range(images * self.rank // self.size, images * (self.rank + 1) // self.size)
 
 
-WHOLE = Part()
+WHOLE = Share()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from openatac.backends.library import GLUON, Function
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.images.input_images import InputImages, classes_below
@@ -14,6 +13,7 @@ from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.writing import replace_file
+from openatac.library import GLUON, NetworkFunction
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:
@@ -50,7 +50,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImage
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
     runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
     trained.net.hybridize(static_alloc=True)
-    networks: list[Function] = [GLUON.function(trained.net), *runtimes]
+    networks: list[NetworkFunction] = [GLUON.function(trained.net), *runtimes]
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}
@@ -60,7 +60,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImage
         f'{accuracy:.4f} in {name}' for name, accuracy in zip(forms, after))
 
 
-def accuracies(networks: Sequence[Function],
+def accuracies(networks: Sequence[NetworkFunction],
                batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[list[float], int]:
     """Return the share of images that each network classifies correctly.
 

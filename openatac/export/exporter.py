@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openatac.backends.library import PYTORCH, Function, library_of
 from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
@@ -22,6 +21,7 @@ from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
 from openatac.files.writing import writing
+from openatac.library import PYTORCH, NetworkFunction, library_of
 from openatac.version import __version__
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def _trace(net: Any) -> tuple[mx.sym.Symbol | None, dict[str, mx.nd.NDArray]]:
     """Return the symbol and the arrays of a Gluon network; (None, {}) for a PyTorch module."""
     if library_of(net) is PYTORCH:
         return None, {}
-    from openatac.export.forms.symbol_files import trace
+    from openatac.export.traced_symbol import trace
     return trace(net)
 
 
-def _parity_check(function: Function, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
+def _parity_check(function: NetworkFunction, manifest: Manifest, images: np.ndarray | None) -> ParityCheck:
     try:
         return ParityCheck(function, manifest.image_shape, images)
     except OpenatacError:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.library import Function
 from openatac.errors import OpenatacError
 from openatac.evaluation.outcomes import check_outputs
+from openatac.library import NetworkFunction
 
 BATCH = 16
 RUNS = 5                    # the median is the time of a batch
@@ -43,7 +43,7 @@ class ParityCheck:
         If an output is not finite.
     """
 
-    def __init__(self, function: Function, image_shape: tuple[int, ...],
+    def __init__(self, function: NetworkFunction, image_shape: tuple[int, ...],
                  real: np.ndarray | None = None) -> None:
         self.random = np.random.RandomState(0).randn(BATCH, *image_shape).astype('float32')
         self.real = np.empty((0, *image_shape), 'float32') if real is None else real
@@ -52,7 +52,7 @@ class ParityCheck:
         check_outputs(self._expected)
         self.largest = float(np.abs(self._expected).max())
 
-    def difference(self, function: Function) -> float:
+    def difference(self, function: NetworkFunction) -> float:
         """Return the largest difference between ``function``'s outputs and the network's on random images."""
         return float(np.abs(function(self.random) - self._expected[:BATCH]).max())
 
@@ -90,7 +90,7 @@ class ParityCheck:
         return (f'; it is barely trained or has diverged, since {sign}: train it for longer and export it '
                 'again')
 
-    def report(self, function: Function, tolerance: float | None) -> dict[str, Any]:
+    def report(self, function: NetworkFunction, tolerance: float | None) -> dict[str, Any]:
         """Compare ``function`` with the network.
 
         Parameters
@@ -131,11 +131,11 @@ class ParityCheck:
         return report
 
 
-def _outputs(function: Function, images: np.ndarray) -> np.ndarray:
+def _outputs(function: NetworkFunction, images: np.ndarray) -> np.ndarray:
     return np.concatenate([function(images[start:start + BATCH]) for start in range(0, len(images), BATCH)])
 
 
-def milliseconds(function: Function, images: np.ndarray) -> float:
+def milliseconds(function: NetworkFunction, images: np.ndarray) -> float:
     """Return the median time of ``function``, after a warm-up run, for ``images``."""
     times = []
     for _ in range(1 + RUNS):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 import numpy as np
 
+from openatac.argument_checks import check_whole
 from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
 from openatac.data.images.decoding import decode, to_pixels
@@ -22,7 +23,7 @@ from openatac.export.networks.inference_network import load_for_inference
 from openatac.export.runtimes.base import CPU, open_runtime
 from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
-from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP, check_whole
+from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape, UnknownShapes
 
 
-def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape) -> list[Node]:
+def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: SymbolicShape
+                   ) -> list[Node]:
     """Return the nodes required for the output of ``symbol``, each after the nodes it reads, the output last.
 
     Sizes that depend on the number of images are strings: 'N', '8*N'. Constants, including parameters, have a
@@ -67,7 +68,7 @@ def _check_variables(nodes: list[Node], arrays: dict[str, np.ndarray]) -> None:
 
 
 def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
-            image_shape: Shape) -> list[Shape]:
+            image_shape: SymbolicShape) -> list[SymbolicShape]:
     """Return the shape of each node's output."""
     statistics = set(graph.symbol().list_auxiliary_states())  # MXNet infers their shapes and accepts none
     known = {node.name: arrays[node.name].shape for node in nodes

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from openatac.errors import OpenatacError
-from openatac.graph.checks import read_checked_json
+from openatac.graph.untrusted_symbols import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
 SYMBOL_SUFFIX = '-symbol.json'  # the file of an exported graph, beside its parameters (PARAMS_SUFFIX)
@@ -24,7 +24,7 @@ MXNET_VERSION = {'mxnet_version': ['int', 10901]}
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
-Shape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
+SymbolicShape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
 
 
 class UnknownShapes(ValueError):
@@ -48,7 +48,7 @@ class Output:
     version: int = dataclasses.field(default=0, compare=False)
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> SymbolicShape:
         """Its shape, after `Graph.infer_shapes`; raises `UnknownShapes` for a hidden output."""
         if self.index >= len(self.node.shapes):
             raise UnknownShapes(f'the shape of output {self.index} of {self.node.name[:80]} is not known')
@@ -80,7 +80,7 @@ class Node:
     attributes: dict[str, str] = dataclasses.field(default_factory=dict)
     subgraphs: list[Graph] = dataclasses.field(default_factory=list, repr=False)
     depends_on: list[Node] = dataclasses.field(default_factory=list, repr=False)
-    shapes: tuple[Shape, ...] = ()
+    shapes: tuple[SymbolicShape, ...] = ()
     value: Any = dataclasses.field(default=None, repr=False)
 
     @property
@@ -89,7 +89,7 @@ class Node:
         return self.operator == 'null'
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> SymbolicShape:
         """The shape of its first output."""
         return self.shapes[0]
 
@@ -214,7 +214,7 @@ class Graph:
                 readers[source.node].append(node)
         return readers
 
-    def infer_shapes(self, **known: Shape) -> None:
+    def infer_shapes(self, **known: SymbolicShape) -> None:
         """Infer the shapes of all outputs from the ``known`` shapes of variables, such as ``data``.
 
         Raises

@@ -16,11 +16,11 @@ from mxnet.gluon.block import Block, HybridBlock
 
 from openatac.errors import last_line
 from openatac.graph.known_activations import activation_of, is_activation, is_activation_or_gate
-from openatac.graph.nodes import INPUT, Graph, Shape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, SymbolicShape, UnknownShapes
 from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
 from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
 
-Chosen = dict[NestedBlock, list[Shape]]  # {activation: the shapes of its input feature maps}
+Chosen = dict[NestedBlock, list[SymbolicShape]]  # {activation: the shapes of its input feature maps}
 
 
 def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, image_shape: Sequence[int],
@@ -62,7 +62,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
     return graph
 
 
-def _on_maps(activations: list[NestedBlock], calls: Calls, shapes: list[Shape]) -> Chosen:
+def _on_maps(activations: list[NestedBlock], calls: Calls, shapes: list[SymbolicShape]) -> Chosen:
     """Return the activations that receive feature maps, not only vectors; ``shapes`` are of all calls."""
     rest = iter(shapes)
     maps = {nested: [shape for shape in itertools.islice(rest, len(calls[nested.block])) if _is_map(shape)]
@@ -70,7 +70,7 @@ def _on_maps(activations: list[NestedBlock], calls: Calls, shapes: list[Shape]) 
     return {nested: shapes for nested, shapes in maps.items() if shapes}
 
 
-def _is_map(shape: Shape) -> bool:
+def _is_map(shape: SymbolicShape) -> bool:
     return len(shape) == 4 and shape[2] * shape[3] > 1
 
 

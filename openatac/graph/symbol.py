@@ -12,7 +12,6 @@ import numpy as np
 
 from openatac.errors import OpenatacError, last_line
 from openatac.files.writing import write_text
-from openatac.graph.checks import MAX_TENSOR, read_checked_json
 from openatac.graph.nodes import (
     INPUT,
     MXNET_VERSION,
@@ -20,9 +19,10 @@ from openatac.graph.nodes import (
     Graph,
     Node,
     Output,
-    Shape,
+    SymbolicShape,
     UnknownShapes,
 )
+from openatac.graph.untrusted_symbols import MAX_TENSOR, read_checked_json
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
@@ -91,7 +91,7 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
     return block
 
 
-def check_takes_images(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
+def check_takes_images(symbol: mx.sym.Symbol, image_shape: SymbolicShape, **known: SymbolicShape) -> None:
     """Raise OpenatacError unless the network accepts such images and its feature maps fit into memory.
 
     Parameters
@@ -108,7 +108,7 @@ def check_takes_images(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape
                             'export again') from None
 
 
-def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape) -> None:
+def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: SymbolicShape, **known: SymbolicShape) -> None:
     """Check as `check_takes_images` does, but raise ValueError with only the reason."""
     known[INPUT] = (1, *image_shape)
     graph = Graph.of(symbol)
@@ -126,7 +126,7 @@ def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: Shape, **known: Shape
                                  'elements')
 
 
-def _check_reshaped(nodes: list[Node], known: dict[str, Shape]) -> None:
+def _check_reshaped(nodes: list[Node], known: dict[str, SymbolicShape]) -> None:
     """Raise ValueError if an operator reshapes a size of 0 or changes the number of elements.
 
     MXNet would divide by the zero, or write beyond the end of its memory. Inferring all shapes at once would
@@ -146,7 +146,7 @@ def _check_reshaped(nodes: list[Node], known: dict[str, Shape]) -> None:
         _check_level(level, known)
 
 
-def _check_level(level: list[Node], known: dict[str, Shape]) -> None:
+def _check_level(level: list[Node], known: dict[str, SymbolicShape]) -> None:
     shapes = iter(_infer_partly([source for node in level for source in node.inputs], known))
     before = [[next(shapes) for _ in node.inputs] for node in level]
     for node, inputs in zip(level, before):
@@ -159,7 +159,7 @@ def _check_level(level: list[Node], known: dict[str, Shape]) -> None:
                              'number of elements')
 
 
-def _infer_partly(outputs: list[Output], known: dict[str, Shape]) -> list[Shape]:
+def _infer_partly(outputs: list[Output], known: dict[str, SymbolicShape]) -> list[SymbolicShape]:
     """Infer the shape of each output; () where MXNet cannot."""
     symbol = Graph(outputs).symbol()
     arguments = set(symbol.list_arguments())

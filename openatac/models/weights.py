@@ -10,7 +10,7 @@ import mxnet as mx
 import numpy as np
 
 from openatac.files.reading import PathLike
-from openatac.zoo.weights.loading import Shape, all_arrays, pretrained_arrays
+from openatac.zoo.weights.loading import StoredShape, all_arrays, pretrained_arrays
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from openatac.zoo.weights.pretrained import Pretrained
 
@@ -101,7 +101,7 @@ def gluon_names(net: mx.gluon.Block) -> dict[str, str]:
     return {name: parameter.name for name, parameter in net._collect_params_with_prefix().items()}
 
 
-def _shapes(net: mx.gluon.Block) -> dict[str, Shape]:
+def _shapes(net: mx.gluon.Block) -> dict[str, StoredShape]:
     return {name: parameter.shape for name, parameter in net._collect_params_with_prefix().items()}
 
 

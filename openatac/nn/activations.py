@@ -12,7 +12,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import check_number
+from openatac.argument_checks import check_number
 
 
 class PReLU(nn.PReLU):

@@ -17,7 +17,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import check_odd
+from openatac.argument_checks import check_odd
 from openatac.nn.atac import ChaATAC
 from openatac.nn.squeeze_excite import average_pixels, excitation, scale_channels
 from openatac.zoo.unit_arguments import bottleneck, eca_kernel

@@ -17,7 +17,8 @@ from mxnet import init
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
+from openatac.argument_checks import check_odd, check_whole
+from openatac.limits import MAX_CHANNELS, MAX_SIDE
 from openatac.zoo.unit_arguments import MASK_LOGIT, check_heads
 
 

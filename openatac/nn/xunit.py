@@ -16,7 +16,7 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.limits import check_odd
+from openatac.argument_checks import check_odd
 
 
 class XUnit(HybridBlock):

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from openatac.files.reading import PathLike
 from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
-from openatac.zoo.weights.loading import Shape, all_arrays, pretrained_arrays
+from openatac.zoo.weights.loading import StoredShape, all_arrays, pretrained_arrays
 from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.pretrained import Pretrained
 from openatac.zoo.weights.pytorch_files import numbers_of
@@ -59,7 +59,7 @@ def load_pretrained(net: nn.Module, pretrained: Pretrained) -> None:
     _set_values(net, pretrained_arrays(pretrained, gluon_names(net), _shapes(net)))
 
 
-def _shapes(net: nn.Module) -> dict[str, Shape]:
+def _shapes(net: nn.Module) -> dict[str, StoredShape]:
     return {name: None if is_lazy(tensor) else tuple(tensor.shape)
             for name, tensor in net.state_dict().items()}
 

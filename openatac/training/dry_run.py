@@ -17,7 +17,7 @@ from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
 from openatac.training.loop import RATE, RunPlan
 
 
-class Part(NamedTuple):
+class MeasuredPart(NamedTuple):
     """The time and memory of one part of the dry run.
 
     ``memory`` and ``gpu_memory`` are the MB in use after it, by this process (None where the system does not
@@ -32,21 +32,21 @@ class Part(NamedTuple):
     gpu_memory: float
 
 
-def dry_run(plan: RunPlan, batches: int) -> list[Part]:
-    """Run ``batches`` batches of each part of a `RunPlan` and print a table; return its `Part`s.
+def dry_run(plan: RunPlan, batches: int) -> list[MeasuredPart]:
+    """Run ``batches`` batches of each part of a `RunPlan` and print a table; return its `MeasuredPart`s.
 
     The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
     checkpoint to the disk of ``plan.folder``, and resuming from it.
     """
     learner = plan.learner
-    parts: list[Part] = []
+    parts: list[MeasuredPart] = []
 
     def measure(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
         began = time.perf_counter()
         sizes = work(plan, *arguments)
         learner.wait()
-        parts.append(Part(name, len(sizes), sum(sizes), time.perf_counter() - began, memory_in_use(),
-                          learner.device_memory()))
+        parts.append(MeasuredPart(name, len(sizes), sum(sizes), time.perf_counter() - began, memory_in_use(),
+                                  learner.device_memory()))
 
     with contextlib.closing(_endless(plan.training)) as source:
         measure('read', _read, source, batches)
@@ -68,7 +68,7 @@ def dry_run(plan: RunPlan, batches: int) -> list[Part]:
     return parts
 
 
-def table(parts: list[Part]) -> str:
+def table(parts: list[MeasuredPart]) -> str:
     """Format the parts as lines of text."""
     row = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
     lines = [row('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]

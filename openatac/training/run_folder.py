@@ -20,7 +20,7 @@ from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import BY_FLAGS, DatasetName
 
 if TYPE_CHECKING:
-    from openatac.backends.library import Library
+    from openatac.library import Library
     from openatac.training.networks.build import BuiltNetwork
 
 _Count = Annotated[int, Bounds(1, 2 ** 40)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from openatac.argument_checks import check_counts, check_number, check_whole
 from openatac.errors import SettingError
-from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES, check_counts, check_number, check_whole
+from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES
 from openatac.registry import Factory, LibraryName, bind
 from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import math
 
+from openatac.argument_checks import check_number, check_odd, check_whole
 from openatac.errors import SettingError
-from openatac.limits import MAX_CHANNELS, check_number, check_odd, check_whole
+from openatac.limits import MAX_CHANNELS
 
 GATHER_EXCITE_VARIANTS = ('theta-', 'theta', 'theta+')
 

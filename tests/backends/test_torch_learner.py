@@ -26,7 +26,7 @@ from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
-from openatac.backends.torch.symbol_module import to_torch  # noqa: E402
+from openatac.conversion.symbol_module import to_torch  # noqa: E402
 from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
 from openatac.pytorch import use_biased_variance  # noqa: E402
 
@@ -307,7 +307,7 @@ import sys
 sys.modules['mxnet'] = None
 import numpy as np
 from openatac.backends.torch.learner import TorchLearner
-from openatac.backends.torch.symbol_module import to_torch
+from openatac.conversion.symbol_module import to_torch
 trained = TorchLearner(to_torch({prefix!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)

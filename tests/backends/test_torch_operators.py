@@ -10,7 +10,7 @@ from tests.helpers.networks.both_libraries import differences
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
-from openatac.backends.torch.symbol_module import to_torch  # noqa: E402  (needs torch)
+from openatac.conversion.symbol_module import to_torch  # noqa: E402  (needs torch)
 
 X, Y = mx.sym.var('data'), mx.sym.var('other')
 

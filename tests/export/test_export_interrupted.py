@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.forms import symbol_files
+from openatac.export import symbol_files
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
 from tests.helpers.folder_contents import contents
@@ -80,7 +80,7 @@ def test_signal_while_replacing_files_waits_for_the_export(net, tmp_path, monkey
 KILL = """
 import os, sys
 from openatac import cli
-from openatac.export.forms import symbol_files
+from openatac.export import symbol_files
 symbol_files.load_block = lambda path, **rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """

@@ -24,11 +24,11 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.forms.symbol_files import with_kinds
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
+from openatac.export.traced_symbol import with_kinds
 from openatac.files.checksums import sha256
 from openatac.graph.symbol import load_symbol_file, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters

@@ -10,10 +10,10 @@ from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.forms.symbol_files import load_block, load_exported_symbol, read_symbol
 from openatac.export.gate_maps import open_gates
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
+from openatac.export.symbol_files import load_block, load_exported_symbol, read_symbol
 from tests.helpers.networks.small_export import MANIFEST
 from tests.helpers.processes.scripts import changed_json
 
@@ -68,7 +68,7 @@ def test_changed_onnx_file_is_found(tmp_path):
 
 def test_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
     pytest.importorskip('torch')
-    from openatac.backends.torch.symbol_module import to_torch
+    from openatac.conversion.symbol_module import to_torch
     to_torch(prefix + '-symbol.json')
     flip(prefix + '-0000.params', 0.7)
     with pytest.raises(OpenatacError, match='-0000.params'):

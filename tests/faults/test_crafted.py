@@ -12,11 +12,11 @@ from openatac.commands import predict
 from openatac.data import archives
 from openatac.data.small import cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.forms.symbol_files import load_block
-from openatac.graph import checks
-from openatac.graph.checks import check_graph, read_checked_json
+from openatac.export.symbol_files import load_block
+from openatac.graph import untrusted_symbols as checks
 from openatac.graph.fusion import fuse
 from openatac.graph.symbol import check_takes_images, load_symbol_file
+from openatac.graph.untrusted_symbols import check_graph, read_checked_json
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.named_costs import costs_by_name
 from tests.helpers.processes.scripts import changed_json

@@ -8,7 +8,7 @@ import pytest
 
 import openatac
 from openatac import cli
-from openatac.backends.registry import BACKENDS
+from openatac.backends.registered_backends import BACKENDS
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS, form_of, prefix_of
 from openatac.export.manifest import read_manifest

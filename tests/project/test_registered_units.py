@@ -9,9 +9,9 @@ from mxnet.gluon.block import HybridBlock
 import openatac
 import train_cifar
 from openatac import cli
-from openatac.export.forms.symbol_files import load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_model
+from openatac.export.symbol_files import load_block
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs

@@ -8,10 +8,12 @@ import mxnet as mx
 
 from openatac.backends.base import Backend, decays
 from openatac.backends.compute import Compute
+from openatac.backends.learner import OptimizerSettings
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
+from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
@@ -54,7 +56,7 @@ class MxnetBackend(Backend):
     def load_teacher(self, teacher: Teacher) -> Any:
         return load_teacher(teacher, self.contexts, self.image_shape, self.compute.dtype)
 
-    def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+    def learner(self, optimizer: OptimizerSettings, objective: ObjectiveSettings, no_wd: bool = False,
                 top5: bool = False) -> MxnetLearner:
         if no_wd:
             for name, parameter in self.net.collect_params().items():

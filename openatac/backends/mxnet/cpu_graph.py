@@ -12,10 +12,10 @@ from __future__ import annotations
 import mxnet as mx
 from mxnet import gluon
 
-from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape
+from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape
 
 
-def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBlock:
+def faster_network(net: gluon.HybridBlock, image_shape: SymbolicShape) -> gluon.HybridBlock:
     """Return a faster equivalent of ``net`` for images (B, *image_shape), sharing its parameters.
 
     Parameters
@@ -30,7 +30,7 @@ def faster_network(net: gluon.HybridBlock, image_shape: Shape) -> gluon.HybridBl
     return net if faster is symbol else gluon.SymbolBlock(faster, data, params=net.collect_params())
 
 
-def faster_symbol(symbol: mx.sym.Symbol, image_shape: Shape) -> mx.sym.Symbol:
+def faster_symbol(symbol: mx.sym.Symbol, image_shape: SymbolicShape) -> mx.sym.Symbol:
     """Return ``symbol`` with its slow operators replaced; ``symbol`` itself if it contains none."""
     graph = Graph.of(symbol)
     graph.infer_shapes(**{INPUT: (2, *image_shape)})

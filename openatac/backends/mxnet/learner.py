@@ -16,7 +16,7 @@ from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
 from openatac.backends.compute import Compute
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, OptimizerSettings, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
@@ -52,7 +52,7 @@ class MxnetLearner(Learner):
         Maps uint8 pixels (B, C, H, W) to the network's inputs, on their device; for batches of uint8.
     """
 
-    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: dict[str, float],
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: OptimizerSettings,
                  image_shape: tuple[int, ...], *, compute: Compute | None = None, seed: int = 0,
                  objective: MxnetObjective | None = None, top5: bool = False,
                  process_group: ProcessGroup | None = None,
@@ -91,7 +91,7 @@ class MxnetLearner(Learner):
             self.net(mx.nd.zeros((1, *image_shape), ctx, self.dtype))
         self._restore_layouts()
 
-    def _make_trainer(self, optimizer_params: dict[str, float]) -> gluon.Trainer:
+    def _make_trainer(self, optimizer_params: OptimizerSettings) -> gluon.Trainer:
         # In structural order: the default, the order of names, depends on how many networks the process has
         # built. We save the optimizer states, so no kvstore may hold them, except in asynchronous training,
         # which needs it.

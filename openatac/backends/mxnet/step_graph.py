@@ -16,7 +16,7 @@ from collections.abc import Callable
 import mxnet as mx
 
 from openatac.graph.gates import find_gates
-from openatac.graph.nodes import INPUT, Graph, Node, Output, Shape
+from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape
 
 # For each operator: MXNet's operator for its gradients, and that operator's inputs after the gradient of the
 # output, as a function of the operator's inputs and outputs (source: the operators' FGradient in MXNet
@@ -33,7 +33,7 @@ _GRADIENTS = {
 }
 
 
-def step_graph(symbol: mx.sym.Symbol, image_shape: Shape,
+def step_graph(symbol: mx.sym.Symbol, image_shape: SymbolicShape,
                trained: set[str], updates_statistics: bool) -> tuple[mx.sym.Symbol, list[str]] | None:
     """Return the graph of a training step, and the names of the parameters whose gradients it computes.
 

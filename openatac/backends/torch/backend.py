@@ -12,12 +12,14 @@ import torch
 from openatac.backends.base import Backend
 from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
+from openatac.backends.learner import OptimizerSettings
+from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memory
 from openatac.backends.torch.objective import TorchObjective
-from openatac.backends.torch.symbol_module import to_torch
-from openatac.data.batch_sizes import Part
+from openatac.conversion.symbol_module import to_torch
+from openatac.data.batch_sizes import Share
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
@@ -58,8 +60,8 @@ class TorchBackend(Backend):
                                        self._part)
 
     @property
-    def _part(self) -> Part:
-        return Part(self.process_group.rank, self.process_group.size)
+    def _part(self) -> Share:
+        return Share(self.process_group.rank, self.process_group.size)
 
     @property
     def _is_channels_last(self) -> bool:
@@ -116,7 +118,7 @@ class TorchBackend(Backend):
             load_parameters(net, params)
         return net.to(self.device)
 
-    def learner(self, optimizer: dict[str, float], objective: dict[str, Any], no_wd: bool = False,
+    def learner(self, optimizer: OptimizerSettings, objective: ObjectiveSettings, no_wd: bool = False,
                 top5: bool = False) -> TorchLearner:
         return TorchLearner(
             self.module, self.device, optimizer, compute=self.compute, seed=self.seed,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data.batch_sizes import WHOLE, Part
+from openatac.data.batch_sizes import WHOLE, Share
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.cifar_transforms import PAD
@@ -32,13 +32,13 @@ class DeviceTrainingBatches(TrainingBatches):
     device : str
     channels_last : bool
         Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
-    part : Part
+    part : Share
     """
 
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False, part: Part = WHOLE) -> None:
+                 channels_last: bool = False, part: Share = WHOLE) -> None:
         super().__init__(images, batch_size, seed, part=part)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
@@ -77,7 +77,7 @@ class DeviceEvaluationBatches(EvaluationBatches):
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
-                 part: Part = WHOLE) -> None:
+                 part: Share = WHOLE) -> None:
         super().__init__(images, batch_size, part=part)
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)

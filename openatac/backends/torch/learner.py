@@ -12,7 +12,7 @@ import torch
 from openatac.backends import state_names
 from openatac.backends.base import decays
 from openatac.backends.compute import Compute
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, crc32_of
+from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, OptimizerSettings, crc32_of
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
@@ -75,7 +75,7 @@ class TorchLearner(Learner):
     """
 
     @reporting_out_of_memory()
-    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: dict[str, float], *,
+    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: OptimizerSettings, *,
                  compute: Compute | None = None, seed: int = 0, objective: TorchObjective | None = None,
                  top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
         compute = compute or Compute()
@@ -106,7 +106,7 @@ class TorchLearner(Learner):
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params: dict[str, float], no_wd: bool) -> NAG:
+    def _make_optimizer(self, params: OptimizerSettings, no_wd: bool) -> NAG:
         rates = getattr(self.module, 'meta', {}).get('lr_mult') or {}  # of fine-tuning
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():

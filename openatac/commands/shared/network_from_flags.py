@@ -60,7 +60,7 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
         if _builds_in_torch(config):
             require_torch()
         return found
-    from openatac.backends.library import GLUON, PYTORCH
+    from openatac.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
     from openatac.training.networks.resolve import ignored_options, is_registered_for, resolve
     config = resolve(config)
@@ -77,7 +77,7 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
 
 def print_or_write_network(net: Any, name: str, config: Config) -> None:
     """Print the network for --summary, or write it for --write-initial."""
-    from openatac.backends.library import library_of
+    from openatac.library import library_of
     from openatac.training.networks.initial_files import write_initial_network
     if config.start.write_initial:
         write_initial_network(net, config, name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openatac.backends.devices import parse_gpus
-from openatac.backends.registry import BACKENDS
+from openatac.backends.registered_backends import BACKENDS
 from openatac.commands.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN

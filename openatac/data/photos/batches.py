@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, Part, check_batch_fits
+from openatac.data.batch_sizes import WHOLE, Share, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
@@ -46,7 +46,7 @@ class TrainingPhotoBatches:
     seed : int
     workers : int
         Processes that prepare the batches; with 0, this process does.
-    part : Part
+    part : Share
         The part of every batch to yield.
     jitter : Jitter
         The range of colour changes.
@@ -68,7 +68,7 @@ class TrainingPhotoBatches:
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, seed: int, workers: int,
-                 part: Part = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
+                 part: Share = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
@@ -113,14 +113,14 @@ class EvaluationPhotoBatches:
         Images are resized to cover size / crop_ratio, then the centre is cut out.
     source, size, batch_size, workers, max_bad_share
         As in `TrainingPhotoBatches`.
-    part : Part
+    part : Share
         The contiguous part of the images to yield.
     """
 
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, crop_ratio: float,
-                 workers: int = 0, part: Part = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
+                 workers: int = 0, part: Share = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
         self._source, self._share = source, part.share_of(batch_size)
         self._part = part.range_of(len(source))
         self.bad = BadImages(source, max_bad_share)

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openatac.argument_checks import check_number, check_whole
 from openatac.data.images.resizing import resize
 from openatac.data.photos.colours import change_colours
 from openatac.image_size import Size, sides
-from openatac.limits import MAX_SIDE, MIN_CROP_RATIO, check_number, check_whole
+from openatac.limits import MAX_SIDE, MIN_CROP_RATIO
 
 # Per channel, in grey levels from 0 to 255.
 MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)

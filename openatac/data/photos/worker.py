@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.console.program import hide_pillows_warnings
+from openatac.console.pillow_warnings import hide_pillows_warnings
 from openatac.data.images.bad_images import Unreadable
 from openatac.errors import DataError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, Part, check_batch_fits
+from openatac.data.batch_sizes import WHOLE, Share, check_batch_fits
 from openatac.data.prefetch import AHEAD
 from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
 from openatac.data.small.image_set import ImageSet
@@ -26,7 +26,7 @@ class TrainingBatches:
     seed : int
     raw : bool
         Yield uint8 pixels, which the caller normalises.
-    part : Part
+    part : Share
         The part of every batch to yield.
 
     Attributes
@@ -42,7 +42,7 @@ class TrainingBatches:
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, part: Part = WHOLE
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, part: Share = WHOLE
                  ) -> None:
         check_batch_fits(len(images), batch_size)
         self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
@@ -77,7 +77,7 @@ class EvaluationBatches:
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, part: Part = WHOLE
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, part: Share = WHOLE
                  ) -> None:
         if not len(images):
             raise DataError('the test set has no images')

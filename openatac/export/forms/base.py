@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import mxnet as mx
     import numpy as np
 
-    from openatac.backends.library import Function
     from openatac.export.parity import ParityCheck
+    from openatac.library import NetworkFunction
 
-Load = Callable[[Manifest], 'Function']
+Load = Callable[[Manifest], 'NetworkFunction']
 
 
 class ExportSettings(NamedTuple):
@@ -69,7 +69,7 @@ class NetworkToWrite(NamedTuple):
     """
 
     net: Any
-    function: Function
+    function: NetworkFunction
     symbol: mx.sym.Symbol | None
     arrays: dict[str, mx.nd.NDArray]
     manifest: Manifest

@@ -19,8 +19,8 @@ class Int8Form(Form):
     is_quantized = True
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
-        from openatac.export.forms.symbol_files import with_kinds
         from openatac.export.int8.symbol import quantize_symbol
+        from openatac.export.traced_symbol import with_kinds
         from openatac.graph.symbol import write_symbol_files
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.library import Function
 from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.manifest import Manifest
 from openatac.export.parity import (
@@ -16,6 +15,7 @@ from openatac.export.parity import (
     ParityError,
 )
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
+from openatac.library import NetworkFunction
 from openatac.system.mxnet_settings import fusion_backend
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
@@ -28,7 +28,7 @@ class SymbolForm(Form):
     runtime = 'static'
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
-        from openatac.export.forms.symbol_files import trace_half
+        from openatac.export.traced_symbol import trace_half
         from openatac.graph.symbol import write_symbol_files
         half = network.manifest.precision == 'float16'
         write_symbol_files(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
@@ -54,7 +54,7 @@ class SymbolForm(Form):
             f'compute different outputs (by {fused:g})')}
 
 
-def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> Function:
+def _module(prefix: str, shape: tuple[int, ...], for_training: bool) -> NetworkFunction:
     """Load symbol files in MXNet's Module API, which fuses nothing if it binds for training."""
     import mxnet as mx
     symbol, arguments, auxiliary = mx.model.load_checkpoint(prefix, 0)

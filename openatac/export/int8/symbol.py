@@ -18,7 +18,7 @@ from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError, ParameterFileError, last_line
 from openatac.export.int8 import METHODS
 from openatac.graph.fusion import separate_shortcuts
-from openatac.graph.nodes import INPUT, Graph, Node, Shape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapes
 from openatac.graph.symbol import NDArrays, symbol_block
 
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
@@ -78,7 +78,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
         raise OpenatacError(f'this network cannot be quantized: MXNet says {last_line(error)}') from None
 
 
-def float_nodes(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> list[str]:
+def float_nodes(symbol: mx.sym.Symbol, params: NDArrays, image_shape: SymbolicShape) -> list[str]:
     """Return the operators to leave in float32 by default, which output one vector per image.
 
     They are the global pooling, the dense layers after it and, in blocks with a global gate, the gate's
@@ -103,7 +103,7 @@ def float_nodes(symbol: mx.sym.Symbol, params: NDArrays, image_shape: Shape) -> 
             if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]
 
 
-def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray], shape: Shape,
+def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray], shape: SymbolicShape,
               method: str, kept: Sequence[str]) -> tuple[mx.sym.Symbol, NDArrays]:
     arguments, states = ({name: params[name] for name in names if name != INPUT}
                          for names in (fused.list_arguments(), fused.list_auxiliary_states()))
@@ -124,7 +124,7 @@ def _quantize(fused: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarr
 
 
 def _histograms(symbol: mx.sym.Symbol, params: NDArrays, wanted: Collection[str],
-                batches: Iterable[np.ndarray], shape: Shape) -> dict[str, Histogram]:
+                batches: Iterable[np.ndarray], shape: SymbolicShape) -> dict[str, Histogram]:
     """Return a histogram over all images for each of the ``wanted`` outputs."""
     internals = symbol.get_internals()
     histograms: dict[str, Histogram] = {}
@@ -189,7 +189,7 @@ def _lacks_int8(node: Node) -> bool:
     return node.operator == 'elemwise_mul'  # fails for inputs that are never negative, such as gates
 
 
-def _shape(batch: np.ndarray) -> Shape:
+def _shape(batch: np.ndarray) -> SymbolicShape:
     """Return (C, H, W) of a batch of images; raise OpenatacError for anything else."""
     if batch.ndim != 4 or batch.dtype != np.float32:
         raise OpenatacError('images to calibrate with must be normalised float32 arrays (B, C, H, W), not '

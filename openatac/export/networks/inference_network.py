@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.backends.library import GLUON, PYTORCH, Function
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
@@ -15,6 +14,7 @@ from openatac.export.runtimes.base import CPU
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
 from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
@@ -36,7 +36,7 @@ class InferenceNetwork(NamedTuple):
         One of `LIBRARIES`.
     """
 
-    function: Function
+    function: NetworkFunction
     manifest: Manifest
     engine: str
 
@@ -112,7 +112,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         net, name, config = run.network(PYTORCH)
         PYTORCH.load_parameters(net, params)
         return net, run_manifest(name, config)
-    from openatac.backends.torch.symbol_module import to_torch
+    from openatac.conversion.symbol_module import to_torch
     if has_mxnet():
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest

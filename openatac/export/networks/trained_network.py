@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from openatac.backends.library import ImageSizeError, Library, installed_library
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, OpenatacError, ParameterFileError
 from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
@@ -23,6 +22,7 @@ from openatac.export.networks.run_manifest import (
 )
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
+from openatac.library import ImageSizeError, Library, installed_library
 from openatac.options.command_line import flag_of
 from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.graph.nodes import INPUT, Node, Shape
+from openatac.graph.nodes import INPUT, Node, SymbolicShape
 
 OUTPUT = 'output'
 
@@ -44,11 +44,11 @@ class OnnxGraph:
         self.operators: list[Operator] = []
         self.constants: dict[Tensor, np.ndarray] = {}
         self.tensors: dict[Node, Tensor] = {}
-        self.shapes: dict[Tensor, Shape] = {}
+        self.shapes: dict[Tensor, SymbolicShape] = {}
         self.label = ''
         self._taken = {INPUT, OUTPUT}
         self._equal: dict[Any, Tensor] = {}  # the constant of each value
-        self._views: dict[Tensor, tuple[Tensor, Shape]] = {}  # reshaped tensor -> original, its shape
+        self._views: dict[Tensor, tuple[Tensor, SymbolicShape]] = {}  # reshaped tensor -> original, its shape
 
     def add(self, kind: str, *inputs: Tensor, **attributes: Any) -> Tensor:
         """Add an operator, without attributes that are None; return its output."""
@@ -72,7 +72,7 @@ class OnnxGraph:
         self.constants[name] = value
         return name
 
-    def reshape(self, x: Tensor, shape: Shape, to: Shape) -> Tensor:
+    def reshape(self, x: Tensor, shape: SymbolicShape, to: SymbolicShape) -> Tensor:
         """Reshape ``x`` from ``shape`` (() if unknown) to ``to``; a size of -1 is inferred."""
         if x in self.constants:
             return x if shape == to else self.constant(self.constants[x].reshape(to))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.graph import OUTPUT, OnnxGraph, Shape, Tensor
+from openatac.export.onnx.graph import OUTPUT, OnnxGraph, SymbolicShape, Tensor
 from openatac.export.onnx.operators import convert
 from openatac.files.writing import replace_file, writing
 from openatac.graph.nodes import INPUT, Node
@@ -33,7 +33,7 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape,
+def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: SymbolicShape,
             name: str = 'network', metadata: Mapping[str, Any] | None = None, dynamic_size: bool = False
             ) -> Any:
     """Convert a network to ONNX.
@@ -77,8 +77,8 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Shape
     return model
 
 
-def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Shape
-           ) -> tuple[OnnxGraph, Shape]:
+def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: SymbolicShape
+           ) -> tuple[OnnxGraph, SymbolicShape]:
     """Return the graph of a network for images of the given shape, and the shape of its output."""
     from openatac.graph.constants import fold_constants  # needs MXNet
     graph = OnnxGraph()
@@ -90,14 +90,14 @@ def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Sh
     return graph, node.shape
 
 
-def other_size(image_shape: Shape) -> Shape:
+def other_size(image_shape: SymbolicShape) -> SymbolicShape:
     """Return a larger image shape with other proportions, to test networks that accept any size."""
     channels, height, width = image_shape
     return channels, height + 32, width + 64
 
 
 def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
-                                image_shape: Shape) -> None:
+                                image_shape: SymbolicShape) -> None:
     """Raise OpenatacError unless another image size gives the same graph."""
     try:
         other, _ = _graph(symbol, arrays, other_size(image_shape))
@@ -138,13 +138,13 @@ def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
     return convert(graph, node, [graph.tensors[source.node] for source in node.inputs])
 
 
-def _model(onnx: Any, graph: OnnxGraph, image_shape: Shape, output_shape: Shape, name: str,
+def _model(onnx: Any, graph: OnnxGraph, image_shape: SymbolicShape, output_shape: SymbolicShape, name: str,
            metadata: Mapping[str, Any]) -> Any:
     """Build the ModelProto of a finished `OnnxGraph`."""
-    def info(tensor: Tensor, shape: Shape) -> Any:
+    def info(tensor: Tensor, shape: SymbolicShape) -> Any:
         return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, shape)
 
-    def text(shape: Shape) -> str:
+    def text(shape: SymbolicShape) -> str:
         return f'({", ".join(map(str, shape))})'
 
     inside = {operator.output for operator in graph.operators} - {OUTPUT}

@@ -14,11 +14,11 @@ import torch
 from openatac.errors import OpenatacError, first_line
 from openatac.export.onnx.graph import OUTPUT
 from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx, set_metadata
-from openatac.graph.nodes import INPUT, Shape
+from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.version import __version__
 
 
-def module_to_onnx(net: torch.nn.Module, image_shape: Shape, metadata: Mapping[str, Any],
+def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: Mapping[str, Any],
                    dynamic_size: bool) -> Any:
     """Convert a network in evaluation mode to an onnx.ModelProto.
 

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from openatac.backends.library import GLUON
 from openatac.backends.mxnet.contexts import context_named
 from openatac.export.forms.base import Form
 from openatac.export.forms.fused import FusedForm
@@ -14,6 +13,7 @@ from openatac.export.forms.int8 import Int8Form
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.library import GLUON
 from openatac.system.installed import has_mxnet, mxnet_missing
 
 
@@ -34,7 +34,7 @@ class Imperative(Runtime):
         return device == CPU or (cls.runs_on_gpus and context_named(device) is not None)
 
     def load(self) -> None:
-        from openatac.export.forms.symbol_files import load_block
+        from openatac.export.symbol_files import load_block
         files = self.form.files(self.prefix)[0].removesuffix(SYMBOL_SUFFIX)
         self._prepare(load_block(files, image_shape=self.manifest.image_shape))
 
@@ -79,7 +79,7 @@ class Fused(Static):
     def load(self) -> None:
         if not self.form.missing(self.prefix):
             return super().load()
-        from openatac.export.forms.symbol_files import read_symbol
+        from openatac.export.symbol_files import read_symbol
         from openatac.graph.fusion import NothingToFuse, fuse
         from openatac.graph.symbol import check_takes_images, symbol_block
         network, arrays = read_symbol(self.prefix)

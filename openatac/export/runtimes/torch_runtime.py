@@ -40,7 +40,7 @@ class Torch(Runtime):
         import torch
 
         from openatac.backends.torch.arrays import numpy_function
-        from openatac.backends.torch.symbol_module import to_torch
+        from openatac.conversion.symbol_module import to_torch
         torch.set_num_threads(thread_count().threads)
         layout = getattr(torch, self.memory_format)
         net = to_torch(self.form.files(self.prefix)[0]).float().eval()

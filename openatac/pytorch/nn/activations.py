@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.limits import check_number
+from openatac.argument_checks import check_number
 from openatac.pytorch.nn.initial_values import SLOPE
 
 

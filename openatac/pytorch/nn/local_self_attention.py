@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.limits import MAX_CHANNELS, MAX_SIDE, check_odd, check_whole
+from openatac.argument_checks import check_odd, check_whole
+from openatac.limits import MAX_CHANNELS, MAX_SIDE
 from openatac.pytorch.nn.lazy_weight import conv2d
 from openatac.zoo.unit_arguments import MASK_LOGIT, check_heads
 

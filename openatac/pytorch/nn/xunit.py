@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from openatac.limits import check_odd
+from openatac.argument_checks import check_odd
 from openatac.pytorch.nn.normalisation import BatchNorm
 
 

@@ -57,7 +57,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
 
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
-    from openatac.backends.library import PYTORCH, library_of
+    from openatac.library import PYTORCH, library_of
     net, _, config = RunFolder(run.folder).build(run.config)
     if library_of(net) is PYTORCH:
         from openatac.study.costs.module_costs import module_costs

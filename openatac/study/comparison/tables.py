@@ -4,6 +4,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from openatac.console.text import mean_and_deviation
 from openatac.study.comparison.comparison import Comparison
 
 
@@ -16,14 +17,8 @@ def header(comparison: Comparison) -> tuple[str, ...]:
 def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Return a row under `header` for each group."""
     return [(str(group.blocks), group.unit, f'{group.parameters:,}', f'{group.multiply_adds:,}',
-             *(spread(group.values(measure)) for measure in comparison.measures), str(len(group.runs)),
-             median_and_range(group.speeds())) for group in comparison.groups]
-
-
-def spread(values: Sequence[float], form: str = '.4f') -> str:
-    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without deviation."""
-    mean = f'{statistics.mean(values):{form}}'
-    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'
+             *(mean_and_deviation(group.values(measure)) for measure in comparison.measures),
+             str(len(group.runs)), median_and_range(group.speeds())) for group in comparison.groups]
 
 
 def median_and_range(speeds: Sequence[float]) -> str:

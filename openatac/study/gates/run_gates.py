@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends.library import PYTORCH, installed_library, library_of
 from openatac.errors import OpenatacError
+from openatac.library import PYTORCH, installed_library, library_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, ImagenetConfig, with_images_in
 from openatac.training.run_folder import RunFolder

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from openatac.console.text import counted, for_terminal, text_table
-from openatac.study.comparison.tables import spread
+from openatac.console.text import counted, for_terminal, mean_and_deviation, text_table
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
 from openatac.study.published.recipe_check import not_comparable
@@ -75,14 +74,14 @@ def _error_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
         pairs.setdefault((row.number.title, 'last' in row.number.measure), []).append(row)
     for (title, last), pair in pairs.items():
         errors = [f'{row.number.value:.2f}' for row in pair] + ['-'] * (2 - len(pair))
-        verdicts = [f'{spread(row.values, ".2f")}: {row.verdict}' for row in pair if row.values]
+        verdicts = [f'{mean_and_deviation(row.values, ".2f")}: {row.verdict}' for row in pair if row.values]
         yield title + (', last epoch' if last else ''), *errors, '; '.join(verdicts) or pair[0].verdict
 
 
 def _figure_lines(rows: Sequence[PublishedRow]) -> Iterator[Line]:
     for row in rows:
         yield (row.number.network, row.number.title, f'{row.number.value:.3f}',
-               spread(row.values) if row.values else '-', str(len(row.values)), row.verdict)
+               mean_and_deviation(row.values) if row.values else '-', str(len(row.values)), row.verdict)
 
 
 def _table(head: Line, lines: Iterable[Line]) -> str:

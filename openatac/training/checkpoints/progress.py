@@ -28,7 +28,7 @@ class Best(NamedTuple):
     epoch: Annotated[int, Bounds(-1, 2 ** 40)] = -1
 
 
-class _FirstProgress(TypedDict):
+class _ProgressOfVersion1(TypedDict):
     """`Progress` in the first version of state.json."""
 
     epoch: _Count
@@ -37,7 +37,7 @@ class _FirstProgress(TypedDict):
     best: Best
 
 
-class _Progress(_FirstProgress, total=False):
+class _Progress(_ProgressOfVersion1, total=False):
     disturbed: bool
     inexact: list[str]
 

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from openatac.backends.library import ImageSizeError, Library, installed_library, library_of
 from openatac.errors import SettingError
 from openatac.image_size import Size, sides
+from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
 from openatac.zoo.names import unit_name

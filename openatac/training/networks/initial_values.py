@@ -4,8 +4,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from openatac.backends.library import GLUON, library_of
 from openatac.errors import OpenatacError
+from openatac.library import GLUON, library_of
 from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network

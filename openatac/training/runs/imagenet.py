@@ -10,8 +10,9 @@ import numpy as np
 
 from openatac.backends.base import Backend
 from openatac.backends.learner import Learner, Metrics
+from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
-from openatac.data.batch_sizes import Part
+from openatac.data.batch_sizes import Share
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
@@ -42,7 +43,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
             raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
                               f'{cpu_command(self.command)}') from None
 
-    def objective(self, image_count: int) -> dict[str, Any]:
+    def objective(self, image_count: int) -> ObjectiveSettings:
         training, classes = self.config.training, self.config.network.classes
         teacher = None
         if training.teacher and training.hard_weight < 1:
@@ -107,8 +108,8 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
                                       data.num_workers, self._part, data.max_bad_share)
 
     @property
-    def _part(self) -> Part:
-        return Part(self.process_group.rank, self.process_group.size)
+    def _part(self) -> Share:
+        return Share(self.process_group.rank, self.process_group.size)
 
     def fingerprint(self, images: ImageCollection) -> str:
         return images.fingerprint()

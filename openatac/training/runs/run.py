@@ -10,6 +10,7 @@ import numpy as np
 
 from openatac.backends.base import Backend, open_backend
 from openatac.backends.learner import Learner, Metrics
+from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.process_group import ProcessGroup
 from openatac.console.log import LOG_FORMAT
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
@@ -138,8 +139,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         self.initialize()  # after a teacher, which uses MXNet's random state too
         return self.backend.learner(training.optimizer, objective, training.no_wd, self.counts_top5)
 
-    def objective(self, image_count: int) -> dict[str, Any]:
-        """Return the parameters of `Objective` for a run on ``image_count`` images, {name: value}."""
+    def objective(self, image_count: int) -> ObjectiveSettings:
+        """Return the settings of the objective for a run on ``image_count`` images."""
         return {}
 
     def initialize(self) -> None:

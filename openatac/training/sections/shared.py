@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Optional
+from typing import TYPE_CHECKING, Literal, Optional
 
 from openatac.options.declaration import (
     Role,
@@ -28,6 +28,9 @@ from openatac.options.flag_types import (
 )
 from openatac.training.schedule import decay_epochs
 from openatac.zoo.host_arguments import SLOTS
+
+if TYPE_CHECKING:
+    from openatac.backends.learner import OptimizerSettings
 from openatac.zoo.units import ACTIVATIONS
 
 ATAC = 'ChaATAC'  # as `openatac.zoo.units` registers it
@@ -90,7 +93,7 @@ class Training(Section, title='training'):
         roles=Role.NEWER | Role.MINOR)
 
     @property
-    def optimizer(self) -> dict[str, float]:
+    def optimizer(self) -> OptimizerSettings:
         """The parameters of NAG, {MXNet's name: value}."""
         return {'learning_rate': self.lr, 'momentum': self.momentum, 'wd': self.wd}
 

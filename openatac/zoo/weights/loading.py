@@ -15,13 +15,13 @@ from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
-Shape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not inferred yet
+StoredShape = Union[tuple[int, ...], None]  # 0 is a dimension, and None a shape, not inferred yet
 
 OTHER_CLASSES = '; --pretrained, or pretrained= of get_model, starts from a network with other classes'
 OTHER_SETTINGS = '; give the settings that it was trained with, such as r, useReLU or channels'
 
 
-def all_arrays(path: PathLike, gluon_names: Mapping[str, str], shapes: Mapping[str, Shape]
+def all_arrays(path: PathLike, gluon_names: Mapping[str, str], shapes: Mapping[str, StoredShape]
                ) -> dict[str, np.ndarray]:
     """Return {structural name: array} of all parameters of a network.
 
@@ -45,8 +45,8 @@ def all_arrays(path: PathLike, gluon_names: Mapping[str, str], shapes: Mapping[s
     return arrays
 
 
-def pretrained_arrays(pretrained: Pretrained, gluon_names: Mapping[str, str], shapes: Mapping[str, Shape]
-                      ) -> dict[str, np.ndarray]:
+def pretrained_arrays(pretrained: Pretrained, gluon_names: Mapping[str, str],
+                      shapes: Mapping[str, StoredShape]) -> dict[str, np.ndarray]:
     """Return the arrays of a file, without those of the last dense layer if it has other classes there.
 
     A log line reports what was loaded. For the parameters and errors, see `all_arrays`.
@@ -61,7 +61,7 @@ def pretrained_arrays(pretrained: Pretrained, gluon_names: Mapping[str, str], sh
     return {name: array for name, array in arrays.items() if name not in drawn}
 
 
-def _check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> None:
+def _check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str, StoredShape]) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's names."""
     missing = [name for name in shapes if name not in arrays]
     unexpected = [name for name in arrays if name not in shapes]
@@ -72,7 +72,7 @@ def _check_names(path: PathLike, arrays: Mapping[str, Any], shapes: Mapping[str,
             f'{path} belongs to another network: it {" and ".join(differences)}{OTHER_SETTINGS}')
 
 
-def _check_shapes(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+def _check_shapes(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, StoredShape],
                   head_is_last: bool = False) -> None:
     """Raise ParameterFileError unless the file's arrays have the network's ``shapes``.
 
@@ -94,11 +94,11 @@ def _layer(parameter: str) -> str:
     return parameter.rpartition('.')[0]
 
 
-def _shown(shape: Shape) -> str:
+def _shown(shape: StoredShape) -> str:
     return str(tuple(length or '?' for length in shape or ())).replace("'", '')
 
 
-def _head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape], head: str
+def _head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, StoredShape], head: str
                         ) -> list[str]:
     """Return the names of the last dense layer if it has another number of classes in the file, else none."""
     names = [name for name in shapes if name.startswith(head + '.')]
@@ -109,7 +109,7 @@ def _head_of_other_size(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, S
     return []
 
 
-def _describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, Shape],
+def _describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: Mapping[str, StoredShape],
                       drawn: Sequence[str]) -> str:
     """Describe in one line which arrays were loaded, and which were ``drawn`` at random."""
     if not drawn:

@@ -12,10 +12,10 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data.small import cifar_transforms
-from openatac.export.forms.symbol_files import trace
 from openatac.export.images.input_images import dataset_images
 from openatac.export.images.inputs import sample_batches
 from openatac.export.manifest import Manifest
+from openatac.export.traced_symbol import trace
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())

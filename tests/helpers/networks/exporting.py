@@ -1,7 +1,7 @@
 """Exports of networks, with forms by name, and symbol files without a check."""
 from openatac.export import exporter
 from openatac.export.forms.base import FORMS, ExportSettings
-from openatac.export.forms.symbol_files import trace
+from openatac.export.traced_symbol import trace
 from openatac.graph.symbol import write_symbol_files
 
 

@@ -2,8 +2,8 @@
 import mxnet as mx
 import numpy as np
 
-from openatac.export.forms.symbol_files import trace
 from openatac.export.onnx.model import to_onnx, write_model
+from openatac.export.traced_symbol import trace
 
 
 def write_onnx(net, path, image_shape, **described):

@@ -1,7 +1,7 @@
 """Convert MXNet networks to PyTorch modules, and their trained weights back.
 
 `to_torch` builds a `torch.fx.GraphModule` node by node from the graph of a Gluon network or a symbol file.
-Outputs, gradients and running statistics match MXNet's; `openatac.backends.torch.operators` lists the
+Outputs, gradients and running statistics match MXNet's; `openatac.conversion.operators` lists the
 exceptions. MXNet itself is needed for Gluon networks only: symbol files and their .params files are read
 without it.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.backends.torch.converted import ConvertedNetwork
-from openatac.backends.torch.operators import batch_norm, find_operator, takes_training
+from openatac.conversion.converted_network import ConvertedNetwork
+from openatac.conversion.operators import batch_norm, find_operator, takes_training
 from openatac.errors import ParameterFileError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, Graph, Node

@@ -17,7 +17,7 @@ from openatac.system.installed import has_mxnet, has_torch, require_mxnet
 from openatac.zoo.hosts import Host
 
 ImageShape = tuple[int, int, int]  # (C, H, W)
-Function = Callable[[np.ndarray], np.ndarray]  # from images (B, C, H, W) to outputs (B, N)
+NetworkFunction = Callable[[np.ndarray], np.ndarray]  # from images (B, C, H, W) to outputs (B, N)
 
 
 class ImageSizeError(ValueError):
@@ -58,7 +58,7 @@ class Library(abc.ABC):
         """Return how many outputs an initialised network has; ImageSizeError as for `build`."""
 
     @abc.abstractmethod
-    def function(self, net: Any) -> Function:
+    def function(self, net: Any) -> NetworkFunction:
         """Return a function that runs a network in evaluation mode, on the device of its values."""
 
     @abc.abstractmethod
@@ -106,7 +106,7 @@ class _Gluon(Library):
             raise ImageSizeError(last_line(error)) from None
         return outputs  # type: ignore[no-any-return]
 
-    def function(self, net: Any) -> Function:
+    def function(self, net: Any) -> NetworkFunction:
         import mxnet as mx
 
         from openatac.models.weights import context_of
@@ -162,7 +162,7 @@ class _PyTorch(Library):
         except (RuntimeError, ValueError) as error:
             raise ImageSizeError(last_line(error)) from None
 
-    def function(self, net: Any) -> Function:
+    def function(self, net: Any) -> NetworkFunction:
         import torch
 
         from openatac.backends.torch.arrays import numpy_function

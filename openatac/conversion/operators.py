@@ -310,7 +310,7 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
         key = f'{operator} {attributes.pop(kind, default)}'
     if key not in OPERATORS:
         raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}): '
-                            'openatac.backends.torch.operators.OPERATORS lists those that exist')
+                            'openatac.conversion.operators.OPERATORS lists those that exist')
     entry = OPERATORS[key]
     function, positional = entry if isinstance(entry, tuple) else (entry, {})
     if 'scalar' in attributes:

@@ -1,0 +1,1 @@
+"""Convert networks of MXNet to PyTorch."""

@@ -1,0 +1,67 @@
+"""Read symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
+from __future__ import annotations
+
+import os
+
+import mxnet as mx
+
+from openatac.errors import OpenatacError
+from openatac.export.forms.base import prefix_of
+from openatac.export.traced_symbol import array_keys
+from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, SymbolicShape
+from openatac.graph.symbol import NDArrays, check_takes_images, load_symbol_file, symbol_block
+from openatac.models.weights import read_arrays
+from openatac.zoo.weights.export_checksums import check_files
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+from openatac.zoo.weights.parameter_files import ARG, without_kind
+
+
+def load_exported_symbol(path: str) -> mx.sym.Symbol:
+    """Load the Symbol in the file ``path``; raise OpenatacError if it is damaged or has no input `INPUT`."""
+    check_files(prefix_of(path), [path])
+    symbol = load_symbol_file(path)
+    if INPUT not in symbol.list_arguments():
+        raise OpenatacError(f'{path} has no input called {INPUT!r}: give a file that openatac has exported')
+    return symbol
+
+
+def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
+    """Read the symbol and the arrays from the two files of ``path``.
+
+    Raises
+    ------
+    OpenatacError
+        If a file is missing or damaged, or the two do not belong together.
+    """
+    check_files(prefix_of(path + SYMBOL_SUFFIX), [path + PARAMS_SUFFIX])
+    symbol, arrays = load_exported_symbol(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
+    wrong = sorted(set(array_keys(symbol)) ^ set(arrays))
+    if wrong:
+        raise _not_a_pair(path, f', since {wrong[0]} is in one of them only')
+    return symbol, arrays
+
+
+def load_block(path: str, ctx: mx.Context | None = None, image_shape: SymbolicShape | None = None
+               ) -> mx.gluon.SymbolBlock:
+    """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raise as `read_symbol` does.
+
+    Parameters
+    ----------
+    path : str
+    ctx : Context, optional
+    image_shape : (C, H, W), optional
+        The shape of the images that the network must accept, checked before it runs.
+    """
+    symbol, arrays = read_symbol(path)
+    if image_shape:
+        check_takes_images(symbol, image_shape, **{without_kind(key): array.shape
+                                                   for key, array in arrays.items() if key.startswith(ARG)})
+    try:
+        return symbol_block(symbol, arrays, ctx)
+    except (AssertionError, ValueError, TypeError, mx.MXNetError) as error:  # wrong shapes, types or storage
+        raise _not_a_pair(path, f' ({error})') from None
+
+
+def _not_a_pair(path: str, reason: str) -> OpenatacError:
+    return OpenatacError(f'{path + SYMBOL_SUFFIX} and {os.path.basename(path + PARAMS_SUFFIX)} do not '
+                         f'belong together{reason}: export again')
