@@ -73,4 +73,6 @@ def _print(name: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return '-' if value is None else value if isinstance(value, str) else f'{value:.3f}'
+    if value is None:
+        return '-'
+    return value if isinstance(value, str) else f'{value:.3f}'

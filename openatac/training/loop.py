@@ -257,7 +257,8 @@ class _Loop:
 
     def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         if self.is_writer:
-            self.checkpoints.save(self.learner.iteration, arrays, {  # 'engine': a backend's former name
+            # The key 'engine', a backend's former name, stays so that older checkpoints can be read.
+            self.checkpoints.save(self.learner.iteration, arrays, {
                 'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.for_json()})
 
 

@@ -137,8 +137,10 @@ def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins
     """Slice ``x`` from begin to end on each of ``axes``; None means the end of the axis."""
     if node.shape == node.inputs[0].shape and min(steps, default=1) > 0:
         return x
-    begins = [begin if begin is not None else 0 if step > 0 else LAST for begin, step in zip(begins, steps)]
-    ends = [end if end is not None else LAST if step > 0 else -LAST for end, step in zip(ends, steps)]
+    first = [0 if step > 0 else LAST for step in steps]
+    last = [LAST if step > 0 else -LAST for step in steps]
+    begins = [default if begin is None else begin for begin, default in zip(begins, first)]
+    ends = [default if end is None else end for end, default in zip(ends, last)]
     return graph.add('Slice', x, *(graph.constant(part, np.int64) for part in (begins, ends, axes, steps)))
 
 
