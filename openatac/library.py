@@ -12,7 +12,7 @@ import numpy as np
 
 from openatac.errors import last_line
 from openatac.graph.nodes import INPUT
-from openatac.registry import Factory
+from openatac.registry import LibraryName
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet
 from openatac.zoo.hosts import Host
 
@@ -30,9 +30,7 @@ class Library(abc.ABC):
     It does not train them: that is the task of `openatac.backends.base.Backend`.
     """
 
-    @abc.abstractmethod
-    def factory(self, host: Host) -> Factory:
-        """Return the factory of a host's networks."""
+    name: LibraryName
 
     @abc.abstractmethod
     def group_norm(self) -> type:
@@ -75,8 +73,7 @@ class Library(abc.ABC):
 
 
 class _Gluon(Library):
-    def factory(self, host: Host) -> Factory:
-        return host.gluon
+    name = 'gluon'
 
     def group_norm(self) -> type:
         from openatac.nn.group_norm import GroupNorm
@@ -128,8 +125,7 @@ class _Gluon(Library):
 
 
 class _PyTorch(Library):
-    def factory(self, host: Host) -> Factory:
-        return host.torch
+    name = 'torch'
 
     def group_norm(self) -> type:
         from openatac.pytorch.nn.normalisation import GroupNorm
@@ -165,7 +161,7 @@ class _PyTorch(Library):
     def function(self, net: Any) -> NetworkFunction:
         import torch
 
-        from openatac.backends.torch.arrays import numpy_function
+        from openatac.pytorch.inference import numpy_function
         return numpy_function(net.eval(), 'cpu', torch.contiguous_format)
 
     def freeze(self, net: Any, patterns: str) -> None:

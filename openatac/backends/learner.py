@@ -95,7 +95,10 @@ class Learner(abc.ABC):
         """Return the means over this process's images since `reset_metrics`; wait for the device."""
 
     def read_all_metrics(self) -> Metrics:
-        """Return the means over the images of all processes; each process must call this."""
+        """Return the means over the images of all processes; each process must call this.
+
+        By default there is only this process.
+        """
         return self.read_metrics()
 
     @abc.abstractmethod

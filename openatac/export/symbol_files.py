@@ -9,7 +9,8 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.traced_symbol import array_keys
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, SymbolicShape
-from openatac.graph.symbol import NDArrays, check_takes_images, load_symbol_file, symbol_block
+from openatac.graph.symbol import NDArrays, load_symbol_file, symbol_block
+from openatac.graph.tensor_sizes import check_takes_images
 from openatac.models.weights import read_arrays
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX

@@ -12,8 +12,8 @@ from openatac.registry import Factories
 from openatac.zoo.units import ACTIVATIONS
 
 RECTIFIERS = ('relu', 'softrelu')  # in Gluon's Activation; its sigmoid, tanh and softsign are gates
-ACTIVATION_CLASSES = ('ReLU6', 'RELU6', 'HardSwish')  # from GluonCV and Gluon's model zoo
-GATE_CLASSES = ('HardSigmoid',)  # GluonCV's contains a ReLU6 that does not act as an activation
+ACTIVATION_CLASS_NAMES = ('ReLU6', 'RELU6', 'HardSwish')  # from GluonCV and Gluon's model zoo
+GATE_CLASS_NAMES = ('HardSigmoid',)  # GluonCV's contains a ReLU6 that does not act as an activation
 CONTAINERS = (nn.HybridSequential, nn.HybridLambda)  # possible classes of registered activations
 
 
@@ -21,12 +21,14 @@ def is_activation(block: Block) -> bool:
     """Return whether a block is an activation."""
     if isinstance(block, nn.Activation):
         return block._act_type in RECTIFIERS
-    return isinstance(block, _classes_of(ACTIVATIONS.values())) or type(block).__name__ in ACTIVATION_CLASSES
+    return (isinstance(block, _classes_of(ACTIVATIONS.values()))
+            or type(block).__name__ in ACTIVATION_CLASS_NAMES)
 
 
 def is_activation_or_gate(block: Block) -> bool:
     """Return whether a block is an activation or a gate; its parts then do not count as activations."""
-    return is_activation(block) or isinstance(block, nn.Activation) or type(block).__name__ in GATE_CLASSES
+    return (is_activation(block) or isinstance(block, nn.Activation)
+            or type(block).__name__ in GATE_CLASS_NAMES)
 
 
 def activation_of(node: Node) -> str | None:

@@ -17,8 +17,8 @@ from openatac.zoo.units import ACTIVATIONS
 ACTIVATION_CLASSES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
                       nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus)
 # From timm and others, some under the same names as PyTorch's.
-FOREIGN_CLASSES = ('GELU', 'PReLU', 'Mish', 'Swish', 'HardSwish', 'HardMish', 'QuickGELU', 'GELUTanh')
-GATE_CLASSES = ('HardSigmoid',)  # timm's, which calls relu6
+ACTIVATION_CLASS_NAMES = ('GELU', 'PReLU', 'Mish', 'Swish', 'HardSwish', 'HardMish', 'QuickGELU', 'GELUTanh')
+GATE_CLASS_NAMES = ('HardSigmoid',)  # timm's, which calls relu6
 FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'selu', 'gelu', 'silu', 'mish',
              'hardswish', 'softplus')
 
@@ -66,7 +66,8 @@ class Recording(TorchFunctionMode):
         self._running.pop()
 
     def _within_activation(self) -> bool:
-        return any(is_activation(module) or type(module).__name__ in GATE_CLASSES for module in self._running)
+        return any(is_activation(module) or type(module).__name__ in GATE_CLASS_NAMES
+                   for module in self._running)
 
     def _channels(self, inputs: tuple[Any, ...]) -> int | None:
         """Return the channels if the first input is a feature map of more than one pixel, else None."""
@@ -122,7 +123,7 @@ def _image(net: nn.Module, shape: Sequence[int]) -> Tensor:
 def is_activation(module: nn.Module) -> bool:
     """Return whether a module is an activation."""
     return isinstance(module, (*ACTIVATION_CLASSES, *_classes_of(ACTIVATIONS.values()))) or (
-        type(module).__name__ in FOREIGN_CLASSES)
+        type(module).__name__ in ACTIVATION_CLASS_NAMES)
 
 
 @functools.cache

@@ -15,7 +15,8 @@ from openatac.errors import DataError, OpenatacError
 from openatac.export.symbol_files import load_block
 from openatac.graph import untrusted_symbols as checks
 from openatac.graph.fusion import fuse
-from openatac.graph.symbol import check_takes_images, load_symbol_file
+from openatac.graph.symbol import load_symbol_file
+from openatac.graph.tensor_sizes import check_takes_images
 from openatac.graph.untrusted_symbols import check_graph, read_checked_json
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.named_costs import costs_by_name

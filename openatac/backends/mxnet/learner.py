@@ -35,8 +35,7 @@ class MxnetLearner(Learner):
         Initialised on ``contexts``; deferred initial values are drawn here.
     contexts : list of Context
         The devices that share a batch.
-    optimizer_params : dict
-        NAG's {'learning_rate', 'momentum', 'wd'}, as for gluon.Trainer.
+    optimizer : OptimizerSettings
     image_shape : (C, H, W)
     compute : Compute, optional
         Its ``dtype`` is 'float32', or 'float16' with float32 master weights. In the mode 'hybrid', the
@@ -52,7 +51,7 @@ class MxnetLearner(Learner):
         Maps uint8 pixels (B, C, H, W) to the network's inputs, on their device; for batches of uint8.
     """
 
-    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer_params: OptimizerSettings,
+    def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: OptimizerSettings,
                  image_shape: tuple[int, ...], *, compute: Compute | None = None, seed: int = 0,
                  objective: MxnetObjective | None = None, top5: bool = False,
                  process_group: ProcessGroup | None = None,
@@ -76,7 +75,7 @@ class MxnetLearner(Learner):
                          if parameter._differentiable}
         self._draw_initial_values(image_shape)
         self._step = training_step(net, contexts, image_shape, self.objective, self.dtype, hybrid)
-        self.trainer = self._make_trainer(optimizer_params)
+        self.trainer = self._make_trainer(optimizer)
         self.loss = gluon.loss.SoftmaxCrossEntropyLoss()
         self.loss.hybridize()
         self._running: collections.deque[NDArray] = collections.deque()
@@ -91,13 +90,13 @@ class MxnetLearner(Learner):
             self.net(mx.nd.zeros((1, *image_shape), ctx, self.dtype))
         self._restore_layouts()
 
-    def _make_trainer(self, optimizer_params: OptimizerSettings) -> gluon.Trainer:
+    def _make_trainer(self, optimizer: OptimizerSettings) -> gluon.Trainer:
         # In structural order: the default, the order of names, depends on how many networks the process has
         # built. We save the optimizer states, so no kvstore may hold them, except in asynchronous training,
         # which needs it.
         return gluon.Trainer(
             list(self.parameters.values()), 'nag',
-            {**optimizer_params, 'multi_precision': self.dtype == 'float16'},
+            {**optimizer, 'multi_precision': self.dtype == 'float16'},
             kvstore=self.process_group.kvstore, update_on_kvstore=self.process_group.is_asynchronous)
 
     @property

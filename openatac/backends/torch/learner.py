@@ -50,8 +50,7 @@ class TorchLearner(Learner):
         A module in float32 whose BatchNorms keep biased variances; it is moved to ``device``.
     device : str
         'cpu', or a GPU such as 'cuda:0'.
-    optimizer_params : dict
-        {'learning_rate', 'momentum', 'wd'}.
+    optimizer : OptimizerSettings
     compute : Compute, optional
         Its ``dtype`` is 'float32', or 'bfloat16' or 'float16' for convolutions and matrix products; the
         weights, their updates, the statistics and the loss stay in float32. With ``tf32``, a GPU may round
@@ -75,7 +74,7 @@ class TorchLearner(Learner):
     """
 
     @reporting_out_of_memory()
-    def __init__(self, module: torch.nn.Module, device: str, optimizer_params: OptimizerSettings, *,
+    def __init__(self, module: torch.nn.Module, device: str, optimizer: OptimizerSettings, *,
                  compute: Compute | None = None, seed: int = 0, objective: TorchObjective | None = None,
                  top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
         compute = compute or Compute()
@@ -89,7 +88,7 @@ class TorchLearner(Learner):
             self._set_up_gpu(compute)
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
         self.parameters = dict(self.module.named_parameters())
-        self.optimizer = self._make_optimizer(optimizer_params, no_wd)
+        self.optimizer = self._make_optimizer(optimizer, no_wd)
         self._run_forward = (compile_function(self._forward, self.device) if compute.compile else
                              self._forward)
         self._forward_is_ready = self.process_group.size == 1  # else it must first average gradients

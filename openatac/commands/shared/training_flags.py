@@ -54,8 +54,9 @@ def check(config: Config) -> None:
     """Raise ValueError, with a one-sentence message, for options that cannot be combined.
 
     This function has the rules of both scripts. The rules of one script are in its command, those of a
-    backend in `openatac.backends.unsupported`, and those that show only when the network is built in
-    `openatac.training.networks.build`.
+    backend in `openatac.backends.unsupported`, those that show only when the network is built in
+    `openatac.training.networks.build`, and those on the number of processes in
+    `openatac.commands.shared.training_processes`.
     """
     training = config.training
     parse_gpus(training.gpus)  # ValueError if this is not a list of GPUs

@@ -22,7 +22,7 @@ from openatac.training.networks.resolve import is_registered_for
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.parameter_files import read_parameter_file
 
-LIBRARIES = 'mxnet', 'torch'
+ENGINES = 'mxnet', 'torch'
 
 
 class InferenceNetwork(NamedTuple):
@@ -33,7 +33,7 @@ class InferenceNetwork(NamedTuple):
     function : callable
     manifest : Manifest
     engine : str
-        One of `LIBRARIES`.
+        One of `ENGINES`.
     """
 
     function: NetworkFunction
@@ -54,7 +54,7 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
     params : str or None
         A parameter file of the run; None for its best one.
     engine : str
-        One of `LIBRARIES`; 'auto' selects MXNet on the CPU if it is installed, and PyTorch otherwise.
+        One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed, and PyTorch otherwise.
     device : str
         'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
 
@@ -69,8 +69,8 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
     """
     if engine == 'auto':
         engine = 'torch' if has_torch() and (device != CPU or not has_mxnet()) else 'mxnet'
-    if engine not in LIBRARIES:
-        raise ValueError(f'engine must be auto, {" or ".join(LIBRARIES)} for a run, not {engine!r}')
+    if engine not in ENGINES:
+        raise ValueError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)
 
 
@@ -90,8 +90,8 @@ def _in_torch(folder: str, params: str | None, device: str) -> InferenceNetwork:
     require_torch()
     import torch
 
-    from openatac.backends.torch.arrays import numpy_function
     from openatac.export.runtimes.torch_runtime import has_torch_device
+    from openatac.pytorch.inference import numpy_function
     if not has_torch_device(device):
         raise _no_device('PyTorch', device)
     torch.set_num_threads(thread_count().threads)

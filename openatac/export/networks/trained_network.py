@@ -157,7 +157,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
 
 def _load(library: Library, host: Host, settings: dict[str, Any], params: str, classes: int | None) -> Any:
     """Build a network with the parameters in a file, by default with as many classes as that has."""
-    build = library.factory(host)
+    build = host.of(library.name)
     # None in a file of another host
     bias = read_for_network(library.gluon_names(build(**settings)), params).get(host.output + '.bias')
     if bias is not None:

@@ -81,7 +81,8 @@ class Fused(Static):
             return super().load()
         from openatac.export.symbol_files import read_symbol
         from openatac.graph.fusion import NothingToFuse, fuse
-        from openatac.graph.symbol import check_takes_images, symbol_block
+        from openatac.graph.symbol import symbol_block
+        from openatac.graph.tensor_sizes import check_takes_images
         network, arrays = read_symbol(self.prefix)
         check_takes_images(network, self.manifest.image_shape)
         with contextlib.suppress(NothingToFuse):  # without BatchNorms, it runs as `Static` does

@@ -39,8 +39,8 @@ class Torch(Runtime):
     def load(self) -> None:
         import torch
 
-        from openatac.backends.torch.arrays import numpy_function
         from openatac.conversion.symbol_module import to_torch
+        from openatac.pytorch.inference import numpy_function
         torch.set_num_threads(thread_count().threads)
         layout = getattr(torch, self.memory_format)
         net = to_torch(self.form.files(self.prefix)[0]).float().eval()

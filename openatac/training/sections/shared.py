@@ -28,10 +28,10 @@ from openatac.options.flag_types import (
 )
 from openatac.training.schedule import decay_epochs
 from openatac.zoo.host_arguments import SLOTS
+from openatac.zoo.units import ACTIVATIONS
 
 if TYPE_CHECKING:
     from openatac.backends.learner import OptimizerSettings
-from openatac.zoo.units import ACTIVATIONS
 
 ATAC = 'ChaATAC'  # as `openatac.zoo.units` registers it
 
