@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from openatac.data.batch_sizes import Share
+
 
 class ProcessGroup(abc.ABC):
     """The processes of a run; either library overrides the methods that it needs to exchange arrays.
@@ -24,6 +26,11 @@ class ProcessGroup(abc.ABC):
     size: int
     is_asynchronous: bool = False
     kvstore: Any = 'device'
+
+    @property
+    def share(self) -> Share:
+        """The share of this process in every batch and every set."""
+        return Share(self.rank, self.size)
 
     @property
     def stop_signal(self) -> int:

@@ -18,7 +18,8 @@ from tests.helpers.pages.made_up_comparison import group, several
 
 
 def page(groups, measure='last_accuracy'):
-    return page_html(Comparison(groups, measure))
+    comparison = Comparison(groups, measure)
+    return page_html(comparison, differences.find_differences(comparison))
 
 
 @pytest.fixture(scope='module')
@@ -77,14 +78,15 @@ def test_table_has_the_rows_of_the_comparison(text):
 
 def test_finding_precedes_conditions_differences_and_commands():
     comparison = Comparison(several(), 'best_accuracy')
-    document = Document(page_html(comparison))
-    finding = sentences.conclusion(comparison)
+    found = differences.find_differences(comparison)
+    document = Document(page_html(comparison, found))
+    finding = sentences.conclusion(comparison, found)
     assert document.texts['p'][:len(finding)] == finding and len(finding) == 2
     told = sentences.circumstances(comparison)
     assert document.texts['p'][len(finding):len(finding) + len(told)] == told
     assert any('2026-11-23 to 2026-11-25' in sentence for sentence in told)
     assert document.tables[2] == [list(differences.HEADER), *(
-        list(each.row()) for each in differences.find_differences(comparison))]
+        list(each.row()) for each in found)]
     assert document.tables[2] != Document(page(several(), 'last_accuracy')).tables[2]
     assert document.texts['code'] == [each.summary['command'] for each in comparison.runs]
     assert any({'0.7200', '0.7056;', '1002', 'OMP_NUM_THREADS=1;'} <= set(text.split())

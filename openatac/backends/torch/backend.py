@@ -19,7 +19,6 @@ from openatac.backends.torch.device_batches import DeviceEvaluationBatches, Devi
 from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memory
 from openatac.backends.torch.objective import TorchObjective
 from openatac.conversion.symbol_module import to_torch
-from openatac.data.batch_sizes import Share
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError, OpenatacError
 from openatac.pytorch.networks_by_name import get_model
@@ -52,16 +51,12 @@ class TorchBackend(Backend):
     @reporting_out_of_memory()
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> DeviceTrainingBatches:
         return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
-                                     self._part)
+                                     self.process_group.share)
 
     @reporting_out_of_memory()
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> DeviceEvaluationBatches:
         return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
-                                       self._part)
-
-    @property
-    def _part(self) -> Share:
-        return Share(self.process_group.rank, self.process_group.size)
+                                       self.process_group.share)
 
     @property
     def _is_channels_last(self) -> bool:

@@ -60,16 +60,16 @@ def write_comparison(folder: str, measure: str, against: str | None = None,
         raise OpenatacError(f'the runs in {folder} have no {measure.replace("_", " ")} apart from "best" and '
                             '"last", as they were trained without --val-split: choose another --measure')
     columns = COLUMNS + HELD_OUT if 'test_accuracy' in comparison.measures else COLUMNS
+    found = differences.find_differences(comparison)
     text = '\n'.join([
         f'# {for_markdown(sentences.title(comparison))}', '',
-        *map(for_markdown, sentences.conclusion(comparison)), '',
+        *map(for_markdown, sentences.conclusion(comparison, found)), '',
         *map(for_markdown, sentences.circumstances(comparison)), '',
         markdown_table(tables.header(comparison), tables.rows(comparison))]) + '\n'
-    found = differences.find_differences(comparison)
     if found:
         text += (f"\nDifferences in {measure.replace('_', ' ')} (Welch's t test):\n\n"
                  f'{markdown_table(differences.HEADER, [each.row() for each in found])}\n')
-    document = page_html(comparison)
+    document = page_html(comparison, found)
     with writing(folder, ADVICE):
         write_csv(os.path.join(folder, 'runs.csv'), columns, _rows(comparison, folder))
         write_text(os.path.join(folder, 'comparison.md'), text)

@@ -12,7 +12,7 @@ from openatac.figures import style
 from openatac.pages import fill_page
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, Group
-from openatac.study.comparison.differences import HEADER, find_differences
+from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.figures import comparison_curves, error_figure
 from openatac.study.comparison.records import without_paths
 
@@ -23,12 +23,15 @@ WORDS = ('unit', 'against')      # columns of text
 REFERENCE = 'relu'              # the unit that costs are compared with
 
 
-def page_html(comparison: Comparison) -> str:
-    """Return the HTML document of a comparison; without matplotlib, a sentence replaces the figures."""
+def page_html(comparison: Comparison, found: Sequence[Difference]) -> str:
+    """Return the HTML document of a comparison and its differences.
+
+    Without matplotlib, a sentence replaces the figures.
+    """
     groups = comparison.groups
-    sections = [_paragraphs(sentences.conclusion(comparison), 'finding'),
+    sections = [_paragraphs(sentences.conclusion(comparison, found), 'finding'),
                 _paragraphs(sentences.circumstances(comparison)), _results(comparison),
-                _relative_costs(groups), _figures(comparison), _differences(comparison), _runs(groups)]
+                _relative_costs(groups), _figures(comparison), _differences(comparison, found), _runs(groups)]
     return fill_page(__package__, title=for_html(sentences.title(comparison)),
                      sections='\n'.join(filter(None, sections)))
 
@@ -100,9 +103,8 @@ def _svg(figure: Figure, name: str, label: str) -> str:
     return f'<div class="box">\n<svg role="img" aria-label="{for_html(label)}" {size}>{content}</svg>\n</div>'
 
 
-def _differences(comparison: Comparison) -> str:
+def _differences(comparison: Comparison, found: Sequence[Difference]) -> str:
     """Return the differences between units of the same depth; '' if there are none."""
-    found = find_differences(comparison)
     if not found:
         return ''
     heading = _heading('Differences between units: ' + comparison.describe_measure())

@@ -1,13 +1,15 @@
 """Write sentences about a comparison: the properties common to its runs, and facts about each run."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from openatac.options.declaration import Role, option_fields
 from openatac.study.comparison.comparable import shared_settings
 from openatac.study.comparison.comparison import Comparison
 from openatac.study.comparison.differences import (
     POWER,
     WORTH_SHOWING,
-    find_differences,
+    Difference,
     seeds_needed,
     state_findings,
 )
@@ -22,9 +24,8 @@ def title(comparison: Comparison) -> str:
     return f'Units compared on {comparison.data_set}'
 
 
-def conclusion(comparison: Comparison) -> list[str]:
+def conclusion(comparison: Comparison, found: Sequence[Difference]) -> list[str]:
     """Return sentences on what the differences show, and how many seeds would show more."""
-    found = find_differences(comparison)
     said = [state_findings(found)]
     needed = seeds_needed(comparison)
     if needed and any(each.test for each in found):

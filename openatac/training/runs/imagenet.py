@@ -12,7 +12,6 @@ from openatac.backends.base import Backend
 from openatac.backends.learner import Learner, Metrics
 from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
-from openatac.data.batch_sizes import Share
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
@@ -100,16 +99,12 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         data = self.config.data
         return TrainingPhotoBatches(
             images, data.input_size, self.batch_size, self.config.training.seed, data.num_workers,
-            self._part, max_bad_share=data.max_bad_share)
+            self.process_group.share, max_bad_share=data.max_bad_share)
 
     def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
         data = self.config.data
         return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.centre,
-                                      data.num_workers, self._part, data.max_bad_share)
-
-    @property
-    def _part(self) -> Share:
-        return Share(self.process_group.rank, self.process_group.size)
+                                      data.num_workers, self.process_group.share, data.max_bad_share)
 
     def fingerprint(self, images: ImageCollection) -> str:
         return images.fingerprint()
