@@ -12,6 +12,9 @@ def check_mxnet(config: Any) -> None:
     _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
                      syncbn=compute.syncbn and not is_imagenet)
+    if compute.syncbn and config.training.num_gpus < 2:  # MXNet's waits forever on a CPU
+        raise ValueError('argument --syncbn: it is for two or more GPUs, but --num-gpus is '
+                         f'{config.training.num_gpus}; leave it out')
 
 
 def check_torch(config: Any) -> None:

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     script = TrainImagenet()
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        net, _, config = script.complete_and_build(given)
+        net, _, config = script.build_network(given)
     except ValueError as error:
         p.error(str(error))
     left_out = script.make_run(net, config, shlex.join([*p.prog.split(), *argv]), SingleProcess()).evaluate()

@@ -22,7 +22,7 @@ from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
 from openatac.options.flag_types import IMAGES, prefix
-from openatac.study.gates.figure import gates_figure
+from openatac.study.gates.gates_figure import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
 
 SHOWN = {  # head of a column in the printed table -> column of the file

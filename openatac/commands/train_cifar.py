@@ -43,7 +43,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
             raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
                              'and test/; give it')
 
-    def complete(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
+    def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.small import BackgroundReader, folder_classes
         config = given.config
         if config.start.initial:  # which names the data set

@@ -65,6 +65,8 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             if value > most:
                 raise ValueError(f'argument {flag_of(name)}: {value} is more than the {most} that '
                                  f'--num-epochs {epochs} allows')
+        if config.compute.syncbn and config.network.use_gn:
+            raise ValueError('argument --syncbn: leave it out, since --use-gn replaces every BatchNorm')
         data, usual = config.data, option_defaults(ImagenetConfig)
         if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
             raise ValueError('argument --data-dir: with --use-rec, as in the recipe, the photographs are in '
@@ -76,7 +78,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':
             raise ValueError('argument --kvstore: dist_async has no loss scale for float16; use dist_sync')
 
-    def complete(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
+    def with_classes(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.photos import with_classes
         config = given.config
         if network_from_flags.only_makes_network(config) or config.start.initial:

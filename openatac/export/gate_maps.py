@@ -52,7 +52,7 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     """
     import mxnet as mx
 
-    from openatac.export.symbol_files import read_symbol
+    from openatac.export.exported_symbol import read_symbol
     from openatac.graph.symbol import symbol_block
     symbol, arrays = read_symbol(prefix)
     gates = find_gates(Graph.of(symbol))

@@ -1,13 +1,13 @@
-"""Trace a Gluon network: its symbol, and its arrays as symbol files hold them."""
+"""Trace a Gluon network: a symbol and its arrays, as symbol files hold them."""
 from __future__ import annotations
 
 import mxnet as mx
 import numpy as np
 
 from openatac.graph.nodes import INPUT, Graph
-from openatac.graph.symbol import NDArrays
+from openatac.graph.symbol import NDArrays, with_kinds
 from openatac.models.weights import wait_for_layouts
-from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
+from openatac.zoo.weights.parameter_files import without_kind
 
 FLOAT16 = '2'  # MXNet's number for it
 
@@ -45,14 +45,3 @@ def trace_half(net: mx.gluon.HybridBlock) -> tuple[mx.sym.Symbol, NDArrays]:
         if node.is_variable and node.name in half:
             node.attributes['__dtype__'] = FLOAT16
     return graph.symbol(), arrays
-
-
-def with_kinds(symbol: mx.sym.Symbol, arrays: NDArrays) -> NDArrays:
-    """Convert the {name: NDArray} of ``symbol`` to {'arg:NAME' or 'aux:NAME': NDArray}, as in files."""
-    return {key: arrays[without_kind(key)] for key in array_keys(symbol)}
-
-
-def array_keys(symbol: mx.sym.Symbol) -> list[str]:
-    """Return the names of a symbol's arrays, as in its files."""
-    return [*(ARG + name for name in symbol.list_arguments() if name != INPUT),
-            *(AUX + name for name in symbol.list_auxiliary_states())]

@@ -14,6 +14,7 @@ from openatac.files.writing import write_text
 from openatac.graph.nodes import INPUT, MXNET_VERSION, SYMBOL_SUFFIX
 from openatac.graph.untrusted_symbols import read_checked_json
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
+from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}
 
@@ -36,6 +37,17 @@ def write_symbol_files(path: str, symbol: mx.sym.Symbol, arrays: Mapping[str, An
     write_params(path + PARAMS_SUFFIX, {
         name: array if isinstance(array, np.ndarray) else array.asnumpy() for name, array in arrays.items()})
     write_text(path + SYMBOL_SUFFIX, symbol.tojson())
+
+
+def with_kinds(symbol: mx.sym.Symbol, arrays: NDArrays) -> NDArrays:
+    """Convert the {name: NDArray} of ``symbol`` to {'arg:NAME' or 'aux:NAME': NDArray}, as in files."""
+    return {key: arrays[without_kind(key)] for key in array_keys(symbol)}
+
+
+def array_keys(symbol: mx.sym.Symbol) -> list[str]:
+    """Return the names of a symbol's arrays, as in its files."""
+    return [*(ARG + name for name in symbol.list_arguments() if name != INPUT),
+            *(AUX + name for name in symbol.list_auxiliary_states())]
 
 
 def count_outputs(node: dict[str, Any]) -> int:
@@ -74,5 +86,3 @@ def symbol_block(symbol: mx.sym.Symbol, arrays: NDArrays, ctx: mx.Context | None
         block = mx.gluon.SymbolBlock(symbol, mx.sym.var(INPUT))
     block.collect_params().load_dict(arrays, ctx, ignore_extra=True, cast_dtype=True, dtype_source='saved')
     return block
-
-

@@ -12,7 +12,7 @@ from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.run_file_names import LAST, SUMMARY
 from openatac.study.comparison.comparison import Comparison, Group, group_runs
-from openatac.study.comparison.figures import comparison_curves
+from openatac.study.comparison.error_figure import comparison_curves
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 

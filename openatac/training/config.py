@@ -37,7 +37,7 @@ class CifarConfig:
 
     @property
     def host(self) -> Host:
-        """The host of the network; for a config from `openatac.training.networks.resolve`."""
+        """The host of the network; for a config from `openatac.training.networks.named_options`."""
         return HOSTS.find(self.network.host or PUBLISHED_CIFAR_HOST)
 
     @property

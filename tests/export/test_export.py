@@ -10,11 +10,11 @@ import pytest
 from openatac import get_model
 from openatac.data.small import cifar_transforms
 from openatac.errors import OpenatacError
+from openatac.export.exported_symbol import load_block, read_symbol
 from openatac.export.forms.base import FORMS
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE
-from openatac.export.symbol_files import load_block, read_symbol
 from openatac.export.traced_symbol import trace
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block

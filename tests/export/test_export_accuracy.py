@@ -10,9 +10,9 @@ import pytest
 from openatac.data.small.digits import load_digits
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
+from openatac.export.exported_symbol import load_block, read_symbol
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
-from openatac.export.symbol_files import load_block, read_symbol
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
 from openatac.system.processor import instruction_set

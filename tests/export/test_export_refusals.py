@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from tests.helpers.folder_contents import contents
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import ATAC, describe, trained_network

@@ -8,9 +8,9 @@ import pytest
 from openatac.data.small.cifar_transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
+from openatac.export.exported_symbol import load_block
 from openatac.export.int8.symbol import METHODS, float_nodes, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
-from openatac.export.symbol_files import load_block
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
 from openatac.graph.symbol import write_symbol_files

@@ -28,9 +28,8 @@ from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
-from openatac.export.traced_symbol import with_kinds
 from openatac.files.checksums import sha256
-from openatac.graph.symbol import load_symbol_file, write_symbol_files
+from openatac.graph.symbol import load_symbol_file, with_kinds, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build_config, option_fields

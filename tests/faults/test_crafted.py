@@ -12,7 +12,7 @@ from openatac.commands import predict
 from openatac.data import archives
 from openatac.data.small import cifar
 from openatac.errors import DataError, OpenatacError
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.graph import untrusted_symbols as checks
 from openatac.graph.fusion import fuse
 from openatac.graph.symbol import load_symbol_file

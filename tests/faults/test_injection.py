@@ -136,7 +136,7 @@ def test_comparison_escapes_malicious_texts(tmp_path, capsys):
 
 def test_dollar_signs_in_a_picture_are_not_formulas(tmp_path):
     from openatac.figures import write_figure
-    from openatac.training.tracking.curves import curves_figure
+    from openatac.training.tracking.curves_figure import curves_figure
     write_figure(str(tmp_path / 'x.png'), lambda: curves_figure(
         'a $\\frac{ b$', {'$\\x$': {'$\\y$': [1, 2]}, 'b': {'c': [1]}}))
     with Image.open(tmp_path / 'x.png') as picture:

@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.replacement import replace_activations
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of

@@ -12,7 +12,7 @@ from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.weights import save_parameters
 from openatac.registry import bind
 from openatac.training.networks.build import build_network
-from openatac.training.networks.resolve import resolve
+from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.host_arguments import place_activations
 from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.networks.parameters import parameters_of
@@ -220,7 +220,7 @@ def test_resnet18_passes_settings_on_to_its_batch_norms():
 def test_train_cifar_builds_both_hosts_by_name():
     built = {}
     for model in ('cifar_resnet18_v1_se', 'CIFAR_ResNet18_v1_ATAC', 'cifar_resnet8_v2_se'):
-        config = resolve(config_of(train_cifar, '--model', model))
+        config = with_named_options(config_of(train_cifar, '--model', model))
         net, name, _ = build_network(config)
         assert name == model.lower()
         network = config.network
@@ -230,7 +230,7 @@ def test_train_cifar_builds_both_hosts_by_name():
         'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'ChaATAC', None),
         'cifar_resnet8_v2_se': (ResNet20V2ATAC, None, 1, 'relu', 'se')}
     with pytest.raises(ValueError, match='--blocks.*cifar_resnet18_v1_relu.* 2'):
-        resolve(config_of(train_cifar, '--model', 'cifar_resnet18_v1_relu', '--blocks', 3))
+        with_named_options(config_of(train_cifar, '--model', 'cifar_resnet18_v1_relu', '--blocks', 3))
 
 
 def _trainable(net):

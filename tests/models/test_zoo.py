@@ -5,7 +5,7 @@ import pytest
 from mxnet import autograd
 
 from openatac import get_model, get_model_list
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.study.costs.count import costs, layers
 from openatac.zoo.names import find_model
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS

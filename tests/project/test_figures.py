@@ -9,12 +9,12 @@ from openatac.figures import DPI, style, write_figure
 from openatac.options.declaration import build_config
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.comparison.comparison import Comparison, Group
-from openatac.study.comparison.figures import comparison_curves, error_figure
+from openatac.study.comparison.error_figure import comparison_curves, error_figure
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.gates.figure import gates_figure
+from openatac.study.gates.gates_figure import gates_figure
 from openatac.study.unit_styles import unit_styles
 from openatac.training.config import CifarConfig
-from openatac.training.tracking.curves import curves_figure
+from openatac.training.tracking.curves_figure import curves_figure
 
 pytest.importorskip('matplotlib')
 LONG = 'images saved as JPEG with quality 75, then cropped, resized and coded again, twice, by two programs'

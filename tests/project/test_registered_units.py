@@ -9,16 +9,16 @@ from mxnet.gluon.block import HybridBlock
 import openatac
 import train_cifar
 from openatac import cli
+from openatac.export.exported_symbol import load_block
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_model
-from openatac.export.symbol_files import load_block
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
 from openatac.study.costs.named_costs import costs_by_name
 from openatac.study.gates.gluon_gates import unit_gates
 from openatac.training.networks.build import build_network
-from openatac.training.networks.resolve import resolve
+from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.exporting import write_symbol
@@ -102,7 +102,7 @@ def test_registered_host_is_built_by_name():
     (['--act-type', 'gate', '--attention', 'SCALE', '--blocks', '1'], 'cifar_resnet8_v2_gate_scale'),
 ])
 def test_train_cifar_builds_a_registered_unit(flags, name):
-    config = resolve(config_of(train_cifar, *flags))
+    config = with_named_options(config_of(train_cifar, *flags))
     net, built, _ = build_network(config)
     net.initialize()
     assert built == name and net(images()).shape == (BATCH, 10)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from openatac.study.comparison.files import write_comparison
+from openatac.study.comparison.report import write_comparison
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import rows_of
 

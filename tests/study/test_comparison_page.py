@@ -11,7 +11,7 @@ import pytest
 from openatac.figures import write_figure
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.comparison import Comparison
-from openatac.study.comparison.figures import error_figure
+from openatac.study.comparison.error_figure import error_figure
 from openatac.study.comparison.html_page import page_html
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
 from tests.helpers.pages.made_up_comparison import group, several

@@ -7,7 +7,7 @@ from PIL import Image
 
 from openatac.figures import write_figure
 from openatac.study.comparison.comparison import Comparison
-from openatac.study.comparison.figures import comparison_curves, error_figure
+from openatac.study.comparison.error_figure import comparison_curves, error_figure
 from tests.helpers.pages.made_up_comparison import EPOCHS, group, several
 
 

@@ -2,7 +2,7 @@
 import pytest
 
 from openatac import cli
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.study import demo
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.scripts import metrics_of

@@ -5,7 +5,7 @@ import train_cifar
 import train_imagenet
 from openatac.commands.shared.training_flags import parse
 from openatac.training.config import CifarConfig, ImagenetConfig
-from openatac.training.networks.resolve import resolve
+from openatac.training.networks.named_options import with_named_options
 from openatac.training.recipes import CIFAR, IMAGENET
 from openatac.training.runs.first_lines import first_lines
 from tests.helpers.processes.scripts import log_of, run_in_process
@@ -13,7 +13,8 @@ from tests.helpers.processes.scripts import log_of, run_in_process
 
 def lines(*flags, script=train_cifar):
     kind, recipes = (CifarConfig, CIFAR) if script is train_cifar else (ImagenetConfig, IMAGENET)
-    return '\n'.join(first_lines(resolve(parse(script.parser(), kind, recipes, list(flags)).config)))
+    config = parse(script.parser(), kind, recipes, list(flags)).config
+    return '\n'.join(first_lines(with_named_options(config)))
 
 
 @pytest.mark.parametrize('flags, script, named, remedies', [

@@ -10,7 +10,7 @@ import pytest
 
 import train_imagenet
 from openatac import cli
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.training.schedule import warmup_schedule
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import initialised, parameters_of

@@ -9,7 +9,7 @@ import pytest
 
 import openatac
 from openatac import cli
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.cifar_slice import write_slice

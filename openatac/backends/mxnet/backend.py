@@ -6,7 +6,7 @@ from typing import Any
 
 import mxnet as mx
 
-from openatac.backends.base import Backend, decays
+from openatac.backends.base import Backend
 from openatac.backends.compute import Compute
 from openatac.backends.learner import OptimizerSettings
 from openatac.backends.mxnet.contexts import choose_contexts
@@ -58,13 +58,9 @@ class MxnetBackend(Backend):
 
     def learner(self, optimizer: OptimizerSettings, objective: ObjectiveSettings, no_wd: bool = False,
                 top5: bool = False) -> MxnetLearner:
-        if no_wd:
-            for name, parameter in self.net.collect_params().items():
-                if not decays(name):
-                    parameter.wd_mult = 0.0
         return MxnetLearner(
             self.net, self.contexts, optimizer, self.image_shape, compute=self.compute, seed=self.seed,
-            objective=MxnetObjective(**objective), top5=top5, process_group=self.process_group,
+            objective=MxnetObjective(**objective), top5=top5, no_wd=no_wd, process_group=self.process_group,
             normalise=normalise)
 
 

@@ -15,6 +15,7 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
+from openatac.backends.base import decays
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, OptimizerSettings, crc32_of
 from openatac.backends.loss_scale import LossScale
@@ -45,6 +46,8 @@ class MxnetLearner(Learner):
         Default: plain classification.
     top5 : bool
         Whether evaluation also counts top-5 hits.
+    no_wd : bool
+        Whether to exempt biases, gammas and betas from weight decay.
     process_group : ProcessGroup, optional
         The processes that train together. Default: only this one.
     normalise : callable, optional
@@ -53,7 +56,7 @@ class MxnetLearner(Learner):
 
     def __init__(self, net: HybridBlock, contexts: list[mx.Context], optimizer: OptimizerSettings,
                  image_shape: tuple[int, ...], *, compute: Compute | None = None, seed: int = 0,
-                 objective: MxnetObjective | None = None, top5: bool = False,
+                 objective: MxnetObjective | None = None, top5: bool = False, no_wd: bool = False,
                  process_group: ProcessGroup | None = None,
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         compute = compute or Compute()
@@ -68,6 +71,9 @@ class MxnetLearner(Learner):
             # algorithm for each shape, and fused pointwise operators.
             net.hybridize(static_alloc=True, static_shape=contexts[0].device_type == 'gpu')
         self.parameters = net._collect_params_with_prefix()
+        if no_wd:
+            for name, parameter in self.parameters.items():
+                parameter.wd_mult = float(decays(name))
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
         # Trained or frozen parameters: the same on all devices, unlike running statistics.

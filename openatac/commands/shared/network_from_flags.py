@@ -35,7 +35,7 @@ def _builds_in_torch(config: Config) -> bool:
 
 
 def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
-    """Complete the config with the network of --evaluate or --pretrained, if a file next to it describes it.
+    """Return the config with the network of --evaluate or --pretrained, if a file next to it describes it.
 
     Raises ValueError if the command line contradicts it.
     """
@@ -43,8 +43,8 @@ def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConf
     path = start.evaluate or start.pretrained
     if start.initial or not path:
         return given
-    from openatac.commands.shared.completed_config import completed
-    return completed(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
+    from openatac.commands.shared.described_network import with_network_of
+    return with_network_of(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
 def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
@@ -62,8 +62,12 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
         return found
     from openatac.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
-    from openatac.training.networks.resolve import ignored_options, is_registered_for, resolve
-    config = resolve(config)
+    from openatac.training.networks.named_options import (
+        ignored_options,
+        is_registered_for,
+        with_named_options,
+    )
+    config = with_named_options(config)
     # With MXNet, a unit that is not registered for PyTorch is converted.
     in_torch = _builds_in_torch(config) and (is_registered_for('torch', config) or not has_mxnet())
     built = build_network(config, PYTORCH if in_torch else GLUON)

@@ -12,7 +12,7 @@ from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.declaration import from_json, option_defaults, option_fields, option_values
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
-from openatac.training.networks.resolve import resolve
+from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.names import find_model
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
@@ -42,7 +42,7 @@ def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dic
         run = RunFolder(folder)
         config = run.config()
         if type(config) is config_type:
-            return run.file(SETTINGS), option_values(resolve(config))
+            return run.file(SETTINGS), option_values(with_named_options(config))
     return None
 
 
@@ -63,5 +63,5 @@ def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> di
     else:
         known['model'] = manifest.model
     config = from_json(config_type, {**option_defaults(config_type), **known})
-    return {name: value for name, value in option_values(resolve(config)).items()
+    return {name: value for name, value in option_values(with_named_options(config)).items()
             if option_fields(config_type)[name].section == 'network' or name in known}

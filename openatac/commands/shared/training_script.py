@@ -51,17 +51,17 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         training_flags.check(config)
 
     @abc.abstractmethod
-    def complete(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
-        """Complete the config with what is known about the images; a subclass can begin to read them here."""
+    def with_classes(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
+        """Return the config with the classes of the images; a subclass can begin to read the images here."""
 
     @abc.abstractmethod
     def make_run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup
                  ) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def complete_and_build(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
-        """Complete the config, from files beside its parameters, then from the images; build its network."""
-        given = self.complete(network_from_flags.with_described_network(given))
+    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+        """Fill in the config, from files beside its parameters, then from the images; build its network."""
+        given = self.with_classes(network_from_flags.with_described_network(given))
         return network_from_flags.network_from_flags(given)
 
     def main(self, argv: list[str]) -> int | None:
@@ -73,7 +73,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return code
         process_group = training_processes.join_process_group(parser, given.config)
         try:
-            net, name, config = self.complete_and_build(given)
+            net, name, config = self.build_network(given)
         except ValueError as error:
             parser.error(str(error))
         if network_from_flags.only_makes_network(config):

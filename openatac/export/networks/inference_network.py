@@ -18,7 +18,7 @@ from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
-from openatac.training.networks.resolve import is_registered_for
+from openatac.training.networks.named_options import is_registered_for
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.parameter_files import read_parameter_file
 

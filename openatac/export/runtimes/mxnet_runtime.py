@@ -34,7 +34,7 @@ class Imperative(Runtime):
         return device == CPU or (cls.runs_on_gpus and context_named(device) is not None)
 
     def load(self) -> None:
-        from openatac.export.symbol_files import load_block
+        from openatac.export.exported_symbol import load_block
         files = self.form.files(self.prefix)[0].removesuffix(SYMBOL_SUFFIX)
         self._prepare(load_block(files, image_shape=self.manifest.image_shape))
 
@@ -79,7 +79,7 @@ class Fused(Static):
     def load(self) -> None:
         if not self.form.missing(self.prefix):
             return super().load()
-        from openatac.export.symbol_files import read_symbol
+        from openatac.export.exported_symbol import read_symbol
         from openatac.graph.fusion import NothingToFuse, fuse
         from openatac.graph.symbol import symbol_block
         from openatac.graph.tensor_sizes import check_takes_images

@@ -13,7 +13,7 @@ from openatac.pages import fill_page
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.differences import HEADER, Difference
-from openatac.study.comparison.figures import comparison_curves, error_figure
+from openatac.study.comparison.error_figure import comparison_curves, error_figure
 from openatac.study.comparison.records import without_paths
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     """
     import mxnet as mx
 
-    from openatac.export.symbol_files import load_exported_symbol
+    from openatac.export.exported_symbol import load_exported_symbol
     from openatac.graph.tensor_sizes import check_tensor_sizes
     from openatac.models.networks_by_name import get_model
     from openatac.study.costs.count import costs, symbol_costs

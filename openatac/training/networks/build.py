@@ -91,16 +91,10 @@ def _check_side(self_attention: str | None, size: Size) -> None:
 
 
 def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
-    network, gpus = config.network, config.training.num_gpus
-    if config.compute.syncbn and network.use_gn:
-        raise ValueError('argument --syncbn: leave it out, since --use-gn replaces every BatchNorm')
-    if config.compute.syncbn and config.compute.engine != 'torch':
-        if gpus < 2:  # MXNet's waits forever on a CPU
-            raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; '
-                             'leave it out')
+    if config.compute.syncbn and config.compute.engine != 'torch':  # PyTorch's learner converts BatchNorms
         from mxnet.gluon.contrib.nn import SyncBatchNorm
-        return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': gpus}}
-    return {'norm_layer': library.group_norm()} if network.use_gn else {}  # the host's own, BatchNorm
+        return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': config.training.num_gpus}}
+    return {'norm_layer': library.group_norm()} if config.network.use_gn else {}  # the host's own, BatchNorm
 
 
 def set_up_fine_tuning(net: Any, config: Config) -> None:

@@ -9,7 +9,7 @@ from openatac.library import GLUON, library_of
 from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
-from openatac.training.networks.resolve import is_registered_for
+from openatac.training.networks.named_options import is_registered_for
 from openatac.zoo.weights.pretrained import Pretrained, resolve_parameter_file
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS, METRICS_LINES, SUMMARY
 from openatac.files.writing import write_text
 from openatac.training.checkpoints.progress import EpochRow
-from openatac.training.tracking.curves import Panels, curves_figure
+from openatac.training.tracking.curves_figure import Panels, curves_figure
 
 log = logging.getLogger('openatac')
 

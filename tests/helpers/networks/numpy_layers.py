@@ -7,7 +7,7 @@ import numpy as np
 from mxnet import autograd
 from mxnet.gluon import nn
 
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 

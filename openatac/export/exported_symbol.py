@@ -1,4 +1,4 @@
-"""Read symbol files, ``NAME-symbol.json`` and ``NAME-0000.params``."""
+"""Read the symbol files of an export, and check them against its manifest and each other."""
 from __future__ import annotations
 
 import os
@@ -7,9 +7,8 @@ import mxnet as mx
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
-from openatac.export.traced_symbol import array_keys
 from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, SymbolicShape
-from openatac.graph.symbol import NDArrays, load_symbol_file, symbol_block
+from openatac.graph.symbol import NDArrays, array_keys, load_symbol_file, symbol_block
 from openatac.graph.tensor_sizes import check_takes_images
 from openatac.models.weights import read_arrays
 from openatac.zoo.weights.export_checksums import check_files

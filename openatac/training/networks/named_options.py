@@ -1,4 +1,4 @@
-"""Complete a config: registered unit names, and the options that a network's name determines."""
+"""Fill in the options of a config that a network's name determines, and the registered names of its units."""
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +14,7 @@ from openatac.zoo.names import find_model
 from openatac.zoo.units import REGISTRIES
 
 
-def resolve(config: AnyConfig) -> AnyConfig:
+def with_named_options(config: AnyConfig) -> AnyConfig:
     """Return the config with registered unit names, and with the options that a network's name determines.
 
     Raises
@@ -25,7 +25,7 @@ def resolve(config: AnyConfig) -> AnyConfig:
     units: dict[str, Any] = {name: REGISTRIES[name].name_of(typed, f'argument {flag_of(name)}: it')
                              for name, typed in _units(config).items()}
     if isinstance(config, CifarConfig):
-        return with_changes(config, **_resolve_cifar(config, units))
+        return with_changes(config, **_named_cifar_options(config, units))
     return with_changes(config, num_classes=config.network.classes, **units)
 
 
@@ -35,18 +35,18 @@ def _units(config: Config) -> dict[str, str]:
             if hasattr(config.network, name) and (unit := getattr(config.network, name)) is not None}
 
 
-def _resolve_cifar(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
+def _named_cifar_options(config: CifarConfig, units: dict[str, Any]) -> dict[str, Any]:
     network = config.network
     host, named = _parse_model(network.model)
-    resolved: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
-                                'useGlobal': network.useGlobal or named.get('useGlobal', False)}
+    options: dict[str, Any] = {'host': None if host.name == PUBLISHED_CIFAR_HOST else host.name,
+                               'useGlobal': network.useGlobal or named.get('useGlobal', False)}
     for name, default in (('blocks', 3), ('channels', None), ('act_type', ATAC), ('attention', None)):
         value = units[name] if name in units else getattr(network, name)
         if name in named and value not in (None, named[name]):
             raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
                              f'{named[name]}; leave out one of the two')
-        resolved[name] = named.get(name, default) if value is None else value
-    return resolved
+        options[name] = named.get(name, default) if value is None else value
+    return options
 
 
 def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:

@@ -6,7 +6,7 @@ from mxnet import autograd
 
 from openatac import get_model
 from openatac.errors import OpenatacError
-from openatac.export.symbol_files import load_block
+from openatac.export.exported_symbol import load_block
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import describe
 

@@ -1,4 +1,4 @@
-"""Complete a config with the network of a parameter file, as the files beside it describe it."""
+"""Fill in a config with the network of a parameter file, as the files beside it describe it."""
 from __future__ import annotations
 
 import dataclasses
@@ -10,22 +10,17 @@ from typing import Any
 from openatac.commands.shared.options_beside import options_beside
 from openatac.data.images.class_names import read_class_list
 from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import (
-    Role,
-    option_fields,
-    option_values,
-    with_changes,
-)
+from openatac.options.declaration import Role, option_fields, option_values, with_changes
 from openatac.training.config import AnyConfig
-from openatac.training.networks.resolve import resolve
+from openatac.training.networks.named_options import with_named_options
 from openatac.training.sections.cifar import BY_FLAGS
 
 log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
-    """Complete a config with the network of the parameters in ``path``, where known.
+def with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
+    """Return the config with the network of the parameters in ``path``, where known.
 
     Parameters
     ----------
@@ -64,7 +59,7 @@ def completed(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> Pars
 
 def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise ValueError if the command line contradicts the known options."""
-    wanted, options = option_values(resolve(given.config)), option_fields(type(given.config))
+    wanted, options = option_values(with_named_options(given.config)), option_fields(type(given.config))
     has_model = wanted.get('model', BY_FLAGS) != BY_FLAGS
     for name, value in known.items():
         by_model = has_model and (name == 'host' or options[name].has(Role.IN_NAME))

@@ -1,4 +1,4 @@
-"""Write the files of a comparison: a table of its runs, a summary in Markdown, a figure and a page."""
+"""Write the report of a comparison: a table of its runs, a summary in Markdown, a figure and a page."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from openatac.files.run_file_names import LOG
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
-from openatac.study.comparison.figures import error_figure
+from openatac.study.comparison.error_figure import error_figure
 from openatac.study.comparison.html_page import page_html
 from openatac.study.comparison.records import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
