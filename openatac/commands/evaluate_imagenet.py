@@ -47,8 +47,9 @@ def main(argv: list[str]) -> int:
     script = TrainImagenet()
     try:
         BACKENDS.find(given.config.compute.engine).check(given.config)
-        net, _, config = script.build_network(given)
+        built = script.build_network(given)
     except ValueError as error:
         p.error(str(error))
-    left_out = script.make_run(net, config, shlex.join([*p.prog.split(), *argv]), SingleProcess()).evaluate()
+    command = shlex.join([*p.prog.split(), *argv])
+    left_out = script.make_run(built.net, built.config, command, SingleProcess()).evaluate()
     return 1 if left_out else 0

@@ -113,14 +113,14 @@ class RunFolder:
         """Count the epochs trained so far; OSError before the first."""
         return len(read_text(self.file(METRICS_LINES)).splitlines())
 
-    def network(self, library: Library | None = None) -> BuiltNetwork:
+    def network(self, library: Library | None = None) -> BuiltNetwork[Config]:
         """Return the run's network, not yet initialised; OpenatacError if there is none.
 
         It is built with ``library``, by default the installed one.
         """
         return self.build(self.config(), library)
 
-    def build(self, config: Config, library: Library | None = None) -> BuiltNetwork:
+    def build(self, config: Config, library: Library | None = None) -> BuiltNetwork[Config]:
         """Like `network`, for a config of this run that has already been read."""
         from openatac.training.networks.build import build_network
         from openatac.training.networks.named_options import with_named_options

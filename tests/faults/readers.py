@@ -291,19 +291,19 @@ def _read_summary(folder: str) -> Content:
 def _read_flags(folder: str) -> Content:
     try:
         given = ParsedFlags(build_config(CifarConfig, {}), DEFAULTS)
-        _, model, config = read_initial_network(folder + '/start', given)
+        initial = read_initial_network(folder + '/start', given)
     except ValueError as error:  # the command turns it into one clear error
         raise OpenatacError(str(error)) from None
-    return {'model': model, 'flags': repr(config)}
+    return {'model': initial.name, 'flags': repr(initial.config)}
 
 
 def _write_runs(folder: str) -> None:
     shutil.copytree(RUN, folder + '/run')
     _edit(folder + '/run/settings.json', host=None, reduction=16)  # newer runs have it
-    net, _, config = RunFolder(folder + '/run').network()
-    save_parameters(initialised(net), folder + '/run/best.params')
+    built = RunFolder(folder + '/run').network()
+    save_parameters(initialised(built.net), folder + '/run/best.params')
     with open(folder + '/run/start-flags.json', 'w', encoding='utf-8') as handle:
-        json.dump({'model': 'atac', 'flags': network_settings(config)}, handle)
+        json.dump({'model': 'atac', 'flags': network_settings(built.config)}, handle)
 
 
 # ------------------------------------------------------------------------------ checkpoints

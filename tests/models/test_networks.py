@@ -218,14 +218,14 @@ def test_resnet18_passes_settings_on_to_its_batch_norms():
 
 
 def test_train_cifar_builds_both_hosts_by_name():
-    built = {}
+    networks = {}
     for model in ('cifar_resnet18_v1_se', 'CIFAR_ResNet18_v1_ATAC', 'cifar_resnet8_v2_se'):
         config = with_named_options(config_of(train_cifar, '--model', model))
-        net, name, _ = build_network(config)
-        assert name == model.lower()
+        built = build_network(config)
+        assert built.name == model.lower()
         network = config.network
-        built[model] = type(net), network.host, network.blocks, network.act_type, network.attention
-    assert built == {
+        networks[model] = type(built.net), network.host, network.blocks, network.act_type, network.attention
+    assert networks == {
         'cifar_resnet18_v1_se': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'relu', 'se'),
         'CIFAR_ResNet18_v1_ATAC': (CIFARResNet18, 'cifar_resnet18_v1', 2, 'ChaATAC', None),
         'cifar_resnet8_v2_se': (ResNet20V2ATAC, None, 1, 'relu', 'se')}

@@ -103,9 +103,9 @@ def test_registered_host_is_built_by_name():
 ])
 def test_train_cifar_builds_a_registered_unit(flags, name):
     config = with_named_options(config_of(train_cifar, *flags))
-    net, built, _ = build_network(config)
-    net.initialize()
-    assert built == name and net(images()).shape == (BATCH, 10)
+    built = build_network(config)
+    built.net.initialize()
+    assert built.name == name and built.net(images()).shape == (BATCH, 10)
     assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
 
 

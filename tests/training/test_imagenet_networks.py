@@ -71,9 +71,9 @@ def test_sync_batch_norm_has_the_same_parameters():
     (['--attention', 'se', '--self-attention', 'aa'], 'resnet50_v1b_se_aa', 'layer2.0.conv2.', None),
 ])
 def test_network_flags_build_the_expected_network(flags, name, parameter, shape):
-    net, built, _ = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
-    parameters = parameters_of(net)
-    assert built == name
+    built = build_network(config_of(train_imagenet, '--act-type', 'relu', *flags))
+    parameters = parameters_of(built.net)
+    assert built.name == name
     if shape:
         assert parameters[parameter].shape == shape
     else:  # without the convolution

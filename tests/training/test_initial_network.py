@@ -198,7 +198,7 @@ def test_flags_that_differ_from_the_files_are_refused(refused, start, flags, tol
 @pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])
 def test_other_spellings_of_the_model_name_are_accepted(start, typed):
     kind, arguments = CifarConfig, train_cifar.parser().parse_args(['--act-type', typed])
-    _, _, config = read_initial_network(start, from_arguments(kind, arguments, {}, ''))
+    config = read_initial_network(start, from_arguments(kind, arguments, {}, '')).config
     assert config.network.act_type == 'ChaATAC'
 
 

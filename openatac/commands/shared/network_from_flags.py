@@ -47,7 +47,7 @@ def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConf
     return with_network_of(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
-def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
     """Build the network of the options or of the files of --initial.
 
     Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
@@ -79,11 +79,11 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
     return built
 
 
-def print_or_write_network(net: Any, name: str, config: Config) -> None:
+def print_or_write_network(built: BuiltNetwork[Any]) -> None:
     """Print the network for --summary, or write it for --write-initial."""
     from openatac.library import library_of
     from openatac.training.networks.initial_files import write_initial_network
-    if config.start.write_initial:
-        write_initial_network(net, config, name)
+    if built.config.start.write_initial:
+        write_initial_network(built)
     else:
-        library_of(net).print_layers(net, config.image_shape)
+        library_of(built.net).print_layers(built.net, built.config.image_shape)

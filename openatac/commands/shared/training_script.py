@@ -59,7 +59,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
                  ) -> Run[Any, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork:
+    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
         """Fill in the config, from files beside its parameters, then from the images; build its network."""
         given = self.with_classes(network_from_flags.with_described_network(given))
         return network_from_flags.network_from_flags(given)
@@ -73,21 +73,21 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return code
         process_group = training_processes.join_process_group(parser, given.config)
         try:
-            net, name, config = self.build_network(given)
+            built = self.build_network(given)
         except ValueError as error:
             parser.error(str(error))
+        config = built.config
         if network_from_flags.only_makes_network(config):
-            network_from_flags.print_or_write_network(net, name, config)
+            network_from_flags.print_or_write_network(built)
             return None
-        run = self.make_run(net, config, shlex.join([*self.prog.split(), *argv]), process_group)
+        run = self.make_run(built.net, config, shlex.join([*self.prog.split(), *argv]), process_group)
         if config.start.evaluate:
             left_out = run.evaluate()
             return 1 if left_out else 0
-        else:
-            run.train(name)
-            process_group.close()
-            if process_group.rank == 0:
-                _export_if_asked(config)
+        run.train(built.name)
+        process_group.close()
+        if process_group.rank == 0:
+            _export_if_asked(config)
         return None
 
     def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags[AnyConfig]:

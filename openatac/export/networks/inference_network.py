@@ -109,9 +109,9 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     config = run.config()
     params = params or run.file(BEST)
     if is_registered_for('torch', config):
-        net, name, config = run.network(PYTORCH)
-        PYTORCH.load_parameters(net, params)
-        return net, run_manifest(name, config)
+        built = run.network(PYTORCH)
+        PYTORCH.load_parameters(built.net, params)
+        return built.net, run_manifest(built.name, built.config)
     from openatac.conversion.symbol_module import to_torch
     if has_mxnet():
         trained = load_run(folder, params)

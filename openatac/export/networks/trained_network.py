@@ -79,13 +79,12 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
     return _load_built(run.network(), params or run.file(BEST), size, data_dir)
 
 
-def _load_built(built: BuiltNetwork, params: str, size: Size | None, data_dir: str | None) -> TrainedNetwork:
+def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, data_dir: str | None
+                ) -> TrainedNetwork:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
-    net, name, config = built
-    installed_library().load_parameters(net, params)
-    if data_dir:
-        config = with_images_in(config, data_dir)
-    return TrainedNetwork(net, run_manifest(name, config, size), _images_of(config))
+    config = with_images_in(built.config, data_dir) if data_dir else built.config
+    installed_library().load_parameters(built.net, params)
+    return TrainedNetwork(built.net, run_manifest(built.name, config, size), _images_of(config))
 
 
 def _images_of(config: Config) -> Callable[[bool], InputImages]:
@@ -169,7 +168,7 @@ def _load(library: Library, host: Host, settings: dict[str, Any], params: str, c
     return net
 
 
-def _built_run(folder: str, name: str) -> BuiltNetwork | None:
+def _built_run(folder: str, name: str) -> BuiltNetwork[Config] | None:
     """Return the network of the run in a folder, or None if there is no run of the network ``name``."""
     with contextlib.suppress(OpenatacError):  # the folder can hold a settings.json of something else
         built = RunFolder(folder).network()

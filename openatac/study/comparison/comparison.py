@@ -58,12 +58,12 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
 def _costs(run: FinishedRun) -> tuple[int, int]:
     """Return (trainable parameters, multiply-adds) of a run's network."""
     from openatac.library import PYTORCH, library_of
-    net, _, config = RunFolder(run.folder).build(run.config)
+    net = RunFolder(run.folder).build(run.config).net
     if library_of(net) is PYTORCH:
         from openatac.study.costs.module_costs import module_costs
-        return module_costs(net, config.image_shape)
+        return module_costs(net, run.config.image_shape)
     from openatac.study.costs.count import costs
-    total = costs(net, config.image_shape)
+    total = costs(net, run.config.image_shape)
     return total.trainable, total.multiply_adds
 
 

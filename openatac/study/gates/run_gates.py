@@ -10,7 +10,7 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.library import PYTORCH, installed_library, library_of
 from openatac.options.declaration import with_changes
-from openatac.training.config import CifarConfig, ImagenetConfig, with_images_in
+from openatac.training.config import CifarConfig, Config, ImagenetConfig, with_images_in
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
@@ -47,7 +47,8 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
         If the run has no gates, has diverged, or lacks a file.
     """
     run, library = RunFolder(folder), installed_library()
-    net, network, config = run.network()
+    built = run.network()
+    config: Config = built.config
     if data_dir:
         config = with_images_in(config, data_dir)
     if isinstance(config, CifarConfig):
@@ -60,16 +61,16 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     else:
         source, batches = 'imagenet', _photographs(config, images)
     path = run.file(params + '.params') if params in ('best', 'last') else params
-    library.load_parameters(net, path)
+    library.load_parameters(built.net, path)
     try:
-        rows = _statistics(net)(net, batches)
+        rows = _statistics(built.net)(built.net, batches)
     except FloatingPointError as error:
         raise OpenatacError(f'{path} is from a run that diverged ({error}): train again with a smaller --lr'
                             ) from None
     if not rows:
-        raise OpenatacError(f'{folder} has no gates, since no unit of {network} multiplies its input by '
+        raise OpenatacError(f'{folder} has no gates, since no unit of {built.name} multiplies its input by '
                             'anything: give runs of ATAC, SE or other gated units')
-    about = {'network': network, 'dataset': source, 'parameters': os.path.basename(path)}
+    about = {'network': built.name, 'dataset': source, 'parameters': os.path.basename(path)}
     return [{**about, **row} for row in rows]
 
 

@@ -3,18 +3,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Generic
 
 from openatac.errors import SettingError
 from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
 from openatac.zoo.names import unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
 
-class BuiltNetwork(NamedTuple):
+@dataclass(frozen=True)
+class BuiltNetwork(Generic[AnyConfig]):
     """A network and what it was built from.
 
     Attributes
@@ -23,16 +25,16 @@ class BuiltNetwork(NamedTuple):
         A str is the path of a symbol file.
     name : str
     config : CifarConfig or ImagenetConfig
-        Completed by `resolve`.
+        From `with_named_options`.
     """
 
     net: Any
     name: str
-    config: Any
+    config: AnyConfig
 
 
-def build_network(config: Config, library: Library | None = None) -> BuiltNetwork:
-    """Build the network of a config from `resolve`.
+def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNetwork[AnyConfig]:
+    """Build the network of a config from `with_named_options`.
 
     Parameters
     ----------

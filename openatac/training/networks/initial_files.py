@@ -20,7 +20,7 @@ from openatac.files.writing import write_text, writing
 from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import from_json, option_fields, option_values, with_changes
-from openatac.training.config import CifarConfig, Config, ImagenetConfig, network_settings
+from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig, network_settings
 from openatac.training.networks.build import BuiltNetwork
 from openatac.zoo.units import REGISTRIES
 from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
@@ -34,7 +34,7 @@ class _Written(NamedTuple):
     flags: dict[str, Any]
 
 
-def read_initial_network(prefix: str, given: ParsedFlags[Any]) -> BuiltNetwork:
+def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
     """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns
@@ -87,8 +87,8 @@ def _damaged(prefix: str, error: ValueError) -> OpenatacError:
                          '--write-initial')
 
 
-def write_initial_network(net: Any, config: Config, model: str) -> None:
-    """Write the network ``net`` of a config, called ``model``, to the prefix in ``config.start``.
+def write_initial_network(built: BuiltNetwork[Any]) -> None:
+    """Write a network to the prefix in the ``start`` section of its config.
 
     The files contain its initial values, or the values of the parameter file that the config starts from.
 
@@ -99,6 +99,7 @@ def write_initial_network(net: Any, config: Config, model: str) -> None:
     """
     from openatac.graph.named_graph import export_graph
     from openatac.training.networks.initial_values import draw_on_cpu
+    net, config = built.net, built.config
     prefix = config.start.write_initial
     assert prefix is not None
     draw_on_cpu(net, config)
@@ -108,6 +109,6 @@ def write_initial_network(net: Any, config: Config, model: str) -> None:
             os.remove(prefix + FLAGS_SUFFIX)  # it describes files that are about to change
         export_graph(net, prefix)
         write_text(prefix + FLAGS_SUFFIX, json.dumps(
-            {'model': model, 'flags': network_settings(config)}, indent=1) + '\n')
+            {'model': built.name, 'flags': network_settings(config)}, indent=1) + '\n')
     log.info('the network and its initial values are in %s, %s and %s',
              prefix + SYMBOL_SUFFIX, prefix + PARAMS_SUFFIX, prefix + FLAGS_SUFFIX)
