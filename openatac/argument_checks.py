@@ -27,7 +27,8 @@ def check_number(name: str, value: Any, meaning: str = '', **limits: float) -> N
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or not (
             math.isfinite(value) and bounds.hold(float(value))):
         called = f'{name} ({meaning})' if meaning else name
-        raise SettingError(name, f'{called} must be {f"a number {bounds}".strip()}, not {value!r}')
+        wanted = f'a number {bounds}'.strip()
+        raise SettingError(name, f'{called} must be {wanted}, not {value!r}')
 
 
 def check_counts(name: str, values: Any, length: int, high: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import openatac
 from openatac.commands import completion
-from openatac.commands.catalogue import COMMANDS, overview
+from openatac.commands.catalogue import COMMANDS, TRAINING, overview
 from openatac.console import program, streams
 
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = f'openatac {arguments[0]}' if arguments and arguments[0] in COMMANDS else 'openatac'
 
     def fail(message: str, code: int) -> None:
-        if name.startswith('openatac train-'):  # it may be one process of several
+        if arguments and arguments[0] in TRAINING:  # it may be one process of several
             from openatac.distributed.run_end import end_run
             end_run(message, code)
         else:

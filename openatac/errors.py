@@ -5,8 +5,6 @@ without a traceback and exit with code 1.
 """
 from __future__ import annotations
 
-import os
-
 
 class OpenatacError(RuntimeError):
     """A run cannot continue, for the reason in the message; ``exit_code`` is that of a command."""
@@ -20,13 +18,6 @@ class DataError(OpenatacError):
 
 class ParameterFileError(OpenatacError):
     """A parameter file is unreadable or belongs to another network."""
-
-    @classmethod
-    def no_file(cls, path: str) -> ParameterFileError:
-        """Return the error for a parameter file that does not exist."""
-        values = f'{path}-0000.params'
-        hint = f'; the export of that name has {values}' if os.path.exists(values) else ''
-        return cls(f'there is no parameter file {path}{hint}')
 
     @classmethod
     def unreadable(cls, path: str, error: OSError) -> ParameterFileError:

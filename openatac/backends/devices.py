@@ -57,7 +57,8 @@ def describe_cpu() -> str:
     threads = threads_set()
     if not threads:
         return "running on the CPU with the library's default number of threads"
-    return f'running on the CPU with {"1 thread" if threads == "1" else f"{threads} threads"}'
+    noun = 'thread' if threads == '1' else 'threads'
+    return f'running on the CPU with {threads} {noun}'
 
 
 def parse_gpus(text: str) -> list[int]:

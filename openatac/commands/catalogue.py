@@ -111,6 +111,7 @@ JOBS = {  # {job: {name: Command}}
             ('bash >> ~/.bashrc', 'fish > ~/.config/fish/completions/openatac.fish'), 'install.md'),
     },
 }
+TRAINING = ('train-cifar', 'train-imagenet')
 COMMANDS = {name: command for commands in JOBS.values() for name, command in commands.items()}
 
 

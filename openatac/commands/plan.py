@@ -25,7 +25,6 @@ def main(argv: list[str]) -> int:
     try:
         if args.parameters is None:
             args.parameters = trainable_parameters(args.model)
-        args.dtype = args.dtype or ('float32' if args.ddp else Setup._field_defaults['dtype'])
         setup = Setup(*[getattr(args, field) for field in Setup._fields])
         print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
     except ValueError as error:
@@ -58,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument('--dtype', choices=BYTES,
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
-                   default=Setup._field_defaults['overlap'],
                    help='share of the communication that overlaps the backward pass, 0 to 1 (default: '
                         '%(default)g)')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',
@@ -73,5 +71,5 @@ def _parser() -> argparse.ArgumentParser:
                    help='trainable parameters, instead of those of --model; needs no MXNet')
     p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
                    help='price of one device per hour')
-    p.set_defaults(**{**Setup._field_defaults, 'dtype': None})
+    p.set_defaults(**Setup._field_defaults)
     return p

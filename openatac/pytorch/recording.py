@@ -1,7 +1,6 @@
 """Record which module calls which activation on which input, in a forward pass of one random image."""
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,16 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from openatac.errors import last_line
-from openatac.registry import Factories
-from openatac.zoo.units import ACTIVATIONS
-
-ACTIVATION_CLASSES = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU,
-                      nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus)
-# From timm and others, some under the same names as PyTorch's.
-ACTIVATION_CLASS_NAMES = ('GELU', 'PReLU', 'Mish', 'Swish', 'HardSwish', 'HardMish', 'QuickGELU', 'GELUTanh')
-GATE_CLASS_NAMES = ('HardSigmoid',)  # timm's, which calls relu6
-FUNCTIONS = ('relu', 'relu6', 'leaky_relu', 'rrelu', 'prelu', 'elu', 'celu', 'selu', 'gelu', 'silu', 'mish',
-             'hardswish', 'softplus')
+from openatac.pytorch.known_activations import FUNCTIONS, is_activation, is_activation_or_gate
 
 
 class Call(NamedTuple):
@@ -66,8 +56,7 @@ class Recording(TorchFunctionMode):
         self._running.pop()
 
     def _within_activation(self) -> bool:
-        return any(is_activation(module) or type(module).__name__ in GATE_CLASS_NAMES
-                   for module in self._running)
+        return any(is_activation_or_gate(module) for module in self._running)
 
     def _channels(self, inputs: tuple[Any, ...]) -> int | None:
         """Return the channels if the first input is a feature map of more than one pixel, else None."""
@@ -118,16 +107,3 @@ def _image(net: nn.Module, shape: Sequence[int]) -> Tensor:
     floats = (tensor for tensor in net.state_dict().values() if tensor.is_floating_point())
     generator = torch.Generator().manual_seed(0)  # does not change the state of the global one
     return torch.randn(1, *shape, generator=generator).to(next(floats, torch.zeros(1)))
-
-
-def is_activation(module: nn.Module) -> bool:
-    """Return whether a module is an activation."""
-    return isinstance(module, (*ACTIVATION_CLASSES, *_classes_of(ACTIVATIONS.values()))) or (
-        type(module).__name__ in ACTIVATION_CLASS_NAMES)
-
-
-@functools.cache
-def _classes_of(units: tuple[Factories, ...]) -> tuple[type, ...]:
-    with torch.random.fork_rng(devices=[]):
-        ours = {type(unit.torch(64)) for unit in units if unit.has('torch')}
-    return tuple(ours - {nn.Sequential})

@@ -149,8 +149,10 @@ class _Loop:
 
     def __init__(self, plan: RunPlan, progress: Progress, trackers: Sequence[Tracker],
                  stop: StopRequest) -> None:
-        self.plan, self.learner, self.progress, self.trackers = plan, plan.learner, progress, trackers
-        self.stop, self.checkpoints = stop, checkpoints_of(plan.folder)
+        self.plan, self.learner = plan, plan.learner
+        self.progress, self.trackers = progress, trackers
+        self.stop = stop
+        self.checkpoints = checkpoints_of(plan.folder)
         self.is_writer = self.learner.process_group.rank == 0
 
     def run_epoch(self) -> None:

@@ -1,5 +1,6 @@
 """Writing to a path where a device, a FIFO, a link, a folder or another's file already exists."""
 import ast
+import contextlib
 import errno
 import json
 import os
@@ -167,6 +168,18 @@ def test_standard_output_redirected_to_a_file_is_not_replaced(tmp_path):
             'write_text("/dev/stdout", "rows\\n")\nprint("after")')
     assert run_python('-c', code, tmp_path / 'all').returncode == 0
     assert (tmp_path / 'all').read_text() == 'before\nrows\nafter\n'
+
+
+def test_file_replacement_is_atomic(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with contextlib.suppress(KeyError), replace_file(str(path)) as temporary:
+        with open(temporary, 'w') as handle:
+            handle.write('half of the n')
+        raise KeyError
+    assert path.read_text() == 'old' and os.listdir(tmp_path) == ['file']
+    write_text(str(path), 'new')
+    assert path.read_text() == 'new' and os.listdir(tmp_path) == ['file']
 
 
 # ----------------------------------------------------------------- prefixes of output files

@@ -61,9 +61,12 @@ class MxnetLearner(Learner):
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         compute = compute or Compute()
         hybrid = compute.mode == 'hybrid'
-        self.net, self.contexts, self.dtype, self.seed = net, contexts, compute.dtype, seed
-        self.objective, self.loss_scale = objective or MxnetObjective(), LossScale.of(compute)
-        self.top5, self.process_group, self.normalise = top5, process_group or SingleProcess(), normalise
+        self.net, self.contexts = net, contexts
+        self.dtype, self.seed = compute.dtype, seed
+        self.objective = objective or MxnetObjective()
+        self.loss_scale = LossScale.of(compute)
+        self.process_group = process_group or SingleProcess()
+        self.top5, self.normalise = top5, normalise
         net.cast(self.dtype)
         if hybrid:
             # No static_shape on CPUs: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of

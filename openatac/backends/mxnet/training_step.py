@@ -115,8 +115,9 @@ class CpuStep:
 
     def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
                  objective: MxnetObjective) -> None:
-        self.parameters, self.graph, self.names, self.classes = net.collect_params(), graph, names, classes
-        self.objective = objective
+        self.parameters = net.collect_params()
+        self.graph, self.names = graph, names
+        self.classes, self.objective = classes, objective
         self._bound: dict[Any, Any] = {}
 
     def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:

@@ -78,8 +78,11 @@ class TorchLearner(Learner):
                  compute: Compute | None = None, seed: int = 0, objective: TorchObjective | None = None,
                  top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
         compute = compute or Compute()
-        self.device, self.dtype, self.seed, self.top5 = torch.device(device), compute.dtype, seed, top5
-        self.objective, self.loss_scale = objective or TorchObjective(), LossScale.of(compute)
+        self.device = torch.device(device)
+        self.dtype, self.seed = compute.dtype, seed
+        self.objective = objective or TorchObjective()
+        self.loss_scale = LossScale.of(compute)
+        self.top5 = top5
         self.process_group = process_group or SingleProcess()
         shared = compute.syncbn and self.process_group.size > 1
         self._statistics = SharedStatistics if shared else contextlib.nullcontext

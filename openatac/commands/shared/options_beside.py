@@ -6,7 +6,7 @@ import inspect
 import os
 from typing import Any
 
-from openatac.errors import OpenatacError, ParameterFileError
+from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
@@ -15,13 +15,13 @@ from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, missing_file
 
 
 def options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
-        raise ParameterFileError.no_file(path)
+        raise missing_file(path)
     with contextlib.suppress(OpenatacError, ValueError):  # the file then describes something else
         if path.endswith(PARAMS_SUFFIX):
             prefix = path[:-len(PARAMS_SUFFIX)]

@@ -141,8 +141,10 @@ class _Packing:
 
     def __init__(self, images: ImageFiles, order: np.ndarray, settings: PackSettings,
                  part: BinaryIO) -> None:
-        self.images, self.order, self.settings, self.part = images, order, settings, part
-        self.position, self.checksums = 0, array.array('I')
+        self.images, self.order = images, order
+        self.settings, self.part = settings, part
+        self.position = 0
+        self.checksums = array.array('I')
 
     def resume_or_begin(self, journal: str, bad: BadImages) -> None:
         """Continue the file of an earlier run with the same input, or else begin with an empty file."""

@@ -45,7 +45,8 @@ class TrainingBatches:
     def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, part: Share = WHOLE
                  ) -> None:
         check_batch_fits(len(images), batch_size)
-        self.images, self.batch_size, self.seed, self.raw = images, batch_size, seed, raw
+        self.images, self.batch_size = images, batch_size
+        self.seed, self.raw = seed, raw
         self._share = part.share_of(batch_size)
         self._first = part.rank * self._share
 

@@ -27,7 +27,7 @@ def _rows(estimate: Estimate) -> Iterator[tuple[str, str]]:
         'ring all-reduce' if setup.gpus > 1 else 'nothing to exchange')
     yield 'devices', f'{setup.gpus} in {counted(setup.machines, "machine")}, {exchange}'
     yield 'global batch', f'{setup.global_batch:,} images'
-    yield 'gradients', f'{setup.gradient_bytes / 1e6:.2f} MB ({setup.parameters:,} x {setup.dtype})'
+    yield 'gradients', f'{setup.gradient_bytes / 1e6:.2f} MB ({setup.parameters:,} x {setup.gradient_type})'
     yield 'step', (f'{1e3 * step.seconds:.1f} ms: {1e3 * step.computing:.1f} computing, '
                    f'{1e3 * step.exposed:.1f} communication, '
                    f'{1e3 * (step.communication - step.exposed):.1f} hidden')

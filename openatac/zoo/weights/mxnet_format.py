@@ -41,7 +41,7 @@ def read_params(path: str) -> dict[str, np.ndarray]:
         with open_input(path, MAX_PARAMS_BYTES) as file:
             return {name: _values(file, stored, path) for name, stored in _named(read_layout(file), path)}
     except FileNotFoundError:
-        raise ParameterFileError.no_file(path) from None
+        raise missing_file(path) from None
     except IsADirectoryError:
         raise ParameterFileError(f'{path} is a folder: give a file, such as its best.params') from None
     except OSError as error:
@@ -49,6 +49,13 @@ def read_params(path: str) -> dict[str, np.ndarray]:
     except ValueError:
         raise ParameterFileError(f'{path} is not an MXNet parameter file, or is damaged: copy or download it '
                                  'again (openatac evaluate takes exports of other kinds)') from None
+
+
+def missing_file(path: str) -> ParameterFileError:
+    """Return the error for a parameter file that does not exist."""
+    values = path + PARAMS_SUFFIX
+    hint = f'; the export of that name has {values}' if os.path.exists(values) else ''
+    return ParameterFileError(f'there is no parameter file {path}{hint}')
 
 
 def _named(arrays: list[tuple[bytes | None, StoredArray]], path: str) -> Iterator[tuple[str, StoredArray]]:
