@@ -91,7 +91,7 @@ class Objective(abc.ABC):
         """Return the losses (B,) of the logits ``output`` (B, classes)."""
 
     @abc.abstractmethod
-    def measure(self, output: Any, labels: Any, targets: Any) -> Any:
+    def summed_score(self, output: Any, labels: Any, targets: Any) -> Any:
         """Return `metric` summed over the batch: correct answers, or distances from the targets."""
 
     def draw_mixup_lambda(self, seed: int, iteration: int) -> float:

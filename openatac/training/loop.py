@@ -194,18 +194,18 @@ class _Loop:
 
     def report(self, rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
-        metrics, measure = self.learner.read_metrics(), self.learner.objective.metric
+        metrics, metric = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
         batches = self.plan.training.batches_in(progress.epoch)
         interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss, rate)
-        bar.set_postfix({'loss': f'{metrics.loss:.4f}', measure: f'{metrics.score:.4f}'}, refresh=False)
+        bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric: f'{metrics.score:.4f}'}, refresh=False)
         line = self.plan.lines.interval(interval)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
             tracker.interval(self.learner.iteration, {
-                'loss': metrics.loss, measure: metrics.score, 'lr': rate, 'images_per_second': speed})
+                'loss': metrics.loss, metric: metrics.score, 'lr': rate, 'images_per_second': speed})
 
     def check_loss(self, metrics: Metrics) -> None:
         if not math.isfinite(metrics.loss):

@@ -152,19 +152,19 @@ class TorchLearner(Learner):
             self._run_forward = average_gradients(self.module, self._run_forward, (x, y, *targets))
             self._forward_is_ready = True
         torch.manual_seed(self._step_seed())
-        loss, measures = self._run_forward(x, y, *targets)
-        self._sums += measures
+        loss, sums = self._run_forward(x, y, *targets)
+        self._sums += sums
         self._update(loss, len(y))
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
                  soft_targets: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (summed loss, [the same, summed measure]); the second without gradient."""
+        """Return (summed loss, [the same, summed score]); the second without gradient."""
         with self._precision(), self._statistics():
             output = self.module(x)
         output = output.float()
         loss = self.objective.loss(output, targets, soft_targets).sum()
-        measure = self.objective.measure(output.detach(), y, targets)
-        return loss, torch.stack([loss.detach(), measure.to(loss.dtype)])
+        score = self.objective.summed_score(output.detach(), y, targets)
+        return loss, torch.stack([loss.detach(), score.to(loss.dtype)])
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')
