@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from unittest.mock import patch
 
-from openatac.commands.catalogue import COMMANDS, JOBS
+from openatac.commands.shared.catalogue import COMMANDS, JOBS
 
 DOCS = Path(__file__).resolve().parent
 MARK = '<!-- docs/fill_tables.py writes the rest -->\n'

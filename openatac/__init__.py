@@ -6,7 +6,7 @@ works. The public names below load on first use.
 import importlib
 from typing import Any
 
-import openatac.system  # noqa: F401  (installs the import hook)
+import openatac.system.mxnet  # noqa: F401  (installs the import hook)
 from openatac.version import __version__
 
 _PUBLIC = {
@@ -15,7 +15,7 @@ _PUBLIC = {
     'ResNet50_v1bATAC': 'openatac.models.resnet_v1b',
     'get_model': 'openatac.models.networks_by_name',
     'get_model_list': 'openatac.zoo.names',
-    'load': 'openatac.export.predictor',
+    'load': 'openatac.inference.predictor',
     'register_activation': 'openatac.zoo.registration',
     'register_attention': 'openatac.zoo.registration',
     'register_backend': 'openatac.backends.registered_backends',

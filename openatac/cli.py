@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import openatac
 from openatac.commands import completion
-from openatac.commands.catalogue import COMMANDS, TRAINING, overview
+from openatac.commands.shared.catalogue import COMMANDS, TRAINING, overview
 from openatac.console import program, streams
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from openatac.files.writing import replace_file
+from openatac.system.optional_packages import pip_install
 
 log = logging.getLogger('openatac')
 
@@ -50,7 +51,7 @@ def write_figure(path: str, draw: Callable[[], Any], formats: Sequence[str] | No
         with style():
             figure = draw()
     except ImportError:
-        return log.warning("no figure without matplotlib: pip install 'openatac[demo]'")
+        return log.warning('no figure without matplotlib: run %s', pip_install('matplotlib'))
     root, suffix = os.path.splitext(path)
     for name in formats or [suffix[1:].lower()]:
         with replace_file(f'{root}.{name}' if formats else path) as temporary, style():

@@ -89,6 +89,30 @@ def prefix(exported, tmp_path):
 
 
 @pytest.fixture(scope='session')
+def animals(tmp_path_factory):
+    """The folder of an animal network's exports, which tests must not change.
+
+    'atac' has all forms, with the network's parameters in atac.params; 'photos', which crops, has two.
+    """
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    from openatac.models.weights import save_parameters
+    from tests.helpers.networks.animal_export import ANIMALS, animal_network, export_animals
+    folder, net = tmp_path_factory.mktemp('animals'), animal_network()
+    save_parameters(net, str(folder / 'atac.params'))
+    export_animals(net, folder / 'atac')
+    photos = ANIMALS._replace(image_shape=(3, 40, 40), crop_ratio=0.875, labels=[])
+    export_animals(net, folder / 'photos', photos, ['symbol', 'onnx'])
+    return folder
+
+
+@pytest.fixture(scope='session')
+def atac(animals):
+    """The prefix of the export 'atac'."""
+    return str(animals / 'atac')
+
+
+@pytest.fixture(scope='session')
 def digits_network():
     """A network trained on the digits (tests.helpers.networks.digits_network); do not change its values."""
     pytest.importorskip('sklearn')

@@ -20,11 +20,6 @@ from openatac.registry import import_factory
 from openatac.zoo.weights.pretrained import Pretrained
 
 
-def decays(parameter: str) -> bool:
-    """Return whether weight decay applies under ``no_wd``, which exempts biases, gammas and betas."""
-    return not parameter.endswith(('beta', 'gamma', 'bias'))
-
-
 class Backend(abc.ABC):
     """A network on the devices of its run.
 
@@ -86,7 +81,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
 
     Parameters
     ----------
-    net : HybridBlock, torch.nn.Module or str
+    net : HybridBlock, torch.nn.Module or pathlib.Path
         A network (an uninitialised one in Gluon), or the path of a symbol file.
     compute : Compute
     image_shape : (C, H, W)

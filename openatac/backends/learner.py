@@ -35,6 +35,11 @@ class Metrics(NamedTuple):
         return cls(loss, score, images, *top5)
 
 
+def decays(parameter: str) -> bool:
+    """Return whether weight decay applies under ``no_wd``, which exempts biases, gammas and betas."""
+    return not parameter.endswith(('beta', 'gamma', 'bias'))
+
+
 class OptimizerSettings(TypedDict):
     """The settings of NAG, as for gluon.Trainer."""
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.data.batch_sizes import Share
 
 
@@ -25,7 +26,7 @@ class ProcessGroup(abc.ABC):
     rank: int
     size: int
     is_asynchronous: bool = False
-    kvstore: Any = 'device'
+    kvstore: Any = SINGLE_PROCESS_STORE
 
     @property
     def share(self) -> Share:
@@ -71,7 +72,7 @@ class SingleProcess(ProcessGroup):
 
     rank, size = 0, 1
 
-    def __init__(self, kvstore: str = 'device') -> None:
+    def __init__(self, kvstore: str = SINGLE_PROCESS_STORE) -> None:
         self.kvstore = kvstore
 
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:

@@ -1,27 +1,56 @@
 """Reject options that MXNet or PyTorch does not support, before either is loaded."""
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Protocol, Union
 
-from openatac.backends.compute import ImagenetCompute
+from openatac.backends.compute import Compute, ImagenetCompute
+from openatac.backends.devices import parse_gpus
+from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 
 
-def check_mxnet(config: Any) -> None:
+class _Training(Protocol):
+    @property
+    def kvstore(self) -> str: ...
+
+    @property
+    def gpus(self) -> str: ...
+
+
+class _Start(Protocol):
+    @property
+    def initial(self) -> str | None: ...
+
+
+class RunOptions(Protocol):
+    """The part of a run's config that the checks read."""
+
+    @property
+    def compute(self) -> Compute: ...
+
+    @property
+    def training(self) -> _Training: ...
+
+    @property
+    def start(self) -> _Start: ...
+
+
+def check_mxnet(config: RunOptions) -> None:
     """Raise ValueError for options that MXNet's backend does not support."""
     compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
     _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
                      syncbn=compute.syncbn and not is_imagenet)
-    if compute.syncbn and config.training.num_gpus < 2:  # MXNet's waits forever on a CPU
-        raise ValueError('argument --syncbn: it is for two or more GPUs, but --num-gpus is '
-                         f'{config.training.num_gpus}; leave it out')
+    gpus = len(parse_gpus(config.training.gpus))
+    if compute.syncbn and gpus < 2:  # MXNet's waits forever on a CPU
+        raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; leave it '
+                         'out')
 
 
-def check_torch(config: Any) -> None:
+def check_torch(config: RunOptions) -> None:
     """Raise ValueError for options that PyTorch's backend does not support."""
     compute, kvstore = config.compute, config.training.kvstore
     _reject_flags_of('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
-                     kvstore=kvstore if kvstore != 'device' else '')
+                     kvstore=kvstore if kvstore != SINGLE_PROCESS_STORE else '')
     if compute.syncbn and compute.compile:
         raise ValueError('argument --syncbn: torch.compile cannot compile it; leave --compile or --syncbn '
                          'out')

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console.text import text_table
 from openatac.export.forms.base import prefix_of

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number

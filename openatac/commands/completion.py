@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openatac.commands.catalogue import COMMANDS, command_parser
+from openatac.commands.shared.catalogue import COMMANDS, command_parser
 
 COMPLETION_VARIABLE = '_ARGCOMPLETE'  # set by the shell's code: which word of the line is the program, from 1
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.image_size import sides
 from openatac.options.flag_types import CLASSES, ImageSize

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.study import demo
 
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import openatac
 from openatac.backends.mxnet.contexts import check_capability
-from openatac.commands.catalogue import command_parser
-from openatac.console.child_python import python_command
+from openatac.commands.shared.catalogue import command_parser
 from openatac.errors import DeviceError
-from openatac.system import cores, cuda_libraries, nvidia_driver, processor, threads
+from openatac.system import cores, nvidia_driver, processor, threads
+from openatac.system.child_python import python_command
 from openatac.system.installed import (
+    PINNED,
     USE_TORCH,
+    has_cuda_wheel,
     has_mxnet,
     has_torch,
     installed_version,
@@ -27,22 +29,8 @@ from openatac.system.installed import (
     mxnet_missing,
     package_of,
 )
-
-# Optional packages: their purpose, and what to install.
-OPTIONAL = (
-    ('scikit-learn', 'the handwritten digits', 'openatac[demo]'),
-    ('matplotlib', 'figures', 'openatac[demo]'),
-    ('tensorboardX', 'TensorBoard files', 'openatac[tensorboard]'),
-    ('wandb', 'Weights & Biases', 'openatac[wandb]'),
-    ('onnx', 'ONNX files', 'openatac[onnx]'),
-    ('onnxruntime', 'running ONNX files', 'openatac[onnx]'),
-    ('openvino', 'running them in OpenVINO', 'openatac[openvino]'),
-    ('pyarrow', 'CIFAR in parquet files', 'openatac[parquet]'),
-    ('torch', 'the networks in PyTorch', 'openatac[torch]'),
-    ('fastapi', 'openatac serve', 'openatac[serve]'),
-    ('uvicorn', 'openatac serve', 'openatac[serve]'),
-    ('argcomplete', 'completion in a shell', 'openatac[completion]'),
-)
+from openatac.system.mxnet import cuda_libraries
+from openatac.system.optional_packages import OPTIONAL_PACKAGES, pip_install
 
 # Run in another process, so that a crash of MXNet is reported instead of ending this process.
 _ASK_MXNET = '''
@@ -72,12 +60,12 @@ def main(argv: Sequence[str]) -> int:
            if mxnet else problem)
     gluoncv = installed_version('gluoncv')
     _print('GluonCV', f'{gluoncv}: in your programs, import openatac before gluoncv and mxnet' if gluoncv else
-           'missing: pip install gluoncv==0.10.5.post0')
+           f'missing: pip install gluoncv=={PINNED["gluoncv"]}')
     _print('OpenCV', _opencv())
     _print('threads', _threads())
     _print('INT8', processor.int8_line().removeprefix('INT8: '))
     _print_gpus(mxnet)
-    if cuda_libraries.has_cuda_wheel():
+    if has_cuda_wheel():
         missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
         _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
                f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
@@ -87,8 +75,8 @@ def main(argv: Sequence[str]) -> int:
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
                                                      f'openatac train-cifar --dataset {name}')
-    for name, purpose, requirement in OPTIONAL:
-        _print(name, installed_version(name) or f"missing, for {purpose}: pip install '{requirement}'")
+    for name, package in OPTIONAL_PACKAGES.items():
+        _print(name, installed_version(name) or f'missing, for {package.purpose}: {pip_install(name)}')
     if mxnet:
         print('Training works here.')
         return 0
@@ -125,8 +113,8 @@ def _remedy(reason: str) -> str:
         return 'pip install ' + package_of(reason.split("'")[1].split('.')[0])
     if not mxnet_fits():
         return USE_TORCH
-    wheel = 'mxnet-cu112' if cuda_libraries.has_cuda_wheel() else 'mxnet'
-    return f'pip install --force-reinstall --no-deps {wheel}==1.9.1'
+    wheel = 'mxnet-cu112' if has_cuda_wheel() else 'mxnet'
+    return f'pip install --force-reinstall --no-deps {wheel}=={PINNED["mxnet"]}'
 
 
 def _opencv() -> str:

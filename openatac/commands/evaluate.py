@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
 from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal

@@ -12,7 +12,7 @@ import shlex
 from openatac.backends.compute import Compute
 from openatac.backends.process_group import SingleProcess
 from openatac.backends.registered_backends import BACKENDS
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.train_imagenet import TrainImagenet
 from openatac.options.command_line import add_section, from_arguments, show_defaults
 from openatac.options.declaration import Role, section_fields, with_changes

@@ -17,7 +17,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console.text import for_terminal, short_names, text_table
 from openatac.data.small.dataset_names import DATASET_OUTPUTS

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.distributed.job import MOST_PROCESSES
 from openatac.distributed.launch.clusters import CLUSTERS, Launch
 from openatac.distributed.launch.start import run_processes, start_processes

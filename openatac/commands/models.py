@@ -10,7 +10,7 @@ import difflib
 import fnmatch
 from collections.abc import Sequence
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 

@@ -21,7 +21,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.console.log import log_to
 from openatac.console.program import INTERRUPTED
 from openatac.data.archives import is_archive_name

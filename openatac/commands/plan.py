@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import estimate_text

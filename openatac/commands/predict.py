@@ -15,7 +15,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import figure_file
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.console import streams
@@ -28,7 +28,7 @@ from openatac.options.flag_types import BATCH_SIZE, CLASSES
 from openatac.system.processor import int8_line
 
 if TYPE_CHECKING:
-    from openatac.export.predictor import PredictedBatch, Predictor
+    from openatac.inference.predictor import PredictedBatch, Predictor
 
 
 def main(argv: list[str]) -> int:
@@ -57,14 +57,14 @@ def main(argv: list[str]) -> int:
     if args.images.count('-') > 1:
         p.error('argument IMAGES: - can be given only once')
     if args.gates:
-        from openatac.export.gate_maps import check_matplotlib
+        from openatac.inference.gate_maps import check_matplotlib
         check_matplotlib()
     return _predict(p, args)
 
 
 def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.export.images.find_images import find_images
-    from openatac.export.predictor import Predictor, load
+    from openatac.inference.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:
         predictor = load(args.model, batch_size=args.batch_size)
@@ -88,7 +88,7 @@ def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBatch) -> None:
-    from openatac.export.gate_maps import draw_gate_maps
+    from openatac.inference.gate_maps import draw_gate_maps
     image, best = batch.inputs[0], predictor.best(batch.scores[0], 1)[0]
     title = f'{os.path.basename(batch.names[0])}: {best.label} ({best.score:.2f})'
     draw_gate_maps(path, prefix, image, predictor.transform.to_pixels(image), title)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in

@@ -17,7 +17,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
@@ -27,13 +27,14 @@ from openatac.limits import INFERENCE_BATCH, MAX_PORT
 from openatac.options.flag_types import BATCH_SIZE, number
 from openatac.serving.request_limits import LIMITS, Limits
 from openatac.system.installed import has_mxnet
+from openatac.system.optional_packages import pip_install
 
 MOST_MEGAPIXELS = 178  # Pillow refuses larger images
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from openatac.export.gate_maps import GateMap
+    from openatac.inference.gate_maps import GateMap
 
 
 def main(argv: list[str]) -> int:
@@ -45,8 +46,8 @@ def main(argv: list[str]) -> int:
     if args.model and args.engine:
         p.error('argument --engine: it is for an export; leave out --model')
     if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):
-        raise OpenatacError("the server needs FastAPI and uvicorn: run pip install 'openatac[serve]'")
-    from openatac.export.predictor import load
+        raise OpenatacError(f'the server needs FastAPI and uvicorn: run {pip_install("fastapi")}')
+    from openatac.inference.predictor import load
     from openatac.serving.app import create_app
     from openatac.serving.classifier import Classifier
     from openatac.serving.server import serve
@@ -67,7 +68,7 @@ def _find_gates(export: str | None) -> Callable[[np.ndarray], list[GateMap]] | N
     """Return a function that computes gate maps; None for a run, or without MXNet, symbol form or gates."""
     if not export or SymbolForm().missing(prefix_of(export)) or not has_mxnet():
         return None
-    from openatac.export.gate_maps import open_gates
+    from openatac.inference.gate_maps import open_gates
     with contextlib.suppress(OpenatacError):
         return open_gates(prefix_of(export))
     return None

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from openatac.backends.kvstore_names import KVSTORES
 from openatac.backends.process_group import SingleProcess
 from openatac.console.signals import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
@@ -26,7 +27,6 @@ from openatac.distributed.member import Member
 from openatac.distributed.member_group import MemberGroup
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.distributed.run_end import enter
-from openatac.distributed.store_names import KVSTORES
 from openatac.errors import OpenatacError, last_line
 
 

@@ -12,6 +12,7 @@ from openatac.export.images.inputs import sample_batches
 from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import replace_file
 from openatac.library import GLUON, NetworkFunction
 
@@ -54,7 +55,7 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImage
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}
-    with replace_file(prefix + '.json') as temporary:
+    with replace_file(prefix + MANIFEST_SUFFIX) as temporary:
         write_manifest(temporary, manifest)
     return f'accuracy on {images} labelled images: {before:.4f} in float32, ' + ', '.join(
         f'{accuracy:.4f} in {name}' for name, accuracy in zip(forms, after))

@@ -7,12 +7,12 @@ import mxnet as mx
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
-from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX, SymbolicShape
+from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.graph.symbol import NDArrays, array_keys, load_symbol_file, symbol_block
 from openatac.graph.tensor_sizes import check_takes_images
 from openatac.models.weights import read_arrays
 from openatac.zoo.weights.export_checksums import check_files
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 from openatac.zoo.weights.parameter_files import ARG, without_kind
 
 

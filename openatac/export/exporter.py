@@ -20,6 +20,7 @@ from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import sha256
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import writing
 from openatac.library import PYTORCH, NetworkFunction, library_of
 from openatac.version import __version__
@@ -66,16 +67,16 @@ def export(net: Any, prefix: str, manifest: Manifest, settings: ExportSettings,
     check_export_name(prefix)
     if not settings.forms:
         raise ValueError('an export needs at least one form')
-    old = [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]
+    old = [prefix + MANIFEST_SUFFIX, *(path for form in FORMS.values() for path in form.files(prefix))]
     advice = 'choose another folder, or free some disk space; the files that were there are unchanged'
-    with writing(prefix, advice), replace_set(prefix, old, last=prefix + '.json') as aside:
+    with writing(prefix, advice), replace_set(prefix, old, last=prefix + MANIFEST_SUFFIX) as aside:
         function = library_of(net).function(net)
         check = _parity_check(function, manifest, images)
         network = NetworkToWrite(net, function, *_trace(net), manifest, settings, calibration_images)
         reports = {form.name: _export_form(form, network, check, aside) for form in settings.forms}
         checksums = {path[len(aside):]: sha256(path) for form in settings.forms for path in form.files(aside)}
         manifest = manifest._replace(reports=reports, openatac=__version__, sha256=checksums)
-        write_manifest(aside + '.json', manifest)
+        write_manifest(aside + MANIFEST_SUFFIX, manifest)
     return manifest
 
 

@@ -6,6 +6,7 @@ import os
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
 from openatac.errors import OpenatacError, reason
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.run_file_names import holds_run
 from openatac.files.schema import read_json
 from openatac.limits import MAX_CHANNELS, MAX_CLASSES, MAX_SIDE, MIN_CROP_RATIO, Bounds
@@ -71,7 +72,7 @@ def write_manifest(path: str, manifest: Manifest) -> None:
 
 def read_manifest(prefix: str) -> Manifest:
     """Return the `Manifest` of the export ``prefix``; raise OpenatacError if it is missing or damaged."""
-    path = prefix + '.json'
+    path = prefix + MANIFEST_SUFFIX
     try:
         manifest = read_json(path, Manifest)
         if len(manifest.labels) not in (0, manifest.classes):

@@ -18,7 +18,6 @@ from openatac.errors import OpenatacError
 from openatac.graph.untrusted_symbols import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
-SYMBOL_SUFFIX = '-symbol.json'  # the file of an exported graph, beside its parameters (PARAMS_SUFFIX)
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
 # How many inputs these operators use by value; they use only the shapes of the others.
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,

@@ -10,10 +10,11 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError, last_line
+from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.writing import write_text
-from openatac.graph.nodes import INPUT, MXNET_VERSION, SYMBOL_SUFFIX
+from openatac.graph.nodes import INPUT, MXNET_VERSION
 from openatac.graph.untrusted_symbols import read_checked_json
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, write_params
+from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
 
 NDArrays = dict[str, mx.nd.NDArray]  # {name: values}

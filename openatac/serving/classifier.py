@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from openatac.data.images.decoding import decode, read_size
-from openatac.export.gate_maps import GateMap
-from openatac.export.predictor import Predictor, probabilities
+from openatac.inference.gate_maps import GateMap
+from openatac.inference.predictor import Predictor, probabilities
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS, Limits, Refusal
 from openatac.system.cores import allowed_processors
@@ -24,7 +24,7 @@ class Classifier:
     predictor : Predictor
         Runs the batches, of up to its ``batch_size`` images.
     gates : callable, optional
-        Maps an input to its gate maps; see `openatac.export.gate_maps.open_gates`.
+        Maps an input to its gate maps; see `openatac.inference.gate_maps.open_gates`.
     limits : Limits
     """
 

@@ -17,7 +17,7 @@ from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
 
 if TYPE_CHECKING:
-    from openatac.export.predictor import Prediction
+    from openatac.inference.predictor import Prediction
 
 UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
@@ -69,7 +69,7 @@ def classify() -> list[Prediction]:
     """Classify scikit-learn's photograph of a flower with the package's trained ATAC network."""
     import sklearn
 
-    from openatac.export.predictor import load
+    from openatac.inference.predictor import load
     photo = os.path.join(os.path.dirname(sklearn.__file__), 'datasets', 'images', 'flower.jpg')
     return load(TRAINED)(photo, top=3)
 

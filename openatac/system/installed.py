@@ -6,13 +6,16 @@ import importlib.util
 import platform
 import sys
 
+from openatac.system.optional_packages import pip_install
+
 # The only platform that openatac supports for MXNet; MXNet 1.9.1 has few wheels for others.
 SYSTEM, MACHINES = 'linux', ('x86_64', 'amd64')
 PYTHONS = (3, 9), (3, 14)
-USE_TORCH = "use PyTorch (pip install 'openatac[torch]') with --engine torch"
+USE_TORCH = f'use PyTorch ({pip_install("torch")}) with --engine torch'
 _PACKAGES = {'PIL': 'Pillow', 'cv2': 'opencv-contrib-python-headless', 'distutils': 'setuptools',
              'sklearn': 'scikit-learn', 'yaml': 'PyYAML'}
-NO_PYTORCH = "PyTorch is not installed: run pip install 'openatac[torch]'"
+NO_PYTORCH = f'PyTorch is not installed: run {pip_install("torch")}'
+PINNED = {'mxnet': '1.9.1', 'gluoncv': '0.10.5.post0'}  # the last releases of projects that have ended
 
 
 def package_of(module: str) -> str:
@@ -32,6 +35,11 @@ def has_mxnet() -> bool:
     """Return whether MXNet is installed, without loading it."""
     spec = importlib.util.find_spec('mxnet')
     return spec is not None and spec.origin is not None  # the import hook finds a missing MXNet without one
+
+
+def has_cuda_wheel() -> bool:
+    """Return whether the installed MXNet is the CUDA 11.2 build."""
+    return installed_version('mxnet-cu112') is not None
 
 
 def require_mxnet() -> None:
@@ -65,7 +73,8 @@ def mxnet_missing() -> str:
         return (f'MXNet runs only on x86-64 Linux with Python {version(*PYTHONS[0])} to '
                 f'{version(*PYTHONS[1])}, but this machine is {here}: {USE_TORCH}')
     # From 3.13 on, pip finds no NumPy that MXNet's metadata allows.
-    more = (', and then pip install --no-deps mxnet==1.9.1 or mxnet-cu112==1.9.1'
+    release = PINNED['mxnet']
+    more = (f', and then pip install --no-deps mxnet=={release} or mxnet-cu112=={release}'
             if sys.version_info[:2] >= (3, 13) else '')
     return ("MXNet is not installed: run pip install 'openatac[cpu]' for a machine without a GPU, or pip "
             f"install 'openatac[cu112]' for one with an NVIDIA GPU{more}; to train without MXNet, "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from openatac.errors import UnfitEnvironment
 from openatac.system import cores
-from openatac.system.cuda_libraries import has_cuda_wheel
+from openatac.system.installed import has_cuda_wheel
 
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
 MOST_THREADS = 1024

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from openatac.commands.catalogue import COMMANDS, SITE
+from openatac.commands.shared.catalogue import COMMANDS, SITE
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.fresh_python import output_of, run_python

@@ -6,8 +6,9 @@ import pytest
 import openatac
 from openatac import cli
 from openatac.commands import doctor
-from openatac.system import cuda_libraries, nvidia_driver
+from openatac.system import nvidia_driver
 from openatac.system.installed import has_torch, mxnet_missing
+from openatac.system.mxnet import cuda_libraries
 from openatac.system.processor import instruction_set
 from tests.helpers.processes.fresh_python import run_python
 
@@ -98,7 +99,7 @@ def test_doctor_reports_usable_gpus(healthy, capsys, monkeypatch):
 
 
 def test_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):
-    monkeypatch.setattr(cuda_libraries, 'has_cuda_wheel', lambda: True)
+    monkeypatch.setattr(doctor, 'has_cuda_wheel', lambda: True)
     monkeypatch.setattr(cuda_libraries, 'find_cuda_libraries', lambda: {'liba.so': None, 'libb.so': '/b'})
     monkeypatch.setattr(doctor, 'installed_version', lambda package: None)
     lines = doctors_lines(capsys)

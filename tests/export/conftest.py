@@ -4,7 +4,6 @@ import functools
 import pytest
 
 from openatac.models.weights import save_parameters
-from tests.helpers.networks.animal_export import ANIMALS, animal_network, export_animals
 from tests.helpers.networks.trained_network import ATAC, trained_network
 from tests.helpers.processes.commands import call_export, command_error
 from tests.helpers.processes.scripts import run_in_process
@@ -34,28 +33,6 @@ def whole(params, tmp_path_factory):
     prefix = tmp_path_factory.mktemp('whole') / 'made' / 'net'
     assert call_export(ATAC.upper(), params, prefix, '--fuse', '--labels', 'a, b,c,d,e') == 0
     return str(prefix)
-
-
-@pytest.fixture(scope='session')
-def animals(tmp_path_factory):
-    """The folder of an animal network's exports, which tests must not change.
-
-    'atac' has all forms, with the network's parameters in atac.params; 'photos', which crops, has two.
-    """
-    pytest.importorskip('onnx')
-    pytest.importorskip('onnxruntime')
-    folder, net = tmp_path_factory.mktemp('animals'), animal_network()
-    save_parameters(net, str(folder / 'atac.params'))
-    export_animals(net, folder / 'atac')
-    photos = ANIMALS._replace(image_shape=(3, 40, 40), crop_ratio=0.875, labels=[])
-    export_animals(net, folder / 'photos', photos, ['symbol', 'onnx'])
-    return folder
-
-
-@pytest.fixture(scope='session')
-def atac(animals):
-    """The prefix of the export 'atac'."""
-    return str(animals / 'atac')
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import pytest
 import train_cifar
 import train_imagenet
 from openatac import get_model
-from openatac.commands.catalogue import COMMANDS
+from openatac.commands.shared.catalogue import COMMANDS
 from openatac.errors import OpenatacError
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.models.cifar_resnet import ResNet20V2ATAC

@@ -21,7 +21,7 @@ import pytest
 import openatac
 import train_cifar
 import train_imagenet
-from openatac.commands.catalogue import COMMANDS
+from openatac.commands.shared.catalogue import COMMANDS
 from openatac.training.recipes import CIFAR, IMAGENET
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar, write_photos
 from tests.helpers.pages.documents import DOCUMENTS, anchors_of, blocks_of, links_of, prose_of, text_of

@@ -56,7 +56,7 @@ def bench_rows(exports, engines, sizes):
 
 
 def gate_map_figure(title, stages):
-    from openatac.export.gate_maps import GateMap, gate_figure
+    from openatac.inference.gate_maps import GateMap, gate_figure
     maps = [GateMap(stage, np.linspace(0.1, 0.9, 64).reshape(8, 8)) for stage in stages]
     return gate_figure(maps, np.zeros((32, 32, 3), 'uint8'), title)
 

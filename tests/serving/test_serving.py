@@ -17,8 +17,8 @@ from PIL import Image
 
 import openatac
 from openatac.errors import OpenatacError
-from openatac.export.gate_maps import open_gates
-from openatac.export.predictor import Predictor
+from openatac.inference.gate_maps import open_gates
+from openatac.inference.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
 from tests.helpers.images.made_up_images import encoded, plain, smooth

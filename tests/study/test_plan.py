@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openatac.commands import plan as command
-from openatac.commands.catalogue import COMMANDS
+from openatac.commands.shared.catalogue import COMMANDS
 from openatac.study.plan.estimate import estimate, linear_rate, trainable_parameters
 from openatac.study.plan.report import estimate_text
 from openatac.study.plan.step_time import (

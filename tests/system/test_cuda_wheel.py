@@ -8,7 +8,8 @@ import ctypes
 
 import pytest
 
-from openatac.system.cuda_libraries import CUDA_LIBRARIES, has_cuda_wheel
+from openatac.system.installed import has_cuda_wheel
+from openatac.system.mxnet.cuda_libraries import CUDA_LIBRARIES
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 from tests.helpers.processes.stub_driver import make_driver, make_library
@@ -174,7 +175,7 @@ def test_doctor_reports_a_missing_driver(driver):
 
 
 HIDE = '''
-from openatac.system import cuda_libraries
+from openatac.system.mxnet import cuda_libraries
 find = cuda_libraries.find_cuda_libraries
 cuda_libraries.find_cuda_libraries = lambda: {**find(), **dict.fromkeys(%r)}
 import mxnet

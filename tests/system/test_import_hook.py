@@ -55,8 +55,8 @@ def test_mxnet_loaded_before_openatac_is_unchanged(package):
 def test_hook_is_installed_once_after_reloads(package):
     path = package('import numpy\nvalue = numpy.NINF\n')
     code = ('import importlib, sys, openatac\n'
-            'importlib.reload(openatac.system)\n'
-            'importlib.reload(openatac.system.import_hook)\n'
+            'importlib.reload(openatac.system.mxnet)\n'
+            'importlib.reload(openatac.system.mxnet.import_hook)\n'
             'for name in list(sys.modules):\n'
             '    if name.startswith("openatac"): del sys.modules[name]\n'
             'import openatac, mxnet\n'

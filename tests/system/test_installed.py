@@ -1,10 +1,12 @@
 """Without MXNet, functions that need it say so, and suggest PyTorch where MXNet cannot run."""
 import platform
+import re
 import sys
 
 import pytest
 
-from openatac.system.installed import has_torch, mxnet_missing
+from openatac.system.installed import PINNED, has_torch, mxnet_missing
+from openatac.system.optional_packages import OPTIONAL_PACKAGES
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.fresh_python import output_of, run_python
 
@@ -73,3 +75,14 @@ def test_script_without_mxnet_fails_with_one_line(no_mxnet, tmp_path):
     assert result.returncode == 1
     assert result.stderr.strip() == 'error: ' + mxnet_missing()
     assert not (tmp_path / 'run').exists()
+
+
+def test_packages_that_messages_name_are_in_pyproject():
+    metadata = (ROOT / 'pyproject.toml').read_text('utf-8')
+    for name, release in PINNED.items():
+        assert re.search(f'''["']{name}=={re.escape(release)}[;"']''', metadata)
+    extras = metadata.split('[project.optional-dependencies]\n')[1].split('\n[')[0]
+    for name, package in OPTIONAL_PACKAGES.items():
+        section = extras.split(f'\n{package.extra} = [')[1].split('\n', 1)
+        requirements = section[0] if ']' in section[0] else section[1].split('\n]')[0]
+        assert re.search(f'''["']{name}[><=]''', requirements), name

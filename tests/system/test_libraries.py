@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from openatac.system import cuda_libraries, system_libraries
+from openatac.system.mxnet import cuda_libraries, system_libraries
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.stub_driver import make_library
 
@@ -50,7 +50,7 @@ def test_unloadable_library_is_named_with_the_remedy(package, tmp_path):
 
 NEEDS_TWO_LIBRARIES = '''
 import ctypes, sys
-from openatac.system import system_libraries as libraries
+from openatac.system.mxnet import system_libraries as libraries
 libraries.SYSTEM_LIBRARIES = {'libneeded1.so.1': 'needed1', 'libneeded2.so.1': 'needed2'}
 if sys.argv[1] == 'found':
     libraries.load_system_libraries()

@@ -15,9 +15,16 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends import state_names
-from openatac.backends.base import decays
 from openatac.backends.compute import Compute
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, OptimizerSettings, crc32_of
+from openatac.backends.learner import (
+    Arrays,
+    KeepOutputs,
+    Learner,
+    Metrics,
+    OptimizerSettings,
+    crc32_of,
+    decays,
+)
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
@@ -209,7 +216,7 @@ class MxnetLearner(Learner):
         mx.nd.waitall()
         for data in itertools.chain(*(parameter.list_data() for parameter in self.parameters.values())):
             if data.ndim == 4 and data.context.device_type == 'cpu':  # only convolutions reorder
-                # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.system.mxnet_settings.
+                # Not through NumPy: see MXNET_CPU_PARALLEL_SIZE in openatac.system.mxnet.settings.
                 plain = data * 1
                 data[:] = 0  # drops the layout, which a plain copy would keep
                 data[:] = plain

@@ -14,7 +14,7 @@ from openatac.backends.mxnet.step_graph import step_graph
 from openatac.console.streams import silenced_stderr
 from openatac.graph.nodes import INPUT
 from openatac.models.fine_tuning import keeps_statistics
-from openatac.system.mxnet_settings import fusion_backend
+from openatac.system.mxnet.settings import fusion_backend
 
 Shard = tuple[mx.nd.NDArray, mx.nd.NDArray]  # one device's images and labels
 Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, losses

@@ -5,6 +5,7 @@ import copy
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class TorchBackend(Backend):
             elif params:
                 load_parameters(self.module, params)
                 log.info('starting from the parameters in %s', params)
-        elif isinstance(self.net, str):
+        elif isinstance(self.net, Path):
             self.module = to_torch(self.net)
         else:
             from openatac.models.weights import initialize_parameters
@@ -81,7 +82,7 @@ class TorchBackend(Backend):
         if isinstance(self.net, torch.nn.Module):
             self.module = copy.deepcopy(self.net)
             load_parameters(self.module, params)
-        elif isinstance(self.net, str):
+        elif isinstance(self.net, Path):
             self.module = to_torch(self.net, {name: array.astype('float32')
                                               for name, array in read_parameter_file(params).items()})
         else:

@@ -10,9 +10,16 @@ from typing import Any
 import torch
 
 from openatac.backends import state_names
-from openatac.backends.base import decays
 from openatac.backends.compute import Compute
-from openatac.backends.learner import Arrays, KeepOutputs, Learner, Metrics, OptimizerSettings, crc32_of
+from openatac.backends.learner import (
+    Arrays,
+    KeepOutputs,
+    Learner,
+    Metrics,
+    OptimizerSettings,
+    crc32_of,
+    decays,
+)
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic

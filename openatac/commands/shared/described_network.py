@@ -7,19 +7,32 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from openatac.commands.shared.options_beside import options_beside
+from openatac.commands.shared.described_options import described_options
 from openatac.data.images.class_names import read_class_list
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import Role, option_fields, option_values, with_changes
 from openatac.training.config import AnyConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.sections.cifar import BY_FLAGS
+from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
+def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
+    """Return the config with the network of --evaluate or --pretrained, if a file next to it describes it.
+
+    Raises ValueError if the command line, or its recipe, contradicts it.
+    """
+    start = given.config.start
+    path = start.evaluate or start.pretrained
+    if start.initial or not path:
+        return given
+    return _with_network_of(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
+
+
+def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
     """Return the config with the network of the parameters in ``path``, where known.
 
     Parameters
@@ -31,13 +44,8 @@ def with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -
     with_data : bool
         Whether to add the network's data too, to evaluate it. Otherwise, to fine-tune it on other data with
         other classes, the image size is the only data option to add.
-
-    Raises
-    ------
-    ValueError
-        If the command line, or its recipe, contradicts the network.
     """
-    described = options_beside(path, type(given.config))
+    described = described_options(path, type(given.config))
     if described is None:
         return given
     source, known = described

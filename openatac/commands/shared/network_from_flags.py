@@ -1,4 +1,4 @@
-"""Build the network of a training run: from options, from files, or from a description next to parameters."""
+"""Build the network of a training run, from its options or from the files of --initial."""
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.system.installed import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import AnyConfig, Config
-from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:
     from openatac.training.networks.build import BuiltNetwork
@@ -32,19 +31,6 @@ def check_libraries(config: Config) -> None:
 def _builds_in_torch(config: Config) -> bool:
     """Return whether PyTorch builds the network; where MXNet is installed, MXNet prints and writes it."""
     return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
-
-
-def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
-    """Return the config with the network of --evaluate or --pretrained, if a file next to it describes it.
-
-    Raises ValueError if the command line contradicts it.
-    """
-    start = given.config.start
-    path = start.evaluate or start.pretrained
-    if start.initial or not path:
-        return given
-    from openatac.commands.shared.described_network import with_network_of
-    return with_network_of(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
 def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from openatac.backends.devices import parse_gpus
 from openatac.backends.registered_backends import BACKENDS
-from openatac.commands.catalogue import command_parser
+from openatac.commands.shared.catalogue import command_parser
 from openatac.errors import ParameterFileError
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults

@@ -5,6 +5,7 @@ import argparse
 import os
 
 from openatac.backends.devices import parse_gpus
+from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared.network_from_flags import only_makes_network
 from openatac.errors import OpenatacError
@@ -41,7 +42,7 @@ def join_process_group(parser: argparse.ArgumentParser, config: Config) -> Proce
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
             parser.error('argument --engine: torchrun is for torch; start several processes of '
                          f'{config.compute.engine} with `openatac launch`')
-        return kvstore.join_run('device' if alone else config.training.kvstore)
+        return kvstore.join_run(SINGLE_PROCESS_STORE if alone else config.training.kvstore)
     if alone and torchrun.is_part():
         parser.error('this command needs one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):

@@ -61,7 +61,8 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
     def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
         """Fill in the config, from files beside its parameters, then from the images; build its network."""
-        given = self.with_classes(network_from_flags.with_described_network(given))
+        from openatac.commands.shared.described_network import with_described_network
+        given = self.with_classes(with_described_network(given))
         return network_from_flags.network_from_flags(given)
 
     def main(self, argv: list[str]) -> int | None:

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from openatac.console.child_python import python_command
 from openatac.data.images.bad_images import Unreadable
 from openatac.data.photos.worker import Failure, PrepareImage, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
+from openatac.system.child_python import python_command
 from openatac.system.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
 
 log = logging.getLogger('openatac')

@@ -22,6 +22,7 @@ from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
 from openatac.errors import DataError
+from openatac.system.optional_packages import pip_install
 
 PARQUET = '.parquet'
 _IMAGE_COLUMNS = 'img', 'image'
@@ -159,8 +160,8 @@ def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise DataError(f'{file.label} needs pyarrow, which cannot be imported ({error}); install it with: '
-                        "pip install 'openatac[parquet]'") from error
+        raise DataError(f'{file.label} needs pyarrow, which cannot be imported ({error}): run '
+                        f'{pip_install("pyarrow")}') from error
     try:
         with file.open() as stream:
             table = parquet.read_table(io.BytesIO(stream.read()))

@@ -6,6 +6,7 @@ import numpy as np
 from openatac.data.small.dataset_names import DIGITS
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
+from openatac.system.optional_packages import pip_install
 
 TEST_IMAGES = 360
 
@@ -36,8 +37,8 @@ def load_digits(train: bool = True) -> ImageSet:
         from sklearn import datasets
         from sklearn.model_selection import train_test_split
     except ImportError as error:
-        raise DataError(f"the digits come with scikit-learn, which cannot be imported ({error}); "
-                        "install it with: pip install 'openatac[demo]'") from error
+        raise DataError(f'the digits come with scikit-learn, which cannot be imported ({error}): run '
+                        f'{pip_install("scikit-learn")}') from error
     digits: Any = datasets.load_digits()
     split = train_test_split(np.arange(len(digits.target)), test_size=TEST_IMAGES,
                              stratify=digits.target, random_state=0)

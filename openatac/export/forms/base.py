@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.registry import Registry
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def register_form(form: Form) -> None:
     ValueError
         If its name, or the name of one of its files, is taken.
     """
-    taken = {'.json', *(suffix for other in FORMS.values() for suffix in other.suffixes)}
+    taken = {MANIFEST_SUFFIX, *(suffix for other in FORMS.values() for suffix in other.suffixes)}
     for suffix in form.suffixes:
         if suffix in taken:
             raise ValueError(f'form {form.name!r}: files that end in {suffix!r} belong to another form')
@@ -170,12 +171,12 @@ def form_of(path: str) -> Form | None:
 
 def prefix_of(path: str) -> str:
     """Return the PREFIX of the export at ``path``, which is PREFIX itself or any of its files."""
-    return path.removesuffix(_find(path)[1] or '.json')
+    return path.removesuffix(_find(path)[1] or MANIFEST_SUFFIX)
 
 
 def check_export_name(prefix: str) -> None:
     """Raise ValueError if a file of the export ``prefix`` would belong to the export of another prefix."""
-    for path in [prefix + '.json', *(path for form in FORMS.values() for path in form.files(prefix))]:
+    for path in [prefix + MANIFEST_SUFFIX, *(path for form in FORMS.values() for path in form.files(prefix))]:
         other = prefix_of(path)
         if other != prefix:
             raise ValueError(f'{prefix!r} cannot be the name of an export, because {path} belongs to one '

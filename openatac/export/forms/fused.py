@@ -5,15 +5,14 @@ from typing import Any
 
 from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.parity import ParityCheck
-from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+from openatac.files.export_file_names import FUSED, PARAMS_SUFFIX, SYMBOL_SUFFIX
 
 
 class FusedForm(Form):
     """PREFIX-fused-symbol.json and PREFIX-fused-0000.params; see `openatac.graph.fusion`."""
 
     name = 'fused'
-    suffixes = ('-fused' + SYMBOL_SUFFIX, '-fused' + PARAMS_SUFFIX)
+    suffixes = (FUSED + SYMBOL_SUFFIX, FUSED + PARAMS_SUFFIX)
     runtime = 'fused'
     flags = ('--fuse',)
     help = "also write OUT-fused-..., with oneDNN's fused operators, for CPUs"
@@ -22,7 +21,7 @@ class FusedForm(Form):
     def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.graph.fusion import fuse
         from openatac.graph.symbol import write_symbol_files
-        write_symbol_files(prefix + '-fused', fuse(network.symbol), network.arrays)
+        write_symbol_files(prefix + FUSED, fuse(network.symbol), network.arrays)
 
     def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return the numbers of operators and BatchNorms, before and after fusion."""

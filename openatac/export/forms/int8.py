@@ -2,8 +2,7 @@
 from __future__ import annotations
 
 from openatac.export.forms.base import Form, NetworkToWrite
-from openatac.graph.nodes import SYMBOL_SUFFIX
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+from openatac.files.export_file_names import INT8, PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.zoo.weights.parameter_files import without_kind
 
 
@@ -11,7 +10,7 @@ class Int8Form(Form):
     """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.int8.symbol`."""
 
     name = 'int8'
-    suffixes = ('-int8' + SYMBOL_SUFFIX, '-int8' + PARAMS_SUFFIX)
+    suffixes = (INT8 + SYMBOL_SUFFIX, INT8 + PARAMS_SUFFIX)
     runtime = 'int8'
     flags = ('--int8',)
     help = 'also write OUT-int8-..., quantized, for CPUs; with --onnx also OUT-int8.onnx'
@@ -24,4 +23,4 @@ class Int8Form(Form):
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
                                             network.settings.calibration_method)
-        write_symbol_files(prefix + '-int8', symbol, with_kinds(symbol, quantized))
+        write_symbol_files(prefix + INT8, symbol, with_kinds(symbol, quantized))

@@ -5,6 +5,7 @@ from typing import Any
 
 from openatac.export.forms.base import Form, Load, NetworkToWrite
 from openatac.export.parity import ParityCheck, ParityError
+from openatac.files.export_file_names import INT8
 
 
 class OnnxForm(Form):
@@ -53,7 +54,7 @@ class OnnxInt8Form(OnnxForm):
     """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.int8.onnx`."""
 
     name = 'onnx-int8'
-    suffixes = ('-int8.onnx',)
+    suffixes = (INT8 + '.onnx',)
     runtime = 'onnxruntime-int8'
     flags = ('--onnx', '--int8')
     needs_mxnet = True

@@ -14,10 +14,10 @@ from openatac.export.parity import (
     ParityCheck,
     ParityError,
 )
-from openatac.graph.nodes import INPUT, SYMBOL_SUFFIX
+from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.graph.nodes import INPUT
 from openatac.library import NetworkFunction
-from openatac.system.mxnet_settings import fusion_backend
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
+from openatac.system.mxnet.settings import fusion_backend
 
 
 class SymbolForm(Form):

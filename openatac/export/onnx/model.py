@@ -21,6 +21,7 @@ from openatac.export.onnx.graph import OUTPUT, OnnxGraph, SymbolicShape, Tensor
 from openatac.export.onnx.operators import convert
 from openatac.files.writing import replace_file, writing
 from openatac.graph.nodes import INPUT, Node
+from openatac.system.optional_packages import pip_install
 from openatac.version import __version__
 from openatac.zoo.weights.parameter_files import without_kind
 
@@ -125,8 +126,7 @@ def import_onnx(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise OpenatacError(f"ONNX files need {package} ({error}): "
-                            "run pip install 'openatac[onnx]'") from None
+        raise OpenatacError(f'ONNX files need {package} ({error}): run {pip_install(package)}') from None
 
 
 def _tensor(graph: OnnxGraph, node: Node) -> Tensor:

@@ -12,7 +12,7 @@ from openatac.export.forms.fused import FusedForm
 from openatac.export.forms.int8 import Int8Form
 from openatac.export.forms.symbol import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
-from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.library import GLUON
 from openatac.system.installed import has_mxnet, mxnet_missing
 

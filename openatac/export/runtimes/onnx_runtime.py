@@ -7,6 +7,7 @@ from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.reading import check_input
 from openatac.graph.nodes import INPUT
+from openatac.system.optional_packages import pip_install
 from openatac.system.threads import thread_count
 
 CUDA = 'CUDAExecutionProvider'
@@ -19,7 +20,7 @@ class OnnxRuntime(Runtime):
     name = 'onnxruntime'
     form = OnnxForm()
     package = 'onnxruntime'
-    no_package = "ONNX Runtime is not installed: run pip install 'openatac[onnx]'"
+    no_package = f'ONNX Runtime is not installed: run {pip_install("onnxruntime")}'
 
     @classmethod
     def has_device(cls, device: str) -> bool:
@@ -53,7 +54,7 @@ class OpenVino(Runtime):
     name = 'openvino'
     form = OnnxForm()
     package = 'openvino'
-    no_package = "OpenVINO is not installed: run pip install 'openatac[openvino]'"
+    no_package = f'OpenVINO is not installed: run {pip_install("openvino")}'
 
     def load(self) -> None:
         import openvino

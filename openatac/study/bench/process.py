@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openatac.console.child_python import python_command
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
+from openatac.system.child_python import python_command
 from openatac.system.memory import keep_freed_memory
 from openatac.system.threads import set_threads, thread_count
 

@@ -15,6 +15,7 @@ from openatac.study.comparison.comparison import Comparison, Group
 from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.error_figure import comparison_curves, error_figure
 from openatac.study.comparison.records import without_paths
+from openatac.system.optional_packages import pip_install
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,8 +77,8 @@ def _figures(comparison: Comparison) -> str:
                            f'{comparison.images_of_epochs} error and training loss over epochs, b = {blocks}')
                       for blocks in sorted({group.blocks for group in comparison.groups})]
     except ImportError:
-        return _paragraphs(["The figures are missing, since matplotlib is not installed "
-                            "(pip install 'openatac[demo]')."])
+        return _paragraphs(['The figures are missing, since matplotlib is not installed '
+                            f'({pip_install("matplotlib")}).'])
     return '\n'.join([_heading('Error against parameters'), error, _heading('Curves'), *curves])
 
 

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from openatac.errors import OpenatacError, last_line
-from openatac.graph.nodes import SYMBOL_SUFFIX
+from openatac.files.export_file_names import MANIFEST_SUFFIX, SYMBOL_SUFFIX
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs
@@ -41,9 +41,9 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     from openatac.graph.tensor_sizes import check_tensor_sizes
     from openatac.models.networks_by_name import get_model
     from openatac.study.costs.count import costs, symbol_costs
-    if classes is not None and name.endswith('.json'):
+    if classes is not None and name.endswith(MANIFEST_SUFFIX):
         raise ValueError(f'argument --classes: {name} has its own; leave it out')
-    if name.endswith('.json'):
+    if name.endswith(MANIFEST_SUFFIX):
         network = load_exported_symbol(_symbol_file(name))
     else:
         network = get_model(name, classes=classes)
@@ -61,7 +61,7 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
 
 def _symbol_file(path: str) -> str:
     """Return the symbol file of an export if ``path`` is its manifest, otherwise ``path``."""
-    symbol = path.removesuffix('.json') + SYMBOL_SUFFIX
+    symbol = path.removesuffix(MANIFEST_SUFFIX) + SYMBOL_SUFFIX
     return symbol if os.path.exists(symbol) else path
 
 
@@ -70,10 +70,10 @@ def image_shape_of(name: str) -> tuple[int, int, int]:
     from openatac.export.forms.base import prefix_of
     from openatac.export.manifest import read_manifest
     from openatac.zoo.names import find_model
-    if not name.endswith('.json'):
+    if not name.endswith(MANIFEST_SUFFIX):
         return find_model(name)[0].input_shape
     file = _symbol_file(name)
     prefix = prefix_of(file)
-    if prefix + '.json' != file and os.path.exists(prefix + '.json'):
+    if prefix + MANIFEST_SUFFIX != file and os.path.exists(prefix + MANIFEST_SUFFIX):
         return read_manifest(prefix).image_shape
     return 3, FILE_SIZE, FILE_SIZE

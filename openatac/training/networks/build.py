@@ -21,8 +21,8 @@ class BuiltNetwork(Generic[AnyConfig]):
 
     Attributes
     ----------
-    net : HybridBlock, Module or str
-        A str is the path of a symbol file.
+    net : HybridBlock, Module or pathlib.Path
+        A path is that of a symbol file.
     name : str
     config : CifarConfig or ImagenetConfig
         From `with_named_options`.

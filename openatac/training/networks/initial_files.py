@@ -12,18 +12,18 @@ import contextlib
 import json
 import logging
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError, reason
+from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
-from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import from_json, option_fields, option_values, with_changes
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig, network_settings
 from openatac.training.networks.build import BuiltNetwork
 from openatac.zoo.units import REGISTRIES
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX
 
 log = logging.getLogger('openatac')
 FLAGS_SUFFIX = '-flags.json'
@@ -73,7 +73,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
             raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
                              f'{made[name]}, but this command gives {value}')
     config = with_changes(given.config, **{name: made[name] for name in written})
-    return BuiltNetwork(prefix + SYMBOL_SUFFIX, model, config)
+    return BuiltNetwork(Path(prefix + SYMBOL_SUFFIX), model, config)
 
 
 def _canonical(option: str, value: Any) -> Any:

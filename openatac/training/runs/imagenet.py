@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from openatac.backends.base import Backend
+from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.backends.learner import Learner, Metrics
 from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
@@ -54,7 +55,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
             'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
-        kvstore = self.config.training.kvstore if self.process_group.size > 1 else 'device'
+        kvstore = self.config.training.kvstore if self.process_group.size > 1 else SINGLE_PROCESS_STORE
         return {**super().settings(learner, contents), 'kvstore': kvstore}
 
     def begin(self, learner: Learner, image_count: int) -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import abc
 import functools
 import logging
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, Union
 
 import numpy as np
@@ -145,7 +146,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def initialize(self) -> None:
         """Give the network its initial values; a symbol file's come from the .params file next to it."""
-        self.backend.initialize(None if isinstance(self.net, str) else initial_values(self.net, self.config))
+        self.backend.initialize(None if isinstance(self.net, Path) else initial_values(self.net, self.config))
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         """Return {name: value} of everything that the result depends on, including the images' contents."""

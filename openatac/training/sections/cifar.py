@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
+from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE
 from openatac.limits import MAX_SIDE
@@ -107,7 +108,7 @@ class CifarTraining(Training):
 
     lr_mode: ClassVar[str] = 'step'
     no_wd: ClassVar[bool] = False
-    kvstore: ClassVar[str] = 'device'  # which adds up the gradients
+    kvstore: ClassVar[str] = SINGLE_PROCESS_STORE
     gpus: str = option('', 'GPUs to train on, such as 0,1', default_text='the CPU')
 
 

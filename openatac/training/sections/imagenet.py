@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
+from openatac.backends.kvstore_names import KVSTORES, SINGLE_PROCESS_STORE
 from openatac.data.images.bad_images import MAX_BAD_SHARE
-from openatac.distributed.store_names import KVSTORES
 from openatac.image_size import Size
 from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
 from openatac.options.declaration import (
@@ -146,7 +146,7 @@ class ImagenetTraining(Training):
     num_gpus: int = option(
         0, 'number of GPUs to use, from GPU 0 on; 0 means the CPU', parse=number(int, low=0, high=64))
     kvstore: str = option(
-        'device', "MXNet's key-value store for summing gradients; dist_... for `openatac launch`",
+        SINGLE_PROCESS_STORE, "MXNet's key-value store for summing gradients; dist_... for `openatac launch`",
         choices=lambda: KVSTORES, roles=Role.INEXACTLY_CHANGEABLE)
 
     @property

@@ -17,6 +17,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS, METRICS_LINES, SUMMARY
 from openatac.files.writing import write_text
+from openatac.system.optional_packages import pip_install
 from openatac.training.checkpoints.progress import EpochRow
 from openatac.training.tracking.curves_figure import Panels, curves_figure
 
@@ -82,8 +83,8 @@ class TensorBoard(Tracker):
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            raise OpenatacError("--tensorboard needs its extra: pip install 'openatac[tensorboard]'") \
-                from None
+            install = pip_install('tensorboardX')
+            raise OpenatacError(f'--tensorboard needs tensorboardX: run {install}') from None
         self.writer = SummaryWriter(folder, purge_step=iteration + 1)
 
     def interval(self, step: int, values: dict[str, float]) -> None:
@@ -108,7 +109,7 @@ class WeightsAndBiases(Tracker):
         try:
             import wandb
         except ImportError:
-            raise OpenatacError("--project needs Weights & Biases: pip install 'openatac[wandb]'") from None
+            raise OpenatacError(f'--project needs Weights & Biases: run {pip_install("wandb")}') from None
         try:
             self.run = wandb.init(project=project, name=name, dir=folder, config=settings, resume='allow',
                                   id=_run_id(folder))

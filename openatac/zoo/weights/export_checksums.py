@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from openatac.errors import OpenatacError
 from openatac.files.checksums import sha256
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.schema import read_json
 
 
@@ -25,7 +26,7 @@ def check_files(prefix: str, paths: Iterable[str]) -> None:
         For the first file whose checksum differs.
     """
     try:
-        expected = read_json(prefix + '.json', dict).get('sha256')
+        expected = read_json(prefix + MANIFEST_SUFFIX, dict).get('sha256')
     except (OSError, ValueError):  # reported by whatever needs the manifest
         return
     for path in paths:

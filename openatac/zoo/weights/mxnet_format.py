@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from openatac.errors import ParameterFileError
+from openatac.files.export_file_names import PARAMS_SUFFIX
 from openatac.files.reading import open_input
 from openatac.files.writing import replace_file
 
-PARAMS_SUFFIX = '-0000.params'  # of an exported network's file
 MAX_PARAMS_BYTES = 2 ** 34  # of a file; ResNet-50 has 10 ** 8
 TYPES = {0: '<f4', 1: '<f8', 2: '<f2', 3: '|u1', 4: '<i4', 5: '|i1', 6: '<i8', 7: '|b1'}  # by type flag
 TYPE_FLAGS = {np.dtype(name): flag for flag, name in TYPES.items()}

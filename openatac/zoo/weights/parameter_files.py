@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import ParameterFileError
+from openatac.files.export_file_names import FUSED, INT8, PARAMS_SUFFIX
 from openatac.zoo.weights.export_checksums import check_files
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, read_params
+from openatac.zoo.weights.mxnet_format import read_params
 from openatac.zoo.weights.pytorch_files import read_state_dict
 from openatac.zoo.weights.safetensors import read_safetensors
 
 ARG, AUX = 'arg:', 'aux:'  # prefixes of parameters and running statistics in MXNet's exports
-_OPTIMIZED = tuple(f'-{form}{PARAMS_SUFFIX}' for form in ('fused', 'int8'))  # of exports
+_OPTIMIZED = (FUSED + PARAMS_SUFFIX, INT8 + PARAMS_SUFFIX)
 
 
 def read_parameter_file(path: str) -> dict[str, np.ndarray]:

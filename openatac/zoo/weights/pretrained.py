@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from openatac.errors import ParameterFileError
+from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.reading import PathLike
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
@@ -113,7 +114,7 @@ def resolve_parameter_file(text: str) -> str:
     if os.path.isfile(best):
         return best
     is_path = os.path.basename(text) != text or '.' in text
-    if is_path or os.path.exists(text) or os.path.exists(text + '.json'):  # the manifest of an export
+    if is_path or os.path.exists(text) or os.path.exists(text + MANIFEST_SUFFIX):  # the manifest of an export
         return text
     try:
         return bundled_file(text)

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.export.gate_maps import gate_figure, open_gates
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import read_manifest
+from openatac.inference.gate_maps import gate_figure, open_gates
 from openatac.models.weights import load_parameters
 from tests.helpers.images.made_up_images import smooth, write_image
 from tests.helpers.networks.animal_export import ANIMALS, animal_network

@@ -19,10 +19,10 @@ from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.find_images import read_file
 from openatac.export.images.inputs import InputTransform
 from openatac.export.manifest import Manifest
-from openatac.export.networks.inference_network import load_for_inference
 from openatac.export.runtimes.base import CPU, open_runtime
 from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
+from openatac.inference.inference_network import load_for_inference
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 

@@ -11,9 +11,9 @@ from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import CPU
+from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.files.run_file_names import BEST
 from openatac.files.schema import read_json
-from openatac.graph.nodes import SYMBOL_SUFFIX
 from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count

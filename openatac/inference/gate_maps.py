@@ -16,6 +16,7 @@ from openatac.figures import wrapped, write_figure
 from openatac.files.writing import writing
 from openatac.graph.gates import find_gates
 from openatac.graph.nodes import Graph
+from openatac.system.optional_packages import pip_install
 from openatac.zoo.names import stage_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise OpenatacError("--gates needs matplotlib: run pip install 'openatac[demo]'") from None
+        raise OpenatacError(f'--gates needs matplotlib: run {pip_install("matplotlib")}') from None
 
 
 def draw_gate_maps(path: str, prefix: str, image: np.ndarray, pixels: np.ndarray, title: str) -> None:

@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Iterator
 
 from openatac.errors import UnfitEnvironment
-from openatac.system import cuda_libraries, memory, mxnet_settings, system_libraries, threads
-from openatac.system.installed import USE_TORCH, mxnet_fits
+from openatac.system import memory, threads
+from openatac.system.installed import USE_TORCH, has_cuda_wheel, mxnet_fits
+from openatac.system.mxnet import cuda_libraries, settings, system_libraries
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def loading_mxnet() -> Iterator[None]:
         shortage = memory.memory_shortage()
         if shortage:
             raise UnfitEnvironment(shortage)
-        mxnet_settings.set_defaults()
+        settings.set_defaults()
         memory.keep_freed_memory()
         with threads.openmp_for_shared_machine():
             system_libraries.load_system_libraries()
@@ -45,7 +46,7 @@ def _explain(error: OSError) -> str:
     if package:
         return (f"MXNet cannot load here ({error}): run pip install 'openatac[cpu]', which brings that "
                 f"library, or install the system's own (Debian, Ubuntu: apt install {package})")
-    if not cuda_libraries.has_cuda_wheel():
+    if not has_cuda_wheel():
         return f'MXNet cannot load here ({error}): install the system library named there'
     missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
     if named in missing:

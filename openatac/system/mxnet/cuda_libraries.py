@@ -6,6 +6,8 @@ import ctypes
 import os
 import sys
 
+from openatac.system.installed import has_cuda_wheel
+
 # Each after the libraries it needs: name -> its folder within its package.
 # (PyTorch's packages contain libraries for CUDA 12 and 13, some under the same names.)
 CUDA_LIBRARIES = {
@@ -14,16 +16,6 @@ CUDA_LIBRARIES = {
     'libcurand.so.10': 'curand', 'libcusolver.so.11': 'cusolver', 'libcudnn.so.8': 'cudnn',
     'libnccl.so.2': 'nccl',
 }
-
-
-def has_cuda_wheel() -> bool:
-    """Return whether the installed MXNet is the CUDA 11.2 build."""
-    from importlib.metadata import PackageNotFoundError, distribution
-    try:
-        distribution('mxnet-cu112')
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def find_cuda_libraries() -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.export.manifest import Manifest, read_manifest
+from openatac.files.export_file_names import MANIFEST_SUFFIX, PARAMS_SUFFIX
 from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.declaration import from_json, option_defaults, option_fields, option_values
@@ -15,10 +16,10 @@ from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.names import find_model
-from openatac.zoo.weights.mxnet_format import PARAMS_SUFFIX, missing_file
+from openatac.zoo.weights.mxnet_format import missing_file
 
 
-def options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
+def described_options(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise missing_file(path)
@@ -32,7 +33,7 @@ def options_beside(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[s
             if run and all(run[name] == value for name, value in known.items()
                            if name != 'model' and option_fields(config_type)[name].section == 'network'):
                 known = {**run, **known}  # an export in its run's folder: the run has the data options too
-            return prefix + '.json', known
+            return prefix + MANIFEST_SUFFIX, known
     return _options_of_run(os.path.dirname(path), config_type)
 
 

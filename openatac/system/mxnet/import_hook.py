@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from openatac.system.installed import mxnet_missing
-from openatac.system.loading import loading_mxnet
-from openatac.system.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
-from openatac.system.postponed import postponing
+from openatac.system.mxnet.loading import loading_mxnet
+from openatac.system.mxnet.old_numpy import PRINTING_MODULES, builtins_with_old_numpy, printer
+from openatac.system.mxnet.postponed import postponing
 
 
 def install() -> None:
