@@ -2,8 +2,8 @@
 
 Each option is declared once (see `openatac.options.declaration`), in a section of
 `openatac.training.sections` or of `openatac.backends.compute`. Flags, settings.json, the check that a
-checkpoint belongs to this run, the groups of a comparison and the check against the published recipe all
-follow from these declarations.
+checkpoint belongs to this run, the groups of a comparison and the check against the published recipe are
+derived from these declarations; where one makes an exception, it names the option.
 """
 from __future__ import annotations
 
