@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from openatac.study.comparison.report import write_comparison
+from openatac.zoo.weights.pretrained import model_card, pretrained_names
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import rows_of
 
@@ -37,6 +38,13 @@ def test_comparisons_equal_their_records(folder, tmp_path):
     shown = (ROOT / 'docs' / 'results.md').read_text('utf-8')
     assert not [line for line in text.splitlines() if line.startswith('|') and line not in shown], (
         'python docs/fill_tables.py')
+
+
+@pytest.mark.parametrize('name', pretrained_names())
+def test_model_card_lists_the_accuracies_of_all_recorded_seeds(name):
+    rows = {row['seed']: row for row in rows_of(ROOT / 'results' / 'cifar10_b1_40_epochs' / 'runs.csv')
+            if name == f'cifar_resnet{6 * int(row["blocks"]) + 2}_v2_{row["unit"]}'}
+    assert model_card(name).accuracies == [float(rows[seed]['last_accuracy']) for seed in sorted(rows)]
 
 
 def test_inference_speed_table_equals_the_records():
