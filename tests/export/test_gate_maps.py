@@ -1,4 +1,4 @@
-"""Gate maps of an export, and the picture that `openatac predict --gates` draws of them."""
+"""Gate maps of an export, and the figure that `openatac predict --gates` draws of them."""
 import mxnet as mx
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_gate_maps_are_the_means_of_the_gates(animals, atac):
         assert np.allclose(found.values, gate[0].mean(0), atol=1e-5)
 
 
-def test_picture_has_a_panel_for_each_unit(atac, tmp_path, capsys):
+def test_figure_has_a_panel_for_each_unit(atac, tmp_path, capsys):
     pytest.importorskip('matplotlib')
     image = write_image(tmp_path / 'a.png', smooth(50, 60, seed=5))
     assert predict_images(capsys, atac, image, '--gates', tmp_path / 'gates.png')[0] == 0

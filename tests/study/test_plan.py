@@ -212,9 +212,9 @@ def test_report_lists_the_plan(capsys):
     assert command.main([*FLAGS, '--price', '2']) == 0
     text = capsys.readouterr().out
     assert text == estimate_text(estimate(SETUP, price=2)) + '\n'
-    for figure in ('55.87', '27,934,760', '214.8', '196.9', '17.9', '1192', '0.917', '5004', '3.125', '48.34',
+    for number in ('55.87', '27,934,760', '214.8', '196.9', '17.9', '1192', '0.917', '5004', '3.125', '48.34',
                    '47.77', '0.57', '193.37'):
-        assert figure in text
+        assert number in text
     assert '--lr' not in text
 
 
@@ -228,7 +228,7 @@ def test_changed_batch_size_warns_about_the_learning_rate(gpus, rate):
 
 def test_every_setup_has_a_description():
     servers = estimate_text(estimate(SETUP._replace(gpus=8, gpus_per_machine=4, servers=2, overlap=0.5)))
-    assert all(figure in servers for figure in ('8 in 2 machines', '2 parameter', '0.5 of'))
+    assert all(words in servers for words in ('8 in 2 machines', '2 parameter', '0.5 of'))
     assert '--device-bandwidth' in servers
     alone = estimate_text(estimate(SETUP._replace(gpus=1, bandwidth=None)))
     assert '1 in 1 machine' in alone and '--device-bandwidth' not in alone

@@ -88,7 +88,7 @@ def finished(tmp_path_factory, cifar10):
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         assert run_in_process(*flags(
             cifar10, folder, '--useReLU', '--num-epochs', 3, '--lr-decay-epoch', '1,2', '--save-period', 2,
-            '--save-plot-dir', folder / 'plots', '--log-interval', 3), picture=True) == 0
+            '--save-plot-dir', folder / 'plots', '--log-interval', 3), figure=True) == 0
     return str(folder), errors.getvalue()
 
 
@@ -155,10 +155,10 @@ def test_recorded_command_can_be_repeated_from_a_shell(cifar10, tmp_path):
     assert (folder / 'last.params').read_bytes() == first
 
 
-def test_picture_goes_to_the_requested_folder(finished):
+def test_figure_goes_to_the_requested_folder(finished):
     folder, _ = finished
-    with Image.open(os.path.join(folder, 'plots', 'history.png')) as picture:
-        assert min(picture.size) > 300
+    with Image.open(os.path.join(folder, 'plots', 'history.png')) as figure:
+        assert min(figure.size) > 300
     assert not os.path.exists(os.path.join(folder, 'history.png'))
 
 
