@@ -1,4 +1,4 @@
-"""Batches made on the device equal those of openatac.data.prefetch bit for bit."""
+"""Batches made on the device equal those of `openatac.data.small.batches` bit for bit."""
 import itertools
 
 import numpy as np
@@ -32,7 +32,7 @@ def assert_equal(on_device, expected):
 
 @pytest.mark.parametrize('mirror', [True, False])
 @pytest.mark.parametrize('seed, epoch, start', [(0, 0, 0), (0, 1, 0), (5, 0, 2), (5, 7, 3), (1, 2, 4)])
-def test_training_batches_equal_those_of_the_loader(mirror, seed, epoch, start):
+def test_training_batches_equal_those_in_numpy(mirror, seed, epoch, start):
     images = image_set(mirror=mirror)
     ours = DeviceTrainingBatches(images, BATCH, seed, 'cpu')
     theirs = TrainingBatches(images, BATCH, seed)
@@ -52,7 +52,7 @@ def test_training_batches_of_any_shape(data):
 
 
 @pytest.mark.parametrize('batch_size', [1, 8, 37, 100])
-def test_evaluation_batches_equal_those_of_the_loader(batch_size):
+def test_evaluation_batches_equal_those_in_numpy(batch_size):
     ours = DeviceEvaluationBatches(image_set(), batch_size, 'cpu')
     theirs = EvaluationBatches(image_set(), batch_size)
     assert len(ours) == len(theirs) == len(list(ours))

@@ -327,14 +327,14 @@ def test_learner_reports_device_version_and_memory():
     assert trained.device_memory() == 0 and trained.process_group.size == 1
 
 
-def test_out_of_memory_error_names_the_batch_size(monkeypatch):
-    trained = learner()
-
+def test_out_of_memory_error_names_the_batch_size():
     def full(*_):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')
-    monkeypatch.setattr(trained.objective, 'loss', full)
+
+    module = to_torch(network())
+    module.register_forward_pre_hook(full)
     with pytest.raises(DeviceError, match='--batch-size'):
-        train(trained, [0])
+        train(learner(module), [0])
 
 
 def test_pytorch_uses_the_threads_that_the_log_names(monkeypatch):

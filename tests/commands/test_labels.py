@@ -34,7 +34,8 @@ def test_id_that_the_file_lacks_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('labels, named', [
-    ('e,d,c,b,a', 'another order'), ('missing.txt', 'missing.txt'), ('a,b', '2 names'), ('.', '--labels'),
+    ('e,d,c,b,a', 'e, ... instead of a, ...'), ('missing.txt', 'missing.txt'), ('a,b', '2 names'),
+    ('.', '--labels'),
 ])
 def test_wrong_labels_are_refused(labels, named, isolated_cwd):
     with pytest.raises(ValueError, match='--labels') as error:

@@ -262,8 +262,8 @@ def test_wrong_arguments_and_files_are_named(net, tmp_path):
         to_torch(CIFAR())
     with pytest.raises(ParameterFileError, match='output.bias'):
         to_torch(symbol, {name: array for name, array in params.items() if name != 'output.bias'})
-    with pytest.raises(ParameterFileError, match='more'):
-        to_torch(symbol, dict(params, more=params['output.bias']))
+    with pytest.raises(ParameterFileError, match='spare.bias'):
+        to_torch(symbol, dict(params, **{'spare.bias': params['output.bias']}))
     with pytest.raises(ParameterFileError, match=r'output.bias .*\(3,\).*\(10,\)'):
         to_torch(symbol, dict(params, **{'output.bias': np.ones(3)}))
     with pytest.raises(ValueError, match='Linear'):

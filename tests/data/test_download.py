@@ -202,7 +202,7 @@ def test_path_instead_of_a_url_is_refused(path):
 
 def test_uncreatable_folder_is_an_error(server, tmp_path):
     (tmp_path / 'file').write_bytes(b'')
-    with pytest.raises(DataError, match='below'):
+    with pytest.raises(DataError, match=str(tmp_path / 'file')):
         fetch(server.url, str(tmp_path / 'file' / 'below'), MD5)
 
 

@@ -84,8 +84,8 @@ def test_files_agree_with_the_predictions(report):
         pairs = [(each['label'], each['predicted']) for each in predictions]
         assert counts.pop('label') == row['name']
         assert counts == {name: str(pairs.count((row['name'], name))) for name in CIFAR10}
-    with Image.open(report / 'confusion.png') as picture:
-        assert min(picture.size) > 300
+    with Image.open(report / 'confusion.png') as figure:
+        assert min(figure.size) > 300
 
 
 def test_class_may_have_any_name(tmp_path):
@@ -200,7 +200,7 @@ def test_classes_with_unknown_or_shared_names_get_numbers(tmp_path):
         assert next(csv.reader(handle)) == ['label', 'crane (0)', "'=kite", 'crane (2)', '3', '4']
 
 
-def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_only_the_figure_is_missing(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     report = Report(str(tmp_path), None)
     report.outcomes.add(np.eye(2), np.array([0, 1]))

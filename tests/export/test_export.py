@@ -113,7 +113,7 @@ def test_mean_and_deviation_equal_those_of_training(whole):
 
 
 def test_printed_output_reports_the_export(net, params, tmp_path, capsys):
-    folder = tmp_path / 'pictures'
+    folder = tmp_path / 'images'
     folder.mkdir()
     for index in range(3):
         (folder / f'{index}.png').write_bytes(encoded(smooth(40, 30, seed=index), 'PNG'))

@@ -107,7 +107,7 @@ def test_accuracy_on_a_folder_with_subfolders_named_as_the_classes(digits, tmp_p
     """Sorted by name, the folders would be other classes; some classes are missing too."""
     names = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine']
     folder = write_classes(tmp_path / 'test', names[:8])
-    (folder / 'one' / 'bad.png').write_text('no picture')
+    (folder / 'one' / 'bad.png').write_text('no image')
     (folder / 'one' / 'mere line.png').write_bytes(encoded(plain(0, 400, 2), 'PNG'))
     assert call_export(*digits, tmp_path / 'net', *NAIVE, '--images', folder, '--calibrate', folder,
                 '--measure', folder, '--labels', ','.join(names)) == 0

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export import symbol_files
+from openatac.export import exported_symbol
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
 from tests.helpers.folder_contents import contents
@@ -56,7 +56,7 @@ def test_export_stopped_midway_changes_nothing(net, refused, params, tmp_path, m
         assert os.path.exists(path + '-symbol.json')
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(symbol_files, 'load_block', stop)
+    monkeypatch.setattr(exported_symbol, 'load_block', stop)
     assert number.name in refused(
         128 + number, ATAC, params, tmp_path / 'net')
     assert contents(tmp_path) == before and signal.getsignal(number) is handler
@@ -80,8 +80,8 @@ def test_signal_while_replacing_files_waits_for_the_export(net, tmp_path, monkey
 KILL = """
 import os, sys
 from openatac import cli
-from openatac.export import symbol_files
-symbol_files.load_block = lambda path, **rest: os.kill(os.getpid(), 9)
+from openatac.export import exported_symbol
+exported_symbol.load_block = lambda path, **rest: os.kill(os.getpid(), 9)
 cli.main(['export', *sys.argv[1:]])
 """
 

@@ -2,24 +2,19 @@
 import mxnet as mx
 import numpy as np
 import pytest
-from mxnet import autograd
 
 from openatac import get_model
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block
 from tests.helpers.networks.exporting import export
+from tests.helpers.networks.parameters import with_statistics
 from tests.helpers.networks.trained_network import describe
 
 
 @pytest.fixture
 def one_step_net():
     """A network whose running statistics have left their initial values."""
-    net = get_model('cifar_resnet8_v2_atac', classes=5)
-    net.initialize(mx.init.MSRAPrelu())
-    with autograd.record():
-        loss = net(mx.nd.random.normal(1, 2, (8, 3, 32, 32))).sum()
-    loss.backward()
-    return net
+    return with_statistics(get_model('cifar_resnet8_v2_atac', classes=5), seed=0)
 
 
 def test_symbol_files_compute_the_same_as_the_network(one_step_net, tmp_path):

@@ -8,7 +8,8 @@ from openatac.errors import OpenatacError
 from openatac.export.onnx.model import to_onnx
 from openatac.nn.gather_excite import GatherExcite
 from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
-from tests.helpers.networks.onnx_files import difference, images, write_onnx
+from tests.helpers.images.random_images import random_images
+from tests.helpers.networks.onnx_files import difference, write_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -112,7 +113,7 @@ def test_operator_computes_the_same_in_onnx_and_mxnet(name, tmp_path):
     mx.random.seed(1)
     net = gluon.SymbolBlock(OPERATORS[name](data), data)
     net.initialize(mx.init.Normal(0.5))
-    net(images(2, image_shape))
+    net(random_images(2, *image_shape))
     for key, parameter in net.collect_params().items():
         if key.endswith(('var', 'gamma', 'mean')):
             parameter.set_data(mx.nd.random.uniform(0.5, 2, shape=parameter.shape))
@@ -124,7 +125,7 @@ def test_gather_excite_with_a_neighbourhood_computes_the_same(tmp_path):
     for variant in GATHER_EXCITE_VARIANTS:
         unit = GatherExcite(16, extent=4, variant=variant)
         unit.initialize(mx.init.Normal(0.5))
-        unit(images(1, (16, 10, 9)))
+        unit(random_images(1, 16, 10, 9))
         write_onnx(unit, str(tmp_path / 'net.onnx'), (16, 10, 9))
         assert difference(unit, str(tmp_path / 'net.onnx'), (16, 10, 9), (1, 3)) < 1e-5
 

@@ -90,7 +90,7 @@ def test_crop_ratio_of_zero_is_the_default():
 
 def test_record_check_of_a_folder_is_refused(tmp_path, capsys):
     error = command_error(capsys, 'pack', 1, '--check', tmp_path)
-    assert str(tmp_path) in error and 'folder' in error
+    assert str(tmp_path) in error and '--check' in error
 
 
 # ------------------------------------------------------------------------- Python functions

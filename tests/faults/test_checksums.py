@@ -92,21 +92,21 @@ def test_renamed_export_passes_its_checksums(prefix):
 
 # ----------------------------------------------------------------------------- record files
 
-def test_each_record_has_a_checksum(records, capsys):
-    assert pack.main(['--check', records + '.rec', '-j', '1']) == 0
-    with open(records + '.crc32', encoding='utf-8') as handle:
+def test_each_record_has_a_checksum(record_prefix, capsys):
+    assert pack.main(['--check', record_prefix + '.rec', '-j', '1']) == 0
+    with open(record_prefix + '.crc32', encoding='utf-8') as handle:
         assert len(handle.readlines()) == 12
 
 
 @pytest.mark.parametrize('place', np.linspace(0.02, 0.98, 5).tolist())
-def test_flipped_bit_names_its_record(records, capsys, place):
-    bounds = RecordFile(records + '.rec', records + '.idx').bounds
-    flip(records + '.rec', place, 3)
+def test_flipped_bit_names_its_record(record_prefix, capsys, place):
+    bounds = RecordFile(record_prefix + '.rec', record_prefix + '.idx').bounds
+    flip(record_prefix + '.rec', place, 3)
     hurt = max(index for index, start in enumerate(bounds[:-1]) if start <= int(place * bounds[-1]))
-    assert pack.main(['--check', records + '.rec', '-j', '1']) == 1
+    assert pack.main(['--check', record_prefix + '.rec', '-j', '1']) == 1
     output = capsys.readouterr().out
     assert f'record {hurt}: ' in output and ' 1 bad' in output
-    source = RecordFile(records + '.rec', records + '.idx')  # as a training reads it
+    source = RecordFile(record_prefix + '.rec', record_prefix + '.idx')  # as a training reads it
     for index in range(len(source)):
         if index == hurt:
             with pytest.raises((BadImage, DataError)):
@@ -115,14 +115,14 @@ def test_flipped_bit_names_its_record(records, capsys, place):
             source.read(index)
 
 
-def test_missing_checksum_list_gives_no_warning(records, capsys):
-    os.unlink(records + '.crc32')
-    assert pack.main(['--check', records + '.rec', '-j', '1']) == 0
+def test_missing_checksum_list_gives_no_warning(record_prefix, capsys):
+    os.unlink(record_prefix + '.crc32')
+    assert pack.main(['--check', record_prefix + '.rec', '-j', '1']) == 0
 
 
 @pytest.mark.parametrize('text', ['', '0\tzz\n', '0\t00000000\n', '0\t123456789\n' * 12, '\xff\xfe'])
-def test_checksum_list_of_another_file_is_refused(records, text):
-    with open(records + '.crc32', 'w', encoding='latin-1') as handle:
+def test_checksum_list_of_another_file_is_refused(record_prefix, text):
+    with open(record_prefix + '.crc32', 'w', encoding='latin-1') as handle:
         handle.write(text)
     with pytest.raises(DataError, match='crc32'):
-        pack.main(['--check', records + '.rec', '-j', '1'])
+        pack.main(['--check', record_prefix + '.rec', '-j', '1'])

@@ -92,7 +92,7 @@ def test_names_of_packed_images_are_escaped(tmp_path):
     assert 'bad\\x1b[1m.png' in result.stderr
 
 
-# ----------------------------------------------------------------- markdown, HTML, pictures
+# ------------------------------------------------------------------ markdown, HTML, figures
 
 @pytest.mark.parametrize('command, shown', [
     ("train.py --data-dir '/home/me/a b' --save-dir=/tmp/run", "train.py --data-dir 'a b' --save-dir=run"),
@@ -134,10 +134,10 @@ def test_comparison_escapes_malicious_texts(tmp_path, capsys):
     assert (tmp_path / 'comparison.png').stat().st_size > 1000
 
 
-def test_dollar_signs_in_a_picture_are_not_formulas(tmp_path):
+def test_dollar_signs_in_a_figure_are_not_formulas(tmp_path):
     from openatac.figures import write_figure
     from openatac.training.tracking.curves_figure import curves_figure
     write_figure(str(tmp_path / 'x.png'), lambda: curves_figure(
         'a $\\frac{ b$', {'$\\x$': {'$\\y$': [1, 2]}, 'b': {'c': [1]}}))
-    with Image.open(tmp_path / 'x.png') as picture:
-        assert min(picture.size) > 100
+    with Image.open(tmp_path / 'x.png') as figure:
+        assert min(figure.size) > 100

@@ -80,14 +80,14 @@ def fail():
 
 
 @pytest.mark.parametrize('ending', ['.rec', '.idx', '.classes', '.crc32'])
-def test_special_file_among_record_files_is_refused(odd, records, ending):
-    odd(records + ending)
+def test_special_file_among_record_files_is_refused(odd, record_prefix, ending):
+    odd(record_prefix + ending)
     with pytest.raises(OpenatacError):
-        pack.main(['--check', records + '.rec', '-j', '1'])
+        pack.main(['--check', record_prefix + '.rec', '-j', '1'])
 
 
-def test_every_folder_reader_skips_special_files(odd, photos, tmp_path, prefix, capsys):
-    folder = shutil.copytree(photos, tmp_path / 'photos')
+def test_every_folder_reader_skips_special_files(odd, class_folders, tmp_path, prefix, capsys):
+    folder = shutil.copytree(class_folders, tmp_path / 'photos')
     bad = odd(folder / 'class0' / '003.jpg')
     source = ImageFolder(str(folder))
     assert len(source) == 12

@@ -18,11 +18,11 @@ LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is no
 
 
 @pytest.fixture
-def folder(photos, tmp_path):
+def folder(class_folders, tmp_path):
     """A folder with the classes LATIN1 and class0, with six photographs each."""
     folder = tmp_path / 'photos'
-    shutil.copytree(os.path.join(photos, 'class0'), folder / 'class0')
-    shutil.copytree(os.path.join(photos, 'class1'), folder / LATIN1)
+    shutil.copytree(os.path.join(class_folders, 'class0'), folder / 'class0')
+    shutil.copytree(os.path.join(class_folders, 'class1'), folder / LATIN1)
     return str(folder)
 
 
@@ -78,8 +78,8 @@ def test_circular_links_are_named_and_skipped(folder, tmp_path, caplog):
     assert 'circle.jpg' in caplog.text and len(RecordFile(str(tmp_path / 'out.rec'))) == 12
 
 
-def test_class_folder_may_be_a_link(folder, photos):
-    os.symlink(os.path.join(photos, 'class1'), os.path.join(folder, 'linked'))
+def test_class_folder_may_be_a_link(folder, class_folders):
+    os.symlink(os.path.join(class_folders, 'class1'), os.path.join(folder, 'linked'))
     assert 'linked' in ImageFolder(folder).class_names
 
 

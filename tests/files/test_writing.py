@@ -201,7 +201,7 @@ def test_commands_refuse_a_folder_as_prefix(tmp_path, monkeypatch, capsys, comma
     monkeypatch.chdir(tmp_path)
     os.mkdir('folder')
     os.mkdir('photos')
-    assert 'folder' in command_error(capsys, command[0], 2, *command[1:])
+    assert repr(command[-1]) in command_error(capsys, command[0], 2, *command[1:])
     assert not os.listdir('folder')
 
 

@@ -14,8 +14,9 @@ from mxnet.gluon.block import HybridBlock
 from openatac import ChaATAC, ResNet50_v1bATAC, get_model
 from openatac.export.exported_symbol import load_block
 from openatac.replacement import replace_activations
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.exporting import write_symbol
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of, with_statistics
 
 # name: (side of the images, number of replaced activations, one of them)
 WHOLE = {
@@ -67,22 +68,6 @@ def gluoncv_network(name):
     return model_zoo.get_model(name, classes=3, pretrained=False)
 
 
-def images(side, batch=2):
-    return mx.nd.array(np.random.RandomState(0).randn(batch, 3, side, side))
-
-
-def after_a_training_pass(net, side):
-    """Run a training pass, so that the running statistics leave their initial values; return the network."""
-    mx.random.seed(3)
-    net.initialize(mx.init.MSRAPrelu())
-    x = images(side)
-    x.attach_grad()
-    with autograd.record():
-        loss = net(x).sum()
-    loss.backward()
-    return net
-
-
 def values(net):
     return {name: parameter.data().asnumpy() for name, parameter in parameters_of(net).items()}
 
@@ -100,7 +85,7 @@ def swappable(name):
 @pytest.mark.parametrize('name', slow_if_similar([*WHOLE, *PARTLY]))
 def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
-    net = after_a_training_pass(gluoncv_network(name), side)
+    net = with_statistics(gluoncv_network(name), 3, random_images(2, 3, side, side))
     before = values(net)
     where = None if name in WHOLE else swappable
     replaced = replace_activations(net, 'ChaATAC', where=where, image_shape=(3, side, side))
@@ -113,8 +98,8 @@ def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     assert len(new) == 10 * count
     assert [key for key in after if key not in new] == list(before)
     assert all((after[key] == before[key]).all() for key in before)
-    _check_gradients(net, new, images(side))
-    _check_files(net, images(side), str(tmp_path / 'net'))
+    _check_gradients(net, new, random_images(2, 3, side, side))
+    _check_files(net, random_images(2, 3, side, side), str(tmp_path / 'net'))
 
 
 def _check_gradients(net, names, x):
@@ -163,13 +148,14 @@ def test_gluoncv_resnet_becomes_the_papers_network():
     assert len(replaced) == 2 * (6 + 3)
     ours.initialize(mx.init.MSRAPrelu())
     net.initialize()
-    expected = ours(images(64)).asnumpy()
-    net(images(64))
+    x = random_images(2, 3, 64, 64)
+    expected = ours(x).asnumpy()
+    net(x)
     parameters, sources = parameters_of(net), parameters_of(ours)
     assert set(parameters) == set(sources)
     for name, parameter in parameters.items():
         parameter.set_data(sources[name].data())
-    assert (net(images(64)).asnumpy() == expected).all()
+    assert (net(x).asnumpy() == expected).all()
 
 
 def test_uninitialised_network_equals_one_built_with_atac():
@@ -179,7 +165,7 @@ def test_uninitialised_network_equals_one_built_with_atac():
     for each in (net, built):
         mx.random.seed(5)
         each.initialize(mx.init.MSRAPrelu())
-        results.append((each(images(32)).asnumpy(), values(each)))
+        results.append((each(random_images(2, 3, 32, 32)).asnumpy(), values(each)))
     assert (results[0][0] == results[1][0]).all()
     assert list(results[0][1]) == list(results[1][1])
     assert all((results[0][1][name] == value).all() for name, value in results[1][1].items())
@@ -193,7 +179,7 @@ def test_deferred_initialisation_stays_deferred():
     with pytest.raises(mx.gluon.parameter.DeferredInitializationError):
         parameters['conv1.weight'].data()
     assert parameters['relu.module.0.weight'].data().shape == (32, 64, 1, 1)
-    net(images(32))
+    net(random_images(2, 3, 32, 32))
     assert (parameters['conv1.weight'].data().asnumpy() == 0.5).all()
 
 
@@ -219,18 +205,19 @@ def test_float16_network_stays_float16():
 
 
 def test_hybridized_network_stays_hybridized_and_uses_the_new_units(tmp_path):
-    net = after_a_training_pass(model_zoo.get_model('cifar_resnet20_v1'), 32)
+    x = random_images(2, 3, 32, 32)
+    net = with_statistics(model_zoo.get_model('cifar_resnet20_v1'), 3, x)
     net.hybridize(static_alloc=True)
-    before = net(images(32)).asnumpy()
+    before = net(x).asnumpy()
     replace_activations(net, 'swish', where='features.[23].*.body.*', image_shape=(3, 32, 32))
-    after = net(images(32)).asnumpy()
-    for block, x in ((net, images(32)), (block_at(net, 'features.2.0.body.2'), mx.nd.zeros((1, 16, 8, 8)))):
-        block(x)
+    after = net(x).asnumpy()
+    for block, given in ((net, x), (block_at(net, 'features.2.0.body.2'), mx.nd.zeros((1, 16, 8, 8)))):
+        block(given)
         block.export(str(tmp_path / 'block'))  # Gluon does this only for hybridized blocks
     net.hybridize(False)
     assert np.abs(after - before).max() > 1e-3
-    assert np.allclose(net(images(32)).asnumpy(), after, atol=1e-4 * np.abs(after).max())
-    net.summary(images(32))
+    assert np.allclose(net(x).asnumpy(), after, atol=1e-4 * np.abs(after).max())
+    net.summary(x)
 
 
 def test_where_takes_a_pattern_or_function_and_calls_can_be_chained():
@@ -243,16 +230,17 @@ def test_where_takes_a_pattern_or_function_and_calls_can_be_chained():
     assert replace_activations(net, 'ChaATAC', where='layer4.0.relu1') == ['layer4.0.relu1']
     assert net.layer4[0].relu1.inter_channels == 256
     net.initialize()
-    assert net(images(64)).shape == (2, 1000)
+    assert net(random_images(2, 3, 64, 64)).shape == (2, 1000)
     assert len(set(net.collect_params())) == len(parameters_of(net))
 
 
 @pytest.mark.parametrize('act_type', ['prelu', 'swish', 'frelu', 'xunit', 'sine'])
 def test_other_activations_can_be_inserted(act_type):
-    net = after_a_training_pass(model_zoo.get_model('mobilenet0.25', classes=3), 64)
-    before = net(images(64)).asnumpy()
+    x = random_images(2, 3, 64, 64)
+    net = with_statistics(model_zoo.get_model('mobilenet0.25', classes=3), 3, x)
+    before = net(x).asnumpy()
     assert len(replace_activations(net, act_type, image_shape=(3, 64, 64))) == 27
-    after = net(images(64)).asnumpy()
+    after = net(x).asnumpy()
     assert np.isfinite(after).all() and np.abs(after - before).max() > 1e-3 * np.abs(before).max()
 
 
@@ -329,7 +317,7 @@ def test_activations_of_a_symbol_block_count_as_inside_forward():
         replace_activations(net, 'ChaATAC')
     assert replace_activations(net, 'ChaATAC', where=swappable) == ['2']
     net.initialize()
-    assert net(images(8)).shape == (2, 4, 6, 6)
+    assert net(random_images(2, 3, 8, 8)).shape == (2, 4, 6, 6)
 
 
 def reused():
@@ -345,7 +333,7 @@ def test_activation_shared_by_two_places_gets_no_unit_with_weights():
     assert isinstance(net.relu, nn.Activation)
     assert replace_activations(net, 'swish') == ['relu']
     net.initialize()
-    assert net(images(8)).shape == (2, 8, 8, 8)
+    assert net(random_images(2, 3, 8, 8)).shape == (2, 8, 8, 8)
     twice = nn.HybridSequential()
     twice.add(nn.Conv2D(4, 1), nn.Activation('relu'), nn.Conv2D(4, 1))
     twice.add(twice[1])
@@ -360,7 +348,7 @@ def test_head_shared_by_two_maps_shares_its_unit_too():
                head=head)
     assert replace_activations(net, 'ChaATAC') == ['head.1']
     net.initialize()
-    assert [output.shape for output in net(images(8))] == [(2, 4, 8, 8), (2, 4, 8, 4)]
+    assert [output.shape for output in net(random_images(2, 3, 8, 8))] == [(2, 4, 8, 8), (2, 4, 8, 4)]
 
 
 def test_activation_held_in_a_list_is_an_error():
@@ -383,7 +371,7 @@ def test_parameter_names_stay_unique_for_blocks_with_the_same_prefix():
     assert replace_activations(net, 'ChaATAC') == ['0.1', '1.1']
     net.initialize()
     net.hybridize()
-    assert net(images(8)).shape == (2, 4, 8, 8)
+    assert net(random_images(2, 3, 8, 8)).shape == (2, 4, 8, 8)
     assert len(set(net.collect_params())) == len(parameters_of(net)) == 24
 
 

@@ -15,12 +15,9 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.host_arguments import place_activations
 from openatac.zoo.units import ACTIVATIONS
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.scripts import config_of
-
-
-def images(*shape):
-    return mx.nd.array(np.random.RandomState(0).randn(*shape))
 
 
 @pytest.mark.parametrize('name', sorted(ACTIVATIONS))
@@ -32,8 +29,8 @@ def test_hybridized_gradients_before_a_global_pool_equal_numeric_ones(name):
     mx.random.seed(1)
     head.initialize(mx.init.Normal(0.5))
     head.hybridize(static_alloc=True, static_shape=True)
-    x = images(6, channels, 5, 4)
-    weights = images(6, 3)
+    x = random_images(6, channels, 5, 4)
+    weights = random_images(6, 3)
 
     def value():
         with autograd.train_mode():
@@ -74,7 +71,7 @@ def test_slope_gradient_that_mxnet_gets_wrong_is_right():
             if hybrid:
                 head.hybridize()
             with autograd.record():
-                loss = head(images(6, 4, 5, 4)).sum()
+                loss = head(random_images(6, 4, 5, 4)).sum()
             loss.backward()
             slopes[type(unit), hybrid] = float(unit.alpha.grad().asscalar())
     ours = type(unit)
@@ -86,7 +83,7 @@ def test_slope_gradient_that_mxnet_gets_wrong_is_right():
 def test_names_are_case_insensitive_and_arguments_reach_the_host():
     net = get_model('CIFAR_ResNet8_v2_ATAC', classes=3, useGlobal=True, r=4)
     net.initialize()
-    assert net(images(1, 3, 32, 32)).shape == (1, 3)
+    assert net(random_images(1, 3, 32, 32)).shape == (1, 3)
     assert net.features[6].inter_channels == 16
     assert isinstance(net.features[6].module[0], nn.GlobalAvgPool2D)
 
@@ -104,11 +101,11 @@ def test_unknown_argument_is_rejected():
 def test_pretrained_is_a_file_of_the_same_network(tmp_path):
     net = get_model('cifar_resnet8_v2_atac')
     net.initialize()
-    expected = net(images(2, 3, 32, 32)).asnumpy()
+    expected = net(random_images(2, 3, 32, 32)).asnumpy()
     path = str(tmp_path / 'net.params')
     save_parameters(net, path)
     again = get_model('cifar_resnet8_v2_atac', pretrained=path, ctx=mx.cpu())
-    assert (again(images(2, 3, 32, 32)).asnumpy() == expected).all()
+    assert (again(random_images(2, 3, 32, 32)).asnumpy() == expected).all()
     with pytest.raises(ParameterFileError, match=path):
         get_model('cifar_resnet8_v2_relu', pretrained=path)
 
@@ -174,7 +171,7 @@ def test_deep_stem_does_not_change_the_default_keys():
     assert rest[0] == rest[1]
     net = ResNet50_v1bATAC(layers=[1] * 4, deep_stem=True, classes=5, final_drop=0.5, use_global_stats=True)
     net.initialize()
-    assert net(images(1, 3, 64, 64)).shape == (1, 5)
+    assert net(random_images(1, 3, 64, 64)).shape == (1, 5)
 
 
 def test_resnet18_has_atac_in_place_of_each_relu():
@@ -210,7 +207,7 @@ def test_resnet18_passes_settings_on_to_its_batch_norms():
         net = CIFARResNet18(layers=[1] * 4, norm_kwargs={'momentum': momentum})
         net.initialize()
         with mx.autograd.record():
-            outputs = net(images(2, 3, 32, 32))
+            outputs = net(random_images(2, 3, 32, 32))
         outputs.backward()
         return list(net.features)[3][0].bn1.running_mean.data().asnumpy()
 

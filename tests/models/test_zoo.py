@@ -9,6 +9,7 @@ from openatac.export.exported_symbol import load_block
 from openatac.study.costs.count import costs, layers
 from openatac.zoo.names import find_model
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
@@ -44,15 +45,12 @@ class Trained:
             self.net.hybridize()
         weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, CLASSES))
         with autograd.record():
-            output = self.net(self.images())
+            output = self.net(random_images(BATCH, *self.shape))
             loss = (output * weights).sum()
         loss.backward()
         self.output = output.asnumpy()
         self.gradients = {key: parameter.grad().asnumpy() for key, parameter
                           in parameters_of(self.net).items() if parameter.grad_req != 'null'}
-
-    def images(self):
-        return mx.nd.array(np.random.RandomState(0).randn(BATCH, *self.shape))
 
 
 @pytest.fixture(scope='module', params=NAMES)
@@ -85,7 +83,7 @@ def test_hybridized_and_imperative_training_update_every_parameter(name, hybrid)
 
 
 def test_exported_network_computes_the_same_with_costs_of_its_arrays(hybrid, tmp_path):
-    net, images = hybrid.net, hybrid.images()
+    net, images = hybrid.net, random_images(BATCH, *hybrid.shape)
     write_symbol(net, str(tmp_path / 'net'))
     expected = net(images).asnumpy()
     loaded = load_block(str(tmp_path / 'net'))(images).asnumpy()

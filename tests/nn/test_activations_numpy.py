@@ -9,6 +9,7 @@ from mxnet import autograd
 from openatac.nn.activations import Sine
 from openatac.nn.xunit import XUnit
 from openatac.zoo.units import ACTIVATIONS
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.numpy_layers import (
     SHAPE,
     batch_norm,
@@ -16,7 +17,6 @@ from tests.helpers.networks.numpy_layers import (
     check_export,
     close,
     convolve,
-    images,
     local_attention,
     relu,
     sigmoid,
@@ -65,7 +65,7 @@ def test_selu_has_the_gradient_of_the_published_runs(hybrid):
     unit = ACTIVATIONS.find('selu').gluon(SHAPE[1])
     if hybrid:
         unit.hybridize()
-    x = images()
+    x = random_images(*SHAPE, seed=1)
     x.attach_grad()
     with autograd.record():
         y = unit(x)
@@ -112,5 +112,5 @@ def test_bad_argument_is_named(build, named):
 
 
 def test_sine_frequency_is_applied():
-    x = images()
+    x = random_images(*SHAPE, seed=1)
     assert close(ACTIVATIONS.find('sine').gluon(4, w0=30)(x).asnumpy(), np.sin(30 * x.asnumpy()))

@@ -8,13 +8,13 @@ from openatac.models.networks_by_name import get_model
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.nn.augmented_conv import AttentionAugmentedConv2D
 from openatac.nn.local_self_attention import AttentionStem, StandAloneSelfAttention
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.numpy_layers import (
     check_export,
     close,
     conv1x1,
     convolve,
     fill,
-    images,
     numeric_gradient,
     trainable,
 )
@@ -150,14 +150,14 @@ def test_values_and_gradients(case):
     build, shape, reference = CASES[case]
     block = build()
     block.initialize()
-    x = images(shape)
+    x = random_images(*shape, seed=1)
     block(x)  # infers the shapes of deferred parameters
     fill(block)
     parameters = parameters_of(block)
     p = {name: parameter.data().asnumpy().astype('float64') for name, parameter in parameters.items()}
     x64 = x.asnumpy().astype('float64')
     expected = reference(x64, p)
-    weights = images(expected.shape, seed=2)
+    weights = random_images(*expected.shape, seed=2)
 
     def value():
         return (reference(x64, p) * weights.asnumpy()).sum()
@@ -223,12 +223,12 @@ def test_augmentation_fixes_the_image_size_but_windows_do_not():
     fa = get_model('resnet50_v1b_fa', layers=[1] * 4, classes=3)
     for net in (aa, fa):
         net.initialize()
-        assert net(images((1, 3, 64, 32))).shape == (1, 3)
-    assert fa(images((1, 3, 32, 96))).shape == (1, 3)
+        assert net(random_images(1, 3, 64, 32)).shape == (1, 3)
+    assert fa(random_images(1, 3, 32, 96)).shape == (1, 3)
     with pytest.raises(mx.MXNetError):
-        aa(images((1, 3, 64, 64))).wait_to_read()
+        aa(random_images(1, 3, 64, 64)).wait_to_read()
     with pytest.raises(mx.MXNetError):
-        fa(images((1, 3, 62, 64))).wait_to_read()
+        fa(random_images(1, 3, 62, 64)).wait_to_read()
 
 
 @pytest.mark.parametrize('unit', ['aa', 'fa'])

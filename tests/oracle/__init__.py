@@ -1,6 +1,6 @@
 """The oracle: what the authors' published code computes, and how to build the same case from ours.
 
-``cases/*.json`` and ``*.npz`` are recorded figures (no weights: `fill` draws them).
+``cases/*.json`` and ``*.npz`` are recorded numbers (no weights: `fill` draws them).
 """
 import json
 from pathlib import Path

@@ -91,9 +91,9 @@ def test_every_page_is_in_the_navigation_and_the_index():
 def test_documented_accuracies_equal_the_results(document):
     recorded = ''.join(path.read_text('utf-8') for path in (ROOT / 'results').rglob('*')
                        if path.name in ('comparison.md', 'runs.csv'))
-    figures = re.findall(r'[-+]?\d\.\d{4}\b', prose_of(document))
-    assert figures
-    assert not [figure for figure in figures if figure not in recorded]
+    numbers = re.findall(r'[-+]?\d\.\d{4}\b', prose_of(document))
+    assert numbers
+    assert not [number for number in numbers if number not in recorded]
 
 
 @pytest.mark.parametrize('document', ['docs/how-to/compare.md', 'docs/results.md'])

@@ -1,4 +1,4 @@
-"""Pictures with long titles, one point, equal values or many units have no clipped or covered text."""
+"""Figures with long titles, one point, equal values or many units have no clipped or covered text."""
 import itertools
 
 import numpy as np
@@ -130,7 +130,7 @@ def test_texts_are_not_clipped_or_covered(name):
         assert min(overlap) <= 2, f'{one!r} covers {other!r}'
 
 
-def test_unit_style_is_the_same_in_all_pictures():
+def test_unit_style_is_the_same_in_all_figures():
     assert unit_styles(['relu'])['relu']['color'] == '#000000'
     for units in (['relu', 'atac'], ['atac', 'se', 'relu'], [*MANY, 'atac', 'relu']):
         assert {unit: unit_styles(units)[unit] for unit in ('relu', 'atac')} == unit_styles(['relu', 'atac'])
@@ -142,7 +142,7 @@ def test_unit_style_is_the_same_in_all_pictures():
 
 @pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
                                              (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
-def test_pictures_are_written_in_every_format(tmp_path, formats, starts):
+def test_figures_are_written_in_every_format(tmp_path, formats, starts):
     write_figure(str(tmp_path / 'a.png'), lambda: error_figure(COMPARISONS['one point']), formats)
     assert {path.name for path in tmp_path.iterdir()} == set(starts)
     for name, start in starts.items():

@@ -21,9 +21,10 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
-from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, images, small_toy
+from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, small_toy
 from tests.helpers.processes.scripts import config_of, script_error
 
 pytestmark = pytest.mark.usefixtures('toys')
@@ -38,7 +39,7 @@ def one_step(name, hybrid):
     net.hybridize(hybrid)
     weights = mx.nd.array(np.random.RandomState(1).randn(BATCH, 5))
     with autograd.record():
-        output = net(images())
+        output = net(random_images(BATCH, 3, 32, 32))
         loss = (output * weights).sum()
     loss.backward()
     return output.asnumpy(), {name: parameter.grad().asnumpy() for name, parameter
@@ -61,9 +62,10 @@ def test_registered_network_trains_alike_hybridized_and_imperative(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_export_computes_the_same_and_costs_match_its_arrays(name, tmp_path):
     net = small_toy(name)
-    expected = net(images()).asnumpy()
+    x = random_images(BATCH, 3, 32, 32)
+    expected = net(x).asnumpy()
     write_symbol(net, str(tmp_path / 'net'))
-    assert np.abs(load_block(str(tmp_path / 'net'))(images()).asnumpy() - expected).max() <= (
+    assert np.abs(load_block(str(tmp_path / 'net'))(x).asnumpy() - expected).max() <= (
         1e-5 * np.abs(expected).max())
     arrays = mx.nd.load(str(tmp_path / 'net-0000.params')).values()
     assert costs(net, (3, 32, 32)).parameters == sum(array.size for array in arrays)
@@ -105,7 +107,7 @@ def test_train_cifar_builds_a_registered_unit(flags, name):
     config = with_named_options(config_of(train_cifar, *flags))
     built = build_network(config)
     built.net.initialize()
-    assert built.name == name and built.net(images()).shape == (BATCH, 10)
+    assert built.name == name and built.net(random_images(BATCH, 3, 32, 32)).shape == (BATCH, 10)
     assert config.network.act_type in ('relu', 'Gated') and config.network.attention in (None, 'MyScale')
 
 
@@ -124,7 +126,8 @@ def test_parameter_file_export_uses_the_registered_hosts_settings(tmp_path):
     save_parameters(net, str(tmp_path / 'net.params'))
     found = load_model('tiny_v1_gate', str(tmp_path / 'net.params'), r=2)
     assert (found.manifest.classes, found.manifest.image_shape) == (5, (3, 32, 32))
-    assert (found.net(images()).asnumpy() == net(images()).asnumpy()).all()
+    x = random_images(BATCH, 3, 32, 32)
+    assert (found.net(x).asnumpy() == net(x).asnumpy()).all()
 
 
 class WithoutBias(HybridBlock):

@@ -106,7 +106,7 @@ def test_files_of_other_networks_are_refused(tmp_path):
         pytorch.get_model(MODEL, pretrained=path, channels=(8, 8, 16, 32))
     with pytest.raises(ParameterFileError, match='absent'):
         pytorch.get_model(MODEL, pretrained=str(tmp_path / 'absent.params'))
-    with pytest.raises(OpenatacError, match='folder'):
+    with pytest.raises(OpenatacError, match='folder/net.params'):
         pytorch.save_parameters(torch.nn.Linear(2, 2), str(tmp_path / 'folder' / 'net.params'))
 
 

@@ -96,8 +96,8 @@ def test_exports_and_engines_are_measured(folder, tmp_path, capsys):
         assert float(row['p50_ms']) <= float(row['p95_ms']) and float(row['images_per_second']) > 0
         assert row['device'] and int(row['threads']) > 0 and 'mxnet 1.9.1' in row['versions']
         assert row['command'].startswith('openatac bench ') and '--rounds 2' in row['command']
-    with Image.open(out + '.png') as picture:
-        assert len(np.unique(np.asarray(picture.convert('L')))) > 20
+    with Image.open(out + '.png') as figure:
+        assert len(np.unique(np.asarray(figure.convert('L')))) > 20
 
 
 def test_unrunnable_engine_is_named_and_skipped(folder, capsys, monkeypatch):
@@ -165,7 +165,7 @@ def test_verdict_compares_round_by_round():
     assert only.endswith('static')
 
 
-def test_picture_has_a_panel_for_each_size():
+def test_figure_has_a_panel_for_each_size():
     pytest.importorskip('matplotlib')
     rows = [each.row() for each in measured(static=[90, 100], torch=[60, 70])]
     figure = bench_figure(rows + [{**row, 'batch': 64} for row in rows], 'a machine')

@@ -128,13 +128,13 @@ def test_comparison_table_has_means_deviations_and_differences(two_units):
     assert f'| 1 | se | relu | {sum(last[2:]) / 2 - sum(last[:2]) / 2:+.4f} |' in text
 
 
-def test_comparison_has_a_page_with_all_commands_and_a_picture(two_units):
+def test_comparison_has_a_page_with_all_commands_and_a_figure(two_units):
     folder, _ = two_units
     page = (folder / 'comparison.html').read_text('utf-8')
     assert all(row['command'] in page for row in rows_of(folder / 'runs.csv'))
     from PIL import Image
-    with Image.open(folder / 'comparison.png') as picture:
-        assert len(picture.convert('L').getcolors(256)) > 10
+    with Image.open(folder / 'comparison.png') as figure:
+        assert len(figure.convert('L').getcolors(256)) > 10
 
 
 def test_only_missing_or_damaged_runs_are_trained(copy, data):

@@ -112,7 +112,7 @@ def test_page_is_self_contained(text):
 
 
 @pytest.mark.parametrize('measure, word', [('best_accuracy', 'best'), ('last_accuracy', 'last')])
-def test_pictures_show_the_accuracy_and_the_curves_of_each_depth(measure, word):
+def test_figures_show_the_accuracy_and_the_curves_of_each_depth(measure, word):
     document = Document(page(several(), measure))
     labels = [attributes['aria-label'] for attributes in document.all('svg')]
     assert word in labels[0] and all(
@@ -247,7 +247,7 @@ def test_page_is_no_wider_than_a_phone(text, tmp_path):
     assert int(re.search('<title>(.*?)</title>', shown)[1]) <= 360
 
 
-def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_only_the_figure_is_missing(tmp_path, monkeypatch, caplog):
     groups = several()
     for name in ('matplotlib', 'matplotlib.figure'):
         monkeypatch.setitem(sys.modules, name, None)

@@ -43,9 +43,9 @@ def gates(*arguments):
 
 
 def colours_of(path):
-    with Image.open(path) as picture:
-        assert picture.format == 'PNG' and min(picture.size) > 800
-        return {colour for count, colour in picture.convert('RGB').getcolors(picture.width * picture.height)
+    with Image.open(path) as figure:
+        assert figure.format == 'PNG' and min(figure.size) > 800
+        return {colour for count, colour in figure.convert('RGB').getcolors(figure.width * figure.height)
                 if count > 100}
 
 
@@ -84,13 +84,13 @@ def test_table_names_each_run_and_each_gate(of_three):
     assert all(any(row['layer'] in line for line in lines) for row in rows_of(f'{out}.csv'))
 
 
-def test_coloured_picture_is_written_beside_the_file(of_three):
+def test_coloured_figure_is_written_beside_the_file(of_three):
     out, _ = of_three
     assert sorted(os.listdir(out.parent)) == ['gates.csv', 'gates.png']
     assert len(colours_of(f'{out}.png')) > 3  # has colours, not only black, white and grey
 
 
-def test_figures_use_the_runs_own_data_and_are_reproducible(runs, cifar10, tmp_path):
+def test_numbers_use_the_runs_own_data_and_are_reproducible(runs, cifar10, tmp_path):
     """Compare with the gate of one layer in an imperative forward pass."""
     for name in ('one', 'two'):
         assert gates(runs['atac'], '--out', tmp_path / name) == 0

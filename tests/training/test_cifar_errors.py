@@ -1,5 +1,4 @@
 """User errors end train_cifar.py with one clear error line and harm nothing."""
-import argparse
 import functools
 import hashlib
 import io
@@ -16,10 +15,7 @@ import train_cifar
 import train_imagenet
 from openatac.data.small import cifar_location
 from openatac.models.weights import write_arrays
-from openatac.options.command_line import flags_of
-from openatac.options.declaration import option_fields
-from openatac.options.flag_types import Number
-from openatac.training.config import CifarConfig
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from tests.helpers.images.made_up_images import CIFAR10, CIFAR100, write_cifar
 from tests.helpers.pages.web import serving_folder
 from tests.helpers.processes.scripts import error_line, run_in_process, run_script, script_error
@@ -38,44 +34,7 @@ def refused(capsys):
     return functools.partial(script_error, capsys)
 
 
-# ---------------------------------------------------------------------------------- numbers
-
-NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in option_fields(CifarConfig).items()
-           if isinstance(field.option.parse, Number)}
-WHOLE = {name for name, parse in NUMERIC.items() if parse.kind is int}
-FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',
-             '--lr-decay-period', '--val-split', '--val-seed', '--max-bad-share'}
-
-
-def test_all_numeric_flags_are_tested():
-    """Add a new numeric flag to the right list here; one without bounds would be missing."""
-    assert set(NUMERIC) == FROM_ZERO | {
-        '--blocks', '--r', '--reduction', '--batch-size', '--num-epochs', '--lr', '--lr-decay',
-        '--head-lr-mult', '--log-interval', '--dry-run', '--image-size'}
-    assert set(NUMERIC) - WHOLE == {'--r', '--reduction', '--lr', '--lr-decay', '--head-lr-mult',
-                                    '--momentum', '--wd', '--drop-rate', '--val-split',
-                                    '--max-bad-share'}
-
-
-FOR_EACH = ['nan', '-1', 'abc', '0', '0.5', '1e300']
-FOR_EACH_KIND = ['inf', '-inf', '-0.5', '1e400', '-1e400', '', ' ', '1,5', '0x10', '1 2', '1e-300',
-                 '9' * 5000]
-
-
-@pytest.mark.parametrize('name, value', [
-    *[(name, value) for name in sorted(NUMERIC) for value in FOR_EACH],
-    *[(name, value) for name in ('--lr', '--batch-size') for value in FOR_EACH_KIND],
-], ids=lambda text: text[:10])
-def test_invalid_numbers_are_refused(refused, name, value):
-    taken = {'0': FROM_ZERO, '0.5': set(NUMERIC) - WHOLE - {'--r', '--reduction'}}
-    if name in taken.get(value, ()):
-        assert NUMERIC[name](value) == float(value)
-    elif value == '9' * 5000 and name in WHOLE:
-        with pytest.raises(argparse.ArgumentTypeError):
-            NUMERIC[name](f'{value}.')
-    else:
-        assert 'argument ' in refused(2, name + '=' + value)
-
+# ------------------------------------------------------------------------------ wrong flags
 
 @pytest.mark.parametrize('flags', [
     ['--gpus', 'a'], ['--gpus', '0,0'], ['--gpus', '-1'], ['--gpus', '0.5'],
@@ -143,12 +102,12 @@ def diverging(folder):
 def test_non_finite_loss_stops_the_run_and_keeps_good_checkpoints(refused, tmp_path):
     small = diverging(tmp_path / 'small')
     error = refused(1, *small, '--save-dir', 'at-once', '--lr', 1e30, '--log-interval', 2)
-    assert '--lr' in error and 'kept' not in error
+    assert '--lr' in error and checkpoints_of('at-once').kept in error
     assert not os.path.exists('at-once/last.params') and not os.path.exists('at-once/checkpoints')
     # The rate becomes 1e30 in the third epoch.
     rise = ('--lr', 0.01, '--lr-decay', 1e32, '--lr-decay-epoch', '2', '--save-dir', 'later')
     error = refused(1, *small, *rise)
-    assert 'epoch 2' in error and 'kept' in error and '--lr' in error
+    assert all(words in error for words in ('epoch 2', checkpoints_of('later').kept, '--lr'))
     assert sorted(os.listdir('later/checkpoints')) == ['0000000005', '0000000010']
     for name in ('best', 'last'):
         arrays = mx.nd.load(f'later/{name}.params')

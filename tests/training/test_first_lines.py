@@ -7,7 +7,7 @@ from openatac.commands.shared.training_flags import parse
 from openatac.training.config import CifarConfig, ImagenetConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.recipes import CIFAR, IMAGENET
-from openatac.training.runs.first_lines import first_lines
+from openatac.training.runs.first_lines import PAPER_R, first_lines
 from tests.helpers.processes.scripts import log_of, run_in_process
 
 
@@ -49,9 +49,8 @@ def test_lines_follow_the_command_in_the_log(tmp_path, cifar10):
     assert 'cifar10_atac' in gpus and 'r = 2' in gate and 'CPU' in device
 
 
-@pytest.mark.parametrize('script, flag, remedy', [
-    (train_cifar, '--useReLU', 'ReLU'), (train_imagenet, '--r R', '2')])
-def test_help_says_what_differs_from_the_paper(script, flag, remedy):
+@pytest.mark.parametrize('script, flag, named', [
+    (train_cifar, '--useReLU', 'ChaATAC()'), (train_imagenet, '--r R', f' {PAPER_R},')])
+def test_help_says_what_differs_from_the_paper(script, flag, named):
     text = ' '.join(script.parser().format_help().split())
-    about = text.rsplit(flag, 1)[1][:150]
-    assert 'paper' in about and remedy in about
+    assert named in text.rsplit(flag, 1)[1][:150]

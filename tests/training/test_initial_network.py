@@ -212,19 +212,6 @@ def test_files_of_the_other_script_are_refused(refused, start, tmp_path, script)
     assert prefix in refused(2, script, *TORCH, '--initial', prefix)
 
 
-# ---------------------------------------------------- the settings and where they come from
-
-@SCRIPTS
-def test_print_config_says_where_each_setting_comes_from(script, capsys):
-    recipe = 'digits' if script is train_cifar else 'imagenet_atac'
-    assert run_in_process('--recipe', recipe, '--lr', 0.3, '--print-config', script=script) == 0
-    lines = capsys.readouterr().out.splitlines()
-    epochs = 8 if script is train_cifar else 160
-    assert {'lr = 0.3  (command line)', f'num_epochs = {epochs}  (recipe {recipe})',
-            'seed = 0  (default)'} <= set(lines)
-    assert not os.listdir()
-
-
 # ------------------------------------------------------------------ the dry run, with MXNet
 
 def test_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):

@@ -271,5 +271,5 @@ def test_obstacle_in_place_of_a_run_file_is_named(tmp_path, cifar10, capsys, nam
 def test_unusable_plot_folder_is_reported_before_training(tmp_path, cifar10, capsys):
     (tmp_path / 'file').write_text('')
     plots = '--save-plot-dir', tmp_path / 'file' / 'plots'
-    assert 'file' in script_error(capsys, 1, *flags(cifar10, tmp_path / 'run', *plots))
+    assert str(tmp_path / 'file') in script_error(capsys, 1, *flags(cifar10, tmp_path / 'run', *plots))
     assert not (tmp_path / 'run' / 'metrics.csv').exists()

@@ -162,7 +162,7 @@ def test_missing_package_is_reported_before_training(tmp_path, cifar10, monkeypa
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
 
 
-def test_run_without_matplotlib_omits_the_picture_and_names_the_extra(tmp_path, monkeypatch, caplog):
+def test_run_without_matplotlib_omits_the_figure_and_names_the_extra(tmp_path, monkeypatch, caplog):
     for name in ('matplotlib.figure', 'matplotlib.backends.backend_agg'):
         monkeypatch.setitem(sys.modules, name, None)
     HistoryFigure(str(tmp_path), 'title').finish([], {})

@@ -1,13 +1,12 @@
 """A network that distinguishes images of five animals, and its exports."""
-import mxnet as mx
 import numpy as np
-from mxnet import autograd
 
 from openatac import get_model
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.networks.exporting import export
+from tests.helpers.networks.parameters import with_statistics
 
 LABELS = ['ant', 'bee', 'cow', 'dog', 'elk']
 ANIMALS = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), PIXEL_MEAN, PIXEL_STD, 0, LABELS)
@@ -15,14 +14,7 @@ ANIMALS = Manifest('cifar_resnet8_v2_atac', 5, (3, 32, 32), PIXEL_MEAN, PIXEL_ST
 
 def animal_network(name=ANIMALS.model):
     """Return a network whose scores differ between images, and whose running statistics are not initial."""
-    mx.random.seed(3)
-    net = get_model(name, classes=5)
-    net.initialize(mx.init.MSRAPrelu())
-    images = mx.nd.random.normal(0, 1, (8, 3, 32, 32))
-    images.attach_grad()
-    with autograd.record():
-        loss = net(images).sum()
-    loss.backward()  # only this updates the statistics
+    net = with_statistics(get_model(name, classes=5), seed=3)
     net.output.weight.set_data(20 * net.output.weight.data())
     return net
 

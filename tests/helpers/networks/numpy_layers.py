@@ -8,6 +8,7 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from openatac.export.exported_symbol import load_block
+from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
@@ -71,10 +72,6 @@ def fill(block, seed=0):
         parameter.set_data(mx.nd.array(0.5 + np.abs(values) if positive else values))
 
 
-def images(shape=SHAPE, seed=1):
-    return mx.nd.array(np.random.RandomState(seed).randn(*shape))
-
-
 def numeric_gradient(value, array, step=1e-5):
     """Return the central differences of value() by ``array`` (float64, changed in place)."""
     gradient = np.zeros(array.size)
@@ -101,7 +98,7 @@ def check_against_numpy(block, reference, shape=SHAPE):
     The block is checked first imperatively, then hybridized.
     """
     block.initialize()
-    x, weights = images(shape), images(shape, seed=2)
+    x, weights = random_images(*shape, seed=1), random_images(*shape, seed=2)
     block(x)  # infers the shapes of deferred parameters
     fill(block)
     p = {name: parameter.data().asnumpy().astype('float64')
@@ -143,8 +140,9 @@ def check_export(block, folder, shape):
     net = nn.HybridSequential()
     net.add(nn.Conv2D(shape[1], 1), block)
     net.initialize()
-    net(images(shape))
+    x = random_images(*shape, seed=1)
+    net(x)
     fill(net)
     path = str(folder / 'net')
     write_symbol(net, path)
-    assert close(load_block(path)(images(shape)).asnumpy(), net(images(shape)).asnumpy())
+    assert close(load_block(path)(x).asnumpy(), net(x).asnumpy())

@@ -1,9 +1,9 @@
 """Write networks as ONNX files, and run these in ONNX Runtime."""
-import mxnet as mx
 import numpy as np
 
 from openatac.export.onnx.model import to_onnx, write_model
 from openatac.export.traced_symbol import trace
+from tests.helpers.images.random_images import random_images
 
 
 def write_onnx(net, path, image_shape, **described):
@@ -19,15 +19,11 @@ def run_onnx(path: str, images: np.ndarray) -> np.ndarray:
     return session.run(None, {'data': np.ascontiguousarray(images, np.float32)})[0]
 
 
-def images(count, image_shape, seed=0):
-    return mx.nd.array(np.random.RandomState(seed).randn(count, *image_shape))
-
-
 def difference(net, path, image_shape, batches):
     """Return the largest difference between the network's outputs and the file's."""
     found = []
     for batch in batches:
-        x = images(batch, image_shape, batch)
+        x = random_images(batch, *image_shape, seed=batch)
         expected = net(x).asnumpy()
         output = run_onnx(path, x.asnumpy())
         assert output.shape == expected.shape and np.isfinite(expected).all() and np.ptp(expected) > 0

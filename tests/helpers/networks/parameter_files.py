@@ -6,7 +6,7 @@ import pytest
 from openatac import get_model
 from openatac.graph.named_graph import export_graph
 from openatac.zoo.weights.mxnet_format import write_params
-from tests.helpers.networks.parameters import parameters_of
+from tests.helpers.networks.parameters import parameters_of, with_statistics
 from tests.helpers.networks.safetensors import write_safetensors
 
 MODEL = 'cifar_resnet8_v2_atac'
@@ -15,13 +15,7 @@ IMAGES = np.random.RandomState(0).randn(2, 3, 32, 32).astype('float32')
 
 def network_with_statistics(name=MODEL, seed=1):
     """Return a network with random values whose running statistics differ from their initial values."""
-    mx.random.seed(seed)
-    net = get_model(name)
-    net.initialize(mx.init.MSRAPrelu())
-    with mx.autograd.record():
-        net(mx.nd.array(IMAGES)).backward()
-    mx.nd.waitall()
-    return net
+    return with_statistics(get_model(name), seed, mx.nd.array(IMAGES))
 
 
 def values_of(net):

@@ -130,7 +130,3 @@ def small_toy(name):
     mx.random.seed(1)
     net.initialize(mx.init.MSRAPrelu())
     return net
-
-
-def images():
-    return mx.nd.array(np.random.RandomState(0).randn(BATCH, 3, 32, 32))

@@ -53,20 +53,20 @@ def run_script(*flags, **options):
     return finish(start_script(*flags, **options))
 
 
-def run_in_process(*flags, script=train_cifar, picture=False):
+def run_in_process(*flags, script=train_cifar, figure=False):
     """Run a script in this process, which saves the start-up time, and return its exit code.
 
     Parameters
     ----------
     flags
     script : module
-    picture : bool
+    figure : bool
         Whether to draw ``history.png``, which takes as long as a short run; otherwise it stays empty.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', [script.__file__, *map(str, flags)])
-        if not picture:
-            patch.setattr(trackers, 'write_figure', write_blank_picture)
+        if not figure:
+            patch.setattr(trackers, 'write_figure', write_empty_figure)
         try:
             run_and_exit(script.main)
         except SystemExit as end:
@@ -74,7 +74,7 @@ def run_in_process(*flags, script=train_cifar, picture=False):
     return 0
 
 
-def write_blank_picture(path, draw):
+def write_empty_figure(path, draw):
     with replace_file(path):
         pass
 

@@ -1,4 +1,4 @@
-"""The pictures of a comparison of made-up runs."""
+"""The figures of a comparison of made-up runs."""
 import os
 
 import numpy as np
@@ -11,7 +11,7 @@ from openatac.study.comparison.error_figure import comparison_curves, error_figu
 from tests.helpers.pages.made_up_comparison import EPOCHS, group, several
 
 
-def test_picture_has_a_point_for_each_group():
+def test_figure_has_a_point_for_each_group():
     groups = several()
     axes = error_figure(Comparison(groups, 'best_accuracy')).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
@@ -50,7 +50,7 @@ def test_error_bars_are_one_standard_deviation():
      ['cifar100 (20 superclasses)', '1 seed', '2026-11-23']),
     ([group('relu', 1, 100, 0.7), group('atac', 1, 100, 0.7, 0.8, 0.9)],
      ['digits', '1 to 3 seeds', 'deviation', '2026-11-23 to 2026-11-25'])])
-def test_picture_describes_its_content(groups, words):
+def test_figure_describes_its_content(groups, words):
     figure = error_figure(Comparison(groups, 'last_accuracy'))
     assert all(text in figure.get_suptitle() for text in words)
     assert all(text in figure.axes[0].get_ylabel() for text in ('last', '(%)'))
