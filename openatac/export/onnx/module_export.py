@@ -13,7 +13,7 @@ import torch
 
 from openatac.errors import OpenatacError, first_line
 from openatac.export.onnx.graph import OUTPUT
-from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx, set_metadata
+from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx_package, set_metadata
 from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.version import __version__
 
@@ -24,7 +24,7 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
 
     For the other parameters and the errors, see `openatac.export.onnx.model.to_onnx`.
     """
-    onnx = import_onnx('onnx')
+    onnx = import_onnx_package('onnx')
     axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}
     file = io.BytesIO()
     with warnings.catch_warnings():
