@@ -91,7 +91,8 @@ class _Replacement:
         """Let `commit` put a new file in place; write to a device or FIFO immediately."""
         source, target = os.path.join(self.new, file), find_target(os.path.join(self.folder, file))
         if target.is_stream:
-            return target.write_through(source)
+            target.write_through(source)
+            return
         backup = os.path.join(self.backup, file)
         if os.path.dirname(target.path) != os.path.realpath(self.folder):  # a link, possibly to another disk
             finished, source = source, self._stack.enter_context(temporary_file(target))

@@ -146,7 +146,8 @@ class MxnetLearner(Learner):
     def _update(self, images: int) -> None:
         """Take an optimizer step with the gradients summed over ``images`` images, if they are finite."""
         if self.loss_scale is None:
-            return self.trainer.step(images)
+            self.trainer.step(images)
+            return
         scale = self.loss_scale.scale
         self.trainer.allreduce_grads()
         gradients = [parameter.list_grad()[0] for parameter in self._trained.values()]

@@ -180,7 +180,8 @@ class TorchLearner(Learner):
         self.optimizer.rescale = 1 / images
         if self.loss_scale is None:
             loss.backward()
-            return self.optimizer.step()
+            self.optimizer.step()
+            return
         scale = self.loss_scale.scale
         (loss * scale).backward()
         self.optimizer.rescale /= scale
