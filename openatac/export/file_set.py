@@ -75,7 +75,8 @@ class _Replacement:
     """
 
     def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
-        self.folder, self.new, self.backup = folder, os.path.join(work, 'new'), os.path.join(work, 'old')
+        self.folder = folder
+        self.new, self.backup = os.path.join(work, 'new'), os.path.join(work, 'old')
         self._stack = stack
         self._backups: list[tuple[str, str]] = []   # old path -> backup
         self._moves: list[tuple[str, str]] = []  # staged file -> final path

@@ -119,7 +119,8 @@ class PhotoWorkers:
 
     def _stop(self) -> None:
         self._end()
-        self._pipes, self._processes, self._replies_due = [], [], 0
+        self._pipes, self._processes = [], []
+        self._replies_due = 0
 
     def _begin(self) -> None:
         """Start the processes, or wait for the batches that an earlier call no longer needs."""

@@ -85,7 +85,8 @@ class EvaluationBatches:
         self.left_out = images.left_out
         if share.size > 1:
             images = images.select(np.array(share.range_of(len(images))))
-        self.images, self.batch_size, self.raw = images, share.images_per_batch(batch_size), raw
+        self.images, self.raw = images, raw
+        self.batch_size = share.images_per_batch(batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)

@@ -36,7 +36,8 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
         except RuntimeError as error:  # of all kinds
             raise OpenatacError(f'PyTorch cannot convert the network to ONNX ({first_line(error)})') from None
     model = onnx.load_from_string(file.getvalue())
-    model.ir_version, model.producer_name, model.producer_version = IR_VERSION, 'openatac', __version__
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = 'openatac', __version__
     set_metadata(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
