@@ -140,7 +140,8 @@ class Stages:
     """
 
     def __init__(self, folder, seconds):
-        self.folder, self.seconds, self.end = folder, seconds, time.monotonic() + seconds
+        self.folder = folder
+        self.seconds, self.end = seconds, time.monotonic() + seconds
         self.guard = start_guard()  # if this process is killed, so is the stage
         self.rows = {}
         os.makedirs(self.path('logs'), exist_ok=True)

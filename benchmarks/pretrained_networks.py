@@ -13,7 +13,7 @@ import tempfile
 
 from openatac.commands import train_cifar
 from openatac.data.small.cifar import class_names
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.files.schema import read_json
 from openatac.models.weights import read_arrays, write_arrays
 from openatac.study.comparison.comparison import group_runs
@@ -52,7 +52,7 @@ def main(comparison, data_dir, commit):
             'command': without_paths(run.summary['command']),
             'epochs': run.summary['epochs'], 'seed': run.seed, 'date': run.date, 'commit': commit,
             'versions': run.summary['versions'], 'licence': 'Apache-2.0', 'not_for': NOT_FOR,
-            'sha256': sha256(weights)})
+            'sha256': file_sha256(weights)})
         print(run.network)
 
 

@@ -64,7 +64,8 @@ def train(args):
     trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': 0.2, 'wd': 1e-4, 'momentum': 0.9})
     loss_function = gluon.loss.SoftmaxCrossEntropyLoss()
     for _ in range(args.epochs):
-        metric, total, since, images = mx.metric.Accuracy(), 0.0, time.perf_counter(), 0
+        metric, since = mx.metric.Accuracy(), time.perf_counter()
+        total, images = 0.0, 0
         for index, batch in enumerate(training, 1):
             data = gluon.utils.split_and_load(batch[0], context)
             label = gluon.utils.split_and_load(batch[1], context)

@@ -88,7 +88,7 @@ def arguments(node, module):
     for each in ast.walk(taken):
         if isinstance(each, ast.arg):
             each.annotation = None
-    taken.defaults, taken.kw_defaults = ([each and shown(each, module) for each in values]
+    taken.defaults, taken.kw_defaults = ([shown(each, module) if each else None for each in values]
                                          for values in (taken.defaults, taken.kw_defaults))
     return f'`({re.sub("^self(, )?", "", ast.unparse(taken))})`'
 

@@ -51,7 +51,8 @@ def write_figure(path: str, draw: Callable[[], Any], formats: Sequence[str] | No
         with style():
             figure = draw()
     except ImportError:
-        return log.warning('no figure without matplotlib: run %s', pip_install('matplotlib'))
+        log.warning('no figure without matplotlib: run %s', pip_install('matplotlib'))
+        return
     root, suffix = os.path.splitext(path)
     for name in formats or [suffix[1:].lower()]:
         with replace_file(f'{root}.{name}' if formats else path) as temporary, style():

@@ -84,7 +84,8 @@ class _Gluon(Library):
         if image_shape != host.input_shape:
             self.count_outputs(net, image_shape)
             for parameter in net.collect_params().values():
-                parameter._var = None  # a symbol with the rate's factor, which fine-tuning may change
+                # Forget the cached symbol: it holds the rate's factor, which fine-tuning may change.
+                parameter._var = None
         return net
 
     def load_parameters(self, net: Any, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Swap the activations of an existing network, to put ATAC into any Gluon or PyTorch network."""
+"""Replace the activations of an existing network, to put ATAC into any Gluon or PyTorch network."""
 from __future__ import annotations
 
 import sys
@@ -14,7 +14,7 @@ from openatac.zoo.units import ACTIVATIONS
 def replace_activations(net: Any, act_type: str, where: Where = None,
                         image_shape: Sequence[int] = (3, 224, 224), init: Any = None, **settings: Any
                         ) -> list[str]:
-    """Swap activations of ``net`` for ``act_type``, in place.
+    """Replace activations of ``net`` with ``act_type``, in place.
 
     These blocks and modules count as activations: in Gluon, Activation with relu or softrelu, LeakyReLU,
     PReLU, ELU, SELU, GELU and Swish, and ReLU6 and HardSwish as in GluonCV; in PyTorch, ReLU, ReLU6,
@@ -36,7 +36,7 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     act_type : str
         A name of `openatac.zoo.units.ACTIVATIONS`.
     where : str or callable, optional
-        The activations to swap: a shell pattern of the structural name (as in ``save_parameters``, or in
+        The activations to replace: a shell pattern of the structural name (as in ``save_parameters``, or in
         ``named_modules``), such as 'layer4.*' or 'layer[34].*.relu[12]', or a function that maps the name to
         a bool. Default: all. In PyTorch, a module that its parent calls several times has one name and gets
         one unit per call, such as 'layer1.0.relu.0' and 'layer1.0.relu.1'.
@@ -52,13 +52,13 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     Returns
     -------
     list of str
-        The structural names of the activations that were swapped.
+        The structural names of the activations that were replaced.
 
     Raises
     ------
     ValueError
-        If there is nothing to swap, or ``where`` selects activations that can't be swapped, which the message
-        names. The network is then unchanged. Two kinds can't be swapped:
+        If there is nothing to replace, or ``where`` selects activations that can't be replaced, which the
+        message names. The network is then unchanged. Two kinds can't be replaced:
 
         - activations called inside a block's forward, such as F.relu. They have the name BLOCK.forward, which
           ``where`` sees too; to leave them out, pass ``where=lambda name: not name.endswith('forward')``;

@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from openatac.backends import state_names
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.objective import Objective
 from openatac.backends.process_group import ProcessGroup
+from openatac.backends.state_names import optimizer_array, select_optimizer_arrays
 from openatac.data.batch_source import Batch
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
@@ -145,7 +145,7 @@ class Learner(abc.ABC):
 
     def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""
-        arrays.update((state_names.optimizer(name), array) for name, array in self.optimizer_states().items())
+        arrays.update((optimizer_array(name), array) for name, array in self.optimizer_states().items())
         numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.image_count}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
@@ -153,7 +153,7 @@ class Learner(abc.ABC):
 
     def _load_common_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         """Restore what `_with_common_state` added."""
-        self.load_optimizer_states(state_names.optimizer_arrays(arrays))
+        self.load_optimizer_states(select_optimizer_arrays(arrays))
         self.iteration, self.image_count = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])

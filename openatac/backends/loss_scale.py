@@ -18,7 +18,8 @@ class LossScale:
     """
 
     def __init__(self, scale: float = INITIAL_LOSS_SCALE, patience: int = 2000) -> None:
-        self.scale, self.patience, self.good_steps = scale, patience, 0
+        self.scale, self.patience = scale, patience
+        self.good_steps = 0
 
     @classmethod
     def of(cls, compute: Compute) -> LossScale | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
-from openatac.data.batch_sizes import Share
+from openatac.data.batch_sizes import ProcessShare
 
 
 class ProcessGroup(abc.ABC):
@@ -29,9 +29,9 @@ class ProcessGroup(abc.ABC):
     kvstore: Any = SINGLE_PROCESS_STORE
 
     @property
-    def share(self) -> Share:
+    def share(self) -> ProcessShare:
         """The share of this process in every batch and every set."""
-        return Share(self.rank, self.size)
+        return ProcessShare(self.rank, self.size)
 
     @property
     def stop_signal(self) -> int:

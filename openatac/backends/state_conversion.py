@@ -6,9 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from openatac.backends import state_names
 from openatac.backends.learner import Arrays, Learner
-from openatac.backends.state_names import MASTER, METRICS, MOMENTUM, indexed, parts
+from openatac.backends.state_names import (
+    MASTER,
+    METRICS,
+    MOMENTUM,
+    indexed,
+    optimizer_array,
+    parameter_array,
+    parts,
+)
 
 
 def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, images: int
@@ -50,17 +57,17 @@ def _find(arrays: Arrays, name: str, initial: np.ndarray, devices: int) -> np.nd
     kind, parameter = parts(name)
     if kind == METRICS:  # sums, in equal shares
         return np.sum(_of_devices(arrays, METRICS), axis=0, dtype='float64') / devices
-    if name == indexed(state_names.optimizer(parameter), MOMENTUM):
+    if name == indexed(optimizer_array(parameter), MOMENTUM):
         return arrays.get(name, initial)
     return _weight(arrays, parameter)
 
 
 def _weight(arrays: Arrays, parameter: str) -> np.ndarray:
     """Return the parameter at the highest precision in the state."""
-    copy = arrays.get(indexed(state_names.optimizer(parameter), MASTER))
+    copy = arrays.get(indexed(optimizer_array(parameter), MASTER))
     if copy is not None:
         return copy
-    return np.mean(_of_devices(arrays, state_names.parameter(parameter)), axis=0, dtype='float64')
+    return np.mean(_of_devices(arrays, parameter_array(parameter)), axis=0, dtype='float64')
 
 
 def _of_devices(arrays: Arrays, name: str) -> list[np.ndarray]:

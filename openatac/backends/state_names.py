@@ -14,7 +14,7 @@ MOMENTUM, MASTER = 0, 1
 _PARAMETER, _OPTIMIZER = 'parameter/', 'optimizer/'
 
 
-def parameter(name: str) -> str:
+def parameter_array(name: str) -> str:
     """Return the name of a parameter's values, to which `indexed` adds the device."""
     return _PARAMETER + name
 
@@ -24,12 +24,12 @@ def indexed(name: str, index: int = 0) -> str:
     return f'{name}/{index}'
 
 
-def optimizer(name: str) -> str:
+def optimizer_array(name: str) -> str:
     """Return the name of a parameter's optimizer arrays, to which `indexed` adds the index."""
     return _OPTIMIZER + name
 
 
-def optimizer_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
+def select_optimizer_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Return only the optimizer's {name: array}, without 'optimizer/' in the names."""
     return {name[len(_OPTIMIZER):]: array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
 

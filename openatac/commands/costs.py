@@ -13,7 +13,7 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
 from openatac.image_size import sides
 from openatac.options.flag_types import CLASSES, ImageSize
-from openatac.study.costs.named_costs import costs_by_name, image_shape_of
+from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
 
 if TYPE_CHECKING:
     from openatac.study.costs.count import Costs, Layer
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     for name in args.networks:
         try:
             shape = (3, *sides(args.input_size)) if args.input_size else image_shape_of(name)
-            costs = costs_by_name(name, shape, args.classes, args.published)
+            costs = costs_by_name_or_file(name, shape, args.classes, args.published)
         except ValueError as error:
             p.error(str(error))
         if args.layers:

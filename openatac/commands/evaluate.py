@@ -72,7 +72,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from openatac.evaluation.report import Report
-    from openatac.export.images.inputs import named_batches
+    from openatac.export.images.network_inputs import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)

@@ -61,8 +61,8 @@ def _names_like(pattern: str, everything: list[str]) -> list[str]:
 
 
 def _row(name: str) -> Sequence[str]:
-    from openatac.study.costs.named_costs import costs_by_name, image_shape_of
-    counted = costs_by_name(name, image_shape_of(name))
+    from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
+    counted = costs_by_name_or_file(name, image_shape_of(name))
     costs = f'{counted.trainable:,}', f'{counted.multiply_adds:,}'
     if name not in pretrained_names():
         return name, *costs, '', '', ''

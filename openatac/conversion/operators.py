@@ -138,7 +138,8 @@ def _flatten(x: Tensor) -> Tensor:
 
 def _reshape(x: Tensor, shape: Sizes) -> Tensor:
     """0 keeps an axis, -1 infers one, -2 keeps all others, -3 merges two, -4 splits one into two."""
-    new, axis, codes = [], 0, list(shape)
+    codes = list(shape)
+    new, axis = [], 0
     while codes:
         code = codes.pop(0)
         if code == -4:

@@ -1,4 +1,4 @@
-"""Sizes of batches: checks, the parts of several processes, and grouping."""
+"""Sizes of batches: checks, the shares of several processes, and grouping."""
 from __future__ import annotations
 
 import itertools
@@ -17,25 +17,25 @@ def check_batch_fits(images: int, batch_size: int) -> None:
                         'a smaller --batch-size')
 
 
-class Share(NamedTuple):
-    """The images for the process ``rank`` of ``size``."""
+class ProcessShare(NamedTuple):
+    """The images for the process ``rank`` of ``size``: its share of every batch, or of a whole set."""
 
     rank: int = 0
     size: int = 1
 
-    def share_of(self, batch_size: int) -> int:
-        """Return the number of images in this part of a batch; DataError if it does not divide evenly."""
+    def images_per_batch(self, batch_size: int) -> int:
+        """Return the number of images in this share of a batch; DataError if it does not divide evenly."""
         if batch_size % self.size:
             raise DataError(f'a batch of {batch_size} cannot be divided among {self.size} workers: choose a '
                             f'multiple of {self.size}')
         return batch_size // self.size
 
     def range_of(self, images: int) -> range:
-        """Return this part of the indices of ``images`` images, a contiguous range."""
+        """Return this share of the indices of ``images`` images, a contiguous range."""
         return range(images * self.rank // self.size, images * (self.rank + 1) // self.size)
 
 
-WHOLE = Share()
+WHOLE = ProcessShare()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

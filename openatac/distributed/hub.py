@@ -122,8 +122,9 @@ class Hub:
         if not self.complete.is_set():
             arrived = [f'{self._count(role)} of {count} {role}s' for role, count in (
                 ('worker', job.workers), ('server', job.servers)) if count]
-            return await self._fail(f'only {" and ".join(arrived)} arrived within {job.arrival_timeout:g} s: '
-                                    'check why the others did not start')
+            await self._fail(f'only {" and ".join(arrived)} arrived within {job.arrival_timeout:g} s: '
+                             'check why the others did not start')
+            return
         await asyncio.sleep(job.arrival_timeout)
         late = [member for member in self.members if member.role == 'worker' and member.rank is None]
         if late:
@@ -138,10 +139,12 @@ class Hub:
             member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
-            return writer.close()  # not a member of any run
+            writer.close()  # not a member of any run
+            return
         if refusal:
             writer.write(frame({'kind': 'end', 'text': refusal}))
-            return writer.close()
+            writer.close()
+            return
         keep_alive(writer.get_extra_info('socket'))
         self.members.append(member)
         if len(self.members) == self.job.workers + self.job.servers:
@@ -213,8 +216,9 @@ class Hub:
 
     async def _gather(self, member: _Connected, message: Message) -> None:
         if self._gathered and message['name'] != self._step:
-            return await self._fail(f'{member} is at {message["name"]}, but others wait at {self._step}: '
-                                    'all workers must do the same number of steps')
+            await self._fail(f'{member} is at {message["name"]}, but others wait at {self._step}: '
+                             'all workers must do the same number of steps')
+            return
         self._step = message['name']
         self._gathered[member.rank] = message['content']
         await self._check_gathering()

@@ -48,8 +48,8 @@ class Member:
     """
 
     def __init__(self, job: Job, has_hub: bool = False) -> None:
-        self.job, self.stop_signal, self.is_leaving = job, 0, False
-        self._has_hub = has_hub
+        self.job, self._has_hub = job, has_hub
+        self.stop_signal, self.is_leaving = 0, False
         self._answers: queue.Queue[Message] = queue.Queue()
         self._sending = threading.Lock()
         self._socket = _connect(job)

@@ -17,7 +17,8 @@ class MemberGroup(ProcessGroup):
     """The `ProcessGroup` of a worker in a multi-process run, without the library that exchanges arrays."""
 
     def __init__(self, member: Member) -> None:
-        self._member, self._open, self.silence = member, True, member.job.heartbeat_timeout
+        self._member, self._open = member, True
+        self.silence = member.job.heartbeat_timeout
         member.wait_for_all()
 
     @property

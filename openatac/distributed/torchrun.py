@@ -48,7 +48,8 @@ class TorchWorkerGroup(MemberGroup):
 
     def __init__(self, member: Member, rank: int, size: int, store: Any, hub: Hub | None) -> None:
         super().__init__(member)
-        self.rank, self.size, self._hub = rank, size, hub
+        self.rank, self.size = rank, size
+        self._hub = hub
         member.send_rank(rank)
         with self.exchanging():
             _connect(store, rank, size)

@@ -36,7 +36,8 @@ class Report:
     """
 
     def __init__(self, folder: str | None, predictions: str | None) -> None:
-        self.folder, self.predictions, self.outcomes = folder, predictions, Outcomes()
+        self.folder, self.predictions = folder, predictions
+        self.outcomes = Outcomes()
         if folder:
             with writing(f'--report: {folder}', 'choose another folder'):
                 check_writable(os.path.join(folder, 'report.json'))

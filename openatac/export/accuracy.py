@@ -8,7 +8,7 @@ import numpy as np
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.images.input_images import InputImages, classes_below
-from openatac.export.images.inputs import sample_batches
+from openatac.export.images.network_inputs import sample_batches
 from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime

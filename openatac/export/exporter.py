@@ -14,12 +14,12 @@ from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, ExportSettings, Form, NetworkToWrite, check_export_name
 from openatac.export.images.input_images import images_below
-from openatac.export.images.inputs import sample_inputs
+from openatac.export.images.network_inputs import sample_inputs
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import writing
 from openatac.library import PYTORCH, NetworkFunction, library_of
@@ -74,7 +74,8 @@ def export(net: Any, prefix: str, manifest: Manifest, settings: ExportSettings,
         check = _parity_check(function, manifest, images)
         network = NetworkToWrite(net, function, *_trace(net), manifest, settings, calibration_images)
         reports = {form.name: _export_form(form, network, check, aside) for form in settings.forms}
-        checksums = {path[len(aside):]: sha256(path) for form in settings.forms for path in form.files(aside)}
+        checksums = {path[len(aside):]: file_sha256(path)
+                     for form in settings.forms for path in form.files(aside)}
         manifest = manifest._replace(reports=reports, openatac=__version__, sha256=checksums)
         write_manifest(aside + MANIFEST_SUFFIX, manifest)
     return manifest

@@ -75,7 +75,8 @@ class _Replacement:
     """
 
     def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
-        self.folder, self.new, self.backup = folder, os.path.join(work, 'new'), os.path.join(work, 'old')
+        self.folder = folder
+        self.new, self.backup = os.path.join(work, 'new'), os.path.join(work, 'old')
         self._stack = stack
         self._backups: list[tuple[str, str]] = []   # old path -> backup
         self._moves: list[tuple[str, str]] = []  # staged file -> final path
@@ -91,7 +92,8 @@ class _Replacement:
         """Let `commit` put a new file in place; write to a device or FIFO immediately."""
         source, target = os.path.join(self.new, file), find_target(os.path.join(self.folder, file))
         if target.is_stream:
-            return target.write_through(source)
+            target.write_through(source)
+            return
         backup = os.path.join(self.backup, file)
         if os.path.dirname(target.path) != os.path.realpath(self.folder):  # a link, possibly to another disk
             finished, source = source, self._stack.enter_context(temporary_file(target))

@@ -7,7 +7,7 @@ from openatac.files.reading import PathLike, open_input
 BLOCK = 2 ** 20  # bytes
 
 
-def sha256(path: PathLike) -> str:
+def file_sha256(path: PathLike) -> str:
     """Return the SHA-256 of the regular file ``path``, 64 hexadecimal digits; raise OSError if unreadable."""
     return _digest(path, hashlib.sha256())
 

@@ -55,7 +55,7 @@ class Target(NamedTuple):
 
     def write_through(self, source: str) -> None:
         """Copy the file ``source`` to a target that `is_stream`."""
-        standard = self.status and _standard_stream(self.status)
+        standard = _standard_stream(self.status) if self.status else None
         if standard:
             standard.flush()
         stream = os.dup(standard.fileno()) if standard else self.path

@@ -44,7 +44,7 @@ def named_graph(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
             try:
                 arrays[node.name] = parameter._reduce().asnumpy()
             except RuntimeError:  # no values, or deferred until the first batch determines their shape
-                raise OpenatacError(f'the network has no values for {parameter.name} yet: initialize it and '
+                raise OpenatacError(f'the network has no values for {parameter.name} yet: initialise it and '
                                     'run it on one batch') from None
     return graph, arrays
 

@@ -1,8 +1,8 @@
-"""Swap the activations of an existing Gluon network.
+"""Replace the activations of an existing Gluon network.
 
 A trace of the network (see `openatac.graph.tracing`) shows which block creates which operator, the input of
 each activation, and which activations are operators called inside a block's forward. The latter are not
-separate blocks, and can't be swapped.
+separate blocks, and can't be replaced.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Chosen = dict[NestedBlock, list[SymbolicShape]]  # {activation: the shapes of it
 
 def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, image_shape: Sequence[int],
             init: mx.init.Initializer | None) -> list[str]:
-    """Swap activations for units built by ``make(channels)``, in place; return their names.
+    """Replace activations with units built by ``make(channels)``, in place; return their names.
 
     For the other parameters and the errors, see `openatac.replacement.replace_activations`.
     """
@@ -43,11 +43,11 @@ def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, 
     names = [nested.name for nested in chosen]
     check_selected(where, [*stuck, *_shared(chosen, calls, make)], names,
                    [nested.name for nested in on_maps])
-    _swap(net, chosen, _make_units(net, chosen, make, init))
+    _put_units(net, chosen, _make_units(net, chosen, make, init))
     return names
 
 
-# --------------------------------------------------------------------- swappable activations
+# ------------------------------------------------------------------- replaceable activations
 
 def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Graph:
     """Return the graph of these outputs, with shapes for one image."""
@@ -99,7 +99,7 @@ def _shared(chosen: Chosen, calls: Calls, make: Callable[[int], HybridBlock]) ->
                    f'{" and ".join(map(str, channels))} channels)')
 
 
-# ------------------------------------------------------------------------------------ swapping
+# --------------------------------------------------------------------------------- replacement
 
 def _make_units(net: HybridBlock, chosen: Chosen, make: Callable[[int], HybridBlock],
                 init: mx.init.Initializer | None) -> dict[Block, HybridBlock]:
@@ -144,7 +144,7 @@ def _contexts(parameters: Sequence[mx.gluon.Parameter]) -> list[mx.Context] | No
     return contexts[0] if contexts else None
 
 
-def _swap(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]) -> None:
+def _put_units(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]) -> None:
     """Put in all units, or none if the network does not call every one of them by name."""
     with contextlib.ExitStack() as undo:
         for nested in chosen:

@@ -17,7 +17,7 @@ from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax
 from openatac.export.forms.base import form_of, prefix_of
 from openatac.export.images.find_images import read_file
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import CPU, open_runtime
 from openatac.export.runtimes.choice import fastest_runtime

@@ -7,6 +7,7 @@ specify the shortcut of a block that changes the channels; here it is a 1x1 conv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mxnet.gluon import nn
@@ -32,23 +33,22 @@ class CIFARBasicBlockV2ATAC(HybridBlock):
         The stride of the first convolution and of the shortcut.
     activation : callable
         ``activation(channels)`` builds each of the two activations.
-    norm_layer, norm_kwargs
-        ``norm_layer(**norm_kwargs)`` builds each of the two normalisations.
+    norm : callable
+        ``norm()`` builds each of the two normalisations.
     drop_rate : float, default 0
         Dropout before the second convolution.
     attention : callable, optional
         ``attention(channels)`` builds the end of the main path, before the addition.
     """
 
-    def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory,
-                 norm_layer: Factory, norm_kwargs: dict[str, Any], drop_rate: float = 0.0,
-                 attention: Factory | None = None, **kwargs: Any) -> None:
+    def __init__(self, channels: int, stride: int, in_channels: int, activation: Factory, norm: Factory,
+                 drop_rate: float = 0.0, attention: Factory | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.name_scope():
-            self.bn1 = norm_layer(**norm_kwargs)
+            self.bn1 = norm()
             self.conv1 = nn.Conv2D(channels, kernel_size=3, strides=stride, padding=1, use_bias=False,
                                    in_channels=in_channels)
-            self.bn2 = norm_layer(**norm_kwargs)
+            self.bn2 = norm()
             self.conv2 = nn.Conv2D(channels, kernel_size=3, padding=1, use_bias=False, in_channels=channels)
             self.downsample = nn.Conv2D(channels, kernel_size=1, strides=stride, use_bias=False,
                                         in_channels=in_channels) if channels != in_channels else None
@@ -115,19 +115,19 @@ class ResNet20V2ATAC(HostNetwork):
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_cifar_resnet_v2(layers, channels, classes, drop_rate)
-        norm_kwargs = norm_kwargs or {}
+        norm = partial(norm_layer, **(norm_kwargs or {}))
         activations = place_activations('gluon', act_type, replace_act, act_layers, act_order, r=r,
                                         useReLU=useReLU, useGlobal=useGlobal)
         with self.name_scope():
             self.features = nn.HybridSequential(prefix='')
-            self.features.add(norm_layer(scale=False, center=False, **norm_kwargs),
+            self.features.add(norm(scale=False, center=False),
                               nn.Conv2D(channels[0], kernel_size=3, strides=1, padding=1, use_bias=False))
             for stage, blocks in enumerate(layers):
                 self.features.add(cifar_stage(
                     CIFARBasicBlockV2ATAC, stage, blocks, channels[stage], channels[stage + 1],
-                    activation=activations[stage], norm_layer=norm_layer, norm_kwargs=norm_kwargs,
-                    drop_rate=drop_rate, attention=find_attention(attention, reduction), prefix=''))
-            self.features.add(norm_layer(**norm_kwargs), activations[-1](channels[-1]), nn.GlobalAvgPool2D(),
+                    activation=activations[stage], norm=norm, drop_rate=drop_rate,
+                    attention=find_attention(attention, reduction), prefix=''))
+            self.features.add(norm(), activations[-1](channels[-1]), nn.GlobalAvgPool2D(),
                               nn.Flatten())
             self.output = nn.Dense(classes, in_units=channels[-1])
 

@@ -143,7 +143,7 @@ class ResNet50_v1bATAC(HostNetwork):
         super().__init__(prefix=name_prefix)
         check_resnet_v1b(layers, classes, stem_width, final_drop, self_attention, deep_stem)
         replaced = None if self_attention is None else SELF_ATTENTIONS.find(self_attention)
-        stem = replaced and replaced.stem
+        stem = None if replaced is None else replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
         stem_channels = 2 * stem_width if deep_stem else STEM_CHANNELS

@@ -4,7 +4,9 @@
     unit = ATAC(64)                                              # in place of nn.ReLU() on 64 channels
     net = get_model('cifar_resnet20_v2_atac', classes=100)
 
-Modules have the names, arguments and ``state_dict()`` keys of their Gluon twins, and the same outputs.
+Modules have the names, arguments and ``state_dict()`` keys of their Gluon twins, and the same outputs. But
+ATAC is called ChaATAC in Gluon; BatchNorm, GroupNorm and PReLU take no initializers here; and the two
+normalisations take ``channels`` first, in place of ``in_channels``.
 """
 from openatac.system.installed import require_torch
 

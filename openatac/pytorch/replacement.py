@@ -1,4 +1,4 @@
-"""Swap the activations of an existing PyTorch network."""
+"""Replace the activations of an existing PyTorch network."""
 from __future__ import annotations
 
 import contextlib
@@ -49,7 +49,7 @@ class PerCall(nn.ModuleList):
 
 def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, image_shape: Sequence[int],
             init: Callable[[nn.Module], Any] | None) -> list[str]:
-    """Swap activations for units built by ``make(channels)``, in place; return their names.
+    """Replace activations with units built by ``make(channels)``, in place; return their names.
 
     For the other parameters and the errors, see `openatac.replacement.replace_activations`.
     """
@@ -68,11 +68,11 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
               for slot in chosen if len(slot.channels) > 1 and units[slot].state_dict()]
     check_selected(where, stuck, [slot.name for slot in chosen], [slot.name for slot in on_maps])
     _prepare(net, units.values(), init or initialize)
-    _swap(net, units, image_shape)
+    _put_units(net, units, image_shape)
     return [slot.name for slot in chosen]
 
 
-# --------------------------------------------------------------------- swappable activations
+# ------------------------------------------------------------------- replaceable activations
 
 def _name(place: Place, names: dict[nn.Module, str], *parts: str) -> str:
     """Return the structural name of a place, followed by the parts."""
@@ -125,7 +125,7 @@ def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], rec
                        channels)
 
 
-# ------------------------------------------------------------------------------------ swapping
+# --------------------------------------------------------------------------------- replacement
 
 def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> None:
     """Give the units initial values, the network's device and the precision of its weights."""
@@ -135,7 +135,7 @@ def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> No
         unit.to(weight.device, weight.dtype)
 
 
-def _swap(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[int]) -> None:
+def _put_units(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[int]) -> None:
     """Put in all units, or none if the network does not call every one of them."""
     places: dict[Place, list[Slot]] = defaultdict(list)
     for slot in units:

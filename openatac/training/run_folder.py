@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _Count = Annotated[int, Bounds(1, 2 ** 40)]
 _Index = Annotated[int, Bounds(-1, 2 ** 40)]
-_Share = Annotated[float, Bounds(0, 1)]
+_Fraction = Annotated[float, Bounds(0, 1)]
 _Speed = Annotated[float, Bounds(0, 1e9)]
 
 
@@ -49,8 +49,8 @@ class _Added(TypedDict, total=False):
 
     disturbed: bool
     validation_images: _Count
-    test_accuracy: _Share
-    test_top5_accuracy: _Share
+    test_accuracy: _Fraction
+    test_top5_accuracy: _Fraction
     inexact_resumes: list[str]
 
 
@@ -70,9 +70,9 @@ class Summary(_Added):
     device: str
     threads: str
     epochs: _Count
-    best_accuracy: _Share
+    best_accuracy: _Fraction
     best_epoch: _Index
-    last_accuracy: _Share
+    last_accuracy: _Fraction
     images_per_second: _Speed
     settings: ResultSettings
     versions: Versions

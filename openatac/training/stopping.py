@@ -33,7 +33,8 @@ class StopRequest:
     """
 
     def __init__(self, process_group: ProcessGroup) -> None:
-        self.process_group, self.received, self.signal = process_group, 0, 0
+        self.process_group = process_group
+        self.received, self.signal = 0, 0
 
     def agreed(self, midway: bool = False) -> bool:
         """Agree with the other processes, which must call this at the same points, on whether to stop.

@@ -258,7 +258,7 @@ def test_wrong_arguments_and_files_are_named(net, tmp_path):
         to_torch(prefix + '.onnx')
     with pytest.raises(OpenatacError, match='no-symbol.json'):
         to_torch(str(tmp_path / 'no-symbol.json'))
-    with pytest.raises(OpenatacError, match='initialize'):
+    with pytest.raises(OpenatacError, match='initialise'):
         to_torch(CIFAR())
     with pytest.raises(ParameterFileError, match='output.bias'):
         to_torch(symbol, {name: array for name, array in params.items() if name != 'output.bias'})

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from openatac.data.batch_sizes import Share
+from openatac.data.batch_sizes import ProcessShare
 from openatac.data.images.bad_images import NAMED, BadImages
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
@@ -132,10 +132,10 @@ def test_augmentation_depends_only_on_seed_epoch_and_index(tmp_path):
 
 # ----------------------------------------------------------------- division among processes
 
-@pytest.mark.parametrize('parts', [2, 4])
-def test_parts_divide_every_batch(source, parts):
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_divide_every_batch(source, processes):
     whole = training(source)
-    shares = [training(source, part=Share(k, parts)) for k in range(parts)]
+    shares = [training(source, share=ProcessShare(k, processes)) for k in range(processes)]
     for epoch in range(3):
         together = list(zip(*(share.epoch(epoch) for share in shares)))
         assert len(together) == whole.batches_in(epoch) == shares[0].batches_in(epoch)
@@ -144,21 +144,21 @@ def test_parts_divide_every_batch(source, parts):
         assert joined == listed(whole.epoch(epoch))
 
 
-@pytest.mark.parametrize('parts', [1, 2, 4])
-def test_evaluation_gives_each_image_once_over_all_parts(source, parts):
+@pytest.mark.parametrize('processes', [1, 2, 4])
+def test_evaluation_gives_each_image_once_over_all_processes(source, processes):
     seen = []
-    for part in range(parts):
-        photos = evaluation(source, part=Share(part, parts))
+    for rank in range(processes):
+        photos = evaluation(source, share=ProcessShare(rank, processes))
         batches = list(photos)
         assert len(batches) == len(photos)
-        assert all(len(labels) == BATCH // parts for _, labels in batches[:-1])
+        assert all(len(labels) == BATCH // processes for _, labels in batches[:-1])
         seen += labels_of(batches)
     assert seen == list(range(COUNT))
 
 
 def test_impossible_batch_settings_are_refused(source):
     with pytest.raises(DataError, match=r'\b8 .*\b3\b'):
-        TrainingPhotoBatches(source, SIZE, BATCH, 0, 0, Share(0, 3))
+        TrainingPhotoBatches(source, SIZE, BATCH, 0, 0, ProcessShare(0, 3))
     with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
         TrainingPhotoBatches(source, SIZE, COUNT + 1, 0, 0)
 

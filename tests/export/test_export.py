@@ -12,7 +12,7 @@ from openatac.data.small import cifar_transforms
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block, read_symbol
 from openatac.export.forms.base import FORMS
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE
 from openatac.export.traced_symbol import trace

@@ -5,7 +5,7 @@ import pytest
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image, write_photos

@@ -11,7 +11,7 @@ import train_imagenet
 from openatac.data.images.decoding import decode
 from openatac.data.photos.transforms import MEAN, STD, EvaluationTransform, TrainingTransform
 from openatac.errors import OpenatacError
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder

@@ -24,11 +24,11 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.graph.symbol import load_symbol_file, with_kinds, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
@@ -36,7 +36,7 @@ from openatac.options.declaration import build_config, option_fields
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.differences import find_differences
-from openatac.study.costs.named_costs import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
@@ -113,7 +113,7 @@ def _bytes(arrays: dict[str, np.ndarray]) -> Content:
 def _read_symbol(folder: str) -> Content:
     path = folder + '/net-symbol.json'
     return parts({'symbol': lambda: load_symbol_file(path).tojson(),
-                  'costs': lambda: str(costs_by_name(path, (3, 8, 8)))})
+                  'costs': lambda: str(costs_by_name_or_file(path, (3, 8, 8)))})
 
 
 def _read_manifest(folder: str) -> Content:
@@ -319,7 +319,7 @@ def _read_checkpoint(folder: str) -> Content:
 def _read_resigned(folder: str) -> Content:
     """Read a checkpoint with its checksums made valid, as an attacker would."""
     place = os.path.join(folder, PLACE)
-    _edit(place + '/manifest.json', **{name: sha256(f'{place}/{name}')
+    _edit(place + '/manifest.json', **{name: file_sha256(f'{place}/{name}')
                                        for name in ('arrays.params', 'state.json')})
     progress, learner = Progress(), StubLearner()
     progress.resume(folder, learner, lambda arrays, state: (arrays, state))

@@ -19,7 +19,7 @@ from openatac.graph.symbol import load_symbol_file
 from openatac.graph.tensor_sizes import check_takes_images
 from openatac.graph.untrusted_symbols import check_graph, read_checked_json
 from openatac.models.networks_by_name import get_model
-from openatac.study.costs.named_costs import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name_or_file
 from tests.helpers.processes.scripts import changed_json
 
 
@@ -95,7 +95,7 @@ def test_crafted_graph_is_refused(tmp_path, kind):
     graph = small()
     CRAFTED[kind](graph)
     path = write(tmp_path, graph)
-    for read in (load_symbol_file, load_symbol_of, lambda path: costs_by_name(path, (3, 8, 8))):
+    for read in (load_symbol_file, load_symbol_of, lambda path: costs_by_name_or_file(path, (3, 8, 8))):
         with pytest.raises(OpenatacError):
             read(path)
 
@@ -109,7 +109,7 @@ def test_reshape_of_an_empty_array_is_refused(tmp_path, reshape):
     for symbol in (mx.sym.Reshape(empty, **reshape), behind_another):
         path = write(tmp_path, symbol.tojson())
         with pytest.raises(OpenatacError, match=path):
-            costs_by_name(path, (3, 8, 8))
+            costs_by_name_or_file(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match=r'\(3, 8, 8\)'):
             check_takes_images(load_symbol_file(path), (3, 8, 8))
 
@@ -127,7 +127,7 @@ def test_repeated_reshapes_are_limited(tmp_path):
     for _ in range(257):
         outputs = mx.sym.Reshape(outputs, shape=(0, -1))
     with pytest.raises(OpenatacError, match='256'):
-        costs_by_name(write(tmp_path, outputs.tojson()), (3, 8, 8))
+        costs_by_name_or_file(write(tmp_path, outputs.tojson()), (3, 8, 8))
 
 
 def load_symbol_of(path):

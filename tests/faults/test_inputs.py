@@ -18,7 +18,7 @@ from openatac.files.reading import check_input, open_input, read_input, read_lim
 from openatac.models.weights import read_arrays
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build_config, option_fields
-from openatac.study.costs.named_costs import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_network
@@ -62,7 +62,7 @@ GIVEN = ParsedFlags(build_config(CifarConfig, {}), dict.fromkeys(option_fields(C
 @pytest.mark.parametrize('name, read', [
     ('a.params', read_params), ('a.params', read_arrays), ('hosts', read_hosts), ('a.rec', RecordFile),
     ('a.json', lambda path: read_manifest(path[:-5])),
-    ('a.json', lambda path: costs_by_name(path, (3, 32, 32))),
+    ('a.json', lambda path: costs_by_name_or_file(path, (3, 32, 32))),
     ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
     ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),

@@ -17,7 +17,7 @@ import pytest
 
 from openatac import get_model
 from openatac.commands import pack
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from tests.helpers.images.made_up_images import write_cifar, write_photos
 from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
@@ -119,7 +119,7 @@ def test_export_is_whole_after_being_killed(tmp_path):
         path = tmp_path / 'killed' / 'net.json'
         if path.exists():  # either the complete old set or the complete new one
             for ending, wanted in json.loads(path.read_text())['sha256'].items():
-                assert sha256(str(tmp_path / 'killed' / f'net{ending}')) == wanted
+                assert file_sha256(str(tmp_path / 'killed' / f'net{ending}')) == wanted
 
     seconds = timed(work('whole'))
     kill_often(work('killed'), again, seconds)

@@ -78,7 +78,7 @@ def block_at(net, name):
     return net
 
 
-def swappable(name):
+def replaceable(name):
     return not name.endswith('forward')
 
 
@@ -87,7 +87,7 @@ def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
     net = with_statistics(gluoncv_network(name), 3, random_images(2, 3, side, side))
     before = values(net)
-    where = None if name in WHOLE else swappable
+    where = None if name in WHOLE else replaceable
     replaced = replace_activations(net, 'ChaATAC', where=where, image_shape=(3, side, side))
 
     assert len(replaced) == len(set(replaced)) == count
@@ -315,7 +315,7 @@ def test_activations_of_a_symbol_block_count_as_inside_forward():
     net.add(nn.Conv2D(4, 1), nn.Activation('relu'))
     with pytest.raises(ValueError, match=r'0\.forward .*SymbolBlock .*relu'):
         replace_activations(net, 'ChaATAC')
-    assert replace_activations(net, 'ChaATAC', where=swappable) == ['2']
+    assert replace_activations(net, 'ChaATAC', where=replaceable) == ['2']
     net.initialize()
     assert net(random_images(2, 3, 8, 8)).shape == (2, 4, 6, 6)
 

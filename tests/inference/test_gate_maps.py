@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.export.images.inputs import InputTransform
+from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.inference.gate_maps import gate_figure, open_gates
 from openatac.models.weights import load_parameters

@@ -15,7 +15,7 @@ from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
 from openatac.export.runtimes.choice import runtime_for
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.models.weights import save_parameters
 from tests.helpers.images.made_up_images import encoded, smooth
 from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
@@ -48,7 +48,7 @@ def test_registered_form_is_exported_and_listed_in_the_manifest(toy):
     report = manifest.reports['npz']
     assert report['max_difference'] <= REORDERED_TOLERANCE and report['top1_agreement'] == 1
     assert report['bytes'] == os.path.getsize(toy + '.npz')
-    assert manifest.sha256 == {suffix: sha256(toy + suffix)
+    assert manifest.sha256 == {suffix: file_sha256(toy + suffix)
                                for suffix in ('-symbol.json', '-0000.params', '.npz')}
     assert form_of(toy + '.npz').name == 'npz' and prefix_of(toy + '.npz') == toy
 

@@ -15,7 +15,7 @@ from openatac.export.networks.trained_network import load_model
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.count import costs
-from openatac.study.costs.named_costs import costs_by_name
+from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.gates.gluon_gates import unit_gates
 from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
@@ -72,7 +72,7 @@ def test_export_computes_the_same_and_costs_match_its_arrays(name, tmp_path):
 
 
 def test_costs_are_known_by_name():
-    plain, gated = (costs_by_name('tiny_v1_' + unit, (3, 32, 32)) for unit in ('relu', 'gate'))
+    plain, gated = (costs_by_name_or_file('tiny_v1_' + unit, (3, 32, 32)) for unit in ('relu', 'gate'))
     assert plain.parameters == 8 * 27 + 8 + 10 * 8 + 10
     assert gated.parameters == plain.parameters + 8
 

@@ -11,7 +11,7 @@ from openatac.options.declaration import build_config
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig
-from openatac.training.runs.session import Description, summarize
+from openatac.training.runs.session import Description, summarise
 from openatac.training.tracking import contention
 from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 
@@ -88,7 +88,7 @@ PLAN = SimpleNamespace(settings={}, test=None, learner=SimpleNamespace(devices='
 def test_summary_says_whether_the_run_was_disturbed(disturbed):
     progress = watch([1.0 * disturbed] * 2).progress
     history = [{'val_accuracy': 0.5, 'images_per_second': 1.0}]
-    summary = summarize(build_config(CifarConfig, {}), Description('', '', {}), PLAN, history, progress)
+    summary = summarise(build_config(CifarConfig, {}), Description('', '', {}), PLAN, history, progress)
     assert summary['disturbed'] is disturbed
 
 

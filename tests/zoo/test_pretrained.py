@@ -10,7 +10,7 @@ from PIL import Image
 import train_cifar
 from openatac import cli, get_model, load
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.zoo.weights.pretrained import bundled_file, model_card, pretrained_names, resolve_parameter_file
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.networks.parameters import parameters_of
@@ -39,7 +39,7 @@ def test_accuracy_equals_the_model_card(name, test_images, tmp_path):
 @NAMES
 def test_model_card_describes_these_weights(name):
     card = model_card(name)
-    assert card.network == name and card.sha256 == sha256(bundled_file(name))
+    assert card.network == name and card.sha256 == file_sha256(bundled_file(name))
     assert card.accuracy == pytest.approx(card.accuracies[0], abs=0.002)  # in float32; seeds are in order
 
 

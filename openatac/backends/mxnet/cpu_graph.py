@@ -46,7 +46,7 @@ def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
         pooling = _POOLINGS.get(node.get('pool_type', 'max'))
-        return pooling and (pooling(x), node.inputs)
+        return (pooling(x), node.inputs) if pooling else None
     if node.operator == 'mean' and node.get('axis') == 3 and len(node.shape) == 3:
         transposed = node.inputs[0].node
         if transposed.operator == 'transpose' and transposed.get('axes') == (0, 2, 3, 1):
@@ -56,7 +56,7 @@ def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
         if len(left) == len(right) == 4 and left != right:
             repeated = {(*left[:2], 1, 1): _scale_channels, (*left[:1], 1, *left[2:]): _scale_pixels,
                         (1, *left[1:]): _scale_images}.get(right)
-            return repeated and (repeated(x, gate), node.inputs)
+            return (repeated(x, gate), node.inputs) if repeated else None
     return None
 
 

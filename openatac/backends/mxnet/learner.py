@@ -14,7 +14,6 @@ from mxnet import gluon
 from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
-from openatac.backends import state_names
 from openatac.backends.compute import Compute
 from openatac.backends.learner import (
     Arrays,
@@ -30,7 +29,7 @@ from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.backends.process_group import ProcessGroup, SingleProcess
-from openatac.backends.state_names import indexed
+from openatac.backends.state_names import METRICS, indexed, parameter_array
 from openatac.models.weights import save_parameters, wait_for_layouts
 
 
@@ -147,7 +146,8 @@ class MxnetLearner(Learner):
     def _update(self, images: int) -> None:
         """Take an optimizer step with the gradients summed over ``images`` images, if they are finite."""
         if self.loss_scale is None:
-            return self.trainer.step(images)
+            self.trainer.step(images)
+            return
         scale = self.loss_scale.scale
         self.trainer.allreduce_grads()
         gradients = [parameter.list_grad()[0] for parameter in self._trained.values()]
@@ -203,9 +203,9 @@ class MxnetLearner(Learner):
             yield
 
     def _local(self) -> LocalValues:
-        statistics = {state_names.parameter(name): parameter.list_data()
+        statistics = {parameter_array(name): parameter.list_data()
                       for name, parameter in self.parameters.items() if name not in self._weights}
-        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.process_group)
+        return LocalValues({**statistics, METRICS: self._sums}, self.process_group)
 
     def _restore_layouts(self) -> None:
         # On the CPU an inference pass reorders the weights in place for oneDNN, and the next training pass
@@ -244,14 +244,14 @@ class MxnetLearner(Learner):
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         local = self._local().state()
         wait_for_layouts()
-        arrays = {indexed(state_names.parameter(name)): parameter.list_data()[0].asnumpy()
+        arrays = {indexed(parameter_array(name)): parameter.list_data()[0].asnumpy()
                   for name, parameter in self._weights.items()}
         return self._with_common_state({**arrays, **local})
 
     def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
         for name, parameter in self._weights.items():
             for data in parameter.list_data():
-                data[:] = arrays[indexed(state_names.parameter(name))]
+                data[:] = arrays[indexed(parameter_array(name))]
         if not self.trainer._kv_initialized and not self.process_group.is_asynchronous:
             # otherwise the first step would copy the first device's values to all others
             self.trainer._init_kvstore()

@@ -53,8 +53,8 @@ class RecordedStep:
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str,
                  updates_statistics: bool) -> None:
-        self.net, self.objective, self.dtype = net, objective, dtype
-        self.updates_statistics = updates_statistics
+        self.net, self.objective = net, objective
+        self.dtype, self.updates_statistics = dtype, updates_statistics
 
     def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:
         """Return the results of the shards; store the gradients in the parameters.

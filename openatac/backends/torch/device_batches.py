@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data.batch_sizes import WHOLE, Share
+from openatac.data.batch_sizes import WHOLE, ProcessShare
 from openatac.data.small import cifar_transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.cifar_transforms import PAD
@@ -32,14 +32,14 @@ class DeviceTrainingBatches(TrainingBatches):
     device : str
     channels_last : bool
         Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
-    part : Share
+    share : ProcessShare
     """
 
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False, part: Share = WHOLE) -> None:
-        super().__init__(images, batch_size, seed, part=part)
+                 channels_last: bool = False, share: ProcessShare = WHOLE) -> None:
+        super().__init__(images, batch_size, seed, share=share)
         self._normalise = _Normalise(device, channels_last)
         pixels = _pixels_on(device, images)
         self._height, self._width = pixels.shape[1:3]
@@ -50,11 +50,12 @@ class DeviceTrainingBatches(TrainingBatches):
         """Yield (float32 (B, 3, H, W), int64 (B,)) from batch ``start`` of ``epoch``, from 0."""
         order, rows, columns, labels = self._plan(epoch)
         for batch in range(start, self.batches_in(epoch)):
-            part = self._part(batch)
+            positions = self._positions(batch)
             # Crops and flips are index arithmetic, so one kernel fetches the pixels of all images, (B, H, W,
             # 3), however many there are. The indices are broadcast, not written out.
-            pixels = self._padded[order[part, None, None], rows[part, :, None], columns[part, None, :]]
-            yield self._normalise(pixels), labels[part]
+            pixels = self._padded[order[positions, None, None], rows[positions, :, None],
+                                  columns[positions, None, :]]
+            yield self._normalise(pixels), labels[positions]
 
     def _plan(self, epoch: int) -> tuple[torch.Tensor, ...]:
         """Return the epoch's images (N,), their rows (N, H) and columns (N, W) when padded, and labels (N,).
@@ -77,8 +78,8 @@ class DeviceEvaluationBatches(EvaluationBatches):
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
-                 part: Share = WHOLE) -> None:
-        super().__init__(images, batch_size, part=part)
+                 share: ProcessShare = WHOLE) -> None:
+        super().__init__(images, batch_size, share=share)
         self._normalise = _Normalise(device, channels_last)
         self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from openatac.backends import state_names
 from openatac.backends.compute import Compute
 from openatac.backends.learner import (
     Arrays,
@@ -22,7 +21,7 @@ from openatac.backends.learner import (
 )
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.process_group import ProcessGroup, SingleProcess
-from openatac.backends.state_names import MASTER, MOMENTUM, indexed, is_statistic
+from openatac.backends.state_names import MASTER, METRICS, MOMENTUM, indexed, is_statistic, parameter_array
 from openatac.backends.torch.arrays import copy_into, to_numpy
 from openatac.backends.torch.compilation import compile_function
 from openatac.backends.torch.data_parallel import average_gradients
@@ -181,7 +180,8 @@ class TorchLearner(Learner):
         self.optimizer.rescale = 1 / images
         if self.loss_scale is None:
             loss.backward()
-            return self.optimizer.step()
+            self.optimizer.step()
+            return
         scale = self.loss_scale.scale
         (loss * scale).backward()
         self.optimizer.rescale /= scale
@@ -253,14 +253,14 @@ class TorchLearner(Learner):
 
     def _local(self) -> LocalValues:
         statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
-        return LocalValues({**statistics, state_names.METRICS: self._sums}, self.process_group)
+        return LocalValues({**statistics, METRICS: self._sums}, self.process_group)
 
     def _common_tensors(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor} of the values that are the same in all processes."""
         return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
 
     def _arrays(self) -> dict[str, torch.Tensor]:
-        return {state_names.parameter(name): array for name, array in self.module.state_dict().items()}
+        return {parameter_array(name): array for name, array in self.module.state_dict().items()}
 
     def wait(self) -> None:
         if self.device.type == 'cuda':

@@ -31,7 +31,8 @@ class BadImages:
     """
 
     def __init__(self, source: ImageSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
-        self._source, self._named, self.max_share = source, named, max_share
+        self._source = source
+        self.max_share, self._named = max_share, named
         self._known: set[int] = set()
         self.allowed = min(max(int(max_share * len(source)), max_share > 0), len(source) - 1)
 

@@ -1,7 +1,7 @@
 """Batches of photographs for training and evaluation, prepared by worker processes.
 
 The content of a batch depends only on the seed and its number, not on the number of workers. When training is
-split into parts (one per machine), it also depends on the number of parts.
+divided among several processes, it also depends on their number.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, Share, check_batch_fits
+from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
@@ -42,12 +42,12 @@ class TrainingPhotoBatches:
     size : Size
         The size of the network's input.
     batch_size : int
-        Images per batch, over all parts.
+        Images per batch, over all processes.
     seed : int
     workers : int
         Processes that prepare the batches; with 0, this process does.
-    part : Share
-        The part of every batch to yield.
+    share : ProcessShare
+        The share of every batch to yield.
     jitter : Jitter
         The range of colour changes.
     max_bad_share : float
@@ -61,26 +61,26 @@ class TrainingPhotoBatches:
     Raises
     ------
     DataError
-        On construction, if ``batch_size`` is not a multiple of the parts or exceeds the data set. While
+        On construction, if ``batch_size`` is not a multiple of the processes or exceeds the data set. While
         iterating, for too many bad images, a label out of range, or a worker process that dies.
     """
 
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, seed: int, workers: int,
-                 part: Share = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
+                 share: ProcessShare = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
         self.image_count, self.batch_size = len(source), batch_size
-        self._share = part.share_of(batch_size)
-        self._first = part.rank * self._share
+        self._images_per_batch = share.images_per_batch(batch_size)
+        self._first = share.rank * self._images_per_batch
         # A batch may reach into the next epoch.
         self._order = lru_cache(maxsize=2)(partial(_shuffled, self.image_count, seed))
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_training, source, TrainingTransform(size, seed, jitter),
                                 self.bad.allowed)
-        self._workers = PhotoWorkers(prepare_image, self._share, size, workers)
+        self._workers = PhotoWorkers(prepare_image, self._images_per_batch, size, workers)
 
     def batches_in(self, epoch: int) -> int:
         """Return the number of batches in ``epoch``."""
@@ -98,14 +98,15 @@ class TrainingPhotoBatches:
                      first_iteration(epoch + 1, self.image_count, self.batch_size))
 
     def _keys(self, iteration: int) -> list[tuple[int, int]]:
-        """Return [(epoch, index in the data set)] for this part's images in a batch."""
+        """Return [(epoch, index in the data set)] for this process's images in a batch."""
         start = iteration * self.batch_size + self._first
-        positions = (divmod(position, self.image_count) for position in range(start, start + self._share))
+        positions = (divmod(position, self.image_count)
+                     for position in range(start, start + self._images_per_batch))
         return [(epoch, int(self._order(epoch)[position])) for epoch, position in positions]
 
 
 class EvaluationPhotoBatches:
-    """All images in order, each in one part; the last batch can be short, and bad images are left out.
+    """All images in order, each for one process; the last batch can be short, and bad images are left out.
 
     Parameters
     ----------
@@ -113,22 +114,23 @@ class EvaluationPhotoBatches:
         Images are resized to cover size / crop_ratio, then the centre is cut out.
     source, size, batch_size, workers, max_bad_share
         As in `TrainingPhotoBatches`.
-    part : Share
-        The contiguous part of the images to yield.
+    share : ProcessShare
+        The contiguous share of the images to yield.
     """
 
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, crop_ratio: float,
-                 workers: int = 0, part: Share = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
-        self._source, self._share = source, part.share_of(batch_size)
-        self._part = part.range_of(len(source))
+                 workers: int = 0, share: ProcessShare = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
+        self._source = source
+        self._images_per_batch = share.images_per_batch(batch_size)
+        self._indices = share.range_of(len(source))
         self.bad = BadImages(source, max_bad_share)
         prepare_image = partial(_prepare_evaluation, source, EvaluationTransform(size, crop_ratio))
-        self._workers = PhotoWorkers(prepare_image, self._share, size, workers)
+        self._workers = PhotoWorkers(prepare_image, self._images_per_batch, size, workers)
 
     def __len__(self) -> int:
-        return -(-len(self._part) // self._share)
+        return -(-len(self._indices) // self._images_per_batch)
 
     @property
     def left_out(self) -> int:
@@ -137,12 +139,13 @@ class EvaluationPhotoBatches:
 
     def names(self) -> list[str]:
         """Return the names of the images that a complete iteration has yielded, in order."""
-        return [self._source.name(index) for index in self._part if index not in self.bad]
+        return [self._source.name(index) for index in self._indices if index not in self.bad]
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (images (B, 3, H, W), labels (B,)), float32."""
-        shares = (self._part[first:first + self._share] for first in range(0, len(self._part), self._share))
-        for images, labels, bad in self._workers.prepare(map(list, shares)):
+        starts = range(0, len(self._indices), self._images_per_batch)
+        batches = (list(self._indices[start:start + self._images_per_batch]) for start in starts)
+        for images, labels, bad in self._workers.prepare(batches):
             self.bad.add(bad)
             if bad:  # their labels are NaN
                 readable = ~np.isnan(labels)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.images.bad_images import Unreadable
-from openatac.data.photos.worker import Failure, PrepareImage, fill, shared_arrays
+from openatac.data.photos.worker_process import Failure, PrepareImage, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
 from openatac.system.child_python import python_command
@@ -41,7 +41,7 @@ MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_
 
 Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, unreadable images
 
-_WORK = 'from openatac.data.photos.worker import work; work(int(sys.argv[1]), int(sys.argv[2]))'
+_WORK = 'from openatac.data.photos.worker_process import work; work(int(sys.argv[1]), int(sys.argv[2]))'
 
 
 class PhotoWorkers:
@@ -119,7 +119,8 @@ class PhotoWorkers:
 
     def _stop(self) -> None:
         self._end()
-        self._pipes, self._processes, self._replies_due = [], [], 0
+        self._pipes, self._processes = [], []
+        self._replies_due = 0
 
     def _begin(self) -> None:
         """Start the processes, or wait for the batches that an earlier call no longer needs."""

@@ -25,7 +25,8 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 def pack_record(payload: bytes) -> bytes:
     """Return a record with the given payload, as bytes."""
-    parts, start, at = [], 0, payload.find(MAGIC)
+    parts = []
+    start, at = 0, payload.find(MAGIC)
     while at >= 0:
         if at % 4 == 0:
             parts.append(payload[start:at])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, Share, check_batch_fits
+from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
 from openatac.data.prefetch import AHEAD
 from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
 from openatac.data.small.image_set import ImageSet
@@ -22,12 +22,12 @@ class TrainingBatches:
     ----------
     images : ImageSet
     batch_size : int
-        Images per batch, over all parts.
+        Images per batch, over all processes.
     seed : int
     raw : bool
         Yield uint8 pixels, which the caller normalises.
-    part : Share
-        The part of every batch to yield.
+    share : ProcessShare
+        The share of every batch to yield.
 
     Attributes
     ----------
@@ -37,18 +37,18 @@ class TrainingBatches:
     Raises
     ------
     DataError
-        If there are fewer images than one batch, or ``batch_size`` is not a multiple of the parts.
+        If there are fewer images than one batch, or ``batch_size`` is not a multiple of the processes.
     """
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False, part: Share = WHOLE
-                 ) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False,
+                 share: ProcessShare = WHOLE) -> None:
         check_batch_fits(len(images), batch_size)
         self.images, self.batch_size = images, batch_size
         self.seed, self.raw = seed, raw
-        self._share = part.share_of(batch_size)
-        self._first = part.rank * self._share
+        self._images_per_batch = share.images_per_batch(batch_size)
+        self._first = share.rank * self._images_per_batch
 
     def batches_in(self, epoch: int) -> int:
         """Return the number of batches in an epoch, which is the same for all."""
@@ -58,34 +58,35 @@ class TrainingBatches:
         """Yield (float32 or uint8 (B, 3, H, W), int32 (B,)) from batch ``start`` of ``epoch``."""
         choices = draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         for batch in range(start, self.batches_in(epoch)):
-            chosen = choices.order[self._part(batch)]
+            chosen = choices.order[self._positions(batch)]
             images = crop(self.images.images[chosen], choices.top[chosen], choices.left[chosen])
             mirror(images, choices.mirrored[chosen])
             yield images if self.raw else normalise(images), self.images.labels[chosen]
 
-    def _part(self, batch: int) -> slice:
-        """Return the slice of the epoch's order with this part's images of a batch."""
+    def _positions(self, batch: int) -> slice:
+        """Return the slice of the epoch's order with this process's images of a batch."""
         start = batch * self.batch_size + self._first
-        return slice(start, start + self._share)
+        return slice(start, start + self._images_per_batch)
 
 
 class EvaluationBatches:
     """All images of an `ImageSet` in order, not augmented; the last batch can be short.
 
-    ``raw`` and ``ahead`` are as in `TrainingBatches`, but a ``part`` is a contiguous range of the images.
+    ``raw`` and ``ahead`` are as in `TrainingBatches`, but a ``share`` is a contiguous range of the images.
     ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
     """
 
     ahead = AHEAD
 
-    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False, part: Share = WHOLE
-                 ) -> None:
+    def __init__(self, images: ImageSet, batch_size: int, raw: bool = False,
+                 share: ProcessShare = WHOLE) -> None:
         if not len(images):
             raise DataError('the test set has no images')
         self.left_out = images.left_out
-        if part.size > 1:
-            images = images.select(np.array(part.range_of(len(images))))
-        self.images, self.batch_size, self.raw = images, part.share_of(batch_size), raw
+        if share.size > 1:
+            images = images.select(np.array(share.range_of(len(images))))
+        self.images, self.raw = images, raw
+        self.batch_size = share.images_per_batch(batch_size)
 
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)

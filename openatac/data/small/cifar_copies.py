@@ -90,7 +90,8 @@ class _Relabelled:
     """An `ImageSource` with its labels replaced."""
 
     def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
-        self._source, self._labels, self.reading_order = source, labels, source.reading_order
+        self._source, self._labels = source, labels
+        self.reading_order = source.reading_order
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -85,7 +85,8 @@ def _download(url: str, part: str, progress: bool) -> None:
     """Download the rest of the partial file, and retry after a failure that may be temporary."""
     for tries_left in range(RETRIES, -1, -1):
         try:
-            return _resume(url, part, progress)
+            _resume(url, part, progress)
+            return
         except (OSError, http.client.HTTPException) as error:
             refused = isinstance(error, urllib.error.HTTPError) and error.code < 500
             if refused or not tries_left:

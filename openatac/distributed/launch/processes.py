@@ -40,7 +40,8 @@ class ChildProcesses:
     """
 
     def __init__(self, guard: Callable[[int], object], program: str, patience: float) -> None:
-        self.guard, self.patience, self.program = guard, patience, program
+        self.guard, self.program = guard, program
+        self.patience = patience
         self.ports: list[socket.socket] = []
         self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError, first_line
-from openatac.export.onnx.model import import_onnx
+from openatac.export.onnx.model import import_onnx_package
 from openatac.graph.nodes import INPUT
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
@@ -52,7 +52,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     OpenatacError
         If onnxruntime is missing, or cannot quantize the network.
     """
-    onnx, onnxruntime = import_onnx('onnx'), import_onnx('onnxruntime')
+    onnx, onnxruntime = import_onnx_package('onnx'), import_onnx_package('onnxruntime')
     from onnxruntime import quantization
     prepared = _without_batch_norms(onnx, model)
     with tempfile.TemporaryDirectory() as folder, _silence(onnxruntime):

@@ -64,7 +64,7 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Symbo
         If onnx is missing, an operator is unknown, the arguments do not fit together, or ``dynamic_size`` is
         set for a network that depends on the image size.
     """
-    onnx = import_onnx('onnx')
+    onnx = import_onnx_package('onnx')
     arrays = {without_kind(key): array.asnumpy() if hasattr(array, 'asnumpy') else array
               for key, array in params.items()}
     graph, output_shape = _graph(symbol, arrays, image_shape)
@@ -121,7 +121,7 @@ def write_model(model: Any, path: str) -> None:
         handle.write(model.SerializeToString())
 
 
-def import_onnx(package: str) -> Any:
+def import_onnx_package(package: str) -> Any:
     """Import the optional package 'onnx' or 'onnxruntime'; raise OpenatacError if that fails."""
     try:
         return importlib.import_module(package)
@@ -165,5 +165,5 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: SymbolicShape, output_shape
 
 def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
     """Set the metadata_props of an onnx.ModelProto: strings unchanged, other values as JSON."""
-    import_onnx('onnx').helper.set_model_props(model, {
+    import_onnx_package('onnx').helper.set_model_props(model, {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()})

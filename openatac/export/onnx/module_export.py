@@ -13,7 +13,7 @@ import torch
 
 from openatac.errors import OpenatacError, first_line
 from openatac.export.onnx.graph import OUTPUT
-from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx, set_metadata
+from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx_package, set_metadata
 from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.version import __version__
 
@@ -24,7 +24,7 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
 
     For the other parameters and the errors, see `openatac.export.onnx.model.to_onnx`.
     """
-    onnx = import_onnx('onnx')
+    onnx = import_onnx_package('onnx')
     axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}
     file = io.BytesIO()
     with warnings.catch_warnings():
@@ -36,7 +36,8 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
         except RuntimeError as error:  # of all kinds
             raise OpenatacError(f'PyTorch cannot convert the network to ONNX ({first_line(error)})') from None
     model = onnx.load_from_string(file.getvalue())
-    model.ir_version, model.producer_name, model.producer_version = IR_VERSION, 'openatac', __version__
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = 'openatac', __version__
     set_metadata(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -111,7 +111,8 @@ def _transpose(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _swap_axes(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    axes, first, second = list(range(len(node.shape))), node.get('dim1', 0), node.get('dim2', 0)
+    axes = list(range(len(node.shape)))
+    first, second = node.get('dim1', 0), node.get('dim2', 0)
     axes[first], axes[second] = axes[second], axes[first]
     return graph.transpose(x, axes)
 

@@ -74,11 +74,12 @@ class Fused(Static):
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:
-        return super().obstacle(prefix) and Static.obstacle(prefix)
+        return Static.obstacle(prefix) if super().obstacle(prefix) else None
 
     def load(self) -> None:
         if not self.form.missing(self.prefix):
-            return super().load()
+            super().load()
+            return
         from openatac.export.exported_symbol import read_symbol
         from openatac.graph.fusion import NothingToFuse, fuse
         from openatac.graph.symbol import symbol_block

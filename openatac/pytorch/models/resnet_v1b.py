@@ -97,7 +97,7 @@ class ResNet50_v1bATAC(nn.Module):
         super().__init__()
         check_resnet_v1b(layers, classes, stem_width, final_drop, self_attention, deep_stem)
         replaced = None if self_attention is None else SELF_ATTENTIONS.find(self_attention)
-        stem = replaced and replaced.stem
+        stem = None if replaced is None else replaced.stem
         norm_kwargs = {**(norm_kwargs or {}), **({'use_global_stats': True} if use_global_stats else {})}
         norm = partial(norm_layer, **norm_kwargs)
         activations = place_activations('torch', act_type, 'relu', act_layers, r=r, **LOCAL_ATAC)

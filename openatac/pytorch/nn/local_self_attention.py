@@ -25,7 +25,8 @@ class StandAloneSelfAttention(nn.Module):
         super().__init__()
         check_odd('kernel_size', kernel_size)
         check_heads(channels, heads, 2 * heads)
-        self.heads, self.depth, self.side = heads, channels // heads, kernel_size
+        self.heads, self.depth = heads, channels // heads
+        self.side = kernel_size
         self.window = {'kernel_size': kernel_size, 'dilation': dilation,
                        'padding': dilation * (kernel_size // 2)}
         std = self.depth ** -0.5

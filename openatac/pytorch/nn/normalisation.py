@@ -36,8 +36,9 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.9, scale: bool = True,
                  center: bool = True, use_global_stats: bool = False, biased_variance: bool = False) -> None:
         super().__init__()
-        self.epsilon, self.momentum, self.scale = epsilon, momentum, scale
-        self.use_global_stats, self.biased_variance = use_global_stats, biased_variance
+        self.epsilon, self.momentum = epsilon, momentum
+        self.scale, self.use_global_stats = scale, use_global_stats
+        self.biased_variance = biased_variance
         for name, value, learned in (('gamma', torch.ones(channels), scale),
                                      ('beta', torch.zeros(channels), center)):
             if learned:

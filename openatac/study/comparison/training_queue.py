@@ -100,7 +100,8 @@ class _Queue:
     """Training runs: waiting, running and failed."""
 
     def __init__(self, runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
-        self.waiting, self._jobs, self._gpus = list(runs), jobs, gpus
+        self._jobs, self._gpus = jobs, gpus
+        self.waiting = list(runs)
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}
         self._deadline = time.monotonic() + PATIENCE
@@ -143,7 +144,8 @@ class _Process:
 
     def __init__(self, run: QueuedRun, slot: int, jobs: int, gpu: str | None) -> None:
         from tqdm import tqdm
-        self.run, self.slot, self.start = run, slot, time.monotonic()
+        self.run, self.slot = run, slot
+        self.start = time.monotonic()
         self.code: int | None = None
         self._stopping = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`end` closes it)

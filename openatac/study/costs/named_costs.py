@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 FILE_SIZE = 224  # pixels; the image side for a symbol file outside an export, which does not specify it
 
 
-def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
-                  published: bool = False) -> Costs:
+def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes: int | None = None,
+                          published: bool = False) -> Costs:
     """Return the costs of a network or a symbol file.
 
     Parameters
@@ -41,9 +41,9 @@ def costs_by_name(name: str, image_shape: tuple[int, int, int], classes: int | N
     from openatac.graph.tensor_sizes import check_tensor_sizes
     from openatac.models.networks_by_name import get_model
     from openatac.study.costs.count import costs, symbol_costs
-    if classes is not None and name.endswith(MANIFEST_SUFFIX):
-        raise ValueError(f'argument --classes: {name} has its own; leave it out')
     if name.endswith(MANIFEST_SUFFIX):
+        if classes is not None:
+            raise ValueError(f'argument --classes: {name} has its own; leave it out')
         network = load_exported_symbol(_symbol_file(name))
     else:
         network = get_model(name, classes=classes)

@@ -116,7 +116,7 @@ def _shade_stages(panels: Sequence[Axes], stages: Sequence[str]) -> None:
         for panel in panels:
             panel.axvspan(start - 0.5, end - 0.5, color='black', alpha=0.05 * (index % 2), linewidth=0,
                           zorder=0)
-        name = stages[start] and 'stage ' + stages[start]
+        name = f'stage {stages[start]}' if stages[start] else ''
         panels[0].annotate(name, ((start + end - 1) / 2, 1), xycoords=('data', 'axes fraction'),  # type: ignore[arg-type]
                            xytext=(0, 3), textcoords='offset points', ha='center', fontsize=9)
     panels[0].set_xlim(-0.5, len(stages) - 0.5)

@@ -95,12 +95,12 @@ def trainable_parameters(name: str) -> int:
 
     Raises ValueError for an unknown name, or a network that is not for ImageNet.
     """
-    from openatac.study.costs.named_costs import costs_by_name
+    from openatac.study.costs.named_costs import costs_by_name_or_file
     from openatac.zoo.names import find_model
     host, _ = find_model(name)
     if host.data != 'imagenet':
         raise ValueError(f'{name} is not a network for ImageNet: give another, or give --parameters')
-    return costs_by_name(name, host.input_shape).trainable
+    return costs_by_name_or_file(name, host.input_shape).trainable
 
 
 def linear_rate(global_batch: int) -> float:

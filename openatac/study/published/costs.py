@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 @functools.cache
 def network_costs(network: str, published: bool = False) -> Costs:
     """Return the `Costs` of a network by name, at its data's image size."""
-    from openatac.study.costs.named_costs import costs_by_name
+    from openatac.study.costs.named_costs import costs_by_name_or_file
     from openatac.zoo.names import find_model
     host = find_model(network)[0]
-    return costs_by_name(network, host.input_shape, 100 if host.data == 'cifar' else 1000, published)
+    return costs_by_name_or_file(network, host.input_shape, 100 if host.data == 'cifar' else 1000, published)
 
 
 def our_cost(number: Published) -> float:

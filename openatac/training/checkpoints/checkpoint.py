@@ -19,7 +19,7 @@ import numpy as np
 from openatac.backends.learner import Arrays
 from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError, reason
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
 from openatac.files.schema import read_json
@@ -73,7 +73,7 @@ class Checkpoints:
             os.mkdir(temporary)
             write_params(os.path.join(temporary, ARRAYS), arrays)
             write_text(os.path.join(temporary, STATE), json.dumps(state, indent=1))
-            manifest = {file: sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)}
+            manifest = {file: file_sha256(os.path.join(temporary, file)) for file in (ARRAYS, STATE)}
             write_text(os.path.join(temporary, MANIFEST), json.dumps(manifest, indent=1))
             flush(temporary)
             if os.path.isdir(final):  # damaged, or made by the same run before it was resumed
@@ -113,7 +113,7 @@ class Checkpoints:
 def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
     manifest = read_json(os.path.join(path, MANIFEST), dict[str, str])
     for name in (ARRAYS, STATE):
-        if manifest.get(name) != sha256(os.path.join(path, name)):
+        if manifest.get(name) != file_sha256(os.path.join(path, name)):
             raise ValueError(f'{name} does not match its manifest')
     return read_params(os.path.join(path, ARRAYS)), read_json(os.path.join(path, STATE), dict)
 

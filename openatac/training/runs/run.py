@@ -58,8 +58,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def __init__(self, net: Any, config: AnyConfig, command: str,
                  process_group: ProcessGroup) -> None:
-        self.net, self.config, self.command = net, config, command
-        self.process_group = process_group
+        self.net, self.process_group = net, process_group
+        self.config, self.command = config, command
 
     # ------------------------------------------------------------------------------- the steps
 

@@ -138,7 +138,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
                     os.remove(os.path.join(folder, SUMMARY))
             trackers = _trackers(config, description.title, plan.learner, progress)
     history = loop.run_epochs(plan, progress, trackers)
-    summary = summarize(config, description, plan, history, progress)
+    summary = summarise(config, description, plan, history, progress)
     with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
@@ -192,7 +192,7 @@ def _test(plan: loop.RunPlan) -> dict[str, float]:
     return {'test_accuracy': metrics.score, **top5}
 
 
-def summarize(config: Config, description: Description, plan: loop.RunPlan, history: list[dict[str, Any]],
+def summarise(config: Config, description: Description, plan: loop.RunPlan, history: list[dict[str, Any]],
               progress: Progress) -> dict[str, Any]:
     """Return the contents of summary.json for a run that has ended."""
     return {

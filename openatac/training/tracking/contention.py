@@ -47,7 +47,8 @@ class ContentionWatch(Tracker):
                  threads: int = 0) -> None:
         self.progress, self.read = progress, read or read_usage
         self.threads = threads or thread_count().threads
-        self.before, self.crowded, self.said = self.read(), 0, False
+        self.before = self.read()
+        self.crowded, self.said = 0, False
 
     def interval(self, step: int, values: dict[str, float]) -> None:
         """Check the usage since the last check, unless that was only a moment ago."""

@@ -63,7 +63,8 @@ class HistoryFigure(Tracker):
     """
 
     def __init__(self, folder: str, title: str, evaluated: str = 'test') -> None:
-        self.folder, self.title, self.evaluated = folder, title, evaluated
+        self.folder = folder
+        self.title, self.evaluated = title, evaluated
         os.makedirs(folder, exist_ok=True)
 
     def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from openatac.errors import OpenatacError
-from openatac.files.checksums import sha256
+from openatac.files.checksums import file_sha256
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.schema import read_json
 
@@ -44,4 +44,4 @@ def _identity(path: str) -> tuple[int, ...]:
 @functools.lru_cache(maxsize=64)
 def _matches(path: str, wanted: str, identity: tuple[int, ...]) -> bool:
     """Return whether the file has that checksum; cached, so a file with several readers is read only once."""
-    return sha256(path) == wanted
+    return file_sha256(path) == wanted

@@ -40,7 +40,7 @@ def read_parameter_file(path: str) -> dict[str, np.ndarray]:
         If the file belongs to an export and does not match its checksum.
     """
     if path.endswith(_OPTIMIZED):
-        raise ParameterFileError(f'{path} belongs to an optimized form of an export, not to the network '
+        raise ParameterFileError(f'{path} belongs to an optimised form of an export, not to the network '
                                  'itself: give PREFIX-0000.params beside it')
     if path.endswith(PARAMS_SUFFIX):
         check_files(path[:-len(PARAMS_SUFFIX)], [path])

@@ -19,7 +19,7 @@ from openatac.limits import Bounds
 FOLDER = str(Path(__file__).parents[2] / 'pretrained')
 WEIGHTS, CARD = 'weights.params', 'card.json'
 
-_Share = Annotated[float, Bounds(0, 1)]
+_Fraction = Annotated[float, Bounds(0, 1)]
 
 
 class ModelCard(NamedTuple):
@@ -56,10 +56,10 @@ class ModelCard(NamedTuple):
     network: str
     data: str
     classes: list[str]
-    accuracy: _Share
+    accuracy: _Fraction
     test_images: int
-    best_accuracy: _Share
-    accuracies: list[_Share]
+    best_accuracy: _Fraction
+    accuracies: list[_Fraction]
     command: str
     epochs: int
     seed: int

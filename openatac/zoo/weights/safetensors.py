@@ -52,7 +52,8 @@ def read_safetensors(path: str) -> dict[str, np.ndarray]:
 def _array(data: bytes, tensor: _Tensor) -> np.ndarray:
     if tensor['dtype'] not in _TYPES:
         raise ValueError('an unknown type')
-    (first, last), shape, kind = tensor['data_offsets'], tensor['shape'], np.dtype(_TYPES[tensor['dtype']])
+    first, last = tensor['data_offsets']
+    shape, kind = tensor['shape'], np.dtype(_TYPES[tensor['dtype']])
     if not first <= last <= len(data) or last - first != math.prod(shape) * kind.itemsize:
         raise ValueError('an array of another size')
     array = np.frombuffer(data, kind, math.prod(shape), first).reshape(shape)

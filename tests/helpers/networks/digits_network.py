@@ -13,7 +13,7 @@ from mxnet import autograd, gluon
 from openatac import get_model
 from openatac.data.small import cifar_transforms
 from openatac.export.images.input_images import dataset_images
-from openatac.export.images.inputs import sample_batches
+from openatac.export.images.network_inputs import sample_batches
 from openatac.export.manifest import Manifest
 from openatac.export.traced_symbol import trace
 

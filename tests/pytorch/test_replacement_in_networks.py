@@ -31,7 +31,7 @@ NETWORKS = {  # number of replaced activations, and one of them
 }
 
 
-def swapped(name):
+def replaced(name):
     torch.manual_seed(0)
     net = build(name)
     return net, replace_activations(net, 'atac', where=lambda name: not name.endswith('forward'),
@@ -42,7 +42,7 @@ def swapped(name):
 def test_network_gets_atac_and_is_otherwise_unchanged(name):
     torch.manual_seed(0)
     before = build(name).state_dict()
-    net, names = swapped(name)
+    net, names = replaced(name)
     assert (len(names), NETWORKS[name][1] in names) == (NETWORKS[name][0], True)
     after = net.state_dict()
     assert [key for key in after if key in before] == list(before)
@@ -56,7 +56,7 @@ def test_network_gets_atac_and_is_otherwise_unchanged(name):
 
 
 def test_network_with_replaced_activations_compiles():
-    net, _ = swapped('torchvision resnet18')
+    net, _ = replaced('torchvision resnet18')
     x = torch.randn(2, 3, SIDE, SIDE)
     compiled = torch.compile(net.eval(), fullgraph=True, backend='aot_eager')
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_resnet18_with_atac_learns_on_real_images(shared_data):
     with np.load(shared_data / 'cifar10_jpeg.npz') as archive:
         records = [decode(archive, split, count) for split, count in (('train', 2000), ('test', 800))]
     (images, labels), (unseen, answers) = map(two_classes, records)
-    net, _ = swapped('torchvision resnet18')
+    net, _ = replaced('torchvision resnet18')
     optimizer = torch.optim.SGD(net.parameters(), 0.02, momentum=0.9, weight_decay=5e-4)
     for _ in range(3):
         for batch in torch.randperm(len(images)).split(32):

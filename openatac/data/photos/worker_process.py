@@ -36,10 +36,10 @@ def work(descriptor: int, file: int) -> None:
         os.close(file)
         while True:
             slot, first, keys = pipe.recv()
-            pipe.send(_share(prepare_image, keys, images[slot, first:], labels[slot, first:]))
+            pipe.send(_reply(prepare_image, keys, images[slot, first:], labels[slot, first:]))
 
 
-def _share(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
+def _reply(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
            labels: np.ndarray) -> tuple[Unreadable, Failure | None]:
     """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
