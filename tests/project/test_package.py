@@ -10,6 +10,7 @@ from shutil import copy, copytree, ignore_patterns
 
 import pytest
 
+from openatac.system.optional_packages import OPTIONAL_PACKAGES
 from openatac.version import __version__
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 from tests.helpers.paths import ROOT
@@ -112,7 +113,8 @@ def test_every_extra_that_a_message_names_exists(metadata):
     named = set()
     for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
         named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
-    assert {'cpu', 'cu112', 'demo'} <= named <= set(metadata.get_all('Provides-Extra'))
+    named.update(package.extra for package in OPTIONAL_PACKAGES.values())
+    assert {'cpu', 'cu112'} < named <= set(metadata.get_all('Provides-Extra'))
 
 
 # ---------------------------------------------------------------------- the installed commands
