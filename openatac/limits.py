@@ -1,4 +1,4 @@
-"""Limits on flags and arguments."""
+"""Limits on flags and arguments, and the defaults that several commands share."""
 from __future__ import annotations
 
 from typing import NamedTuple

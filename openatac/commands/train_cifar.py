@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
-    name, config, recipes = 'train-cifar', CifarConfig, CIFAR
+    name, config_type, recipes = 'train-cifar', CifarConfig, CIFAR
     # Reads the images while the network is built; None if the config was incomplete.
     _reader: BackgroundReader | None = None
 

@@ -48,7 +48,7 @@ class RefusedFlag(argparse.Action):
 class TrainImagenet(TrainingScript[ImagenetConfig]):
     """The command ``openatac train-imagenet`` and the script train_imagenet.py."""
 
-    name, config, recipes = 'train-imagenet', ImagenetConfig, IMAGENET
+    name, config_type, recipes = 'train-imagenet', ImagenetConfig, IMAGENET
 
     def parser(self) -> argparse.ArgumentParser:
         p = super().parser()

@@ -64,7 +64,7 @@ def _number(value: Any, wanted: Any, name: str) -> Any:
     kind, bounds = typing.get_args(wanted)
     value = validate(value, kind, name)
     _expect(bounds.hold(value), name, value,
-            f'{"a whole" if kind is int else "a"} number from {bounds.low:g} to {bounds.high:g}')
+            f'{"a whole number" if kind is int else "a number"} {bounds}')
     return value
 
 

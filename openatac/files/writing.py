@@ -163,6 +163,7 @@ def _remove_abandoned(folder: str, name: str) -> None:
 
 def _leftovers(folder: str, name: str) -> list[str]:
     """Return the temporary files in ``folder`` for targets with names that match the pattern ``name``."""
+    # Eight letters and digits: ours are hexadecimal, those of earlier versions were tempfile's.
     pattern = re.compile(rf'\.{name}\.[a-z0-9_]{{8}}\.part', re.DOTALL)
     with os.scandir(folder) as entries:
         return [entry.path for entry in entries

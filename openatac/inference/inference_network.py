@@ -33,7 +33,7 @@ class InferenceNetwork(NamedTuple):
     function : callable
     manifest : Manifest
     engine : str
-        One of `ENGINES`.
+        The one of `ENGINES` that runs it.
     """
 
     function: NetworkFunction

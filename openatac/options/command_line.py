@@ -79,10 +79,10 @@ def _literals(annotation: Any) -> tuple[str, ...] | None:
     return None
 
 
-def show_defaults(parser: argparse.ArgumentParser, config: type, recipe: Mapping[str, Any]) -> None:
+def show_defaults(parser: argparse.ArgumentParser, config_type: type, recipe: Mapping[str, Any]) -> None:
     """Add the default of each flag to its help: the recipe's, or else its own."""
     for action in parser._actions:
-        field = option_fields(config).get(action.dest)
+        field = option_fields(config_type).get(action.dest)
         if field is not None and action.help is not argparse.SUPPRESS:
             text = _default_text(recipe.get(action.dest, field.default), field.option)
             action.help = f'{action.help or ""} (default: {text})'.strip() if text else action.help
@@ -108,13 +108,13 @@ class ParsedFlags(Generic[ConfigT]):
         return self.origins[name] != DEFAULT
 
 
-def from_arguments(config: type[ConfigT], arguments: argparse.Namespace, recipe: Mapping[str, Any],
+def from_arguments(config_type: type[ConfigT], arguments: argparse.Namespace, recipe: Mapping[str, Any],
                    recipe_name: str) -> ParsedFlags[ConfigT]:
     """Build `ParsedFlags` from parsed flags: their values, else the recipe's, else the defaults."""
-    given = {name: value for name, value in vars(arguments).items() if name in option_fields(config)}
+    given = {name: value for name, value in vars(arguments).items() if name in option_fields(config_type)}
     origins = {name: COMMAND_LINE if name in given else f'recipe {recipe_name}' if name in recipe else DEFAULT
-               for name in option_fields(config)}
-    return ParsedFlags(build_config(config, {**recipe, **given}), origins)
+               for name in option_fields(config_type)}
+    return ParsedFlags(build_config(config_type, {**recipe, **given}), origins)
 
 
 def describe(given: ParsedFlags[Any]) -> Iterator[str]:

@@ -63,7 +63,7 @@ class Classifier:
         return answer
 
     def _to_input(self, data: bytes) -> np.ndarray:
-        width, height = read_size(data)
+        height, width = read_size(data)
         if width * height > self.limits.pixels:
             raise Refusal(413, f'the image has {width} x {height} pixels, more than the '
                                f'{self.limits.pixels:,} allowed: send a smaller one')

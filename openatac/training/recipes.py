@@ -1,21 +1,18 @@
 """The published settings by name. ``--recipe NAME`` applies them all; flags override individual ones.
 
+`openatac.study.published.numbers` has the published results, and docs/how-to/reproduce.md the costs.
+
 cifar100_atac, cifar10_atac
     "Attention as Activation", section IV, on CIFAR: NAG with momentum 0.9, rate 0.2 divided by 10
     at epochs 300 and 350 of 400, weight decay 1e-4, batch 128, ATAC with r = 2 and an inner ReLU
     in every slot of a ResNet-20. It is the published command (see openatac/commands/train_cifar.py).
-    Published: test accuracy 0.812 (best epoch, read off the paper's figure) on CIFAR-100 - almost certainly
-    on its 20 superclasses, which the published script reads, so the CIFAR-100 recipe uses those. Cost: 400
-    epochs of 50,000 images; about 10 hours on two CPU cores at 557 images/s.
+    The CIFAR-100 recipe uses the 20 superclasses, which the published script reads.
 
 imagenet_atac
     "Attention as Activation", section IV, on ImageNet: 160 epochs on two GPUs with 128 images each in
     float16, NAG, rate 0.075 after 5 epochs of warm-up, then a cosine to 0, labels smoothed by 0.1, the last
     gamma of each block initialised to zero, no weight decay for biases, gammas and betas, ATAC with r = 2
     in the last two stages. It is the published command (see openatac/commands/train_imagenet.py).
-    Published: validation errors (top 1, top 5) 0.2147 and 0.0610 at the end, 0.2141 and 0.0603 at best
-    (epoch 155). Cost: 160 epochs of 1,281,167 images, two and a half days at the 942 images/s that the
-    authors' log prints for both GPUs together (`openatac plan` estimates yours).
 
 digits
     A few seconds per epoch on two CPU cores: scikit-learn's digits, 8 epochs, rate 0.1 divided by

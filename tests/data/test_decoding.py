@@ -86,7 +86,7 @@ def test_mxnets_own_opencv_gives_the_same_bits(shared_data):
     for file in photographs(shared_data, step=10):
         part = decode(file)[5:-9, 7:]
         theirs = mx.image.imresize(mx.image.imdecode(file)[5:-9, 7:], 130, 90, interp=1)
-        np.testing.assert_array_equal(resize(part, 130, 90), theirs.asnumpy())
+        np.testing.assert_array_equal(resize(part, 90, 130), theirs.asnumpy())
 
 
 def test_photograph_is_turned_upright():

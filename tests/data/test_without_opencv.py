@@ -61,7 +61,7 @@ def test_numpy_resizes_to_the_same_pixels(pillow_alone):
     shapes = [(*(2 * half), *half) for half in random.randint(1, 100, (20, 2))]
     for tall, wide, height, width in [*random.randint(1, 250, (150, 4)).tolist(), *shapes]:
         image = random.randint(0, 256, (tall, wide, 3), np.uint8)
-        for sides in ((int(width), int(height)), (2 * wide, 2 * tall)):
+        for sides in ((int(height), int(width)), (2 * tall, 2 * wide)):
             np.testing.assert_array_equal(resize(image, *sides), pillow_alone(resize, image, *sides))
 
 

@@ -14,5 +14,3 @@ def copy_into(tensor: torch.Tensor, array: np.ndarray) -> None:
     """Copy the values of an array of the same shape into a tensor."""
     with torch.no_grad():
         tensor.copy_(torch.tensor(array))
-
-

@@ -19,18 +19,18 @@ from openatac.training.sections.shared import Start
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
-def parser_of(config: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
+def parser_of(config_type: type, command: str, description: str | None, prog: str) -> argparse.ArgumentParser:
     """Return the parser of all flags of a config, for a command or the script ``prog``."""
     # Flags must be written in full, since parse() finds --recipe by its full name. A usage line with all
     # flags would make an error fill the screen.
     parser = command_parser(command, description, prog=prog, usage='%(prog)s [flags]', allow_abbrev=False)
-    for section in config_sections(config).values():
+    for section in config_sections(config_type).values():
         add_section(parser, section)
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, config: type[AnyConfig], recipes: Mapping[str, Mapping[str, Any]],
-          argv: list[str]) -> ParsedFlags[AnyConfig]:
+def parse(parser: argparse.ArgumentParser, config_type: type[AnyConfig],
+          recipes: Mapping[str, Mapping[str, Any]], argv: list[str]) -> ParsedFlags[AnyConfig]:
     """Return the `ParsedFlags` of a command line; a recipe replaces the defaults, also in the help."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument('--recipe')
@@ -44,8 +44,8 @@ def parse(parser: argparse.ArgumentParser, config: type[AnyConfig], recipes: Map
         recipe = dict(recipes[known.recipe])
         if known.model != BY_FLAGS:  # a network's name gives its depth and unit
             recipe.update(blocks=None, act_type=None)
-    show_defaults(parser, config, recipe)
-    return from_arguments(config, parser.parse_args(argv), recipe, str(known.recipe))
+    show_defaults(parser, config_type, recipe)
+    return from_arguments(config_type, parser.parse_args(argv), recipe, str(known.recipe))
 
 
 # -------------------------------------------------------------------------------------- checks

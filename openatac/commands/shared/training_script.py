@@ -29,13 +29,13 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
     ----------
     name : str
         The command's name.
-    config : type
+    config_type : type
     recipes : dict
         {name: {option: value}}.
     """
 
     name: ClassVar[str]
-    config: type[AnyConfig]
+    config_type: type[AnyConfig]
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
 
     def __init__(self, prog: str | None = None) -> None:
@@ -44,7 +44,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
     def parser(self) -> argparse.ArgumentParser:
         """Return the parser of the command's flags."""
         description = sys.modules[type(self).__module__].__doc__
-        return training_flags.parser_of(self.config, self.name, description, self.prog)
+        return training_flags.parser_of(self.config_type, self.name, description, self.prog)
 
     def check(self, config: AnyConfig) -> None:
         """Raise ValueError, with a one-sentence message, for options that cannot be combined."""
@@ -97,7 +97,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         With --print-config, print the config and end the process.
         """
         from openatac.console.log import log_to
-        given = training_flags.parse(parser, self.config, self.recipes, argv)
+        given = training_flags.parse(parser, self.config_type, self.recipes, argv)
         if given.config.start.print_config:
             for line in describe(given):
                 print(line)

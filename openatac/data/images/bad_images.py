@@ -1,4 +1,4 @@
-"""Handle unreadable images: leave out a few in a large data set, raise an error if there are too many."""
+"""Handle bad images: leave out a few in a large data set, raise an error if there are too many."""
 import logging
 
 from openatac.data.images.source import ImageSource
@@ -7,7 +7,7 @@ from openatac.errors import DataError
 MAX_BAD_SHARE = 0.01
 NAMED = 20  # bad images named in the log; the rest are only counted
 
-Unreadable = list[tuple[int, str]]  # index and reason of each image that could not be read
+Reasons = list[tuple[int, str]]  # index of each bad image, and why it cannot be read
 
 log = logging.getLogger('openatac')
 
@@ -44,7 +44,7 @@ class BadImages:
     def __contains__(self, index: int) -> bool:
         return index in self._known
 
-    def add(self, bad: Unreadable) -> None:
+    def add(self, bad: Reasons) -> None:
         """Record unreadable images; raise DataError if there are now more than ``allowed``."""
         for index, reason in bad:
             if index in self._known:
@@ -58,4 +58,5 @@ class BadImages:
             if self.count > self.allowed:
                 raise DataError(f'{self.count} of {len(self._source)} images cannot be read, more than the '
                                 f'{100 * self.max_share:g}% tolerated; the last is {name} ({reason}): '
-                                'get the data again, or tolerate more with --max-bad-share')
+                                'get the data again, or tolerate more (--max-bad-share of train-cifar, '
+                                'train-imagenet and pack)')

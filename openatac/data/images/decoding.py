@@ -57,7 +57,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def read_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) of the image file ``data`` from its header, without decoding it.
+    """Return (height, width) of the image file ``data`` from its header, without decoding it.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def read_size(data: bytes) -> tuple[int, int]:
     from PIL import Image
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return image.size
+            return image.height, image.width
     except Image.DecompressionBombError as error:
         raise BadImage(f'it is too large ({error})') from None
     except Exception:  # Pillow raises a dozen kinds for damaged files

@@ -41,8 +41,8 @@ class ImageFolder(ImageFiles):
         present = class_folders(root, warn=True)
         if not present and image_files(root, levels=1)[0]:
             raise DataError(f'{root} has images but no class folders: put them into CLASS/, or list their '
-                            'labels in a file, for --train-labels or --val-labels (for pack: LIST OUT --root '
-                            'FOLDER)')
+                            'labels in a file (--train-labels and --val-labels of train-imagenet, LIST and '
+                            '--root of pack)')
         names = present if class_names is None else tuple(class_names)
         check_same_classes(names, present, root)
         if classes is not None:

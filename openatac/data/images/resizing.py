@@ -6,15 +6,15 @@ import numpy as np
 from openatac.data.images.opencv import find_opencv
 
 
-def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a uint8 (H, W, 3) image, or a part of one, to (height, width, 3) by bilinear interpolation."""
     cv2 = find_opencv()
     if cv2 is None:
-        return _resize_like_opencv(image, width, height)
+        return _resize_like_opencv(image, height, width)
     return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def resize_exactly(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize_exactly(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize a uint8 (H, W, 3) image to (height, width, 3), ignoring its aspect ratio.
 
     Each new pixel averages the area it covers (Pillow's BILINEAR). An image that already has the right size
@@ -30,7 +30,7 @@ def resize_exactly(image: np.ndarray, width: int, height: int) -> np.ndarray:
 _ONE = np.float32(2 ** 11)  # a weight of 1
 
 
-def _resize_like_opencv(image: np.ndarray, width: int, height: int) -> np.ndarray:
+def _resize_like_opencv(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize uint8 (H, W, C) to (height, width, C), like cv2.resize with INTER_LINEAR."""
     if image.shape[:2] == (height, width):
         return image.copy()

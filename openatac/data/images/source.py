@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 
 class BadImage(Exception):
     """One image cannot be used, for the reason in the message; the others can."""
@@ -29,7 +31,16 @@ class ImageSource(Protocol):
 
 
 class ImageCollection(ImageSource, Protocol):
-    """A whole set: a `RecordFile`, an `ImageFolder` or an `ImageList`."""
+    """A whole set: a `RecordFile`, an `ImageFolder`, an `ImageList` or the images of an archive."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label of each image."""
+        ...
+
+    def select(self, indices: np.ndarray) -> ImageSource:
+        """Return the part of the set with these indices."""
+        ...
 
     @property
     def class_names(self) -> Sequence[str]:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
-from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Unreadable
+from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Reasons
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
 from openatac.data.images.source import BadImage, ImageSource
@@ -161,7 +161,7 @@ def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
 # ------------------------------------------------ called by `PhotoWorkers`, in its processes
 
 def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed: int, key: tuple[int, int],
-                      out: np.ndarray) -> tuple[float, Unreadable]:
+                      out: np.ndarray) -> tuple[float, Reasons]:
     """Prepare the training input for an (epoch, index), or for the next readable image in the data set."""
     epoch, first = key
     bad = []
@@ -178,7 +178,7 @@ def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed
 
 
 def _prepare_evaluation(source: ImageSource, transform: EvaluationTransform, index: int,
-                        out: np.ndarray) -> tuple[float, Unreadable]:
+                        out: np.ndarray) -> tuple[float, Reasons]:
     """Prepare the evaluation input for the image at an index."""
     try:
         data, label = source.read(index)

@@ -94,7 +94,7 @@ class TrainingTransform:
             image = centre(image, self.height, self.width)
         else:
             left, top, width, height = chosen.part
-            image = resize(image[top:top + height, left:left + width], self.width, self.height)
+            image = resize(image[top:top + height, left:left + width], self.height, self.width)
         if chosen.mirrored:
             image = image[:, ::-1]
         out[...] = image.transpose(2, 0, 1)
@@ -135,9 +135,9 @@ def crop_centre(image: np.ndarray, height: int, width: int, crop_ratio: float) -
     tall, wide = math.ceil(height / crop_ratio), math.ceil(width / crop_ratio)
     old_height, old_width = image.shape[:2]
     if old_height * width > old_width * height:
-        image = resize(image, wide, wide * old_height // old_width)
+        image = resize(image, wide * old_height // old_width, wide)
     else:
-        image = resize(image, tall * old_width // old_height, tall)
+        image = resize(image, tall, tall * old_width // old_height)
     return centre(image, height, width)
 
 
@@ -146,10 +146,10 @@ def centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
     tall, wide = image.shape[:2]
     if tall < height:  # in the published pipeline's precision, to round the same way
         wide, tall = int(np.float32(height) / np.float32(tall) * np.float32(wide)), height
-        image = resize(image, wide, tall)
+        image = resize(image, tall, wide)
     if wide < width:
         wide, tall = width, int(np.float32(width) / np.float32(wide) * np.float32(tall))
-        image = resize(image, wide, tall)
+        image = resize(image, tall, wide)
     top, left = (tall - height) // 2, (wide - width) // 2
     return image[top:top + height, left:left + width]
 

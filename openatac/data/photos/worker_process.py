@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from openatac.console.pillow_warnings import hide_pillows_warnings
-from openatac.data.images.bad_images import Unreadable
+from openatac.data.images.bad_images import Reasons
 from openatac.errors import DataError
 
-PrepareImage = Callable[[Any, np.ndarray], tuple[float, Unreadable]]
+PrepareImage = Callable[[Any, np.ndarray], tuple[float, Reasons]]
 Failure = tuple[type[Exception], str]
 
 
@@ -40,7 +40,7 @@ def work(descriptor: int, file: int) -> None:
 
 
 def _reply(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-           labels: np.ndarray) -> tuple[Unreadable, Failure | None]:
+           labels: np.ndarray) -> tuple[Reasons, Failure | None]:
     """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
         return fill(prepare_image, keys, images, labels), None
@@ -51,9 +51,9 @@ def _reply(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
 
 
 def fill(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-         labels: np.ndarray) -> Unreadable:
+         labels: np.ndarray) -> Reasons:
     """Prepare the images for ``keys``; return the unreadable ones."""
-    bad: Unreadable = []
+    bad: Reasons = []
     for position, key in enumerate(keys):
         labels[position], more = prepare_image(key, images[position])
         bad += more

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.images.bad_images import Unreadable
+from openatac.data.images.bad_images import Reasons
 from openatac.data.photos.worker_process import Failure, PrepareImage, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
@@ -39,7 +39,7 @@ ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'OPENCV_FOR_
 # image's temporary arrays to the system and fault it in again page by page (see openatac.system.memory).
 MALLOC = {'MALLOC_MMAP_THRESHOLD_': str(MMAP_THRESHOLD), 'MALLOC_TRIM_THRESHOLD_': str(TRIM_THRESHOLD)}
 
-Prepared = tuple[np.ndarray, np.ndarray, Unreadable]  # a batch: images, labels, unreadable images
+Prepared = tuple[np.ndarray, np.ndarray, Reasons]  # a batch: images, labels, unreadable images
 
 _WORK = 'from openatac.data.photos.worker_process import work; work(int(sys.argv[1]), int(sys.argv[2]))'
 
@@ -161,9 +161,9 @@ class PhotoWorkers:
                 pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
         self._replies_due += 1
 
-    def _receive(self) -> tuple[Unreadable, list[Failure]]:
+    def _receive(self) -> tuple[Reasons, list[Failure]]:
         """Wait for the oldest pending batch; return its bad images and failures."""
-        bad: Unreadable = []
+        bad: Reasons = []
         failures: list[Failure] = []
         for k, pipe in enumerate(self._pipes):
             with self._watched(k):

@@ -57,7 +57,7 @@ class InputTransform:
             raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
                            'other')
         image = (crop_centre(pixels, self.height, self.width, self.crop_ratio) if self.crop_ratio else
-                 resize_exactly(pixels, self.width, self.height))
+                 resize_exactly(pixels, self.height, self.width))
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
 
     def to_pixels(self, image: np.ndarray) -> np.ndarray:

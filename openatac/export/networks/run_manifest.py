@@ -35,7 +35,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
         data = config.data
         return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
     manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
-                                 config.data.centre, arguments)
+                                 config.data.effective_crop_ratio, arguments)
     names: Sequence[str] | None = config.data.class_names
     if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.graph import OUTPUT, OnnxGraph, SymbolicShape, Tensor
+from openatac.export.onnx.graph import OUTPUT, OnnxGraph, Tensor
 from openatac.export.onnx.operators import convert
 from openatac.files.writing import replace_file, writing
-from openatac.graph.nodes import INPUT, Node
+from openatac.graph.nodes import INPUT, Node, SymbolicShape
 from openatac.system.optional_packages import pip_install
 from openatac.version import __version__
 from openatac.zoo.weights.parameter_files import without_kind

@@ -102,6 +102,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     data = config.data
     photos = open_photos(data, train=False, classes=config.network.classes)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
-    for images, _ in EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.centre,
-                                            max_bad_share=data.max_bad_share):
+    batches = EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.effective_crop_ratio,
+                                     max_bad_share=data.max_bad_share)
+    for images, _ in batches:
         yield images

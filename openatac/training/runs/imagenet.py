@@ -104,7 +104,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
 
     def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
         data = self.config.data
-        return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.centre,
+        return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.effective_crop_ratio,
                                       data.num_workers, self.process_group.share, data.max_bad_share)
 
     def fingerprint(self, images: ImageCollection) -> str:

@@ -5,7 +5,7 @@ import abc
 import functools
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, Union
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 
@@ -15,13 +15,11 @@ from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.process_group import ProcessGroup
 from openatac.console.log import LOG_FORMAT
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
-from openatac.data.images.source import ImageCollection
 from openatac.data.prefetch import prefetch
-from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
-from openatac.training.datasets.splits import split_images
+from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.initial_values import initial_values
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -29,7 +27,6 @@ from openatac.training.runs.next_steps import print_next_steps
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')
-Images = TypeVar('Images', bound=Union[ImageSet, ImageCollection])
 
 
 class Run(abc.ABC, Generic[AnyConfig, Images]):
@@ -37,8 +34,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     Parameters
     ----------
-    net : HybridBlock, Module or str
-        As `openatac.backends.base.open_backend` takes it.
+    net : HybridBlock, Module or pathlib.Path
+        As `openatac.backends.base.open_backend` takes it; the path is that of --initial's symbol file.
     config : CifarConfig or ImagenetConfig
     command : str
         The command line.
@@ -70,15 +67,15 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
-            sets = split_images(*sources, training)
-            image_count = len(sets.training)
-            batches = self.training_batches(sets.training)
-            evaluation = self.evaluation_batches(sets.evaluation)
+            splits = split_images(*sources, training)
+            image_count = len(splits.training)
+            batches = self.training_batches(splits.training)
+            evaluation = self.evaluation_batches(splits.evaluation)
             learner = self.initial_learner(image_count)
             settings = self.settings(learner, '+'.join(map(self.fingerprint, sources)))
             plan = loop.RunPlan(
                 learner=learner, training=batches, evaluation=evaluation,
-                test=functools.partial(self._test, sets.test) if sets.are_held_out else None,
+                test=functools.partial(self._test, splits.test) if splits.has_held_out_images else None,
                 schedule=self.schedule(image_count, training), epochs=training.num_epochs,
                 folder=config.output.save_dir, settings=settings, lines=self.log_lines(learner),
                 kept=self.kept_epochs(name))
@@ -86,11 +83,11 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
             description = session.Description(self.command, f'{name} on {self.images_name}', {
-                'model': name, 'dataset': self.dataset, **sets.counts()})
+                'model': name, 'dataset': self.dataset, **splits.counts()})
             summary = session.run_plan(plan, functools.partial(self.schedule, image_count), progress, config,
                                        description)
             if summary and group.rank == 0:
-                print_next_steps(config, self.sample(sets.test))
+                print_next_steps(config, self.sample(splits.test))
             return summary
 
     def evaluate(self) -> int:

@@ -183,7 +183,7 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     return trackers
 
 
-def _test(plan: loop.RunPlan) -> dict[str, float]:
+def _final_test(plan: loop.RunPlan) -> dict[str, float]:
     """Return the entries of the summary for the best network on test images that were not used before."""
     if plan.test is None:
         return {}
@@ -201,7 +201,7 @@ def summarise(config: Config, description: Description, plan: loop.RunPlan, hist
         'seed': config.training.seed, 'device': plan.learner.devices,
         'threads': threads_set(), 'epochs': len(history),
         'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
-        'last_accuracy': history[-1]['val_accuracy'], **_test(plan),
+        'last_accuracy': history[-1]['val_accuracy'], **_final_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'disturbed': progress.disturbed,
         **({'inexact_resumes': progress.inexact} if progress.inexact else {}),

@@ -77,7 +77,7 @@ class CifarData(Section, title='data'):
         None, flags=(), roles=Role.NEWER, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
-        'skipped', parse=SHARE, roles=Role.NEWER)
+        'left out', parse=SHARE, roles=Role.NEWER)
     data_url: Optional[str] = place_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(

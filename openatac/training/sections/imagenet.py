@@ -97,14 +97,14 @@ class ImagenetData(Section, title='data'):
         parse=number(int, low=0, high=1024),
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'maximum share of damaged photographs; they are reported and skipped',
+        MAX_BAD_SHARE, 'maximum share of damaged photographs; they are reported and left out',
         parse=SHARE, roles=Role.NEWER)
 
     test_name: ClassVar[str] = 'validation'  # what logs and figures call the test images
     side_flag: ClassVar[str] = '--input-size'
 
     @property
-    def centre(self) -> float:
+    def effective_crop_ratio(self) -> float:
         """The share of the short side that validation crops."""
         return self.crop_ratio or PUBLISHED_CROP_RATIO
 
