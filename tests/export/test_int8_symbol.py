@@ -217,7 +217,7 @@ def test_wrong_arguments_are_named(digits_network):
         quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images], 'naive',
                         excluded=['conv99'])
     everything = [node.name for node in nodes(digits_network.symbol)]
-    with pytest.raises(OpenatacError, match='quantize'):
+    with pytest.raises(OpenatacError, match='exclude'):
         quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images],
                         excluded=everything)
     with pytest.raises(OpenatacError, match=min(digits_network.params)):

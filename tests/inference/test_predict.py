@@ -58,9 +58,11 @@ def test_printed_table_equals_the_scores_in_json(atac, tmp_path, capsys):
     head, *rows = out.splitlines()
     assert code == 0 and head.split() == ['image', 'class', 'label', 'score'] and len(rows) == 10
     assert rows[0].startswith('a.png') and rows[5].startswith('longer name.png') and rows[1].startswith(' ')
-    assert [row.split()[-3:] for row in rows] == [
-        [str(each['class']), each['label'], f"{each['score']:.4f}"]
-        for of_image in predictions for each in of_image]
+    for row, each in zip(rows, [each for of_image in predictions for each in of_image]):
+        *_, index, label, score = row.split()
+        assert (index, label) == (str(each['class']), each['label'])
+        # Rounded to four decimals here, and to more in JSON.
+        assert len(score.split('.')[1]) == 4 and float(score) == pytest.approx(each['score'], abs=0.000051)
 
 
 def test_table_leaves_out_the_folder_that_all_images_share(atac, tmp_path, capsys):

@@ -225,14 +225,14 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     if lossless and data.startswith(KEPT):
         return data
     from PIL import Image
-    picture = Image.fromarray(image)
+    resized = Image.fromarray(image)
     if settings.resize is not None and resize:
         scale = settings.resize / side
-        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)),
+        resized = picture.resize((round(picture.width * scale), round(picture.height * scale)),
                                  Image.Resampling.BICUBIC)
     file = io.BytesIO()
     if lossless:  # a format that ImageRecordIter does not read
-        picture.save(file, 'PNG')
+        resized.save(file, 'PNG')
     else:
-        picture.save(file, 'JPEG', quality=settings.quality or QUALITY)
+        resized.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()
