@@ -225,14 +225,14 @@ def _recode(data: bytes, image: np.ndarray, settings: PackSettings) -> bytes:
     if lossless and data.startswith(KEPT):
         return data
     from PIL import Image
-    resized = Image.fromarray(image)
+    pixels = Image.fromarray(image)
     if settings.resize is not None and resize:
         scale = settings.resize / side
-        resized = picture.resize((round(picture.width * scale), round(picture.height * scale)),
-                                 Image.Resampling.BICUBIC)
+        pixels = pixels.resize((round(pixels.width * scale), round(pixels.height * scale)),
+                               Image.Resampling.BICUBIC)
     file = io.BytesIO()
     if lossless:  # a format that ImageRecordIter does not read
-        resized.save(file, 'PNG')
+        pixels.save(file, 'PNG')
     else:
-        resized.save(file, 'JPEG', quality=settings.quality or QUALITY)
+        pixels.save(file, 'JPEG', quality=settings.quality or QUALITY)
     return file.getvalue()
