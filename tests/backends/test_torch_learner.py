@@ -138,7 +138,7 @@ def test_parameter_without_gradient_is_unchanged():
 
 
 @pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU
-def test_training_agrees_with_the_mxnet_engine(unit, tolerance):
+def test_training_agrees_with_the_mxnet_learner(unit, tolerance):
     theirs = gluon_learner(network(act_type=unit))
     ours = learner(theirs.net)
     for each in (theirs, ours):
@@ -154,7 +154,7 @@ def test_training_agrees_with_the_mxnet_engine(unit, tolerance):
     assert ours.read_metrics() == (0.0, 0.0, 0, None)
 
 
-def test_states_load_in_the_other_engine(tmp_path):
+def test_states_load_in_the_other_learner(tmp_path):
     theirs = gluon_learner(network(act_type='swish'))
     train(theirs, range(3))
     ours = learner(theirs.net)

@@ -1,4 +1,4 @@
-"""PyTorch's engine in several local processes (gloo) agrees with one process with all images."""
+"""PyTorch's learner in several local processes (gloo) agrees with one process with all images."""
 import re
 import signal
 import sys

@@ -134,7 +134,7 @@ def check_network(name, net, description, arrays, x):
 
 @pytest.mark.kernels
 @pytest.mark.parametrize('name', [name for name in oracle.NAMES if not name.startswith('unit')])
-def test_engine_trains_as_published(name):
+def test_learner_trains_as_published(name):
     """On CPUs, its steps use other operators (`cpu_graph`, `step_graph`) on the same parameters."""
     net, description, arrays = filled(name)
     batch, classes = len(arrays['eval_output']), arrays['eval_output'].shape[1]

@@ -1,11 +1,16 @@
-"""The documents show the files in results/, which are generated from the records beside them."""
+"""The documents show the files in results/, generated from the records beside them, which still load."""
+import json
 import re
 import runpy
 import shutil
 
 import pytest
 
+from openatac.files.schema import read_json
+from openatac.options.declaration import option_values
 from openatac.study.comparison.report import write_comparison
+from openatac.study.finished_runs import runs_in
+from openatac.training.run_folder import RunFolder, Summary
 from openatac.zoo.weights.pretrained import model_card, pretrained_names
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import rows_of
@@ -65,3 +70,18 @@ def test_results_contain_a_comparison():
 
 def test_results_contain_no_lock_files():
     assert not list((ROOT / 'results').rglob('.lock'))
+
+
+def test_results_of_this_repository_still_load():
+    paths = sorted((ROOT / 'results').rglob('summary.json'))
+    assert len(paths) >= 10
+    for path in paths:
+        written = json.loads(path.read_text('utf-8'))
+        assert read_json(str(path), Summary) == written
+        config = option_values(RunFolder(str(path.parent)).config())
+        for name, value in written['settings'].items():
+            assert name in ('devices', 'data', 'kvstore') or config[name] == value
+
+
+def test_runs_in_results_are_read():
+    assert len(runs_in(str(ROOT / 'results'))) >= 10

@@ -128,7 +128,7 @@ def test_whole_network_is_saved_compiled_and_exported(name, tmp_path):
 
 
 def test_compiled_statistics_of_bfloat16_images_stay_in_float32():
-    """These are the biased variances of MXNet, with which the engine trains."""
+    """These are the biased variances of MXNet, with which PyTorch's learner trains."""
     module = torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, 3), pytorch.BatchNorm(CHANNELS))
     pytorch.use_biased_variance(module)
     other = copy.deepcopy(module)

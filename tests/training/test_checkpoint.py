@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from openatac.errors import CheckpointError
+from openatac.files.schema import validate
 from openatac.files.writing import write_text
 from openatac.training.checkpoints.checkpoint import Checkpoints, only_run_in
+from openatac.training.checkpoints.progress import Progress, State
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.full_disk import limit_file_size
 
@@ -54,6 +56,13 @@ def test_checkpoint_roundtrip(checkpoints):
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
         assert found[name].tobytes() == array.tobytes()
+
+
+def test_state_of_an_unstarted_run_is_valid():
+    state = {'settings': {}, 'engine': {'iteration': 0, 'images': 0}, 'progress': Progress().for_json()}
+    found = validate(json.loads(json.dumps(state)), State)
+    found['progress']['best'] = found['progress']['best']._asdict()
+    assert found == state
 
 
 def test_newest_two_checkpoints_are_kept(checkpoints):

@@ -111,8 +111,8 @@ def trained_learner(name, monkeypatch, dtype='float32', steps=3):
 
 @pytest.mark.parametrize('one, other', [
     ('mxnet', 'torch'), ('torch', 'mxnet'), ('mxnet2', 'torch'), ('mxnet', 'mxnet2'), ('mxnet2', 'mxnet')])
-def test_state_is_converted_between_engines(one, other, monkeypatch):
-    """Momenta agree to the bit, and everything else as in the original engine."""
+def test_state_is_converted_between_learners(one, other, monkeypatch):
+    """Momenta agree to the bit, and everything else as in the original learner."""
     with monkeypatch.context() as patched:
         trained = trained_learner(one, patched)
     with monkeypatch.context() as patched:

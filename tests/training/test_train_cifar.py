@@ -15,6 +15,7 @@ from PIL import Image
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.weights import load_parameters, read_arrays, write_arrays
 from tests.helpers.images.made_up_images import CIFAR100, write_cifar
+from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.pages.web import serving_folder
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import (
@@ -131,6 +132,7 @@ def test_run_writes_a_summary(finished):
     assert summary['best_accuracy'] == rows[-1]['best_accuracy']
     assert summary['last_accuracy'] == rows[-1]['val_accuracy'] and summary['epochs'] == 3
     assert summary['model'] == 'cifar_resnet8_v2_atac' and summary['dataset'] == 'cifar10'
+    assert (summary['training_images'], summary['test_images']) == (100, 20)
     assert summary['versions']['mxnet'] == mx.__version__
 
 
@@ -139,7 +141,7 @@ def test_run_writes_settings_and_log(finished, cifar10):
     settings, log = json_of(folder, 'settings.json'), log_of(folder)
     assert settings['num_epochs'] == 3 and settings['data_dir'] == cifar10 and settings['momentum'] == 0.9
     assert '--lr-decay-epoch 1,2' in settings['command'] and settings['command'] in log
-    assert re.search('100 training .*20 test', log)
+    assert re.search(r'INFO 100 .*\b20 ', log)  # the images
     assert log.count('[Epoch ') == 3 and log.count('Batch [3/5]') == 3
     for line in said.partition(settings['command'])[2].splitlines()[:-4]:  # the next commands follow
         assert line in log and '\r' not in line     # plain lines, since this is not a terminal
@@ -168,7 +170,7 @@ def test_evaluate_gives_the_accuracy_of_the_run(finished, cifar10, tmp_path, cap
     assert run_in_process(*flags(cifar10, tmp_path / 'none', '--useReLU',
                                  '--evaluate', os.path.join(folder, 'best.params'))) == 0
     said = capsys.readouterr().err
-    assert f'accuracy={best:f} ' in said and '20 test' in said
+    assert re.search(rf'accuracy={best:f} .*\b20 ', said)
     assert not os.path.exists(tmp_path / 'none')
     half = str(tmp_path / 'float16.params')
     write_arrays(half, {name: array.astype('float16')
@@ -226,7 +228,10 @@ def test_summary_prints_the_layers_and_trains_nothing(tmp_path, capsys, monkeypa
     monkeypatch.chdir(tmp_path)
     assert run_in_process('--summary', '--blocks', 1, '--useReLU') == 0
     output = capsys.readouterr().out
-    assert 'CIFARBasicBlockV2ATAC' in output and 'Total params' in output and not os.listdir(tmp_path)
+    parameters = parameters_of(initialised(ResNet20V2ATAC([1] * 3))).values()
+    total = sum(parameter.data().size for parameter in parameters)
+    assert re.search(rf'\b{total}\b', output) and 'CIFARBasicBlockV2ATAC' in output
+    assert not os.listdir(tmp_path)
 
 
 @pytest.mark.parametrize('reduction, inner', [(4, 4), (16, 1)])
@@ -253,7 +258,7 @@ def test_messages_of_data_loading_are_in_the_log_file(tmp_path, cifar10):
         members.add(cifar10, 'cifar-10-batches-bin')
     assert run_in_process(*flags(archive, tmp_path / 'run', '--num-epochs', 1)) == 0
     log = log_of(tmp_path / 'run')
-    assert str(archive) in log and 'MD5' in log and '100 training' in log
+    assert str(archive) in log and 'MD5' in log and re.search(r'\b100 .*\b50000\b', log)
 
 
 @pytest.mark.parametrize('more', [[], ['--recipe', 'cifar10_atac']])
