@@ -82,7 +82,8 @@ class MxnetLearner(Learner):
         self.parameters = net._collect_params_with_prefix()
         if no_wd:
             for name, parameter in self.parameters.items():
-                parameter.wd_mult = float(decays(name))
+                if not decays(name):
+                    parameter.wd_mult = 0.0
         self._trained = {name: parameter for name, parameter in self.parameters.items()
                          if parameter.grad_req != 'null'}
         # Trained or frozen parameters: the same on all devices, unlike running statistics.
