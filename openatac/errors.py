@@ -1,7 +1,8 @@
 """Errors that a user can cause and fix.
 
 Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
-without a traceback and exit with code 1.
+without a traceback. They exit with the ``exit_code`` of an `OpenatacError`, and with 2 for a `SettingError`
+or another ValueError, which comes from the command line.
 """
 from __future__ import annotations
 

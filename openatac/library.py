@@ -53,7 +53,11 @@ class Library(abc.ABC):
 
     @abc.abstractmethod
     def count_outputs(self, net: Any, image_shape: ImageShape) -> int:
-        """Return how many outputs an initialised network has; ImageSizeError as for `build`."""
+        """Return how many outputs a network has, by running it in evaluation mode, in which it stays.
+
+        Raises ImageSizeError as `build` does. Weights in PyTorch that depend on the image's size are drawn
+        here.
+        """
 
     @abc.abstractmethod
     def function(self, net: Any) -> NetworkFunction:

@@ -28,7 +28,9 @@ def shared_data():
 def time_each_form_once():
     """Time each form of an export only once, since no test compares the times."""
     from openatac.export import parity
-    parity.RUNS = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, 'RUNS', 1)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
 
 
 def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from openatac.export.images.find_images import find_images
+    from openatac.data.find_images import find_images
     from openatac.inference.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:

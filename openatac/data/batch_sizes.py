@@ -10,11 +10,11 @@ from openatac.errors import DataError
 Item = TypeVar('Item')
 
 
-def check_batch_fits(images: int, batch_size: int) -> None:
+def check_batch_fits(image_count: int, batch_size: int) -> None:
     """Raise DataError if the training set has fewer images than one batch."""
-    if images < batch_size:
-        raise DataError(f'the training set has {images} images, fewer than one batch of {batch_size}: choose '
-                        'a smaller --batch-size')
+    if image_count < batch_size:
+        raise DataError(f'the training set has {image_count} images, fewer than one batch of {batch_size}: '
+                        'choose a smaller --batch-size')
 
 
 class ProcessShare(NamedTuple):
@@ -30,9 +30,9 @@ class ProcessShare(NamedTuple):
                             f'multiple of {self.size}')
         return batch_size // self.size
 
-    def range_of(self, images: int) -> range:
-        """Return this share of the indices of ``images`` images, a contiguous range."""
-        return range(images * self.rank // self.size, images * (self.rank + 1) // self.size)
+    def range_of(self, count: int) -> range:
+        """Return this share of the indices of ``count`` images, a contiguous range."""
+        return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
 
 WHOLE = ProcessShare()

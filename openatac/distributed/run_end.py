@@ -38,7 +38,7 @@ def end_run(message: str, code: int = 1) -> NoReturn:
         sys.exit(code)
     if code >= 128:
         # After a second Ctrl-C not all of them arrive, and the others would wait forever.
-        late = threading.Timer(_group.silence, _group.fail, (message, code))
+        late = threading.Timer(_group.heartbeat_timeout, _group.fail, (message, code))
         late.daemon = True
         late.start()
         _group.close()

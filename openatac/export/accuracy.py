@@ -25,7 +25,7 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputIma
     if folder:
         return classes_below(folder, trained.manifest), []
     try:
-        return trained.images(False), []
+        return trained.open_images(False), []
     except DataError as error:
         return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 

@@ -129,7 +129,7 @@ def export_run(folder: str, prefix: str) -> None:
 
 
 def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSettings,
-                   images: str | None = None, calibration_folder: str | None = None) -> list[str]:
+                   images_folder: str | None = None, calibration_folder: str | None = None) -> list[str]:
     """Export a trained network; return log lines with the result.
 
     Parameters
@@ -137,7 +137,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSetting
     trained : TrainedNetwork
     prefix : str
     settings : ExportSettings
-    images, calibration_folder : str, optional
+    images_folder, calibration_folder : str, optional
         Folders of images for comparison and calibration, instead of the network's own.
 
     Raises
@@ -145,7 +145,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSetting
     OpenatacError
         As in `export`, and if a form needs calibration images and there are none.
     """
-    real, lines = _real_images(trained, images)
+    real, lines = _real_images(trained, images_folder)
     calibration_images = _calibration_images(trained, calibration_folder) if settings.has_quantized else []
     manifest = export(trained.net, prefix, trained.manifest, settings, real, calibration_images)
     return [*lines, *_table(manifest.reports),
@@ -159,7 +159,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
     if folder is not None:
         return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
     try:
-        return sample_inputs(trained.images(False), trained.manifest, COMPARED), []
+        return sample_inputs(trained.open_images(False), trained.manifest, COMPARED), []
     except DataError as error:
         return None, [f'compared on random images only, since {error}; give real ones with --images']
 
@@ -167,7 +167,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
 def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
-        images = images_below(folder) if folder else trained.images(True)
+        images = images_below(folder) if folder else trained.open_images(True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
         raise OpenatacError(f'quantized forms (--int8) need images: {error}; give a folder of them '

@@ -8,6 +8,10 @@ METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
 BEST = 'best.params'
 LAST = 'last.params'
 SUMMARY = 'summary.json'  # written when the run finishes
+CHECKPOINTS = 'checkpoints'  # a folder
+FIGURE = 'history.png'  # of error and loss over the epochs
+SAMPLE = 'sample.png'  # one of the images
+WANDB_ID = 'wandb-id'  # of the Weights & Biases run, which a resumed run continues
 LOCK = '.lock'  # while a process trains
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from openatac.argument_checks import check_whole
 from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
+from openatac.data.find_images import read_file
 from openatac.data.images.decoding import decode, to_pixels
 from openatac.data.images.source import BadImage
 from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax
 from openatac.export.forms.base import form_of, prefix_of
-from openatac.export.images.find_images import read_file
 from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import CPU, open_runtime

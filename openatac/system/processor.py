@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import platform
 
 CAP = 'DNNL_MAX_CPU_ISA'  # the environment variable that limits oneDNN's instructions in MXNet
 
@@ -35,6 +36,15 @@ def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
         return f'INT8: this processor has {instructions}{cap}, which makes INT8 fast'
     return (f'INT8: this processor has {instructions}{cap} but no VNNI: the accuracy is about the same, but '
             'do not expect INT8 to be much faster than float32')
+
+
+def processor_name() -> str:
+    """Return the processor's model, or the machine's type where the system does not name it."""
+    try:
+        with open('/proc/cpuinfo') as handle:
+            return next(line.split(':')[1].strip() for line in handle if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.machine()
 
 
 def _flags(cpuinfo: str) -> set[str]:

@@ -114,7 +114,7 @@ class RunFolder:
         return len(read_text(self.file(METRICS_LINES)).splitlines())
 
     def network(self, library: Library | None = None) -> BuiltNetwork[Config]:
-        """Return the run's network, not yet initialised; OpenatacError if there is none.
+        """Return the run's network, in Gluon not yet initialised; OpenatacError if there is none.
 
         It is built with ``library``, by default the installed one.
         """

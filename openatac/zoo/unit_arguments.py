@@ -51,12 +51,12 @@ def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float
 
     Raises
     ------
-    ValueError
+    SettingError
         If the arguments do not describe such a convolution.
     """
     check_odd('kernel_size', kernel_size)
     if strides not in (1, 2):
-        raise ValueError(f'strides must be 1 or 2, not {strides!r}')
+        raise SettingError('strides', f'strides must be 1 or 2, not {strides!r}')
     check_whole('heads', heads, 1, MAX_CHANNELS)
     check_whole('key_depth', key_depth, 1, MAX_CHANNELS)
     check_number('kappa', kappa, above=0)
@@ -64,17 +64,17 @@ def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float
     keys = heads * max(key_depth, round(kappa * channels / heads))
     values = heads * max(1, round(upsilon * channels / heads))
     if values >= channels:
-        raise ValueError(f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: choose a smaller '
-                         'one, or fewer heads')
+        raise SettingError('upsilon', f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: '
+                           'choose a smaller one, or fewer heads')
     return keys, values
 
 
 def check_heads(channels: int, heads: int, parts: int) -> None:
-    """Raise ValueError unless ``channels`` can be divided among ``parts`` of the attention heads."""
+    """Raise SettingError unless ``channels`` can be divided among ``parts`` of the attention heads."""
     check_whole('channels', channels, 1, MAX_CHANNELS)
     check_whole('heads', heads, 1, MAX_CHANNELS)
     if channels % parts:
-        raise ValueError(f'{heads} heads need a multiple of {parts} channels, not {channels}')
+        raise SettingError('heads', f'{heads} heads need a multiple of {parts} channels, not {channels}')
 
 
 def check_groups(channels: int, num_groups: int) -> None:

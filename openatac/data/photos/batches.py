@@ -21,13 +21,13 @@ from openatac.data.prefetch import AHEAD
 from openatac.image_size import Size
 
 
-def first_iteration(epoch: int, images: int, batch_size: int) -> int:
+def first_iteration(epoch: int, image_count: int, batch_size: int) -> int:
     """Return the first batch of ``epoch``, counted over all epochs, as in MXNet's ImageRecordIter.
 
     ImageRecordIter rounds an epoch's last batch up and begins the next epoch where that batch ended, so some
     epochs have one batch more than others.
     """
-    return -(-epoch * images // batch_size)
+    return -(-epoch * image_count // batch_size)
 
 
 class TrainingPhotoBatches:
@@ -154,8 +154,8 @@ class EvaluationPhotoBatches:
                 yield images, labels
 
 
-def _shuffled(images: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.RandomState([seed, epoch]).permutation(images)
+def _shuffled(image_count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.RandomState([seed, epoch]).permutation(image_count)
 
 
 # ------------------------------------------------ called by `PhotoWorkers`, in its processes

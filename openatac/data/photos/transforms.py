@@ -51,7 +51,7 @@ class Augmentation(NamedTuple):
 
     Attributes
     ----------
-    part : (left, top, width, height) or None
+    crop : (left, top, width, height) or None
         The part of the image to use; None for its centre, if no fitting part was found.
     mirrored : bool
     factors : (3,)
@@ -62,7 +62,7 @@ class Augmentation(NamedTuple):
         Grey levels added to red, green, blue.
     """
 
-    part: tuple[int, int, int, int] | None
+    crop: tuple[int, int, int, int] | None
     mirrored: bool
     factors: tuple[float, ...]
     order: tuple[int, ...]
@@ -80,20 +80,20 @@ class TrainingTransform:
     def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
         """Draw the choices for image ``index`` of the data set, height x width pixels, in ``epoch``."""
         self._rng.seed([self.seed, epoch, index])
-        part = _draw_part(self._rng, height, width)
+        crop = _draw_crop(self._rng, height, width)
         mirrored = self._rng.random_sample() < 0.5
         factors = 1 + self._rng.uniform(-1, 1, 3) * self.jitter[:3]
         noise = (PCA_COLOURS * self._rng.standard_normal(3)).sum(axis=1) * self.jitter.pca_noise
-        return Augmentation(part, mirrored, tuple(factors.tolist()),
+        return Augmentation(crop, mirrored, tuple(factors.tolist()),
                             tuple(self._rng.permutation(3).tolist()), noise)
 
     def __call__(self, image: np.ndarray, epoch: int, index: int, out: np.ndarray) -> None:
         """Write the input for a uint8 (H, W, 3) image into ``out``, float32 (3, height, width)."""
         chosen = self.draw(epoch, index, *image.shape[:2])
-        if chosen.part is None:
+        if chosen.crop is None:
             image = centre(image, self.height, self.width)
         else:
-            left, top, width, height = chosen.part
+            left, top, width, height = chosen.crop
             image = resize(image[top:top + height, left:left + width], self.height, self.width)
         if chosen.mirrored:
             image = image[:, ::-1]
@@ -118,8 +118,8 @@ class EvaluationTransform:
         normalise_in_place(out)
 
 
-def _draw_part(rng: np.random.RandomState, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """Return (left, top, width, height) of a random part, or None if none fits in `TRIES` attempts."""
+def _draw_crop(rng: np.random.RandomState, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """Return (left, top, width, height) of a random crop, or None if none fits in `TRIES` attempts."""
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
         aspect = ASPECT[0] + aspect * (ASPECT[1] - ASPECT[0])

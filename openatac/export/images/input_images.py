@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openatac.data.find_images import find_images, read_file
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
@@ -19,7 +20,6 @@ from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
-from openatac.export.images.find_images import find_images, read_file
 from openatac.export.manifest import Manifest
 from openatac.training.datasets.photos import open_photos
 from openatac.training.datasets.small import load_small_images

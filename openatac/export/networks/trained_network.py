@@ -35,7 +35,7 @@ from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
 class TrainedNetwork(NamedTuple):
-    """A trained network, to export.
+    """A trained network, with its manifest and its images.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class TrainedNetwork(NamedTuple):
         Initialised, on the CPU.
     manifest : Manifest
         Without reports.
-    images : callable
-        ``images(train)`` returns the training or the test images of its data, or raises DataError if they are
-        not on this machine.
+    open_images : callable
+        ``open_images(train)`` returns the training or the test images of its data, or raises DataError if
+        they are not on this machine.
     """
 
     net: Any
     manifest: Manifest
-    images: Callable[[bool], InputImages]
+    open_images: Callable[[bool], InputImages]
 
 
 # --------------------------------------------------------------------------------------- a run
@@ -150,8 +150,8 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
     manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
-    images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
-    return TrainedNetwork(net, manifest, images)
+    open_images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
+    return TrainedNetwork(net, manifest, open_images)
 
 
 def _load(library: Library, host: Host, settings: dict[str, Any], params: str, classes: int | None) -> Any:

@@ -1,4 +1,7 @@
-"""Choose the runtime for an export where the user does not."""
+"""Choose the runtime for an export where the user does not.
+
+The commands run a PREFIX in the same runtime on every machine that has it; `openatac.load` takes the fastest.
+"""
 from __future__ import annotations
 
 from openatac.errors import DeviceError, OpenatacError

@@ -21,7 +21,7 @@ from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError, reason
 from openatac.files.checksums import file_sha256
 from openatac.files.locks import locked
-from openatac.files.run_file_names import LOCK
+from openatac.files.run_file_names import CHECKPOINTS, LOCK
 from openatac.files.schema import read_json
 from openatac.files.writing import flush, remove_leftovers, write_text
 from openatac.zoo.weights.mxnet_format import read_params, write_params
@@ -120,7 +120,7 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
 
 def checkpoints_of(folder: str) -> Checkpoints:
     """Return the `Checkpoints` of the run in ``folder``."""
-    return Checkpoints(os.path.join(folder, 'checkpoints'))
+    return Checkpoints(os.path.join(folder, CHECKPOINTS))
 
 
 def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from openatac.console import streams
-from openatac.files.run_file_names import BEST, LAST, METRICS, SUMMARY
+from openatac.files.run_file_names import BEST, LAST, METRICS, SAMPLE, SUMMARY
 from openatac.files.writing import replace_file
 from openatac.system.installed import has_mxnet
 from openatac.training.checkpoints.checkpoint import writing_in
@@ -33,7 +33,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     from PIL import Image
     folder = config.output.save_dir
     export = config.output.export or os.path.join(folder, 'export')
-    sample = os.path.join(folder, 'sample.png')
+    sample = os.path.join(folder, SAMPLE)
     with writing_in(folder), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
     form = [] if has_mxnet() else ['--onnx']  # the only form that can be written without MXNet

@@ -62,7 +62,7 @@ class ContentionWatch(Tracker):
         self.crowded = self.crowded + 1 if self.threads + others > now.processors + MARGIN else 0
         if self.crowded == WINDOWS:
             self.said = self.progress.disturbed = True
-            log.warning('%s', sentence(others, now.processors, self.threads))
+            log.warning('%s', contention_warning(others, now.processors, self.threads))
 
 
 def others_busy(before: Usage, now: Usage) -> float:
@@ -70,7 +70,7 @@ def others_busy(before: Usage, now: Usage) -> float:
     return max(0.0, (now.busy - before.busy) - (now.own - before.own)) / (now.clock - before.clock)
 
 
-def sentence(others: float, processors: int, threads: int) -> str:
+def contention_warning(others: float, processors: int, threads: int) -> str:
     """Return the warning in the log when other processes compete for the CPU."""
     free = max(1, round(processors - others))
     remedy = ('wait until they have ended' if free >= threads else

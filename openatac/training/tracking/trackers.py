@@ -15,7 +15,7 @@ from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.run_file_names import METRICS, METRICS_LINES, SUMMARY
+from openatac.files.run_file_names import FIGURE, METRICS, METRICS_LINES, SUMMARY, WANDB_ID
 from openatac.files.writing import write_text
 from openatac.system.optional_packages import pip_install
 from openatac.training.checkpoints.progress import EpochRow
@@ -74,7 +74,7 @@ class HistoryFigure(Tracker):
                                 for name, split in splits.items()
                                 if all(split + '_accuracy' in row for row in history)},
             'loss': {name: [row[split + '_loss'] for row in history] for name, split in splits.items()}}
-        write_figure(os.path.join(self.folder, 'history.png'), lambda: curves_figure(self.title, panels))
+        write_figure(os.path.join(self.folder, FIGURE), lambda: curves_figure(self.title, panels))
 
 
 class TensorBoard(Tracker):
@@ -133,7 +133,7 @@ class WeightsAndBiases(Tracker):
 
 def _run_id(folder: str) -> str:
     """Return the run's id, kept in its folder so that a resumed run continues under the same one."""
-    path = os.path.join(folder, 'wandb-id')
+    path = os.path.join(folder, WANDB_ID)
     if not os.path.exists(path):
         write_text(path, secrets.token_hex(4))
     return read_text(path).strip()
