@@ -37,7 +37,7 @@ log = logging.getLogger('openatac')
 class File(NamedTuple):
     """A file in a folder or an archive: its name in messages, its size in bytes, a function that opens it."""
 
-    label: str
+    name: str
     size: int
     open: Callable[[], Any]
 
@@ -151,12 +151,12 @@ class _LimitedGzip(gzip.GzipFile):
 def _tar_files(archive: tarfile.TarFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive:
-        label = f'{member.name} in {path}'
+        shown = f'{member.name} in {path}'
         if member.issparse() or not (member.isreg() or member.isdir()):
-            raise _not_regular_error(label)
+            raise _not_regular_error(shown)
         if member.isreg():
-            files[_safe_name(member.name, label)] = File(
-                label, member.size, functools.partial(archive.extractfile, member))
+            files[_safe_name(member.name, shown)] = File(
+                shown, member.size, functools.partial(archive.extractfile, member))
     content: Any = archive.fileobj
     while content.read(tarfile.RECORDSIZE):  # read to the end, where gzip checks its checksum
         pass
@@ -167,14 +167,14 @@ def _zip_files(archive: zipfile.ZipFile, path: str) -> dict[str, File]:
     files = {}
     for member in archive.infolist():
         name = _zip_name(member).replace('\\', '/')  # some Windows programs write backslashes
-        label = f'{name} in {path}'
+        shown = f'{name} in {path}'
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _not_regular_error(label)
+            raise _not_regular_error(shown)
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError('it is encrypted, or compressed in an unusual way')
         if not name.endswith('/'):
-            files[_safe_name(name, label)] = File(
-                label, member.file_size, functools.partial(archive.open, member))
+            files[_safe_name(name, shown)] = File(
+                shown, member.file_size, functools.partial(archive.open, member))
     return files
 
 
@@ -190,11 +190,11 @@ def _too_large() -> ValueError:
     return ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
 
 
-def _safe_name(name: str, label: str) -> str:
+def _safe_name(name: str, shown: str) -> str:
     if ntpath.splitdrive(name)[0] or posixpath.isabs(name) or '..' in name.split('/'):
-        raise DataError(f'{label} points outside its archive: download the archive from another source')
+        raise DataError(f'{shown} points outside its archive: download the archive from another source')
     return posixpath.normpath(name)
 
 
-def _not_regular_error(label: str) -> DataError:
-    return DataError(f'{label} is a link or a device: download the archive from another source')
+def _not_regular_error(shown: str) -> DataError:
+    return DataError(f'{shown} is a link or a device: download the archive from another source')

@@ -75,7 +75,8 @@ class ParityCheck:
         nearby = np.nextafter(self._images, np.where(up, np.float32(np.inf), np.float32(-np.inf)))
         return float(np.abs(_outputs(self._function, nearby) - self._expected).max())
 
-    def _describe(self, difference: float, tolerance: float) -> str:
+    def describe(self, difference: float, tolerance: float) -> str:
+        """Return a clause that says how large a difference is, and what helps if it exceeds the tolerance."""
         return (f"its outputs differ from the network's by up to {difference:g} (largest output: "
                 f'{self.largest:g}){self._advice(tolerance)}')
 
@@ -117,7 +118,7 @@ class ParityCheck:
         compared = slice(BATCH if len(self.real) else 0, None)
         agreement = float((outputs.argmax(1) == self._expected.argmax(1))[compared].mean())
         if tolerance is not None and not self.allows(difference, tolerance):
-            raise ParityError(self._describe(difference, tolerance))
+            raise ParityError(self.describe(difference, tolerance))
         if tolerance is None and not (np.isfinite(outputs).all() and agreement >= MIN_AGREEMENT):
             raise ParityError(
                 f"its top-1 class matches the network's for only {agreement:.0%} of the images: "
@@ -127,7 +128,7 @@ class ParityCheck:
                   'milliseconds': {str(count): milliseconds(function, self.random[:count])
                                    for count in (1, BATCH)}}
         if tolerance is not None and not self._is_within(difference, tolerance):
-            report['warning'] = self._describe(difference, tolerance)
+            report['warning'] = self.describe(difference, tolerance)
         return report
 
 

@@ -16,8 +16,8 @@ from openatac.zoo.replacement_rules import Where, check_called, check_selected, 
 Place = tuple[nn.Module, str]  # a parent and the key of one of its children
 
 
-class Slot(NamedTuple):
-    """A slot for a unit: a place, and one of the ``calls`` that ``caller`` makes there in its forward."""
+class CallSite(NamedTuple):
+    """Where an activation is called: a place, and one of the ``calls`` of ``caller`` there in its forward."""
 
     place: Place
     caller: nn.Module
@@ -55,21 +55,21 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
     """
     recording = record_forward(net, image_shape)
     names = {module: name for name, module in net.named_modules()}
-    slots = [*_slots(recording, names)]
+    sites = [*_call_sites(recording, names)]
     order = {name: index for index, (name, _) in enumerate(net.named_modules(remove_duplicate=False))}
-    slots.sort(key=lambda slot: (order[_name(slot.place, names)], slot.position))
-    shared = _called_by_several(slots, names)
-    on_maps = [slot for slot in slots if slot.place not in shared]
+    sites.sort(key=lambda site: (order[_name(site.place, names)], site.position))
+    shared = _called_by_several(sites, names)
+    on_maps = [site for site in sites if site.place not in shared]
     stuck = [text for name, text in [*_called_inside(recording, names), *shared.values()]
              if selects(where, name)]
-    chosen = [slot for slot in on_maps if selects(where, slot.name)]
-    units = {slot: make(max(slot.channels)) for slot in chosen}
-    stuck += [f'{slot.name} (called with {" and ".join(map(str, sorted(slot.channels)))} channels)'
-              for slot in chosen if len(slot.channels) > 1 and units[slot].state_dict()]
-    check_selected(where, stuck, [slot.name for slot in chosen], [slot.name for slot in on_maps])
+    chosen = [site for site in on_maps if selects(where, site.name)]
+    units = {site: make(max(site.channels)) for site in chosen}
+    stuck += [f'{site.name} (called with {" and ".join(map(str, sorted(site.channels)))} channels)'
+              for site in chosen if len(site.channels) > 1 and units[site].state_dict()]
+    check_selected(where, stuck, [site.name for site in chosen], [site.name for site in on_maps])
     _prepare(net, units.values(), init or initialize)
     _put_units(net, units, image_shape)
-    return [slot.name for slot in chosen]
+    return [site.name for site in chosen]
 
 
 # ------------------------------------------------------------------- replaceable activations
@@ -86,17 +86,18 @@ def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterato
         yield name, f'{name} ({type(module).__name__} calls {" and ".join(functions)})'
 
 
-def _called_by_several(slots: Sequence[Slot], names: dict[nn.Module, str]) -> dict[Place, tuple[str, str]]:
+def _called_by_several(sites: Sequence[CallSite], names: dict[nn.Module, str]
+                       ) -> dict[Place, tuple[str, str]]:
     """Return {place: (name, description for an error)} for each activation that several modules call."""
     callers: dict[Place, set[nn.Module]] = defaultdict(set)
-    for slot in slots:
-        callers[slot.place].add(slot.caller)
+    for site in sites:
+        callers[site.place].add(site.caller)
     return {place: (_name(place, names), f'{_name(place, names)} (called by {len(modules)} modules)')
             for place, modules in callers.items() if len(modules) > 1}
 
 
-def _slots(recording: Recording, names: dict[nn.Module, str]) -> Iterator[Slot]:
-    """Yield the slots of all activations on feature maps."""
+def _call_sites(recording: Recording, names: dict[nn.Module, str]) -> Iterator[CallSite]:
+    """Yield the call sites of all activations on feature maps."""
     places: dict[nn.Module, list[Place]] = defaultdict(list)
     for parent in names:
         for key, child in parent._modules.items():
@@ -104,12 +105,12 @@ def _slots(recording: Recording, names: dict[nn.Module, str]) -> Iterator[Slot]:
                 places[child].append((parent, key))
     for caller, forwards in recording.forwards.items():
         for activation in dict.fromkeys(call.activation for forward in forwards for call in forward):
-            yield from _slots_of(caller, activation, places[activation], recording, names)
+            yield from _sites_of(caller, activation, places[activation], recording, names)
 
 
-def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
-              names: dict[nn.Module, str]) -> Iterator[Slot]:
-    """Yield the slots of an activation in a module's forward."""
+def _sites_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
+              names: dict[nn.Module, str]) -> Iterator[CallSite]:
+    """Yield the call sites of an activation in a module's forward."""
     forwards = [[call.channels for call in forward if call.activation is activation]
                 for forward in recording.forwards[caller]]
     calls = max(map(len, forwards))
@@ -121,7 +122,7 @@ def _slots_of(caller: nn.Module, activation: nn.Module, places: list[Place], rec
         place = places[position if in_sequence else 0]
         name = _name(place, names, '' if in_sequence else str(position))
         if channels:
-            yield Slot(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
+            yield CallSite(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
                        channels)
 
 
@@ -135,22 +136,22 @@ def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> No
         unit.to(weight.device, weight.dtype)
 
 
-def _put_units(net: nn.Module, units: dict[Slot, nn.Module], image_shape: Sequence[int]) -> None:
+def _put_units(net: nn.Module, units: dict[CallSite, nn.Module], image_shape: Sequence[int]) -> None:
     """Put in all units, or none if the network does not call every one of them."""
-    places: dict[Place, list[Slot]] = defaultdict(list)
-    for slot in units:
-        places[slot.place].append(slot)
+    places: dict[Place, list[CallSite]] = defaultdict(list)
+    for site in units:
+        places[site.place].append(site)
     with contextlib.ExitStack() as undo:
-        for (parent, key), slots in places.items():
+        for (parent, key), sites in places.items():
             old: Any = parent._modules[key]
-            activations = [old] * slots[0].calls
-            for slot in slots:
-                activations[slot.position] = units[slot].train(old.training)
+            activations = [old] * sites[0].calls
+            for site in sites:
+                activations[site.position] = units[site].train(old.training)
             undo.callback(parent._modules.__setitem__, key, old)
             parent._modules[key] = activations[0]
             if len(activations) > 1:
                 parent._modules[key] = per_call = PerCall(activations)
-                undo.callback(slots[0].caller.register_forward_pre_hook(per_call.restart).remove)
+                undo.callback(sites[0].caller.register_forward_pre_hook(per_call.restart).remove)
         called = record_forward(net, image_shape).called
-        check_called([slot.name for slot, unit in units.items() if unit not in called])
+        check_called([site.name for site, unit in units.items() if unit not in called])
         undo.pop_all()

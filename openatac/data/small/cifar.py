@@ -121,7 +121,7 @@ def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],
         part = parts[name]
         with file.open() as stream:
             if stream.readinto(part.reshape(-1)) != part.size:
-                raise DataError(f'{file.label} ends before its {part.size} bytes')
+                raise DataError(f'{file.name} ends before its {part.size} bytes')
         for column, labels in enumerate(dataset.labels.values()):
             _check_labels(part[:, column], labels, file)
     column = list(dataset.labels).index(label_set)
@@ -132,11 +132,11 @@ def _count_records(file: File, record: int) -> int:
     """Return the number of records of ``record`` bytes in the file."""
     count, extra = divmod(file.size, record)
     if file.size > archives.LARGEST:
-        raise DataError(f'{file.label} is larger than the limit of {archives.LARGEST // MEGABYTE} MB')
+        raise DataError(f'{file.name} is larger than the limit of {archives.LARGEST // MEGABYTE} MB')
     if not file.size:
-        raise DataError(f'{file.label} is empty')
+        raise DataError(f'{file.name} is empty')
     if extra:
-        raise DataError(f'{file.label} is not a whole number of records of {record} bytes ({extra} bytes are '
+        raise DataError(f'{file.name} is not a whole number of records of {record} bytes ({extra} bytes are '
                         'left over); is it truncated, or from another data set?')
     return count
 
@@ -151,15 +151,15 @@ def _read_python(dataset: DataSet, files: dict[str, File], names: Sequence[str],
 
 def _read_batch(file: File, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
     with file.open() as stream:
-        batch = read_plain_pickle(stream.read(), file.label)
+        batch = read_plain_pickle(stream.read(), file.name)
     if not isinstance(batch, dict):
-        raise DataError(f'{file.label} is not a dictionary')
+        raise DataError(f'{file.name} is not a dictionary')
     batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
     images, classes = batch.get('data'), _as_array(batch.get(labels.key))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
-        raise DataError(f"{file.label} has no 'data' of uint8 (N, {PIXELS})")
+        raise DataError(f"{file.name} has no 'data' of uint8 (N, {PIXELS})")
     if classes.dtype.kind not in 'iu' or classes.shape != images.shape[:1] or not len(classes):
-        raise DataError(f'{file.label} has no {labels.key!r}, one for each of its {len(images)} images')
+        raise DataError(f'{file.name} has no {labels.key!r}, one for each of its {len(images)} images')
     _check_labels(classes, labels, file)
     return images.reshape(-1, *SHAPE), classes.astype(np.int32)
 
@@ -175,7 +175,7 @@ def _check_labels(values: np.ndarray, labels: Labels, file: File) -> None:
     """Raise DataError for a value that is not a class: the records then belong to another data set."""
     wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
     if len(wrong):
-        raise DataError(f'record {wrong[0]} of {file.label} has the label {values[wrong[0]]}, but classes go '
+        raise DataError(f'record {wrong[0]} of {file.name} has the label {values[wrong[0]]}, but classes go '
                         f'from 0 to {len(labels.names) - 1}; is the file from another data set?')
 
 
@@ -187,5 +187,5 @@ def _class_names(files: dict[str, File], labels: Labels) -> tuple[str, ...]:
     with listing.open() as stream:
         names = tuple(stream.read().decode('utf-8', 'replace').split())
     if len(names) != len(labels.names):
-        raise DataError(f'{listing.label} lists {len(names)} classes instead of {len(labels.names)}')
+        raise DataError(f'{listing.name} lists {len(names)} classes instead of {len(labels.names)}')
     return names

@@ -133,13 +133,13 @@ class _Table:
         for file in files:
             images, labels = _read_columns(file, f'{label_set}_label' if len(names) > 1 else 'label')
             if not all(type(label) is int and 0 <= label < len(names[label_set]) for label in labels):
-                raise DataError(f'{file.label} has labels that are not whole numbers from 0 to '
+                raise DataError(f'{file.name} has labels that are not whole numbers from 0 to '
                                 f'{len(names[label_set]) - 1}; is the file from another data set?')
             self._images += images
-            self._names += [f'row {row} of {file.label}' for row in range(len(images))]
+            self._names += [f'row {row} of {file.name}' for row in range(len(images))]
             self._labels += labels
         if not self._images:
-            raise DataError(f'{files[0].label} has no rows')
+            raise DataError(f'{files[0].name} has no rows')
 
     def __len__(self) -> int:
         return len(self._images)
@@ -161,16 +161,16 @@ def _read_columns(file: File, label: str) -> tuple[list[Any], list[int]]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise DataError(f'{file.label} needs pyarrow, which cannot be imported ({error}): run '
+        raise DataError(f'{file.name} needs pyarrow, which cannot be imported ({error}): run '
                         f'{pip_install("pyarrow")}') from error
     try:
         with file.open() as stream:
             table = parquet.read_table(io.BytesIO(stream.read()))
     except (pyarrow.ArrowException, ValueError) as error:
-        raise DataError(f'{file.label} is not a complete parquet file ({error}); download it again'
+        raise DataError(f'{file.name} is not a complete parquet file ({error}); download it again'
                         ) from error
     image = next((column for column in _IMAGE_COLUMNS if column in table.column_names), None)
     if image is None or label not in table.column_names:
-        raise DataError(f'{file.label} has the columns {", ".join(table.column_names)}, but needs '
+        raise DataError(f'{file.name} has the columns {", ".join(table.column_names)}, but needs '
                         f'{" or ".join(_IMAGE_COLUMNS)}, and {label}; is the file from another data set?')
     return table.column(image).to_pylist(), table.column(label).to_pylist()

@@ -45,8 +45,8 @@ class OnnxForm(Form):
         difference = other.difference(load(network.manifest._replace(image_shape=shape)))
         tolerance = self.tolerance(network.manifest)
         if tolerance is not None and not other.allows(difference, tolerance):
-            raise ParityError(f'for images of {shape[1]} x {shape[2]} pixels, its outputs differ from the '
-                              f"network's by up to {difference:g} (largest output: {other.largest:g})")
+            raise ParityError(f'for images of {shape[1]} x {shape[2]} pixels, '
+                              f'{other.describe(difference, tolerance)}')
         return {'other_size': shape[1:], 'other_size_difference': difference}
 
 
