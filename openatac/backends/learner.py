@@ -137,11 +137,11 @@ class Learner(abc.ABC):
         processes = f'{self.process_group.size} x ' if self.process_group.size > 1 else ''
         return f'{processes}{count} x {kind}'
 
-    def _over_all_processes(self, totals: Sequence[float], images: int) -> Metrics:
-        """Combine this process's sums over its ``images`` with the other processes' into metrics."""
-        everyone = self.process_group.gather([images, *totals], 'the metrics')
-        images, *totals = [sum(numbers) for numbers in zip(*everyone)]
-        return Metrics.of(totals, images)
+    def _over_all_processes(self, totals: Sequence[float], count: int) -> Metrics:
+        """Combine this process's sums over its ``count`` images with the other processes' into metrics."""
+        everyone = self.process_group.gather([count, *totals], 'the metrics')
+        count, *totals = [sum(numbers) for numbers in zip(*everyone)]
+        return Metrics.of(totals, count)
 
     def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""

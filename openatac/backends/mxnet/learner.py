@@ -144,16 +144,16 @@ class MxnetLearner(Learner):
         self.image_count += len(labels)
         self._limit_queue(self._sums[0].copy())
 
-    def _update(self, images: int) -> None:
-        """Take an optimizer step with the gradients summed over ``images`` images, if they are finite."""
+    def _update(self, count: int) -> None:
+        """Take an optimizer step with the gradients summed over ``count`` images, if they are finite."""
         if self.loss_scale is None:
-            self.trainer.step(images)
+            self.trainer.step(count)
             return
         scale = self.loss_scale.scale
         self.trainer.allreduce_grads()
         gradients = [parameter.list_grad()[0] for parameter in self._trained.values()]
         if self.loss_scale.update(_all_finite(gradients)):
-            self.trainer.update(images * scale)
+            self.trainer.update(count * scale)
 
     def _limit_queue(self, result: NDArray) -> None:
         # MXNet queues work without limit; two steps ahead keep the device busy and memory flat.
@@ -174,7 +174,8 @@ class MxnetLearner(Learner):
 
     def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
         # Evaluates the network that would be saved now: see `mean_statistics`.
-        sums, images = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts], 0
+        sums = [mx.nd.zeros(3 if self.top5 else 2, ctx) for ctx in self.contexts]
+        count = 0
         mx.nd.waitall()  # MXNet itself does not wait for a pending write of running statistics
         with self.mean_statistics():
             for x_all, y_all in batches:
@@ -183,12 +184,12 @@ class MxnetLearner(Learner):
                     output = self.net(x.astype(self.dtype, copy=False)).astype('float32', copy=False)
                     total += self._losses_and_hits(output, y)
                     outputs.append(output)
-                images += len(y_all)
+                count += len(y_all)
                 if keep is not None:
                     keep(np.concatenate([output.asnumpy() for output in outputs]), y_all)
                 self._limit_queue(sums[0].copy())
             self._restore_layouts()
-        return self._over_all_processes(_totals(sums), images)
+        return self._over_all_processes(_totals(sums), count)
 
     def _losses_and_hits(self, output: NDArray, y: NDArray) -> NDArray:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""

@@ -175,9 +175,9 @@ class TorchLearner(Learner):
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')
 
-    def _update(self, loss: torch.Tensor, images: int) -> None:
-        """Take an optimizer step for the mean loss over ``images`` images, if its gradients are finite."""
-        self.optimizer.rescale = 1 / images
+    def _update(self, loss: torch.Tensor, count: int) -> None:
+        """Take an optimizer step for the mean loss over ``count`` images, if its gradients are finite."""
+        self.optimizer.rescale = 1 / count
         if self.loss_scale is None:
             loss.backward()
             self.optimizer.step()
@@ -221,7 +221,8 @@ class TorchLearner(Learner):
 
     @reporting_out_of_memory()
     def evaluate(self, batches: Iterable[Any], keep: KeepOutputs | None = None) -> Metrics:
-        sums, images = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device), 0
+        sums = torch.zeros(3 if self.top5 else 2, dtype=torch.float64, device=self.device)
+        count = 0
         self.module.eval()
         try:
             with self.mean_statistics(), torch.inference_mode():
@@ -229,13 +230,13 @@ class TorchLearner(Learner):
                     with self._precision():
                         output = self.module(x.contiguous(memory_format=self.layout)).float()
                     sums += self._losses_and_hits(output, y)
-                    images += len(y)
+                    count += len(y)
                     if keep is not None:
                         keep(to_numpy(output), to_numpy(y))
                     self._limit_queue()
         finally:
             self.module.train()
-        return self._over_all_processes(sums.tolist(), images)
+        return self._over_all_processes(sums.tolist(), count)
 
     def _losses_and_hits(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Return [summed loss, top-1 hits and, with top5, top-5 hits]."""
