@@ -82,8 +82,8 @@ def test_choices_depend_only_on_seed_epoch_and_index():
 
 def test_crops_have_the_published_areas_and_shapes():
     chosen = [TrainingTransform(64, 0).draw(0, index, 300, 400) for index in range(2000)]
-    parts = np.array([each.part for each in chosen if each.part])
-    left, top, width, height = parts.T
+    crops = np.array([each.crop for each in chosen if each.crop])
+    left, top, width, height = crops.T
     assert (left >= 0).all() and (left + width <= 400).all()
     assert (top >= 0).all() and (top + height <= 300).all()
     areas, aspects = width * height / 120000, width / height
@@ -101,7 +101,7 @@ def test_crops_have_the_published_areas_and_shapes():
 def test_image_too_narrow_for_any_crop_gives_its_centre():
     transform = TrainingTransform(32, 0, Jitter(0, 0, 0, 0))
     image, out = blocks(400, 10), np.empty((3, 32, 32), 'float32')
-    assert transform.draw(0, 0, 400, 10).part is None
+    assert transform.draw(0, 0, 400, 10).crop is None
     transform(image, 0, 0, out)
     values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
     np.testing.assert_allclose(values * STD + MEAN,
@@ -113,7 +113,7 @@ def test_input_without_jitter_is_the_crop_of_the_image():
     values = training_inputs([image] * 20, 32, jitter=Jitter(0, 0, 0, 0))
     for index, value in enumerate(values * STD + MEAN):
         chosen = TrainingTransform(32, 0).draw(0, index, 90, 120)
-        left, top, width, height = chosen.part
+        left, top, width, height = chosen.crop
         expected = resize(image[top:top + height, left:left + width], 32, 32)
         expected = expected[:, ::-1] if chosen.mirrored else expected
         np.testing.assert_allclose(value, expected.transpose(2, 0, 1), atol=1e-4)
