@@ -1,6 +1,6 @@
 """What INT8 costs in accuracy: trained networks x kernels x calibration, on the test images of their runs.
 
-    python benchmarks/int8_accuracy.py results/cifar10_b1_40_epochs/runs/b1-atac-seed* --data-dir DATA
+    python benchmarks/int8_accuracy.py results/cifar10_40_epochs/runs/b1-atac-seed* --data-dir DATA
 
 Exports the last epoch of each run by `openatac export --fuse --onnx --int8`. Kernels of an older processor
 are those that MXNet takes by DNNL_MAX_CPU_ISA; ONNX Runtime does not obey it. Writes

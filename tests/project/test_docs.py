@@ -99,7 +99,7 @@ def test_documented_accuracies_equal_the_results(document):
 @pytest.mark.parametrize('document', ['docs/how-to/compare.md', 'docs/results.md'])
 def test_documented_hours_equal_the_logs(document):
     hours = [sum(map(float, re.findall(r' time: ([\d.]+)$', path.read_text('utf-8'), re.MULTILINE))) / 3600
-             for path in (ROOT / 'results' / 'cifar10_b1_40_epochs').glob('runs/*/train.log')]
+             for path in (ROOT / 'results' / 'cifar10_40_epochs').glob('runs/*/train.log')]
     ranges = re.findall(r'(\d+) to (\d+) hours', ' '.join(prose_of(document).split()))
     assert (f'{min(hours):.0f}', f'{max(hours):.0f}') in ranges
 
@@ -197,7 +197,7 @@ def write_inputs():
     shutil.copy('run/sample.png', 'photo.jpg')
     shutil.copytree('run', 'cifar10-units/runs/b1-atac-seed0')
     shutil.copytree('run', 'cifar10-more/runs/b1-atac-seed0')
-    shutil.copytree(ROOT / 'results' / 'cifar10_b1_40_epochs', 'results/cifar10_b1_40_epochs')
+    shutil.copytree(ROOT / 'results' / 'cifar10_40_epochs', 'results/cifar10_40_epochs')
     assert run_in_process('--data-dir', 'imagenet', '--input-size', 32, '--batch-size', 6, '-j', 0, *short,
                           '--save-dir', 'resnet', script=train_imagenet) == 0
     command('export', ['run', 'export/atac', '--fuse', '--onnx', '--int8'], runs=True)

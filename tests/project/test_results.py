@@ -47,7 +47,7 @@ def test_comparisons_equal_their_records(folder, tmp_path):
 
 @pytest.mark.parametrize('name', pretrained_names())
 def test_model_card_lists_the_accuracies_of_all_recorded_seeds(name):
-    rows = {row['seed']: row for row in rows_of(ROOT / 'results' / 'cifar10_b1_40_epochs' / 'runs.csv')
+    rows = {row['seed']: row for row in rows_of(ROOT / 'results' / 'cifar10_40_epochs' / 'runs.csv')
             if name == f'cifar_resnet{6 * int(row["blocks"]) + 2}_v2_{row["unit"]}'}
     assert model_card(name).accuracies == [float(rows[seed]['last_accuracy']) for seed in sorted(rows)]
 
