@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
                    help='share of the communication that overlaps the backward pass, 0 to 1 (default: '
-                        '%(default)s)')
+                        f'{Setup._field_defaults["overlap"]:g})')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',
                    help='epochs of the run (default: %(default)s)')
     p.add_argument('--images', type=whole(1), default=IMAGENET_TRAINING_IMAGES, metavar='N',
