@@ -122,7 +122,7 @@ def test_dead_process_is_one_error(folder):
     assert measured.problem is None and measured.outputs.shape == (2, 3)
     assert measured.turn(2, 0).batches >= 3
     (folder / 'relu.kill').touch()
-    with pytest.raises(OpenatacError, match='relu .*pixels.* -9'):
+    with pytest.raises(OpenatacError, match='relu .*pixels.* SIGKILL'):
         measured.turn(2, 0)
     measured.close()
 

@@ -10,10 +10,7 @@ import collections
 import contextlib
 import logging
 import math
-import multiprocessing.connection
 import os
-import signal
-import subprocess
 import tempfile
 import threading
 import weakref
@@ -26,8 +23,8 @@ from openatac.data.images.bad_images import Reasons
 from openatac.data.photos.worker_process import Failure, PrepareImage, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
-from openatac.system.child_python import python_command
 from openatac.system.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
+from openatac.system.piped_child import PipedChild
 
 log = logging.getLogger('openatac')
 IN_WORK = 2  # batches in preparation, not counting those the reader holds
@@ -66,8 +63,8 @@ class PhotoWorkers:
             log.warning('on Windows this process reads the photographs itself and ignores -j')
             self._workers = 0
         self._shape = (batch_size, 3, *sides(size))
-        self._pipes: list[multiprocessing.connection.Connection] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._children: list[PipedChild] = []
+        weakref.finalize(self, _kill, self._children)
         self._replies_due = 0
         self._lock = threading.Lock()
         self._turn = 0
@@ -118,17 +115,16 @@ class PhotoWorkers:
             yield images, labels, bad
 
     def _stop(self) -> None:
-        self._end()
-        self._pipes, self._processes = [], []
+        _kill(self._children)
+        self._children.clear()
         self._replies_due = 0
 
     def _begin(self) -> None:
         """Start the processes, or wait for the batches that an earlier call no longer needs."""
-        if self._processes:
+        if self._children:
             while self._replies_due:
                 self._receive()
             return
-        self._end = weakref.finalize(self, _kill, self._processes)
         size = 4 * IN_WORK * (math.prod(self._shape) + self._shape[0])
         with tempfile.TemporaryFile(dir=_memory_folder(size)) as file:
             file.truncate(size)
@@ -142,68 +138,50 @@ class PhotoWorkers:
                                 'fewer with -j') from error
 
     def _start_one(self, file: int) -> None:
-        ours, theirs = multiprocessing.connection.Pipe()
-        with theirs:
-            # In its own session, out of reach of Ctrl-C: it exits when the reader does.
-            self._processes.append(subprocess.Popen(
-                python_command(_WORK, theirs.fileno(), file),
-                env={**MALLOC, **os.environ, **ENVIRONMENT}, pass_fds=(theirs.fileno(), file),
-                stdin=subprocess.DEVNULL, start_new_session=True))
-        self._pipes.append(ours)
-        with self._watched(len(self._pipes) - 1):
-            ours.send((self._prepare_image, IN_WORK, self._shape))
+        child = PipedChild(_WORK, {**MALLOC, **os.environ, **ENVIRONMENT}, file)
+        self._children.append(child)
+        with self._watched(child):
+            child.pipe.send((self._prepare_image, IN_WORK, self._shape))
 
     def _send(self, slot: int, keys: Sequence[Any]) -> None:
         """Send each process its share of a batch."""
         bounds = [len(keys) * k // self._workers for k in range(self._workers + 1)]
-        for k, pipe in enumerate(self._pipes):
-            with self._watched(k):
-                pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
+        for k, child in enumerate(self._children):
+            with self._watched(child):
+                child.pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
         self._replies_due += 1
 
     def _receive(self) -> tuple[Reasons, list[Failure]]:
         """Wait for the oldest pending batch; return its bad images and failures."""
         bad: Reasons = []
         failures: list[Failure] = []
-        for k, pipe in enumerate(self._pipes):
-            with self._watched(k):
-                more, failure = pipe.recv()
+        for child in self._children:
+            with self._watched(child):
+                more, failure = child.pipe.recv()
             bad += more
             failures += [failure] if failure else []
         self._replies_due -= 1
         return bad, failures
 
     @contextlib.contextmanager
-    def _watched(self, k: int) -> Iterator[None]:
-        """Raise DataError if process ``k`` ends within the body."""
+    def _watched(self, child: PipedChild) -> Iterator[None]:
+        """Raise DataError if the child ends within the body."""
         try:
             yield
         except (EOFError, OSError):
-            process = self._processes[k]
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(1)
-            code = process.returncode
+            end = child.describe_end()
             self._stop()
-            how = ('stopped answering' if code is None
-                   else f'ended by the signal {_signal_name(-code)}' if code < 0
-                   else f'ended unexpectedly, with exit code {code}')
             raise DataError(
-                f'a worker process that reads images (process {process.pid}) {how}: start again, with '
-                f'fewer than {self._workers} workers (-j) if memory is short') from None
+                f'a worker process that reads images (process {child.pid}) {end}: start again, with fewer '
+                f'than {self._workers} workers (-j) if memory is short') from None
 
 
-def _signal_name(number: int) -> str:
-    with contextlib.suppress(ValueError):  # real-time signals have no names
-        return signal.Signals(number).name
-    return str(number)
-
-
-def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+def _kill(children: Sequence[PipedChild]) -> None:
     """Kill worker processes, which have nothing to save."""
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.wait()
+    for child in children:
+        child.kill()
+    for child in children:
+        child.close()
 
 
 def _memory_folder(size: int) -> str | None:

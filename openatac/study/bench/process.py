@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing.connection
 import os
 import subprocess
 import time
@@ -17,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, Runtime
-from openatac.system.child_python import python_command
 from openatac.system.memory import keep_freed_memory
+from openatac.system.piped_child import PipedChild
 from openatac.system.threads import set_threads, thread_count
 
 if TYPE_CHECKING:
@@ -55,15 +54,9 @@ class BenchProcess:
 
     def __init__(self, prefix: str, runtime: str, sizes: Sequence[int]) -> None:
         self._what = f'{prefix} in the engine {runtime}'
-        self._pipe, theirs = multiprocessing.connection.Pipe()
-        with theirs:
-            # In its own session, Ctrl-C does not reach it; it ends when the pipe does.
-            self._process = subprocess.Popen(
-                python_command(_TAKE_TURNS, theirs.fileno()),
-                env={**os.environ, 'OMP_NUM_THREADS': str(thread_count().threads),
-                     'TORCHINDUCTOR_COMPILE_THREADS': '1'},
-                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                start_new_session=True)
+        self._child = PipedChild(
+            _TAKE_TURNS, {**os.environ, 'OMP_NUM_THREADS': str(thread_count().threads),
+                          'TORCHINDUCTOR_COMPILE_THREADS': '1'}, stdout=subprocess.DEVNULL)
         self.outputs, self.problem = self._ask((prefix, RUNTIMES.find(runtime), sizes))
         if self.problem:
             self.close()
@@ -74,18 +67,14 @@ class BenchProcess:
 
     def close(self) -> None:
         """End the process."""
-        self._pipe.close()
-        self._process.kill()
-        self._process.wait()
+        self._child.close()
 
     def _ask(self, question: tuple[Any, ...]) -> Any:
         try:
-            self._pipe.send(question)
-            return self._pipe.recv()
+            return self._child.ask(question)
         except (EOFError, OSError):
-            code = self._process.wait()
-            raise OpenatacError(f'{self._what}: the process ended with code {code}, perhaps for lack of '
-                                'memory: measure fewer exports, or smaller batches, at a time') from None
+            raise OpenatacError(f'{self._what}: the process {self._child.describe_end()}, perhaps for lack '
+                                'of memory: measure fewer exports, or smaller batches, at a time') from None
         except BaseException:
             self.close()
             raise
