@@ -11,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from tqdm import tqdm
 
 from openatac import get_model
 from openatac.commands import pack
@@ -44,6 +46,8 @@ def fork(work):
         with contextlib.suppress(BaseException):
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1), os.dup2(silence, 2)
+            # tqdm's own lock is shared with other forks, and one of them may have been killed with it.
+            tqdm.set_lock(threading.RLock())
             work()
             code = 0
         os._exit(code)
