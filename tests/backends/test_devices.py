@@ -95,15 +95,13 @@ def test_device_line_has_the_number_of_threads(gpus, monkeypatch, variables, num
     assert number in choose_contexts()[1]
 
 
-@pytest.mark.parametrize('cuda', [False, True])
-def test_missing_gpu_falls_back_to_cpu_or_is_explained(gpus, cuda):
+@pytest.mark.parametrize('cuda, cause', [(False, 'CPU build'), (True, 'no GPU')])
+def test_missing_gpu_falls_back_to_cpu_or_is_explained(gpus, cuda, cause):
     gpus([], cuda=cuda)
     contexts, line = choose_contexts('0,1')
-    assert contexts == ['cpu'] and '0,1' in line
-    with pytest.raises(DeviceError, match='0,1'):
+    assert contexts == ['cpu'] and '0,1' in line and cause in line
+    with pytest.raises(DeviceError, match=f'0,1.*{cause}'):
         choose_contexts('0,1', fall_back=False)
-    gpus([], cuda=not cuda)
-    assert choose_contexts('0,1')[1] != line  # which says why there is none
 
 
 def test_device_line_names_the_gpus(gpus):

@@ -95,7 +95,7 @@ def test_doctor_reports_usable_gpus(healthy, capsys, monkeypatch):
     assert all(text in lines['GPU 0'] for text in ('A100', '8.0', ': usable'))
     assert all(text in lines['GPU 1'] for text in (
         'H100', '9.0', '5.0 to 8.9', '--engine torch', "pip install 'openatac[torch]'"))
-    assert 'T4' in lines['GPU 2'] and 'usable' not in lines['GPU 2']
+    assert 'T4' in lines['GPU 2'] and 'driver' in lines['GPU 2'] and 'usable' not in lines['GPU 2']
 
 
 def test_doctor_names_missing_cuda_libraries_and_packages(healthy, capsys, monkeypatch):

@@ -114,7 +114,7 @@ def test_every_extra_that_a_message_names_exists(metadata):
     for path in [*(ROOT / 'openatac').rglob('*.py'), *ROOT.glob('train_*.py')]:
         named.update(re.findall(r'openatac\[(\w+)\]', path.read_text('utf-8')))
     named.update(package.extra for package in OPTIONAL_PACKAGES.values())
-    assert {'cpu', 'cu112'} < named <= set(metadata.get_all('Provides-Extra'))
+    assert {'cpu', 'cu112', 'demo'} <= named <= set(metadata.get_all('Provides-Extra'))
 
 
 # ---------------------------------------------------------------------- the installed commands

@@ -106,7 +106,7 @@ def test_health_reports_the_model(client, predictor):
                                   b'\xff\xd8\xff\xe0' + bytes(100), encoded(smooth(64, 64))[:-200],
                                   encoded(plain(3, 1, 500), 'PNG')])
 def test_invalid_image_is_refused(client, data):
-    assert_refused(client.post('/predict', content=data), 422)
+    assert_refused(client.post('/predict', content=data), 422, 'image')
 
 
 def test_file_that_is_too_large_is_refused(predictor):
@@ -124,7 +124,7 @@ def test_image_of_too_many_pixels_is_refused_before_it_is_decoded(predictor):
 
 
 def test_form_is_refused(client):
-    assert_refused(client.post('/predict', files={'image': IMAGE}), 415, 'image/jpeg')
+    assert_refused(client.post('/predict', files={'image': IMAGE}), 415, 'form', 'image/jpeg')
 
 
 @pytest.mark.parametrize('query, named', [('top=0', 'top'), ('top=x', "'x'"), ('gates=perhaps', 'perhaps')])
@@ -184,7 +184,7 @@ def test_requests_beyond_the_limit_are_refused(network):
             ThreadPoolExecutor(1) as thread:
         first = thread.submit(client.post, '/predict', content=IMAGE)
         assert network.started.wait(60)
-        assert_refused(client.post('/predict', content=IMAGE), 503, '1 ')
+        assert_refused(client.post('/predict', content=IMAGE), 503, '1 request')
         network.free.set()
         assert first.result().status_code == 200
     assert network.sizes == [1]
@@ -294,7 +294,7 @@ def test_engine_that_cannot_run_the_model_is_refused(cifar10, tmp_path, capsys):
     assert run_in_process('--data-dir', cifar10, '--blocks', 1, '--batch-size', 50, '--num-epochs', 1,
                           '--save-dir', tmp_path) == 0
     assert call_command('serve', tmp_path, '--engine', 'onnxruntime') == 2
-    assert '--engine' in capsys.readouterr().err
+    assert 'argument --engine' in capsys.readouterr().err
 
 
 @contextlib.contextmanager

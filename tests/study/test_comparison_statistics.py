@@ -62,7 +62,7 @@ def test_finding_names_significant_differences():
     clear = Comparison([fake_group('relu', 0.50, 0.51, 0.52), fake_group('se', 0.69, 0.72, 0.71),
                         fake_group('atac', 0.70, 0.71, 0.72)])
     said = differences.state_findings(find_differences(clear))
-    assert re.search(r'^atac .*relu .*0\.2000', said) and 'se' not in said.split(';')[0]
+    assert re.search(r'^atac .*better .*relu .*0\.2000', said) and 'se' not in said.split(';')[0]
     vague = Comparison([fake_group('relu', 0.5, 0.6), fake_group('atac', 0.5, 0.7)])
     p = find_differences(vague)[0].test.corrected
     assert f'{p:.2g}' in differences.state_findings(find_differences(vague))

@@ -210,14 +210,15 @@ def test_report_lists_the_plan(capsys):
     for number in ('55.87', '27,934,760', '214.8', '196.9', '17.9', '1192', '0.917', '5004', '3.125', '48.34',
                    '47.77', '0.57', '193.37'):
         assert number in text
-    assert '--lr' not in text
+    assert 'Warning' not in text and '--lr' not in text
 
 
 @pytest.mark.parametrize('gpus, rate', [(1, '0.0375'), (4, '0.15'), (64, '2.4'), (128, '4.8')])
 def test_changed_batch_size_warns_about_the_learning_rate(gpus, rate):
     text = estimate_text(estimate(SETUP._replace(gpus=gpus)))
-    assert re.search(rf' 0\.075 .*\b256 .*\n--lr {re.escape(rate)},', text)
+    assert re.search(rf'Warning.* 0\.075 .*\b256 .*\n--lr {re.escape(rate)},', text)
     assert (str(LARGEST_LINEAR_BATCH) in text.partition('--lr ')[2]) == (gpus == 128)
+    assert ('Beyond' in text) == (gpus == 128)
     assert linear_rate(256) == 0.075
 
 

@@ -45,7 +45,7 @@ def test_unloadable_library_is_named_with_the_remedy(package, tmp_path):
     cuda_wheel(tmp_path)
     message = run_python('-c', 'import openatac, mxnet', path=path).stderr.splitlines()[-1]
     assert message.startswith('ImportError: ') and 'libcuda.so.1' in message
-    assert "pip install 'openatac[cpu]'" in message
+    assert 'NVIDIA driver' in message and "pip install 'openatac[cpu]'" in message
 
 
 NEEDS_TWO_LIBRARIES = '''

@@ -142,7 +142,7 @@ def test_comparison_shows_test_and_validation_accuracy(held_out, tmp_path):
     text = (folder / 'comparison.md').read_text('utf-8')
     summary = json_of(held_out, 'summary.json')
     assert '| test accuracy |' in text and f'| {summary["test_accuracy"]:.4f} |' in text
-    assert 'val_split 0.2' in text
+    assert 'validation' in text and 'val_split 0.2' in text
     row, = rows_of(folder / 'runs.csv')
     assert float(row['test_accuracy']) == summary['test_accuracy'] and row['validation_images'] == '20'
 
@@ -151,6 +151,7 @@ def test_comparison_without_a_split_says_how_the_best_epoch_was_chosen(whole, he
     folder = tmp_path / 'comparison'
     assert call_command('compare', folder, '--from', whole) == 0
     text = (folder / 'comparison.md').read_text('utf-8')
+    assert 'chosen' in text and 'validation' not in text
     assert 'val_split' not in text and '| test accuracy |' not in text
     ours, theirs = (Comparison(group_runs(find_runs(run))) for run in (whole, held_out))
     assert (ours.images_of_epochs, theirs.images_of_epochs) == ('test', 'validation')

@@ -161,7 +161,7 @@ def test_parquet_split_is_found_as_a_word_in_the_file_name(tmp_path):
 def test_unrelated_files_are_not_taken_for_parquet(tmp_path):
     pytest.importorskip('pyarrow')
     (tmp_path / 'train.parquet').write_bytes(b'<html>')
-    with pytest.raises(DataError, match='train.parquet'):
+    with pytest.raises(DataError, match=r'train\.parquet.*download'):
         load_cifar('cifar10', tmp_path)
 
 
@@ -233,7 +233,7 @@ def damage(path, at, content):
 def test_damaged_zip_is_refused(tmp_path, change):
     path = pack(tmp_path / 'x.zip', write_images(tmp_path / 'made', ['cat', 'dog']))
     change(path)
-    with pytest.raises(DataError, match='x.zip'):
+    with pytest.raises(DataError, match=r'x\.zip.*(download|folder)'):
         load_cifar('cifar10', path)
 
 
