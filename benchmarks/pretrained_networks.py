@@ -31,9 +31,9 @@ PLACES = ('data_dir', 'save_dir', 'command', 'resume', 'recipe')  # settings tha
 def main(comparison, data_dir, commit):
     note = read_note(comparison)
     for group in group_runs(find_runs(comparison)):
-        if '@' in group.unit:  # with other channels, for a comparison at equal cost
-            continue
         run = group.runs[0]
+        if run.config.network.channels is not None:  # for a comparison at equal cost
+            continue
         folder = os.path.join(FOLDER, run.network)
         os.makedirs(folder, exist_ok=True)
         arrays = read_arrays(os.path.join(run.folder, 'last.params'))

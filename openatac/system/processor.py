@@ -1,4 +1,4 @@
-"""Detect this processor's instruction set, and predict the speed of INT8 on it."""
+"""Name this processor, detect its instruction set, and predict the speed of INT8 on it."""
 from __future__ import annotations
 
 import os
@@ -40,17 +40,17 @@ def int8_line(cpuinfo: str = '/proc/cpuinfo') -> str:
 
 def processor_name() -> str:
     """Return the processor's model, or the machine's type where the system does not name it."""
-    try:
-        with open('/proc/cpuinfo') as handle:
-            return next(line.split(':')[1].strip() for line in handle if line.startswith('model name'))
-    except (OSError, StopIteration):
-        return platform.machine()
+    return _first('model name', '/proc/cpuinfo') or platform.machine()
 
 
 def _flags(cpuinfo: str) -> set[str]:
+    return set(_first('flags', cpuinfo).split())
+
+
+def _first(key: str, cpuinfo: str) -> str:
+    """Return the text of the first line with the key; '' if there is none."""
     try:
         with open(cpuinfo, encoding='utf-8') as handle:
-            lines = (line for line in handle if line.startswith('flags'))
-            return set(next(lines, ':').split(':')[1].split())
+            return next((line.split(':')[1].strip() for line in handle if line.startswith(key)), '')
     except OSError:
-        return set()
+        return ''

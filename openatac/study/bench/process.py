@@ -73,8 +73,10 @@ class BenchProcess:
         try:
             return self._child.ask(question)
         except (EOFError, OSError):
-            raise OpenatacError(f'{self._what}: the process {self._child.describe_end()}, perhaps for lack '
-                                'of memory: measure fewer exports, or smaller batches, at a time') from None
+            end = self._child.describe_end()
+            self.close()
+            raise OpenatacError(f'{self._what}: the process {end}, perhaps for lack of memory: measure fewer '
+                                'exports, or smaller batches, at a time') from None
         except BaseException:
             self.close()
             raise
