@@ -44,5 +44,5 @@ def test_parameters_of_another_network_are_named_with_the_teacher(load, tmp_path
 
 def test_missing_weights_name_the_flag(load):
     with pytest.raises(OpenatacError, match='--teacher-params'):
-        load(Teacher('cifar_resnet14_v2_atac', None, 10))
-    assert 'cifar_resnet14_v2_atac' in openatac.get_model_list()
+        load(Teacher('cifar_resnet26_v2_atac', None, 10))
+    assert 'cifar_resnet26_v2_atac' in openatac.get_model_list()

@@ -114,7 +114,7 @@ def test_last_gamma_starts_at_zero():
     *(('cifar_resnet8_v2_atac', {name: value}, named) for name, value, named in [
         ('r', 99, 'r=99'), ('act_layers', 5, 'act_layers.*5'), ('layers', (1, 1), 'layers'),
         ('classes', 0, 'classes'), ('channels', (4, 4, 4, 8), '4, 4, 4, 8')]),
-    ('cifar_resnet14_v2_atac', {'pretrained': True}, 'cifar_resnet14_v2_atac'),
+    ('cifar_resnet26_v2_atac', {'pretrained': True}, 'cifar_resnet26_v2_atac'),
     ('cifar_resnet18_v1_atac', {'drop_rate': 1}, 'drop_rate'),
     ('resnet50_v1b_fa', {'deep_stem': True}, 'deep_stem'),
 ])
