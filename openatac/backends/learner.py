@@ -18,21 +18,21 @@ KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and label
 
 
 class Metrics(NamedTuple):
-    """Means over ``images`` images: the loss, and the objective's metric (accuracy or RMSE).
+    """Means over ``image_count`` images: the loss, and the objective's metric (accuracy or RMSE).
 
     ``top5`` is the share of images whose label is among the five best classes, if counted.
     """
 
     loss: float
     score: float
-    images: int
+    image_count: int
     top5: float | None = None
 
     @classmethod
-    def of(cls, sums: Sequence[float], images: int) -> Metrics:
+    def of(cls, sums: Sequence[float], image_count: int) -> Metrics:
         """Compute the means from the sums of loss, score and, if counted, top5."""
-        loss, score, *top5 = (total / max(images, 1) for total in sums)
-        return cls(loss, score, images, *top5)
+        loss, score, *top5 = (total / max(image_count, 1) for total in sums)
+        return cls(loss, score, image_count, *top5)
 
 
 def decays(parameter: str) -> bool:
@@ -85,14 +85,14 @@ class Learner(abc.ABC):
         """{name: version} of the compute libraries."""
 
     @abc.abstractmethod
-    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
-        """Take one optimizer step at the learning rate ``rate``, without waiting for it to finish.
+    def train_batch(self, images: Any, labels: Any, learning_rate: float) -> None:
+        """Take one optimizer step at ``learning_rate``, without waiting for it to finish.
 
         Parameters
         ----------
         images, labels : array
             (B, C, H, W) and (B,), in NumPy or whatever the backend's own batches hold.
-        rate : float
+        learning_rate : float
         """
 
     @abc.abstractmethod

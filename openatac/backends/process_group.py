@@ -56,7 +56,7 @@ class ProcessGroup(abc.ABC):
     def prepare(self, trainer: Any, batch_size: int) -> None:  # noqa: B027 (most groups need none)
         """Give all processes the same initial values, before the first step of the gluon.Trainer."""
 
-    def set_learning_rate(self, rate: float) -> None:  # noqa: B027
+    def set_learning_rate(self, learning_rate: float) -> None:  # noqa: B027
         """Set the learning rate of servers that update the weights."""
 
     def exchanging(self) -> contextlib.AbstractContextManager[Any]:

@@ -64,9 +64,9 @@ class MxnetWorkerGroup(MemberGroup):
         mx.nd.waitall()
         self.barrier('the initial values')
 
-    def set_learning_rate(self, rate: float) -> None:
+    def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate from now on for servers that update the weights (dist_async)."""
-        send_learning_rate(self.kvstore, rate)
+        send_learning_rate(self.kvstore, learning_rate)
 
     def _finish(self) -> None:
         import mxnet as mx

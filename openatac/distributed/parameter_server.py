@@ -46,7 +46,7 @@ class _Commands:
     def __init__(self, store: Any, fail: Callable[[str], object]) -> None:
         self.store, self.fail = store, fail
         self.optimizer: Any = None
-        self.rate: float | None = None
+        self.learning_rate: float | None = None
 
     def execute(self, body: bytes) -> None:
         """Execute one command; must not raise, because C++ calls it."""
@@ -56,9 +56,9 @@ class _Commands:
                 self.optimizer = make_optimizer(command['optimizer'])
                 self.store.set_optimizer(self.optimizer)
             else:
-                self.rate = float(command['learning_rate'])
-            if self.optimizer and self.rate is not None:
-                self.optimizer.set_learning_rate(self.rate)
+                self.learning_rate = float(command['learning_rate'])
+            if self.optimizer and self.learning_rate is not None:
+                self.optimizer.set_learning_rate(self.learning_rate)
         except Exception as error:
             self.fail(f'the server received an unknown command ({type(error).__name__}: {error}): send '
                       'optimizers of MXNet through the store of openatac.distributed.kvstore')
@@ -75,7 +75,7 @@ def describe_optimizer(optimizer: Any) -> dict[str, Any]:
     values = dict(optimizer.__getstate__())
     if type(optimizer).__module__ != 'mxnet.optimizer.optimizer' or values.pop('lr_scheduler') is not None:
         raise OpenatacError(f'{type(optimizer).__name__} cannot be sent to the servers: choose one of '
-                            "MXNet's, and set its rate with set_learning_rate instead of a scheduler")
+                            "MXNet's, without a scheduler, and call set_learning_rate instead")
     for name in ('sym_info', '_all_index_update_counts', '_index_update_count'):
         values.pop(name, None)
     # Settings of individual parameters (no weight decay for biases) would otherwise be lost.
@@ -112,9 +112,9 @@ def send_optimizer(store: Any, optimizer: Any) -> None:
         store._send_command_to_servers(1, '')  # kSetMultiPrecision, which C++ executes
 
 
-def send_learning_rate(store: Any, rate: float) -> None:
+def send_learning_rate(store: Any, learning_rate: float) -> None:
     """Set the learning rate that the servers use from now on."""
-    _send(store, {'learning_rate': float(rate)})
+    _send(store, {'learning_rate': float(learning_rate)})
 
 
 def _send(store: Any, command: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
-from openatac.training.loop import RATE, RunPlan
+from openatac.training.loop import LEARNING_RATE, RunPlan
 
 
 class MeasuredPart(NamedTuple):
@@ -26,7 +26,7 @@ class MeasuredPart(NamedTuple):
 
     name: str
     batches: int
-    images: int
+    image_count: int
     seconds: float
     memory: float | None
     gpu_memory: float
@@ -78,7 +78,7 @@ def table(parts: list[MeasuredPart]) -> str:
         lines.append(row(
             part.name, part.batches or '', f'{part.seconds:.2f}',
             f'{part.seconds / part.batches:.3f}' if part.batches else '',
-            f'{part.images / part.seconds:.1f}' if part.images else '', ' + '.join(memory + gpu)))
+            f'{part.image_count / part.seconds:.1f}' if part.image_count else '', ' + '.join(memory + gpu)))
     return '\n'.join(lines)
 
 
@@ -97,7 +97,7 @@ def _read(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
 def _train(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
     learner, sizes = plan.learner, []
     for x, y in itertools.islice(source, batches):
-        learner.train_batch(x, y, plan.schedule[RATE](learner.iteration))
+        learner.train_batch(x, y, plan.schedule[LEARNING_RATE](learner.iteration))
         sizes.append(len(y))
     loss = learner.read_metrics().loss
     if not math.isfinite(loss):

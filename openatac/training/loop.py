@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 log = logging.getLogger('openatac')
-RATE = 'learning rate'
+LEARNING_RATE = 'learning rate'
 Schedule = dict[str, Callable[[int], float]]  # {quantity: function from the iteration to its value}
 
 
@@ -78,7 +78,7 @@ class RunPlan(NamedTuple):
         Maps a parameter file to its `Metrics` on the test set; called once, after the last epoch.
     schedule : dict
         {quantity: function from the iteration, counted from 0, to its value} for everything that the run's
-        schedule decides; `RATE` is one of them.
+        schedule decides; `LEARNING_RATE` is one of them.
     epochs : int
         The number of epochs to train.
     folder : str
@@ -104,7 +104,7 @@ class RunPlan(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Training since the epoch began: ``batch`` of ``batches`` batches, at the current rate ``lr``.
+    """Training since the epoch began: ``batch`` of ``batches`` batches, at the current ``learning_rate``.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Interval(NamedTuple):
     speed: float
     score: float
     loss: float
-    lr: float
+    learning_rate: float
 
 
 def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[EpochRow]:
@@ -173,13 +173,13 @@ class _Loop:
                                          plan.training.ahead)) as ahead, self.bar(batches) as bar:
             clock = _Clock(learner)
             for images, labels in ahead:
-                rate = plan.schedule[RATE](learner.iteration)
-                learner.train_batch(images, labels, rate)
+                learning_rate = plan.schedule[LEARNING_RATE](learner.iteration)
+                learner.train_batch(images, labels, learning_rate)
                 progress.batch += 1
                 bar.update()
                 is_last = progress.batch == batches
                 if is_last or (plan.lines.log_interval and progress.batch % plan.lines.log_interval == 0):
-                    self.report(rate, clock, bar)
+                    self.report(learning_rate, clock, bar)
                 if not is_last and self.stop.agreed(midway=True):
                     self.check_loss(learner.read_metrics())
                     self.save_checkpoint(*learner.state())
@@ -192,20 +192,21 @@ class _Loop:
                     desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
                     disable=not self.is_writer or not on_terminal())
 
-    def report(self, rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
+    def report(self, learning_rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
         metrics, metric = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
         batches = self.plan.training.batches_in(progress.epoch)
-        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss, rate)
+        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss,
+                            learning_rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric: f'{metrics.score:.4f}'}, refresh=False)
         line = self.plan.lines.interval(interval)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
             tracker.interval(self.learner.iteration, {
-                'loss': metrics.loss, metric: metrics.score, 'lr': rate, 'images_per_second': speed})
+                'loss': metrics.loss, metric: metrics.score, 'lr': learning_rate, 'images_per_second': speed})
 
     def check_loss(self, metrics: Metrics) -> None:
         if not math.isfinite(metrics.loss):
@@ -223,7 +224,7 @@ class _Loop:
             progress.best = Best(validation.score, progress.epoch)
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
-            'lr': plan.schedule[RATE](learner.iteration - 1),
+            'lr': plan.schedule[LEARNING_RATE](learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': validation.loss, 'val_accuracy': validation.score,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),

@@ -45,12 +45,12 @@ def test_steps_with_overflow_are_skipped_until_the_scale_fits(contexts):
     batch = 1e3 * rng.randn(8, 3, 6, 6).astype('float32'), rng.randint(0, CLASSES, 8)
     weights = {name: parameter.list_data()[0].asnumpy() for name, parameter in trained.parameters.items()
                if parameter.grad_req != 'null'}
-    trained.train_batch(*batch, rate=0.1)
+    trained.train_batch(*batch, learning_rate=0.1)
     assert trained.loss_scale.scale == 2.0 ** 126
     for name, values in weights.items():
         assert (trained.parameters[name].list_data()[0].asnumpy() == values).all(), name
     for _ in range(30):
-        trained.train_batch(*batch, rate=1e-6)
+        trained.train_batch(*batch, learning_rate=1e-6)
     assert trained.loss_scale.good_steps > 0 and trained.checksum() != before
     assert all(np.isfinite(array).all() for array in trained.state()[0].values())
 

@@ -27,8 +27,8 @@ def test_evaluating_and_resuming_do_not_change_training(trial):
     """MXNet's NAG rounds by the weights' memory layout, which any inference pass may change."""
     plain, interrupted = learner(drop_rate=0.2), learner(drop_rate=0.2)
     for step in range(5):
-        plain.train_batch(*batch(seed=step), rate=0.1)
-        interrupted.train_batch(*batch(seed=step), rate=0.1)
+        plain.train_batch(*batch(seed=step), learning_rate=0.1)
+        interrupted.train_batch(*batch(seed=step), learning_rate=0.1)
         if step % 2:
             interrupted.evaluate([batch()])
         if step == 3:
@@ -46,7 +46,7 @@ def test_seed_gives_the_published_initial_values():
     mx.random.seed(42)
     net.initialize(mx.init.MSRAPrelu())
     untrained = MxnetLearner(net, [mx.cpu()], OPTIMIZER, (3, 32, 32), seed=7)
-    untrained.train_batch(*batch(), rate=0.0)
+    untrained.train_batch(*batch(), learning_rate=0.0)
     for name, parameter in untrained.parameters.items():
         if parameter.grad_req != 'null':
             values = parameter.data().asnumpy().astype('float64')
@@ -60,7 +60,7 @@ def test_image_statistics_are_learned_on_the_cpu_too():
     shifted = 2 * shifted + 5
     trained = learner()
     for _ in range(60):
-        trained.train_batch(shifted, labels, rate=1e-6)
+        trained.train_batch(shifted, labels, learning_rate=1e-6)
     first = trained.net.features[0]
     assert np.allclose(first.running_mean.data().asnumpy(), shifted.mean((0, 2, 3)), atol=0.02)
     assert np.allclose(first.running_var.data().asnumpy(), shifted.var((0, 2, 3)), rtol=0.02)
@@ -72,13 +72,13 @@ def test_metrics_are_means_since_the_reset():
     evaluated = trained.evaluate([(images[:10], labels[:10]), (images[10:], labels[10:])])
     output = trained.net(mx.nd.array(images)).asnumpy()
     log_softmax = output - np.log(np.exp(output).sum(axis=1, keepdims=True))
-    assert evaluated.images == 16
+    assert evaluated.image_count == 16
     assert evaluated.score == (output.argmax(axis=1) == labels).mean()
     assert evaluated.loss == pytest.approx(-log_softmax[np.arange(16), labels].mean(), rel=1e-5)
-    trained.train_batch(images, labels, rate=0.1)
-    assert trained.read_metrics().images == 16
+    trained.train_batch(images, labels, learning_rate=0.1)
+    assert trained.read_metrics().image_count == 16
     trained.reset_metrics()
-    assert trained.read_metrics().images == 0
+    assert trained.read_metrics().image_count == 0
 
 
 def test_two_devices_agree_with_one_on_the_whole_batch():
@@ -87,7 +87,7 @@ def test_two_devices_agree_with_one_on_the_whole_batch():
     one, two = learner(**fixed), learner([mx.cpu(0), mx.cpu(1)], **fixed)
     for step in range(3):
         for each in (one, two):
-            each.train_batch(*batch(seed=step), rate=0.01)
+            each.train_batch(*batch(seed=step), learning_rate=0.01)
     for name, parameter in one.parameters.items():
         if parameter.grad_req != 'null':
             ours = two.parameters[name].data(mx.cpu(1)).asnumpy()
@@ -116,9 +116,9 @@ with mx.autograd.record():
 before = threads()
 trained = learner()
 for _ in range(2):
-    trained.train_batch(*batch(64), rate=0.1)
+    trained.train_batch(*batch(64), learning_rate=0.1)
     trained.evaluate([batch(64)])
-trained.train_batch(*batch(64), rate=0.1)
+trained.train_batch(*batch(64), learning_rate=0.1)
 trained.read_metrics()
 trained.state()
 print(before, threads())
@@ -137,7 +137,7 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
         trained[raw] = learner()
         for x, y in TrainingBatches(images, 16, 1, raw).epoch(0):
             assert x.dtype == ('uint8' if raw else 'float32')
-            trained[raw].train_batch(x, y, rate=0.1)
+            trained[raw].train_batch(x, y, learning_rate=0.1)
     assert_equal(values(trained[False]), values(trained[True]))
     tests = [trained[raw].evaluate(EvaluationBatches(images, 20, raw)) for raw in (False, True)]
     assert tests[0] == tests[1]
@@ -151,7 +151,7 @@ def on_cpus(devices):
 
 def train_on(trained, steps):
     for step in steps:
-        trained.train_batch(*batch(seed=step), rate=0.1)
+        trained.train_batch(*batch(seed=step), learning_rate=0.1)
 
 
 @pytest.mark.parametrize('devices', [1, 2])

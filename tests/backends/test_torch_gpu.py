@@ -39,7 +39,7 @@ def learner(network, device, **settings):
 
 def train(learner, steps):
     for step in range(steps):
-        learner.train_batch(*batch(seed=step), rate=0.1)
+        learner.train_batch(*batch(seed=step), learning_rate=0.1)
 
 
 @pytest.mark.parametrize('settings, tolerance', [
@@ -64,7 +64,7 @@ def test_learner_resumes_from_its_state(network, compiled):
     train(whole, 4)
     resumed.load_state(*whole.state())
     for each in (whole, resumed):
-        each.train_batch(*batch(seed=9), rate=0.1)
+        each.train_batch(*batch(seed=9), learning_rate=0.1)
     assert relative_difference(resumed.state()[0], whole.state()[0]) < 1e-3
 
 

@@ -54,7 +54,7 @@ def learner(net=None, device='cpu', **settings):
 
 def train(some_learner, steps, rate=0.01):
     for step in steps:
-        some_learner.train_batch(*batch(seed=step), rate=rate)
+        some_learner.train_batch(*batch(seed=step), learning_rate=rate)
 
 
 @pytest.mark.parametrize('settings', [{}, {'drop_rate': 0.1}, {'attention': 'ge', 'reduction': 4}], ids=str)
@@ -123,7 +123,7 @@ def test_ten_nag_steps_agree_with_mxnet(dtype, tolerance, unit, momentum):
     for step in range(10):
         x, y = batch(12, seed=step)
         trainer.set_learning_rate(0.05 * 0.8 ** step)
-        optimizer.rate.fill_(0.05 * 0.8 ** step)
+        optimizer.learning_rate.fill_(0.05 * 0.8 ** step)
         expected = gluon_step(net, trainer, x.astype(dtype), y)
         found = torch_step(module, optimizer, x.astype(dtype), y)
         assert relative_difference(found, expected, 0.1) < tolerance, step
@@ -144,12 +144,12 @@ def test_training_agrees_with_the_mxnet_learner(unit, tolerance):
     for each in (theirs, ours):
         train(each, range(10))
     assert ours.read_metrics()[:3] == pytest.approx(theirs.read_metrics()[:3], rel=1e-4)
-    assert ours.read_metrics().images == 160
+    assert ours.read_metrics().image_count == 160
     assert relative_difference(values(ours), values(theirs), 0.1) < tolerance
     test = [batch(40, seed=20), batch(7, seed=21)]
     assert ours.evaluate(test) == pytest.approx(theirs.evaluate(test), rel=1e-5)
     train(ours, [0], rate=0.0)
-    assert ours.read_metrics().images == 176
+    assert ours.read_metrics().image_count == 176
     ours.reset_metrics()
     assert ours.read_metrics() == (0.0, 0.0, 0, None)
 

@@ -125,14 +125,14 @@ class MxnetLearner(Learner):
 
     # -------------------------------------------------------------------------------- training
 
-    def train_batch(self, images: np.ndarray, labels: np.ndarray, rate: float) -> None:
+    def train_batch(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> None:
         mx.random.seed(self._step_seed())
-        self.trainer.set_learning_rate(rate)
+        self.trainer.set_learning_rate(learning_rate)
         if not self._prepared:
             self.process_group.prepare(self.trainer, len(labels) * self.process_group.size)
             self._prepared = True
         if self.process_group.is_asynchronous:
-            self.process_group.set_learning_rate(rate)  # here the servers update
+            self.process_group.set_learning_rate(learning_rate)  # here the servers update
         lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)
         shards = self._split(images, labels)
         scale = self.loss_scale.scale if self.loss_scale else None

@@ -138,8 +138,8 @@ class TorchLearner(Learner):
     # -------------------------------------------------------------------------------- training
 
     @reporting_out_of_memory()
-    def train_batch(self, images: Any, labels: Any, rate: float) -> None:
-        self.optimizer.rate.fill_(rate)
+    def train_batch(self, images: Any, labels: Any, learning_rate: float) -> None:
+        self.optimizer.learning_rate.fill_(learning_rate)
         self.optimizer.zero_grad()
         x, y = self._on_device(images, labels)
         lam = self.objective.draw_mixup_lambda(self.seed, self.iteration)

@@ -29,7 +29,7 @@ class NAG(torch.optim.Optimizer):
 
     Attributes
     ----------
-    rate : 0-dim tensor
+    learning_rate : 0-dim tensor
         On the parameters' device. Change the rate by filling it in; a step reads nothing back.
     rescale : float
         A factor on the gradients, 1 / batch size, like MXNet's rescale_grad.
@@ -43,7 +43,7 @@ class NAG(torch.optim.Optimizer):
                                   'lr_mult': lr_mult, 'wd_mult': wd_mult})
         weights = [weight for group in self.param_groups for weight in group['params']]
         # In the weights' type: only then does one kernel multiply many arrays by it.
-        self.rate = torch.full((), lr, dtype=weights[0].dtype, device=weights[0].device)
+        self.learning_rate = torch.full((), lr, dtype=weights[0].dtype, device=weights[0].device)
         self.rescale = 1.0
         for weight in weights:
             self.state[weight]['momentum'] = torch.zeros_like(weight)
@@ -59,7 +59,7 @@ class NAG(torch.optim.Optimizer):
     def _update(self, group: dict[str, Any], weights: list[Any], momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
         momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']
-        rate = self.rate * group['lr_mult']
+        rate = self.learning_rate * group['lr_mult']
         gradients = torch._foreach_mul([weight.grad for weight in weights], self.rescale)
         descent = torch._foreach_add(gradients, weights, alpha=decay)
         torch._foreach_mul_(descent, rate)

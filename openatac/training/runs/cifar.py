@@ -30,8 +30,9 @@ class CifarRun(Run[CifarConfig, ImageSet]):
         self.reader = reader
 
     def schedule(self, image_count: int, training: CifarTraining) -> loop.Schedule:
-        return {loop.RATE: step_schedule(training.lr, training.num_epochs, image_count // self.batch_size,
-                                         training.decay_epochs, training.lr_decay)}
+        return {loop.LEARNING_RATE: step_schedule(
+            training.lr, training.num_epochs, image_count // self.batch_size, training.decay_epochs,
+            training.lr_decay)}
 
     # ---------------------------------------------------------------------------------- images
 
@@ -75,4 +76,4 @@ class CifarRun(Run[CifarConfig, ImageSet]):
         return loop.KeptEpochs(self.config.output.save_period)
 
     def scores(self, metrics: Metrics) -> str:
-        return f'accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.images} test images'
+        return f'accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.image_count} test images'

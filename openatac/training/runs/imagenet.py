@@ -75,11 +75,12 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
 
     def schedule(self, image_count: int, training: ImagenetTraining) -> loop.Schedule:
         # As published, with images // batch iterations per epoch; some epochs have one more.
-        rate = warmup_schedule(training.lr_mode, training.lr, training.num_epochs,
-                               image_count // self.batch_size, training.warmup_epochs, training.warmup_lr,
-                               training.decay_epochs, training.lr_decay)
-        end = self._mixup_end(image_count, training)
-        return {loop.RATE: rate, 'mixup': lambda iteration: training.mixup and iteration < end}
+        mixup_end = self._mixup_end(image_count, training)
+        return {
+            loop.LEARNING_RATE: warmup_schedule(
+                training.lr_mode, training.lr, training.num_epochs, image_count // self.batch_size,
+                training.warmup_epochs, training.warmup_lr, training.decay_epochs, training.lr_decay),
+            'mixup': lambda iteration: training.mixup and iteration < mixup_end}
 
     def _mixup_end(self, image_count: int, training: ImagenetTraining) -> int:
         """Return the iteration at which mixup ends."""
@@ -131,7 +132,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     def scores(self, metrics: Metrics) -> str:
         assert metrics.top5 is not None
         return (f'err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} loss={metrics.loss:f} on '
-                f'{metrics.images} images')
+                f'{metrics.image_count} images')
 
 
 def cpu_command(command: str) -> str:

@@ -11,7 +11,7 @@ class CifarLog(LogLines):
     def interval(self, interval: Interval) -> str:
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
                 f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
-                f'loss={interval.loss:f}\tlr={interval.lr:g}')
+                f'loss={interval.loss:f}\tlr={interval.learning_rate:g}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
@@ -31,7 +31,7 @@ class ImagenetLog(LogLines):
             return ''
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
                 f'Speed: {interval.speed:f} samples/sec\t{self.metric}={interval.score:f}\t'
-                f'lr={interval.lr:f}')
+                f'lr={interval.learning_rate:f}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         epoch = row['epoch']

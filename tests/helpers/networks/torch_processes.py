@@ -55,7 +55,7 @@ def share(step, group=None):
 
 def train(trained, steps=range(STEPS), group=None):
     for step in steps:
-        trained.train_batch(*share(step, group), rate=RATE)
+        trained.train_batch(*share(step, group), learning_rate=RATE)
     return trained
 
 
