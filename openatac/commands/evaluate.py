@@ -78,8 +78,8 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     names: list[str] = []
-    batches = named_batches(images, manifest, images.total)
-    for some, inputs, classes in tqdm(batches, total=-(-images.total // INFERENCE_BATCH), unit='batch',
+    batches = named_batches(images, manifest, len(images))
+    for some, inputs, classes in tqdm(batches, total=-(-len(images) // INFERENCE_BATCH), unit='batch',
                                       leave=False, disable=not on_terminal()):
         report.outcomes.add(runtime(inputs), classes)
         names += some
@@ -88,7 +88,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
     for line in report.write(names, manifest.labels):
         print(for_terminal(line))
-    return 1 if len(names) < images.total else 0
+    return 1 if len(names) < len(images) else 0
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:

@@ -113,7 +113,7 @@ def main(argv: list[str]) -> int:
         print(int8_line())
     for line in export_trained(trained, args.out, settings, args.images, args.calibrate) + lines:
         print(for_terminal(line))
-    if labelled:
+    if labelled is not None:
         print(measure_quantized(trained, args.out, labelled, args.measure_images))
     return 0
 

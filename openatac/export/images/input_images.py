@@ -1,9 +1,9 @@
 """Sets of images for an exported network, with their labels where known."""
 from __future__ import annotations
 
+import abc
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,28 +27,69 @@ from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 
 
-class InputImages(NamedTuple):
-    """A set of images for an export, with or without labels.
+class InputImages(abc.ABC):
+    """A set of images for an export, with or without labels."""
 
-    Attributes
-    ----------
-    total : int
-    read : callable
-        Maps an index to (uint8 (H, W, 3), label or None); raises BadImage for an unreadable image.
-    name : callable
-        Maps an index to a name for messages.
-    """
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
 
-    total: int
-    read: Callable[[int], tuple[np.ndarray, int | None]]
-    name: Callable[[int], str]
+    @abc.abstractmethod
+    def name(self, index: int) -> str:
+        """Return the name of image ``index`` in messages."""
+
+    @abc.abstractmethod
+    def read(self, index: int) -> tuple[np.ndarray, int | None]:
+        """Return (pixels, uint8 (H, W, 3), label) of image ``index``; raise BadImage if it is unusable."""
+
+
+class _UnlabelledFiles(InputImages):
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
+
+    def read(self, index: int) -> tuple[np.ndarray, None]:
+        return decode(read_file(self.paths[index])), None
+
+
+class _SmallImages(InputImages):
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        return self.images.name(index)
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        return self.images.images[index].transpose(1, 2, 0), int(self.images.labels[index])
+
+
+class _DecodedFiles(InputImages):
+    """The images of ``source``, whose labels are indices into ``classes``."""
+
+    def __init__(self, source: ImageSource, classes: Sequence[int]) -> None:
+        self.source, self.classes = source, classes
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def read(self, index: int) -> tuple[np.ndarray, int]:
+        data, label = self.source.read(index)
+        return decode(data), self.classes[label]
 
 
 def images_below(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
-    paths = list(find_images([folder]))
-    return InputImages(len(paths), lambda index: (decode(read_file(paths[index])), None),
-                       paths.__getitem__)
+    return _UnlabelledFiles(list(find_images([folder])))
 
 
 def classes_below(folder: str, manifest: Manifest) -> InputImages:
@@ -65,11 +106,11 @@ def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputIm
     """Return the images of a source with class names, matched with the classes of a network."""
     names = source.class_names
     if manifest.labels and names:
-        return _source_images(source, match_classes(names, manifest.labels, where, 'the network'))
+        return _DecodedFiles(source, match_classes(names, manifest.labels, where, 'the network'))
     if names and len(names) != manifest.classes:
         raise DataError(f'{where} has {len(names)} classes, but the network has {manifest.classes}: name '
                         "images of the network's classes")
-    return _source_images(source, range(manifest.classes))
+    return _DecodedFiles(source, range(manifest.classes))
 
 
 def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
@@ -79,7 +120,7 @@ def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | 
     """
     numbered = read_class_list(class_list) if class_list else None
     source = ImageList(folder, path, manifest.classes, manifest.labels or numbered, numbered)
-    return _source_images(source, range(manifest.classes))
+    return _DecodedFiles(source, range(manifest.classes))
 
 
 def record_images(rec: str, manifest: Manifest) -> InputImages:
@@ -106,14 +147,7 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages
     else:
         raise DataError(f'{name} is not in {folder or cifar_location.gluon_folder(name)}: give its folder '
                         'or archive with --data-dir')
-    return _in_memory(images)
-
-
-def _in_memory(images: ImageSet) -> InputImages:
-    def read(index: int) -> tuple[np.ndarray, int]:
-        return images.images[index].transpose(1, 2, 0), int(images.labels[index])
-
-    return InputImages(len(images), read, images.name)
+    return _SmallImages(images)
 
 
 def class_folder_images(data: CifarData, train: bool) -> InputImages:
@@ -123,20 +157,11 @@ def class_folder_images(data: CifarData, train: bool) -> InputImages:
     """
     assert data.data_dir is not None and data.class_names is not None
     if not os.path.isdir(os.path.expanduser(data.data_dir)):
-        return _in_memory(load_small_images(data, train))
+        return _SmallImages(load_small_images(data, train))
     with open_split(os.path.expanduser(data.data_dir), train, data.class_names) as source:
-        return _source_images(source, range(len(data.class_names)))
+        return _DecodedFiles(source, range(len(data.class_names)))
 
 
 def photographs(data: ImagenetData, classes: int, train: bool) -> InputImages:
     """Return training or validation photographs of a run; raise DataError if they are missing."""
-    return _source_images(open_photos(data, train, classes), range(classes))
-
-
-def _source_images(source: ImageSource, classes: Sequence[int]) -> InputImages:
-    """Return the images of a source, whose labels are indices into ``classes``."""
-    def read(index: int) -> tuple[np.ndarray, int]:
-        data, label = source.read(index)
-        return decode(data), classes[label]
-
-    return InputImages(len(source), read, source.name)
+    return _DecodedFiles(open_photos(data, train, classes), range(classes))

@@ -94,7 +94,7 @@ def _sample(images: InputImages, manifest: Manifest, count: int
             ) -> Iterator[tuple[int, np.ndarray, int | None]]:
     """Yield (index, input, label); leave out unusable images with a warning."""
     transform = InputTransform(manifest)
-    for index in evenly_spread(images.total, count):
+    for index in evenly_spread(len(images), count):
         try:
             pixels, label = images.read(index)
             yield index, transform(pixels), label

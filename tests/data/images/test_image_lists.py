@@ -268,7 +268,7 @@ def test_numbered_folders_give_a_warning_about_their_order(numbers, caplog):
 def test_folders_match_an_export_in_text_order_by_name(numbers, caplog):
     manifest = Manifest('net', 3, (3, 32, 32), (0, 0, 0), (1, 1, 1), labels=['1', '10', '2'])
     images = classes_below(str(numbers / 'val'), manifest)
-    assert [images.read(index)[1] for index in range(images.total)] == [0] * 4 + [2] * 4 + [1] * 4
+    assert [images.read(index)[1] for index in range(len(images))] == [0] * 4 + [2] * 4 + [1] * 4
     assert any('1, 10, 2' in warning for warning in warnings_of(caplog))
 
 

@@ -70,4 +70,4 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     labelled = dataset_images('digits', None, train)
-    return sample_batches(labelled, DIGITS, labelled.total)
+    return sample_batches(labelled, DIGITS, len(labelled))
