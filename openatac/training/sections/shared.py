@@ -71,11 +71,11 @@ class Training(Section, title='training'):
     lr: float = schedule_option(0.2, 'learning rate', parse=POSITIVE)
     momentum: float = result_option(0.9, "momentum of Nesterov's method", parse=SHARE)
     wd: float = result_option(1e-4, 'weight decay', parse=FROM_ZERO)
-    lr_decay: float = schedule_option(0.1, 'factor by which the rate decays', parse=POSITIVE)
+    lr_decay: float = schedule_option(0.1, 'factor by which the learning rate decays', parse=POSITIVE)
     lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO,
         roles=Role.MINOR)
-    lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the rate decays')
+    lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which it decays')
     val_split: float = result_option(
         0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
         'test images are then used once, at the end', parse=SHARE, roles=Role.NEWER | Role.MINOR)
