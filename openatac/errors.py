@@ -1,8 +1,7 @@
 """Errors that a user can cause and fix.
 
 Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
-without a traceback. They exit with the ``exit_code`` of an `OpenatacError`, and with 2 for a `SettingError`
-or another ValueError, which comes from the command line.
+without a traceback. They exit with the ``exit_code`` of an `OpenatacError`, and with 2 for a `UsageError`.
 """
 from __future__ import annotations
 
@@ -56,18 +55,29 @@ class OtherClassesError(ParameterFileError):
         self.classes = classes
 
 
-class SettingError(ValueError):
+class UsageError(ValueError):
+    """A command line, or the call of a function, asks for something that is not possible."""
+
+
+class FlagError(UsageError):
+    """The value of a flag is wrong, or does not go with the others; ``flag`` can also be a positional."""
+
+    def __init__(self, flag: str, message: str) -> None:
+        super().__init__(f'argument {flag}: {message}')  # as argparse words its own errors
+
+
+class ArgumentError(UsageError):
     """A network cannot be built with the value of one of its arguments.
 
     Attributes
     ----------
-    setting : str
-        The argument's name.
+    argument : str
+        Its name.
     """
 
-    def __init__(self, setting: str, message: str) -> None:
+    def __init__(self, argument: str, message: str) -> None:
         super().__init__(message)
-        self.setting = setting
+        self.argument = argument
 
 
 class CheckpointError(OpenatacError):

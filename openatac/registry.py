@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
+from openatac.errors import UsageError
+
 T = TypeVar('T')
 Factory = Callable[..., Any]  # returns a Gluon HybridBlock or a PyTorch Module
 LibraryName = Literal['gluon', 'torch']
@@ -73,14 +75,14 @@ class Registry(Generic[T]):
 
         Raises
         ------
-        ValueError
+        UsageError
             If there is no such name; the message lists the valid ones.
         """
         key = name.lower() if isinstance(name, str) else ''
         if key not in self._names:
             near = difflib.get_close_matches(key, self._names, n=1)
             hint = f'; did you mean {near[0]}?' if near else ''
-            raise ValueError(f'{argument or self._argument} must be one of {", ".join(self)}, not {name!r}'
+            raise UsageError(f'{argument or self._argument} must be one of {", ".join(self)}, not {name!r}'
                              + hint)
         return self._names[key]
 
@@ -123,12 +125,12 @@ class Factories:
 
     @property
     def gluon(self) -> Factory:
-        """Gluon's factory; ValueError if there is none."""
+        """Gluon's factory; UsageError if there is none."""
         return self.of('gluon')
 
     @property
     def torch(self) -> Factory:
-        """PyTorch's factory; ValueError if there is none."""
+        """PyTorch's factory; UsageError if there is none."""
         return self.of('torch')
 
     def has(self, library: LibraryName) -> bool:
@@ -136,11 +138,11 @@ class Factories:
         return (self.factory if library == 'gluon' else self.torch_factory) is not None
 
     def of(self, library: LibraryName) -> Factory:
-        """Return the factory for the library; ValueError if there is none."""
+        """Return the factory for the library; UsageError if there is none."""
         factory, argument, name = ((self.factory, 'factory', 'Gluon') if library == 'gluon' else
                                    (self.torch_factory, 'torch_factory', 'PyTorch'))
         if factory is None:
-            raise ValueError(f'{self.name!r} is not registered for {name}: also give {argument} when '
+            raise UsageError(f'{self.name!r} is not registered for {name}: also give {argument} when '
                              'registering it')
         return import_factory(factory)
 

@@ -1,7 +1,7 @@
 """The devices that a command line asks for, with any library."""
 from collections.abc import Callable
 
-from openatac.errors import DeviceError
+from openatac.errors import DeviceError, FlagError
 from openatac.system.threads import threads_set
 
 
@@ -34,7 +34,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
     ------
     DeviceError
         If an index does not exist.
-    ValueError
+    FlagError
         If the text is not a list of indices.
     """
     wanted = parse_gpus(gpus)
@@ -62,9 +62,9 @@ def describe_cpu() -> str:
 
 
 def parse_gpus(text: str) -> list[int]:
-    """Return [0, 1] from '0,1'; raise ValueError for anything else."""
+    """Return [0, 1] from '0,1'; raise FlagError for anything else."""
     fields = [field.strip() for field in text.split(',') if field.strip()]
     indices = [int(field) for field in fields if field.isdecimal()]
     if len(set(indices)) != len(fields):
-        raise ValueError(f'argument --gpus: {text!r} is not a list of GPU indices like 0,1')
+        raise FlagError('--gpus', f'{text!r} is not a list of GPU indices like 0,1')
     return indices

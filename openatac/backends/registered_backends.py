@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from openatac.errors import UsageError
 from openatac.registry import Registry
 
 
@@ -15,8 +16,7 @@ class BackendEntry(NamedTuple):
     factory : callable or str
         Returns a `Backend`; can be given by its import path, 'module:name'.
     check : callable
-        ``check(config)`` raises ValueError, with a user-facing message, for options that the backend does not
-        support.
+        See `register_backend`; called by `check_backend`.
     """
 
     factory: Any
@@ -47,3 +47,11 @@ def register_backend(name: str, factory: Callable[..., Any],
         If the name is taken.
     """
     BACKENDS.register(name, BackendEntry(factory, check))
+
+
+def check_backend(config: Any) -> None:
+    """Raise UsageError if the backend of a `CifarConfig` or `ImagenetConfig` does not support its options."""
+    try:
+        BACKENDS.find(config.compute.engine).check(config)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -6,6 +6,8 @@ from typing import Protocol, Union
 from openatac.backends.compute import Compute, ImagenetCompute
 from openatac.backends.devices import parse_gpus
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
+from openatac.errors import FlagError
+from openatac.options.command_line import flag_of
 
 
 class _Training(Protocol):
@@ -35,30 +37,30 @@ class RunOptions(Protocol):
 
 
 def check_mxnet(config: RunOptions) -> None:
-    """Raise ValueError for options that MXNet's backend does not support."""
+    """Raise FlagError for options that MXNet's backend does not support."""
     compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
     _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
                      syncbn=compute.syncbn and not is_imagenet)
     gpus = len(parse_gpus(config.training.gpus))
     if compute.syncbn and gpus < 2:  # MXNet's waits forever on a CPU
-        raise ValueError(f'argument --syncbn: it is for two or more GPUs, but --num-gpus is {gpus}; leave it '
-                         'out')
+        raise FlagError('--syncbn', f'it is for two or more GPUs, but --num-gpus is {gpus}; leave it '
+                        'out')
 
 
 def check_torch(config: RunOptions) -> None:
-    """Raise ValueError for options that PyTorch's backend does not support."""
+    """Raise FlagError for options that PyTorch's backend does not support."""
     compute, kvstore = config.compute, config.training.kvstore
     _reject_flags_of('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
                      kvstore=kvstore if kvstore != SINGLE_PROCESS_STORE else '')
     if compute.syncbn and compute.compile:
-        raise ValueError('argument --syncbn: torch.compile cannot compile it; leave --compile or --syncbn '
-                         'out')
+        raise FlagError('--syncbn', 'torch.compile cannot compile it; leave --compile or --syncbn '
+                        'out')
 
 
 def _reject_flags_of(engine: str, **flags: Union[bool, str]) -> None:
-    """Raise ValueError if any of these flags, which only ``engine`` supports, is given."""
+    """Raise FlagError if any of these flags, which only ``engine`` supports, is given."""
     for flag, value in flags.items():
         if value:
             setting = f'--{flag}' if value is True else f'--{flag} {value}'
-            raise ValueError(f'argument --{flag}: {setting} needs --engine {engine}; leave it out')
+            raise FlagError(flag_of(flag), f'{setting} needs --engine {engine}; leave it out')

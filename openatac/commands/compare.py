@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
+from openatac.errors import FlagError, UsageError
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
         if sweep.units and _engine(sweep.flags) != 'torch':
             require_mxnet()
         runs = sweep.runs()
-    except ValueError as error:
+    except UsageError as error:
         parser.error(str(error))
     return _dry_run(sweep, args.dry_run) if args.dry_run else _compare(sweep, runs, args)
 
@@ -76,17 +77,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(sweep: Sweep, dry_run: bool) -> None:
-    """Raise ValueError for flags that cannot be combined."""
+    """Raise UsageError for flags that cannot be combined."""
     if not sweep.folder:
-        raise ValueError('argument FOLDER: give the folder of the comparison')
+        raise FlagError('FOLDER', 'give the folder of the comparison')
     reserved = set(reserved_flags())
     for flag in sweep.flags:
         if flag.split('=')[0] in reserved:
-            raise ValueError(f'{flag} must not follow --: the comparison sets it')
+            raise UsageError(f'{flag} must not follow --: the comparison sets it')
     if dry_run and not sweep.units:
-        raise ValueError('argument --dry-run: say what to train with --units')
+        raise FlagError('--dry-run', 'say what to train with --units')
     if sweep.flags and not sweep.units:
-        raise ValueError(f'the flags {" ".join(sweep.flags)} are for training runs: give units with --units')
+        raise UsageError(f'the flags {" ".join(sweep.flags)} are for training runs: give units with --units')
 
 
 def _dry_run(sweep: Sweep, batches: int) -> int:

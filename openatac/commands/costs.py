@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
+from openatac.errors import UsageError
 from openatac.image_size import sides
 from openatac.options.flag_types import CLASSES, ImageSize
 from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
         try:
             shape = (3, *sides(args.input_size)) if args.input_size else image_shape_of(name)
             costs = costs_by_name_or_file(name, shape, args.classes, args.published)
-        except ValueError as error:
+        except UsageError as error:
             p.error(str(error))
         if args.layers:
             print(text_table([LAYER_HEAD, *map(_layer_row, costs.layers)]) + '\n')

@@ -11,9 +11,10 @@ import shlex
 
 from openatac.backends.compute import Compute
 from openatac.backends.process_group import SingleProcess
-from openatac.backends.registered_backends import BACKENDS
+from openatac.backends.registered_backends import check_backend
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.train_imagenet import TrainImagenet
+from openatac.errors import UsageError
 from openatac.options.command_line import add_section, from_arguments, show_defaults
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.training.config import ImagenetConfig
@@ -46,9 +47,9 @@ def main(argv: list[str]) -> int:
     log_to()
     script = TrainImagenet()
     try:
-        BACKENDS.find(given.config.compute.engine).check(given.config)
+        check_backend(given.config)
         built = script.build_network(given)
-    except ValueError as error:
+    except UsageError as error:
         p.error(str(error))
     command = shlex.join([*p.prog.split(), *argv])
     left_out = script.make_run(built.net, built.config, command, SingleProcess()).evaluate()

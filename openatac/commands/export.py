@@ -21,6 +21,7 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.dataset_names import DATASET_NAMES
+from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.files.writing import check_prefix
@@ -101,7 +102,7 @@ def main(argv: list[str]) -> int:
     try:
         _check(args, settings)
         trained = _find(args)
-    except ValueError as error:
+    except UsageError as error:
         p.error(str(error))
     from openatac.export.exporter import export_trained
     manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
@@ -129,42 +130,42 @@ def _parse(p: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
 
 
 def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
-    """Raise ValueError, with a one-sentence message, for flags that cannot be combined."""
+    """Raise UsageError, with a one-sentence message, for flags that cannot be combined."""
     is_run = os.path.isdir(args.source)
     try:
         check_prefix(args.out, beside_folder=False)
         check_export_name(args.out)
-    except ValueError as error:
-        raise ValueError(f'OUT: {error}') from None
+    except UsageError as error:
+        raise UsageError(f'OUT: {error}') from None
     if args.params is None and not is_run:
-        raise ValueError(f'RUN: there is no folder {args.source!r}; for a network by its name give MODEL '
+        raise UsageError(f'RUN: there is no folder {args.source!r}; for a network by its name give MODEL '
                          'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:
-        raise ValueError(f'argument {flag_of(next(iter(given)))}: the run in {args.source} sets it; leave it '
-                         'out')
+        raise FlagError(flag_of(next(iter(given))), f'the run in {args.source} sets it; leave it '
+                        'out')
     _check_forms(args, settings, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
 def _check_forms(args: argparse.Namespace, settings: ExportSettings, has_images: bool) -> None:
-    """Raise ValueError for forms that other flags rule out, or that need MXNet where it is missing."""
+    """Raise UsageError for forms that other flags rule out, or that need MXNet where it is missing."""
     if not has_mxnet() and not settings.forms:
-        raise ValueError('argument --onnx: symbol files need MXNet, which is not installed; add --onnx '
-                         'for an ONNX file')
+        raise FlagError('--onnx', 'symbol files need MXNet, which is not installed; add --onnx '
+                        'for an ONNX file')
     for form in settings.forms:
         flags = ' '.join(form.flags)
         if form.needs_mxnet and not has_mxnet():
-            raise ValueError(f'argument {flags}: it needs MXNet, which is not installed; leave it out')
+            raise FlagError(flags, 'it needs MXNet, which is not installed; leave it out')
         if args.precision not in form.precisions:
-            raise ValueError(f'argument --precision: {args.precision} is for GPUs, and {flags} is not; '
-                             'export twice, with another OUT')
+            raise FlagError('--precision', f'{args.precision} is for GPUs, and {flags} is not; '
+                            'export twice, with another OUT')
         if form.is_quantized and not has_images:
-            raise ValueError(f'argument {flags}: --calibrate must name a folder of images like the training '
-                             'images')
+            raise FlagError(flags, '--calibrate must name a folder of images like the training '
+                            'images')
     if settings.dynamic_size and not args.onnx:
-        raise ValueError('argument --dynamic-size: it is for ONNX files; add --onnx')
+        raise FlagError('--dynamic-size', 'it is for ONNX files; add --onnx')
     if args.measure and not settings.has_quantized:
-        raise ValueError('argument --measure: it measures the accuracy of quantized forms; add --int8')
+        raise FlagError('--measure', 'it measures the accuracy of quantized forms; add --int8')
 
 
 def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
-    """Load the network that the command line names; ValueError for a wrong name or setting."""
+    """Load the network that the command line names; UsageError for a wrong name or setting."""
     from openatac.export.networks.trained_network import load_model, load_run
     if os.path.isdir(args.source):
         return load_run(args.source, args.params, args.input_size, args.data_dir)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
+from openatac.errors import UsageError
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEADER = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         rows = [*map(_row, names)]
-    except ValueError as error:  # about channels in the name
+    except UsageError as error:  # about channels in the name
         p.error(f'argument PATTERN: {args.pattern}: {error}')
     print(text_table([HEADER, *rows]))
     if not args.pattern:
@@ -51,11 +52,11 @@ def main(argv: list[str]) -> int:
 
 def _names_like(pattern: str, everything: list[str]) -> list[str]:
     """Return the listed names that match a pattern; if none does, the pattern if it is a valid name."""
-    from openatac.zoo.names import find_model
+    from openatac.zoo.names import parse_network_name
     names = fnmatch.filter(everything, pattern)
     if not names:
-        with contextlib.suppress(ValueError):
-            find_model(pattern)
+        with contextlib.suppress(UsageError):
+            parse_network_name(pattern)
             return [pattern]
     return names
 

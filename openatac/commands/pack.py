@@ -32,6 +32,7 @@ from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
+from openatac.errors import UsageError
 from openatac.files.writing import check_prefix
 from openatac.options.command_line import flag_of
 from openatac.options.flag_types import number
@@ -107,6 +108,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
         try:
             check_prefix(args.out)
-        except ValueError as error:
+        except UsageError as error:
             p.error(f'OUT: {error}')
     return args

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable
 
 from openatac.commands.shared.catalogue import command_parser
+from openatac.errors import UsageError
 from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import estimate_text
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
             args.parameters = trainable_parameters(args.model)
         setup = Setup(*[getattr(args, field) for field in Setup._fields])
         print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
-    except ValueError as error:
+    except UsageError as error:
         p.error(str(error))
     return 0
 

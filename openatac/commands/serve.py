@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     from openatac.serving.server import serve
     try:
         predictor = load(args.export or args.model, args.engine or 'auto', batch_size=args.batch_size)
-    except ValueError as error:  # of an engine that runs exports, for a run
+    except UsageError as error:  # of an engine that runs exports, for a run
         p.error(f'argument --engine: {error}')
     predictor = predictor.with_manifest(with_labels(p, args.labels, predictor.manifest))
     classifier = Classifier(predictor, _find_gates(args.export), Limits(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
+from openatac.errors import FlagError
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig
@@ -38,10 +39,10 @@ class TrainCifar(TrainingScript[CifarConfig]):
         if data.dataset != 'folder':
             for name in ('image_size', 'class_list'):
                 if getattr(data, name) is not None:
-                    raise ValueError(f'argument {flag_of(name)}: it is for --dataset folder; leave it out')
+                    raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
         elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
-            raise ValueError('argument --data-dir: --dataset folder needs the folder or archive with train/ '
-                             'and test/; give it')
+            raise FlagError('--data-dir', '--dataset folder needs the folder or archive with train/ '
+                            'and test/; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.small import BackgroundReader, folder_classes

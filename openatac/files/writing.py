@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple, TextIO
 
-from openatac.errors import OpenatacError, reason
+from openatac.errors import OpenatacError, UsageError, reason
 from openatac.files.locks import OPEN_FILES_MOVE, lock
 
 STREAMS = {1: 'standard output', 2: 'standard error'}  # in messages
@@ -196,7 +196,7 @@ def check_writable(path: str) -> None:
 
 
 def check_prefix(path: str, beside_folder: bool = True) -> str:
-    """Return ``path``, a prefix for the names of new files; raise ValueError if it is a folder.
+    """Return ``path``, a prefix for the names of new files; raise UsageError if it is a folder.
 
     Parameters
     ----------
@@ -206,11 +206,11 @@ def check_prefix(path: str, beside_folder: bool = True) -> str:
 
     Raises
     ------
-    ValueError
+    UsageError
         If ``path`` is a folder.
     """
     if os.path.basename(path) in ('', os.curdir, os.pardir) or (not beside_folder and os.path.isdir(path)):
-        raise ValueError(f'{path!r} is a folder: add a prefix for the files')
+        raise UsageError(f'{path!r} is a folder: add a prefix for the files')
     return path
 
 

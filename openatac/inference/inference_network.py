@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openatac.errors import DeviceError, OpenatacError
+from openatac.errors import DeviceError, OpenatacError, UsageError
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import run_manifest
 from openatac.export.networks.trained_network import load_run
@@ -60,7 +60,7 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
 
     Raises
     ------
-    ValueError
+    UsageError
         For an unknown engine.
     OpenatacError
         If there is no such run, its parameters cannot be read, or the device is missing.
@@ -70,7 +70,7 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
     if engine == 'auto':
         engine = 'torch' if has_torch() and (device != CPU or not has_mxnet()) else 'mxnet'
     if engine not in ENGINES:
-        raise ValueError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
+        raise UsageError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)
 
 
@@ -109,9 +109,8 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     config = run.config()
     params = params or run.file(BEST)
     if is_registered_for('torch', config):
-        built = run.network(PYTORCH)
-        PYTORCH.load_parameters(built.net, params)
-        return built.net, run_manifest(built.name, built.config)
+        trained = load_run(folder, params, library=PYTORCH)
+        return trained.net, trained.manifest
     from openatac.conversion.symbol_module import to_torch
     if has_mxnet():
         trained = load_run(folder, params)

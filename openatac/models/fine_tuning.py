@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from openatac.errors import UsageError
 from openatac.zoo.fine_tuning import frozen_head_error, frozen_norms, select_frozen
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def freeze(net: gluon.Block, patterns: str) -> None:
 
     Raises
     ------
-    ValueError
+    UsageError
         If a pattern matches no name (the message lists the nearest ones), if nothing is left to train, or if
         a bias would be trained without its weight: MXNet 1.9.1 then computes no gradient for it on a CPU.
         (PyTorch's ``freeze`` raises only the first two.)
@@ -43,7 +44,7 @@ def _check_biases(names: Collection[str], frozen: Collection[str], patterns: str
     for name in frozen:
         bias = name.removesuffix('weight') + 'bias'
         if name.endswith('weight') and bias in names and bias not in frozen:
-            raise ValueError(f'{patterns!r} freezes {name} but not {bias}, which MXNet cannot train alone; '
+            raise UsageError(f'{patterns!r} freezes {name} but not {bias}, which MXNet cannot train alone; '
                              'freeze both or neither')
 
 
@@ -58,7 +59,7 @@ def scale_head_rate(net: gluon.Block, head: str, factor: float) -> None:
 
     Raises
     ------
-    ValueError
+    UsageError
         If the layer is frozen.
     """
     parameters = [parameter for name, parameter in net._collect_params_with_prefix().items()

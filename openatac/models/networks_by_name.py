@@ -7,7 +7,7 @@ from mxnet.gluon.block import HybridBlock
 
 from openatac.files.reading import PathLike
 from openatac.models.weights import load_pretrained
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
@@ -46,7 +46,7 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ParameterFileError
         For a file that is damaged or from another network.
     """
-    host, settings = find_model(name)
+    host, settings = parse_network_name(name)
     weights = pretrained_file(name, pretrained)
     if classes is not None:
         kwargs['classes'] = classes

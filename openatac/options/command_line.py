@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal
 
+from openatac.errors import FlagError, UsageError
 from openatac.options.declaration import (
     ConfigT,
     Field,
@@ -29,11 +30,11 @@ def flag_of(name: str) -> str:
 
 @contextlib.contextmanager
 def naming(flag: str) -> Iterator[None]:
-    """Prefix a ValueError that the body raises with the flag that it concerns."""
+    """Name the flag of a UsageError that the body raises."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f'argument {flag}: {error}') from None
+    except UsageError as error:
+        raise FlagError(flag, str(error)) from None
 
 
 def flags_of(name: str, field: Field) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from openatac.errors import UsageError
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.zoo.fine_tuning import frozen_head_error, frozen_norms, select_frozen
 
@@ -18,7 +19,7 @@ def freeze(net: nn.Module, patterns: str) -> None:
     for name in frozen_norms(frozen):
         norm = net.get_submodule(name)
         if not isinstance(norm, BatchNorm):
-            raise ValueError(f'{name} is a {type(norm).__name__}, whose running statistics would still '
+            raise UsageError(f'{name} is a {type(norm).__name__}, whose running statistics would still '
                              'change; use openatac.pytorch.BatchNorm in your host')
         norm.use_global_stats = True
     for name, parameter in trained.items():

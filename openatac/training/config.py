@@ -106,7 +106,7 @@ def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
     data : str
         Identifies the contents of the data sets.
     """
-    # MXNet's checkpoints predate the choice of a backend.
+    # Files of MXNet runs never had these, and keep their keys.
     absent = ('engine', 'tf32', 'compile') if config.compute.engine == 'mxnet' else ()
     settings = {name: value for name, value in option_values(config).items()
                 if option_fields(type(config))[name].has(Role.RESULT) and name not in absent}

@@ -9,7 +9,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, UsageError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS, METRICS_LINES, SETTINGS, SUMMARY
@@ -127,7 +127,7 @@ class RunFolder:
         try:
             # syncbn is for several devices
             return build_network(with_named_options(with_changes(config, syncbn=False)), library)
-        except (KeyError, TypeError, ValueError) as error:
+        except UsageError as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
                                 'summary.json was changed, or was written by another version') from None
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from openatac.errors import OpenatacError
+from openatac.errors import FlagError, OpenatacError
 
 
 def step_schedule(base_lr: float, epochs: int, iterations_per_epoch: int, decay_epochs: Sequence[int],
@@ -94,12 +94,12 @@ def decay_epochs(listed: str, period: int, epochs: int) -> list[int]:
 
     Raises
     ------
-    ValueError
+    FlagError
         If the text is not a list of epochs.
     """
     if period > 0:
         return list(range(period, epochs, period))
     fields = [field.strip() for field in listed.split(',') if field.strip()]
     if not all(re.fullmatch('[0-9]{1,9}', field) for field in fields):
-        raise ValueError(f'argument --lr-decay-epoch: {listed!r} is not a list of epochs like 300,350')
+        raise FlagError('--lr-decay-epoch', f'{listed!r} is not a list of epochs like 300,350')
     return [int(field) for field in fields]

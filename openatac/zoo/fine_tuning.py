@@ -5,6 +5,8 @@ import difflib
 import fnmatch
 from collections.abc import Collection
 
+from openatac.errors import UsageError
+
 
 def select_frozen(names: Collection[str], trained: Collection[str], patterns: str) -> list[str]:
     """Return the structural ``names`` that match the patterns; raise the errors of ``freeze``."""
@@ -13,10 +15,10 @@ def select_frozen(names: Collection[str], trained: Collection[str], patterns: st
         matches = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
         if not matches:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0) or [*names][:3]
-            raise ValueError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
+            raise UsageError(f'no parameter is called {pattern!r}; the nearest names are {", ".join(near)}')
         matched.update(matches)
     if matched.issuperset(trained):
-        raise ValueError(f'{patterns!r} leaves nothing to train; freeze less, such as '
+        raise UsageError(f'{patterns!r} leaves nothing to train; freeze less, such as '
                          f'{next(iter(names)).split(".")[0] + ".*"!r}')
     return [name for name in names if name in matched]
 
@@ -28,6 +30,6 @@ def frozen_norms(frozen: Collection[str]) -> list[str]:
             if {f'{block}.{scale}', f'{block}.{shift}'}.issubset(frozen)]
 
 
-def frozen_head_error(head: str) -> ValueError:
+def frozen_head_error(head: str) -> UsageError:
     """Return the error for a frozen last layer with its own learning rate."""
-    return ValueError(f'the last layer, {head}, is frozen and has no learning rate; use one of the two flags')
+    return UsageError(f'the last layer, {head}, is frozen and has no learning rate; use one of the two flags')

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from openatac.argument_checks import check_counts, check_number, check_whole
-from openatac.errors import SettingError
+from openatac.errors import ArgumentError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES
 from openatac.registry import Factory, LibraryName, bind
 from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
@@ -55,7 +55,7 @@ def check_cifar_channels(channels: Sequence[int]) -> None:
 
 def _check_strides(channels: Sequence[int]) -> None:
     if channels[1] == channels[2] or channels[2] == channels[3]:
-        raise SettingError('channels', 'stages 2 and 3 must change the channels, since only then do their '
+        raise ArgumentError('channels', 'stages 2 and 3 must change the channels, since only then do their '
                            f'shortcuts have a stride, as published; channels {channels!r} do not')
 
 
@@ -81,7 +81,7 @@ def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final
     check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
     check_number('final_drop', final_drop, low=0, below=1)
     if self_attention is not None and SELF_ATTENTIONS.find(self_attention).stem and deep_stem:
-        raise SettingError('self_attention', f'self_attention={self_attention!r} has its own stem: '
+        raise ArgumentError('self_attention', f'self_attention={self_attention!r} has its own stem: '
                            'leave out deep_stem')
 
 
@@ -112,7 +112,7 @@ def slots(act_type: str, replace_act: str, act_layers: int, act_order: str) -> l
     chosen, other = ACTIVATIONS.name_of(act_type), ACTIVATIONS.name_of(replace_act, 'replace_act')
     check_whole('act_layers', act_layers, 0, SLOTS)
     if act_order not in ('bac', 'pre'):
-        raise SettingError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
+        raise ArgumentError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
                            f'{act_order!r}')
     first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
     return first + last if act_order == 'bac' else last + first

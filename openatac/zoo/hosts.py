@@ -23,10 +23,9 @@ class Host(Factories):
     name : str
         The host's own name.
     factory, torch_factory : callable or str, optional
-        Gluon's and PyTorch's, as in `Factories`. Their arguments are the settings: ``classes`` and
-        ``act_type`` and, if the host has them, ``attention``, ``self_attention``, ``useGlobal``, ``layers``
-        and others. Each returns a HybridBlock or a Module that maps images (B, C, H, W) to logits
-        (B, classes).
+        Gluon's and PyTorch's, as in `Factories`. They take ``classes`` and ``act_type`` and, if
+        the host has them, ``attention``, ``self_attention``, ``useGlobal``, ``layers`` and others. Each
+        returns a HybridBlock or a Module that maps images (B, C, H, W) to logits (B, classes).
     input_shape : tuple of int
         (C, H, W) of the images it was designed for.
     data : {'cifar', 'imagenet'}

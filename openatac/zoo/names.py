@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from openatac.errors import UsageError
 from openatac.zoo.hosts import HOSTS, Host
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 
@@ -72,12 +73,12 @@ def get_model_list() -> list[str]:
     return sorted(names)
 
 
-def find_model(name: str) -> tuple[Host, dict[str, Any]]:
+def parse_network_name(name: str) -> tuple[Host, dict[str, Any]]:
     """Return a network's host, and the settings in the network's name.
 
     Raises
     ------
-    ValueError
+    UsageError
         If there is no such network; the message names the nearest ones.
     """
     for host in HOSTS.values():
@@ -89,7 +90,12 @@ def find_model(name: str) -> tuple[Host, dict[str, Any]]:
     hint = (f'the nearest names are {", ".join(near)}' if near else
             f"valid names include {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
             'lists them')
-    raise ValueError(f'unknown model {name!r}; {hint}')
+    raise UsageError(f'unknown model {name!r}; {hint}')
+
+
+def host_of(name: str) -> Host:
+    """Return a network's host; UsageError as for `parse_network_name`."""
+    return parse_network_name(name)[0]
 
 
 def stage_of(name: str) -> str:

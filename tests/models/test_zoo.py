@@ -7,7 +7,7 @@ from mxnet import autograd
 from openatac import get_model, get_model_list
 from openatac.export.exported_symbol import load_block
 from openatac.study.costs.count import costs, layers
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.exporting import write_symbol
@@ -123,7 +123,7 @@ def test_reduction_is_passed_to_the_attention(host):
         'layers': (1,) * 3, 'act_type': 'relu', 'channels': [17, 17, 35, 68]}),
 ])
 def test_name_determines_the_host_settings(name, settings):
-    assert find_model(name)[1] == settings
+    assert parse_network_name(name)[1] == settings
 
 
 @pytest.mark.parametrize('name', [
@@ -133,4 +133,4 @@ def test_name_determines_the_host_settings(name, settings):
     'cifar_resnet8_v2_relu@16--32'])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ValueError, match=repr(name)):
-        find_model(name)
+        parse_network_name(name)

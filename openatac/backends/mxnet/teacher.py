@@ -7,9 +7,9 @@ import mxnet as mx
 from mxnet.gluon.block import HybridBlock
 
 from openatac.backends.teacher import Teacher
-from openatac.errors import OpenatacError, first_line
+from openatac.errors import OpenatacError, UsageError, first_line
 from openatac.models.weights import load_parameters
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 
 
 def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tuple[int, ...],
@@ -41,8 +41,8 @@ def load_teacher(teacher: Teacher, contexts: list[mx.Context], image_shape: tupl
 def _build(teacher: Teacher) -> HybridBlock:
     """Build the teacher's network: ours, or else GluonCV's network of the same name."""
     try:
-        host, settings = find_model(teacher.network)
-    except ValueError:
+        host, settings = parse_network_name(teacher.network)
+    except UsageError:
         return _build_gluoncvs(teacher)
     teacher.required_file()
     return host.gluon(classes=teacher.classes, **settings)

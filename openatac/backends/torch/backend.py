@@ -21,7 +21,7 @@ from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memor
 from openatac.backends.torch.objective import TorchObjective
 from openatac.conversion.symbol_module import to_torch
 from openatac.data.small.image_set import ImageSet
-from openatac.errors import DeviceError, OpenatacError
+from openatac.errors import DeviceError, OpenatacError, UsageError
 from openatac.pytorch.networks_by_name import get_model
 from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.system.installed import has_mxnet
@@ -109,7 +109,7 @@ class TorchBackend(Backend):
         params = teacher.required_file()
         try:
             net = get_model(teacher.network, teacher.classes)
-        except ValueError as error:
+        except UsageError as error:
             raise OpenatacError(f'--teacher: {error}') from None
         with teacher.loading():
             load_parameters(net, params)

@@ -1,7 +1,6 @@
 """Fill in a config with the network of a parameter file, as the files beside it describe it."""
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import logging
@@ -10,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openatac.data.images.class_names import read_class_list
-from openatac.errors import OpenatacError
+from openatac.errors import FlagError, OpenatacError
 from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.export_file_names import MANIFEST_SUFFIX, PARAMS_SUFFIX
 from openatac.files.run_file_names import SETTINGS
@@ -28,7 +27,7 @@ from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import BY_FLAGS
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 from openatac.zoo.weights.mxnet_format import missing_file
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
@@ -39,7 +38,7 @@ _SIZES = ('image_size', 'input_size')
 def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
     """Return the config with the network of --evaluate or --pretrained, if a file next to it describes it.
 
-    Raises ValueError if the command line, or its recipe, contradicts it.
+    Raises FlagError if the command line, or its recipe, contradicts it.
     """
     start = given.config.start
     path = start.evaluate or start.pretrained
@@ -82,7 +81,7 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
 
 
 def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
-    """Raise ValueError if the command line contradicts the known options."""
+    """Raise FlagError if the command line contradicts the known options."""
     wanted, options = option_values(with_named_options(given.config)), option_fields(type(given.config))
     has_model = wanted.get('model', BY_FLAGS) != BY_FLAGS
     for name, value in known.items():
@@ -90,12 +89,12 @@ def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, 
         flag = 'model' if by_model and not given.is_given(name) else name
         if name != 'model' and given.is_given(flag) and wanted[name] != value:
             other = ', or give openatac evaluate an export and other images' if name == 'dataset' else ''
-            raise ValueError(f'argument {flag_of(flag)}: {wanted[flag]} contradicts {source}, which '
-                             f'describes {path} as a network with {name} {value}; leave it out{other}')
+            raise FlagError(flag_of(flag), f'{wanted[flag]} contradicts {source}, which '
+                            f'describes {path} as a network with {name} {value}; leave it out{other}')
 
 
 def _check_class_list(given: ParsedFlags[Any], source: str, names: list[str] | None) -> None:
-    """Raise ValueError if the classes in --class-list, or their order, differ from the network's.
+    """Raise FlagError if the classes in --class-list, or their order, differ from the network's.
 
     With --val-labels, the list can give the classes of its numbers, in another order.
     """
@@ -105,8 +104,8 @@ def _check_class_list(given: ParsedFlags[Any], source: str, names: list[str] | N
     listed = list(read_class_list(os.path.expanduser(path)))
     has_numbers = getattr(given.config.data, 'val_labels', None) is not None
     if listed != names and not (has_numbers and sorted(listed) == sorted(names)):
-        raise ValueError(f'argument --class-list: {path} has different classes, or a different order, than '
-                         f'{source}; leave it out')
+        raise FlagError('--class-list', f'{path} has different classes, or a different order, than '
+                        f'{source}; leave it out')
 
 
 def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
@@ -130,33 +129,42 @@ def _described_options(path: str, config_type: type[AnyConfig]) -> tuple[str, di
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise missing_file(path)
-    with contextlib.suppress(OpenatacError, ValueError):  # the file then describes something else
-        if path.endswith(PARAMS_SUFFIX):
-            prefix = path[:-len(PARAMS_SUFFIX)]
-            known = _options_of_manifest(read_manifest(prefix), config_type)
-            if known is None:
-                return None
-            _, run = _options_of_run(os.path.dirname(path), config_type) or ('', {})
-            if run and all(run[name] == value for name, value in known.items()
-                           if name != 'model' and option_fields(config_type)[name].section == 'network'):
-                known = {**run, **known}  # an export in its run's folder: the run has the data options too
-            return prefix + MANIFEST_SUFFIX, known
-    return _options_of_run(os.path.dirname(path), config_type)
+    described = _options_of_run(os.path.dirname(path), config_type)
+    prefix = path.removesuffix(PARAMS_SUFFIX)
+    manifest = prefix + MANIFEST_SUFFIX
+    if prefix == path or not os.path.exists(manifest):
+        return described
+    try:
+        known = _options_of_manifest(read_manifest(prefix), config_type)
+    except (OpenatacError, ValueError) as error:
+        log.warning('ignored %s: %s', manifest, error)
+        return described
+    if known is None:
+        return None
+    _, run = described or ('', {})
+    if run and all(run[name] == value for name, value in known.items()
+                   if name != 'model' and option_fields(config_type)[name].section == 'network'):
+        known = {**run, **known}  # an export in its run's folder: the run has the data options too
+    return manifest, known
 
 
 def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
     """Return (settings.json, its options) if the folder contains a run with such a config."""
-    with contextlib.suppress(OpenatacError, ValueError):
-        run = RunFolder(folder)
+    run = RunFolder(folder)
+    if not os.path.exists(run.file(SETTINGS)):
+        return None
+    try:
         config = run.config()
-        if type(config) is config_type:
-            return run.file(SETTINGS), option_values(with_named_options(config))
-    return None
+        known = option_values(with_named_options(config))
+    except (OpenatacError, ValueError) as error:
+        log.warning('ignored %s: %s', run.file(SETTINGS), error)
+        return None
+    return (run.file(SETTINGS), known) if type(config) is config_type else None
 
 
 def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> dict[str, Any] | None:
     """Return the options of an exported network; None if it belongs to the other script."""
-    host, settings = find_model(manifest.model)
+    host, settings = parse_network_name(manifest.model)
     if (host.data == 'cifar') != (config_type is CifarConfig):
         return None
     # Settings missing from an export have the network's defaults, not the script's.

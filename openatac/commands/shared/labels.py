@@ -6,7 +6,7 @@ import os
 import re
 
 from openatac.data.images.class_names import read_lines
-from openatac.errors import DataError
+from openatac.errors import DataError, FlagError
 from openatac.export.manifest import Manifest
 
 _SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
@@ -25,7 +25,7 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
 
     Raises
     ------
-    ValueError
+    FlagError
         For a wrong number of names, or a file that cannot be read.
     """
     names = manifest.labels
@@ -33,19 +33,19 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
         try:
             names = _names([line.strip() for line in read_lines(labels, 'the labels')], manifest.labels)
         except DataError as error:
-            raise ValueError(f'argument --labels: {error}') from None
+            raise FlagError('--labels', str(error)) from None
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
         if len(names) == 1 < manifest.classes:
-            raise ValueError(f'argument --labels: there is no file {labels}; give one, or '
-                             f'{manifest.classes} classes separated by commas')
+            raise FlagError('--labels', f'there is no file {labels}; give one, or '
+                            f'{manifest.classes} classes separated by commas')
     if len(names) not in (0, manifest.classes):
         flag = '--dataset' if labels is None else '--labels'
-        raise ValueError(f'argument {flag}: got {len(names)} names (the first is {names[0]!r}), but the '
-                         f'network has {manifest.classes} classes')
+        raise FlagError(flag, f'got {len(names)} names (the first is {names[0]!r}), but the '
+                        f'network has {manifest.classes} classes')
     if names != manifest.labels and sorted(names) == sorted(manifest.labels):
-        raise ValueError("argument --labels: these are the network's own names in another order "
-                         f'({names[0]}, ... instead of {manifest.labels[0]}, ...); leave it out')
+        raise FlagError('--labels', "these are the network's own names in another order "
+                        f'({names[0]}, ... instead of {manifest.labels[0]}, ...); leave it out')
     return names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from openatac.errors import UsageError
 from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES
 
@@ -33,5 +34,5 @@ def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: M
     from openatac.commands.shared.labels import read_labels
     try:
         return manifest._replace(labels=read_labels(labels, manifest))
-    except ValueError as error:
+    except UsageError as error:
         parser.error(str(error))

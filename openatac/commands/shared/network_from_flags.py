@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openatac.errors import FlagError
 from openatac.options.command_line import COMMAND_LINE, ParsedFlags, flag_of
 from openatac.system.installed import has_mxnet, require_mxnet, require_torch
 from openatac.training.config import AnyConfig, Config
@@ -36,7 +37,7 @@ def _builds_in_torch(config: Config) -> bool:
 def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
     """Build the network of the options or of the files of --initial.
 
-    Raises ValueError for options that do not describe a network or contradict the files, OpenatacError if the
+    Raises FlagError for options that do not describe a network or contradict the files, OpenatacError if the
     files cannot be read, and ModuleNotFoundError if the network needs PyTorch and it is missing.
     """
     config = given.config
@@ -60,8 +61,8 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
     set_up_fine_tuning(built.net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
-            raise ValueError(f'argument {flag_of(option)}: the host of {built.name} has no such '
-                             'setting; leave it out')
+            raise FlagError(flag_of(option), f'the host of {built.name} has no such '
+                            'setting; leave it out')
     return built
 
 

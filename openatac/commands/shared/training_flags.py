@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from openatac.backends.devices import parse_gpus
-from openatac.backends.registered_backends import BACKENDS
+from openatac.backends.registered_backends import check_backend
 from openatac.commands.shared.catalogue import command_parser
-from openatac.errors import ParameterFileError
+from openatac.errors import FlagError, ParameterFileError
 from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import ParsedFlags, add_section, flag_of, from_arguments, show_defaults
 from openatac.options.declaration import config_sections
@@ -51,7 +51,7 @@ def parse(parser: argparse.ArgumentParser, config_type: type[AnyConfig],
 # -------------------------------------------------------------------------------------- checks
 
 def check(config: Config) -> None:
-    """Raise ValueError, with a one-sentence message, for options that cannot be combined.
+    """Raise UsageError, with a one-sentence message, for options that cannot be combined.
 
     This function has the rules of both scripts. The rules of one script are in its command, those of a
     backend in `openatac.backends.unsupported`, those that show only when the network is built in
@@ -59,40 +59,40 @@ def check(config: Config) -> None:
     `openatac.commands.shared.training_processes`.
     """
     training = config.training
-    parse_gpus(training.gpus)  # ValueError if this is not a list of GPUs
+    parse_gpus(training.gpus)  # UsageError if this is not a list of GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)
     if training.val_seed and not training.val_split:
-        raise ValueError('argument --val-seed: it has no effect without --val-split; add --val-split, or '
-                         'leave out --val-seed')
+        raise FlagError('--val-seed', 'it has no effect without --val-split; add --val-split, or '
+                        'leave out --val-seed')
     for flag in ('report', 'predictions'):
         if getattr(config.output, flag) and not config.start.evaluate:
-            raise ValueError(f'argument --{flag}: it needs --evaluate FILE')
+            raise FlagError(flag_of(flag), 'it needs --evaluate FILE')
     if config.start.initial and (config.network.summary or config.start.write_initial):
-        raise ValueError('argument --initial: --summary and --write-initial use the network that the flags '
-                         'describe; leave it out')
+        raise FlagError('--initial', '--summary and --write-initial use the network that the flags '
+                        'describe; leave it out')
     if config.output.export:
         from openatac.export.forms.base import check_export_name
         check_export_name(config.output.export)
     if config.start.pretrained:
         _check_pretrained(config.start.pretrained, config.start)
-    BACKENDS.find(config.compute.engine).check(config)
+    check_backend(config)
 
 
 def _check_pretrained(name: str, start: Start) -> None:
     for other in ('evaluate', 'resume_from', 'resume_params'):
         if getattr(start, other, None):
-            raise ValueError(f'argument --pretrained: {flag_of(other)} names the parameters too; leave out '
-                             'one of the two')
+            raise FlagError('--pretrained', f'{flag_of(other)} names the parameters too; leave out '
+                            'one of the two')
     try:
         resolve_parameter_file(name)
     except ParameterFileError as error:
-        raise ValueError(f'argument --pretrained: {error}') from None
+        raise FlagError('--pretrained', str(error)) from None
 
 
 def _check_rates(lr: float, factor: float, decays: int) -> None:
     last = math.log10(lr) + decays * math.log10(factor)
     if not math.log10(FLOAT32_MIN) < last < math.log10(FLOAT32_MAX):
-        raise ValueError(f'argument --lr-decay: {decays} times {factor:g} takes --lr {lr:g} beyond the range '
-                         'of float32; decay less often, or by a factor nearer to 1')
+        raise FlagError('--lr-decay', f'{decays} times {factor:g} takes --lr {lr:g} beyond the range '
+                        'of float32; decay less often, or by a factor nearer to 1')

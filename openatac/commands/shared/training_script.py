@@ -12,6 +12,7 @@ from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import network_from_flags, training_flags, training_processes
 from openatac.console import program
 from openatac.distributed.run_end import end_run
+from openatac.errors import UsageError
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
 
@@ -47,7 +48,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         return training_flags.parser_of(self.config_type, self.name, description, self.prog)
 
     def check(self, config: AnyConfig) -> None:
-        """Raise ValueError, with a one-sentence message, for options that cannot be combined."""
+        """Raise UsageError, with a one-sentence message, for options that cannot be combined."""
         training_flags.check(config)
 
     @abc.abstractmethod
@@ -75,7 +76,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         process_group = training_processes.join_process_group(parser, given.config)
         try:
             built = self.build_network(given)
-        except ValueError as error:
+        except UsageError as error:
             parser.error(str(error))
         config = built.config
         if network_from_flags.only_makes_network(config):
@@ -104,7 +105,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             parser.exit()
         try:
             self.check(given.config)
-        except ValueError as error:
+        except UsageError as error:
             parser.error(str(error))
         log_to()
         network_from_flags.check_libraries(given.config)  # before anything is downloaded

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from openatac.errors import UsageError
 from openatac.export.int8 import METHODS
 from openatac.export.manifest import Manifest
 from openatac.files.export_file_names import MANIFEST_SUFFIX
@@ -175,11 +176,11 @@ def prefix_of(path: str) -> str:
 
 
 def check_export_name(prefix: str) -> None:
-    """Raise ValueError if a file of the export ``prefix`` would belong to the export of another prefix."""
+    """Raise UsageError if a file of the export ``prefix`` would belong to the export of another prefix."""
     for path in [prefix + MANIFEST_SUFFIX, *(path for form in FORMS.values() for path in form.files(prefix))]:
         other = prefix_of(path)
         if other != prefix:
-            raise ValueError(f'{prefix!r} cannot be the name of an export, because {path} belongs to one '
+            raise UsageError(f'{prefix!r} cannot be the name of an export, because {path} belongs to one '
                              f'called {other!r}: choose another')
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from openatac.data.small.dataset_names import name_with_labels
-from openatac.errors import DataError, OpenatacError, ParameterFileError
+from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
 from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
@@ -22,14 +22,14 @@ from openatac.export.networks.run_manifest import (
 )
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
-from openatac.library import ImageSizeError, Library, installed_library
+from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of
 from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.imagenet import PUBLISHED_CROP_RATIO
 from openatac.zoo.hosts import Host
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
@@ -55,8 +55,8 @@ class TrainedNetwork(NamedTuple):
 
 # --------------------------------------------------------------------------------------- a run
 
-def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None
-             ) -> TrainedNetwork:
+def load_run(folder: str, params: str | None = None, size: Size | None = None, data_dir: str | None = None,
+             library: Library | None = None) -> TrainedNetwork:
     """Load the network of a run of train_cifar.py or train_imagenet.py.
 
     Parameters
@@ -69,6 +69,8 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
         The size of the input images, by default the run's.
     data_dir : str, optional
         The current folder of the run's images.
+    library : Library, optional
+        Builds the network; by default the installed one.
 
     Raises
     ------
@@ -76,14 +78,14 @@ def load_run(folder: str, params: str | None = None, size: Size | None = None, d
         If there is no such run.
     """
     run = RunFolder(folder)
-    return _load_built(run.network(), params or run.file(BEST), size, data_dir)
+    return _load_built(run.network(library), params or run.file(BEST), size, data_dir)
 
 
 def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, data_dir: str | None
                 ) -> TrainedNetwork:
     """Load the parameters of a run into its network, see `RunFolder.network`."""
     config = with_images_in(built.config, data_dir) if data_dir else built.config
-    installed_library().load_parameters(built.net, params)
+    library_of(built.net).load_parameters(built.net, params)
     return TrainedNetwork(built.net, run_manifest(built.name, config, size), _images_of(config))
 
 
@@ -121,12 +123,12 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
 
     Raises
     ------
-    ValueError
+    UsageError
         For an unknown name, or arguments that the host does not accept.
     ParameterFileError
         For a file that is missing, damaged or from another network.
     """
-    host, settings = find_model(name)
+    host, settings = parse_network_name(name)
     params = resolve_parameter_file(params)
     if not (classes or dataset or arguments):
         built = _built_run(os.path.dirname(params), name.lower())
@@ -134,7 +136,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             return _load_built(built, params, size, data_dir)
     for argument in arguments:
         if argument not in host.arguments and not (argument == 'use_gn' and host.data == 'imagenet'):
-            raise ValueError(f'argument {flag_of(argument)}: {name} has no such setting; leave it out')
+            raise FlagError(flag_of(argument), f'{name} has no such setting; leave it out')
     settings.update(arguments)
     library = installed_library()
     if settings.pop('use_gn', False):

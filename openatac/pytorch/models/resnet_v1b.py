@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from openatac.errors import SettingError
+from openatac.errors import ArgumentError
 from openatac.pytorch.models.parts import Stage, find_attention
 from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
@@ -63,7 +63,7 @@ class BottleneckV1bATAC(nn.Module):
         self.bn3 = norm(channels)
         if last_gamma:
             if not hasattr(self.bn3, 'gamma'):
-                raise SettingError('last_gamma', 'last_gamma needs normalisations with a gamma, but '
+                raise ArgumentError('last_gamma', 'last_gamma needs normalisations with a gamma, but '
                                    'norm_layer builds none')
             nn.init.zeros_(self.bn3.gamma)
         self.downsample = downsample or nn.Identity()

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from openatac.errors import OpenatacError
+from openatac.errors import OpenatacError, UsageError
 from openatac.files.run_file_names import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
@@ -50,7 +50,7 @@ class Sweep:
     flags: Sequence[str] = ()
 
     def runs(self) -> list[QueuedRun]:
-        """Return a `QueuedRun` for each seed, depth and unit; raise ValueError for an unknown unit."""
+        """Return a `QueuedRun` for each seed, depth and unit; raise UsageError for an unknown unit."""
         flags = {unit.lower(): unit_flags(unit) for unit in self.units}
         runs = []
         for seed, blocks, unit in itertools.product(self.seeds, self.blocks, flags):
@@ -75,13 +75,13 @@ class Sweep:
 
 
 def unit_flags(unit: str) -> list[str]:
-    """Return train_cifar.py's flags for ``unit``; raise ValueError for an invalid unit or channels."""
+    """Return train_cifar.py's flags for ``unit``; raise UsageError for an invalid unit or channels."""
     host = HOSTS.find(PUBLISHED_CIFAR_HOST)
     settings = parse_unit(host, unit)
     if settings is None:
         near = difflib.get_close_matches(unit.lower(), units_of(host), n=5, cutoff=0.3)
         hint = f'the nearest are {", ".join(near)}' if near else 'valid units include relu, swish_se and atac'
-        raise ValueError(f'there is no unit {unit!r}; {hint}')
+        raise UsageError(f'there is no unit {unit!r}; {hint}')
     if 'channels' in settings:
         check_cifar_channels(settings['channels'])
     flags = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from openatac.errors import OpenatacError, last_line
+from openatac.errors import FlagError, OpenatacError, last_line
 from openatac.files.export_file_names import MANIFEST_SUFFIX, SYMBOL_SUFFIX
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes:
 
     Raises
     ------
-    ValueError
+    UsageError
         For an unknown network.
     OpenatacError
         For a file that is not a symbol, or images that do not fit.
@@ -43,7 +43,7 @@ def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes:
     from openatac.study.costs.count import costs, symbol_costs
     if name.endswith(MANIFEST_SUFFIX):
         if classes is not None:
-            raise ValueError(f'argument --classes: {name} has its own; leave it out')
+            raise FlagError('--classes', f'{name} has its own; leave it out')
         network = load_exported_symbol(_symbol_file(name))
     else:
         network = get_model(name, classes=classes)
@@ -69,9 +69,9 @@ def image_shape_of(name: str) -> tuple[int, int, int]:
     """Return the image shape (C, H, W) of a network or an export, with `FILE_SIZE` for other files."""
     from openatac.export.forms.base import prefix_of
     from openatac.export.manifest import read_manifest
-    from openatac.zoo.names import find_model
+    from openatac.zoo.names import host_of
     if not name.endswith(MANIFEST_SUFFIX):
-        return find_model(name)[0].input_shape
+        return host_of(name).input_shape
     file = _symbol_file(name)
     prefix = prefix_of(file)
     if prefix + MANIFEST_SUFFIX != file and os.path.exists(prefix + MANIFEST_SUFFIX):

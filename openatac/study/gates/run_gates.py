@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.files.run_file_names import BEST, LAST
 from openatac.library import PYTORCH, installed_library, library_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, with_images_in
@@ -60,7 +61,8 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
                             'leave it out')
     else:
         source, batches = 'imagenet', _photographs(config, images)
-    path = run.file(params + '.params') if params in ('best', 'last') else params
+    file = {'best': BEST, 'last': LAST}.get(params)
+    path = run.file(file) if file else params
     library.load_parameters(built.net, path)
     try:
         rows = _statistics(built.net)(built.net, batches)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from openatac.errors import UsageError
 from openatac.study.plan.step_time import FORWARD, Setup, Step, estimate_step
 from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 from openatac.training.recipes import IMAGENET
@@ -77,13 +78,13 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENE
 
     Raises
     ------
-    ValueError
+    UsageError
         For an impossible setup.
     """
     one_step = estimate_step(setup)
     steps = images // setup.global_batch
     if not steps:
-        raise ValueError(f'--images {images} is less than one step takes, {setup.gpus} devices x '
+        raise UsageError(f'--images {images} is less than one step takes, {setup.gpus} devices x '
                          f'--batch-size {setup.batch_size}')
     training = epochs * steps * one_step.seconds / 3600
     validation = epochs * validation_images * FORWARD / (setup.gpus * setup.images_per_second) / 3600
@@ -93,13 +94,13 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENE
 def trainable_parameters(name: str) -> int:
     """Count an ImageNet network's trainable parameters, with the published r and act_layers.
 
-    Raises ValueError for an unknown name, or a network that is not for ImageNet.
+    Raises UsageError for an unknown name, or a network that is not for ImageNet.
     """
     from openatac.study.costs.named_costs import costs_by_name_or_file
-    from openatac.zoo.names import find_model
-    host, _ = find_model(name)
+    from openatac.zoo.names import host_of
+    host = host_of(name)
     if host.data != 'imagenet':
-        raise ValueError(f'{name} is not a network for ImageNet: give another, or give --parameters')
+        raise UsageError(f'{name} is not a network for ImageNet: give another, or give --parameters')
     return costs_by_name_or_file(name, host.input_shape).trainable
 
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from openatac.errors import UsageError
+
 GBIT = 1e9 / 8  # bytes: network links are sold in decimal bits,
 GB = 1e9        # links between devices in decimal bytes
 BYTES = {'float16': 2, 'float32': 4}
@@ -185,7 +187,7 @@ class Step(NamedTuple):
 def estimate_step(setup: Setup) -> Step:
     """Return the `Step` of a setup: computing, batch / speed, and the communication not hidden behind it.
 
-    The backward pass, two thirds of the computing, limits how much can be hidden. Raises ValueError
+    The backward pass, two thirds of the computing, limits how much can be hidden. Raises UsageError
     for an impossible setup.
     """
     _check(setup)
@@ -209,14 +211,14 @@ def _communication(setup: Setup) -> float:
 
 
 def _check(setup: Setup) -> None:
-    """Raise ValueError, naming the flags, for values that do not fit together."""
+    """Raise UsageError, naming the flags, for values that do not fit together."""
     if setup.gpus % setup.per_machine:
-        raise ValueError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
+        raise UsageError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
                          f'{setup.per_machine}: give a multiple')
     if setup.ddp and (setup.servers or setup.overlap):
-        raise ValueError('--ddp uses no servers and models its own overlap: leave out --servers and '
+        raise UsageError('--ddp uses no servers and models its own overlap: leave out --servers and '
                          '--overlap')
     inside_only = setup.machines == 1 and (setup.gpus == 1 or setup.device_bandwidth is not None)
     if setup.bandwidth is None and (setup.servers or not inside_only):
-        raise ValueError('--bandwidth is missing: gradients cross a network link here; give its '
+        raise UsageError('--bandwidth is missing: gradients cross a network link here; give its '
                          'speed in Gbit/s')

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def network_costs(network: str, published: bool = False) -> Costs:
     """Return the `Costs` of a network by name, at its data's image size."""
     from openatac.study.costs.named_costs import costs_by_name_or_file
-    from openatac.zoo.names import find_model
-    host = find_model(network)[0]
+    from openatac.zoo.names import host_of
+    host = host_of(network)
     return costs_by_name_or_file(network, host.input_shape, 100 if host.data == 'cifar' else 1000, published)
 
 

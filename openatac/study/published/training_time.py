@@ -96,9 +96,9 @@ def training_time(number: Published, speeds: Sequence[Speed]) -> TrainingTime | 
     It is based on the first speed of that network. Without one, it is scaled, in proportion to
     multiply-adds, from the network on the same data with the nearest count.
     """
-    from openatac.zoo.names import find_model
-    family = find_model(number.network)[0].data
-    speeds = [speed for speed in speeds if find_model(speed.network)[0].data == family]
+    from openatac.zoo.names import host_of
+    family = host_of(number.network).data
+    speeds = [speed for speed in speeds if host_of(speed.network).data == family]
     if not speeds:
         return None
     own = network_costs(number.network).multiply_adds

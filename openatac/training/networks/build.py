@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from openatac.errors import SettingError
+from openatac.errors import ArgumentError, FlagError
 from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
@@ -44,7 +44,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
 
     Raises
     ------
-    ValueError
+    UsageError
         For options that do not describe a network.
     """
     network, host = config.network, config.host
@@ -70,8 +70,8 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
         with _naming_flags(settings):
             return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)
     except ImageSizeError as error:
-        raise ValueError(f'argument {config.data.side_flag}: {name} does not take images of {shape[1]} x '
-                         f'{shape[2]} pixels ({error}); choose another size or network') from None
+        raise FlagError(config.data.side_flag, f'{name} does not take images of {shape[1]} x '
+                        f'{shape[2]} pixels ({error}); choose another size or network') from None
 
 
 @contextlib.contextmanager
@@ -79,17 +79,17 @@ def _naming_flags(settings: Collection[str]) -> Iterator[None]:
     """Prefix an error about one of the ``settings`` with its flag."""
     try:
         yield
-    except SettingError as error:
-        if error.setting in settings:
-            raise ValueError(f'argument {flag_of(error.setting)}: {error}') from None
+    except ArgumentError as error:
+        if error.argument in settings:
+            raise FlagError(flag_of(error.argument), str(error)) from None
         raise
 
 
 def _check_side(self_attention: str | None, size: Size) -> None:
     multiple = SELF_ATTENTIONS.find(self_attention).multiple if self_attention else 1
     if any(side % multiple for side in sides(size)):
-        raise ValueError(f'argument --self-attention: {self_attention} takes images whose sides are '
-                         f'multiples of {multiple}, but --input-size is {size}')
+        raise FlagError('--self-attention', f'{self_attention} takes images whose sides are '
+                        f'multiples of {multiple}, but --input-size is {size}')
 
 
 def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def set_up_fine_tuning(net: Any, config: Config) -> None:
 
     Raises
     ------
-    ValueError
+    UsageError
         If the flags do not fit the network.
     """
     training = config.training

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from openatac.errors import OpenatacError, reason
+from openatac.errors import FlagError, OpenatacError, reason
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
@@ -44,7 +44,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
 
     Raises
     ------
-    ValueError
+    FlagError
         If the command line gives another value for one of these options.
     OpenatacError
         If the files are missing or damaged.
@@ -59,7 +59,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
         raise _damaged(prefix, error) from None
     other = ImagenetConfig if config_type is CifarConfig else CifarConfig
     if set(written) & (set(option_fields(other)) - set(option_fields(config_type))):
-        raise ValueError(f'argument --initial: the network in {prefix} was made by the other script')
+        raise FlagError('--initial', f'the network in {prefix} was made by the other script')
     try:
         if not set(written) <= set(network_settings(given.config)):
             raise ValueError('its options do not describe a network')
@@ -70,8 +70,8 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
     for name in written:
         value = wanted[name]
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
-            raise ValueError(f'argument --initial: the network in {prefix} was made with {flag_of(name)} '
-                             f'{made[name]}, but this command gives {value}')
+            raise FlagError('--initial', f'the network in {prefix} was made with {flag_of(name)} '
+                            f'{made[name]}, but this command gives {value}')
     config = with_changes(given.config, **{name: made[name] for name in written})
     return BuiltNetwork(Path(prefix + SYMBOL_SUFFIX), model, config)
 

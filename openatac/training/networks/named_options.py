@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openatac.errors import FlagError, UsageError
 from openatac.options.command_line import flag_of, naming
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories, LibraryName
@@ -10,7 +11,7 @@ from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetCon
 from openatac.training.sections.cifar import BY_FLAGS
 from openatac.training.sections.shared import ATAC
 from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, Host
-from openatac.zoo.names import find_model
+from openatac.zoo.names import parse_network_name
 from openatac.zoo.units import REGISTRIES
 
 
@@ -19,11 +20,13 @@ def with_named_options(config: AnyConfig) -> AnyConfig:
 
     Raises
     ------
-    ValueError
+    UsageError
         For an unknown name, or for options that contradict the name of a network.
     """
-    units: dict[str, Any] = {name: REGISTRIES[name].name_of(typed, f'argument {flag_of(name)}: it')
-                             for name, typed in _units(config).items()}
+    units: dict[str, Any] = {}
+    for name, typed in _units(config).items():
+        with naming(flag_of(name)):
+            units[name] = REGISTRIES[name].name_of(typed, 'it')
     if isinstance(config, CifarConfig):
         return with_changes(config, **_named_cifar_options(config, units))
     return with_changes(config, num_classes=config.network.classes, **units)
@@ -43,8 +46,8 @@ def _named_cifar_options(config: CifarConfig, units: dict[str, Any]) -> dict[str
     for name, default in (('blocks', 3), ('channels', None), ('act_type', ATAC), ('attention', None)):
         value = units[name] if name in units else getattr(network, name)
         if name in named and value not in (None, named[name]):
-            raise ValueError(f'argument {flag_of(name)}: --model {network.model} is built with '
-                             f'{named[name]}; leave out one of the two')
+            raise FlagError(flag_of(name), f'--model {network.model} is built with '
+                            f'{named[name]}; leave out one of the two')
         options[name] = named.get(name, default) if value is None else value
     return options
 
@@ -54,9 +57,9 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
     if model == BY_FLAGS:
         return HOSTS.find(PUBLISHED_CIFAR_HOST), {}
     with naming('--model'):
-        host, settings = find_model(model)
+        host, settings = parse_network_name(model)
     if host.data != 'cifar':
-        raise ValueError(f'argument --model: {model} is for ImageNet; choose a cifar_resnet network')
+        raise FlagError('--model', f'{model} is for ImageNet; choose a cifar_resnet network')
     layers = settings.pop('layers', None)
     return host, {'attention': None, **settings, **({'blocks': layers[0]} if layers else {})}
 
@@ -65,7 +68,7 @@ def is_registered_for(library: LibraryName, config: Config) -> bool:
     """Return whether the host and the units of a config are registered for the library."""
     try:
         parts = [config.host, *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
-    except ValueError:
+    except UsageError:
         return False
     return all(part.has(library) for part in parts if isinstance(part, Factories))
 

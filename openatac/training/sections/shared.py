@@ -99,7 +99,7 @@ class Training(Section, title='training'):
 
     @property
     def decay_epochs(self) -> list[int]:
-        """The epochs at which the rate decays; ValueError if --lr-decay-epoch is not a list of epochs."""
+        """The epochs at which the rate decays; FlagError if --lr-decay-epoch is not a list of epochs."""
         return decay_epochs(self.lr_decay_epoch, self.lr_decay_period, self.num_epochs)
 
 

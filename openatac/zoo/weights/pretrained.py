@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from openatac.errors import ParameterFileError
+from openatac.errors import ParameterFileError, UsageError
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.reading import PathLike
 from openatac.files.run_file_names import BEST
@@ -91,7 +91,7 @@ def model_card(name: str) -> ModelCard:
 
     Raises
     ------
-    ValueError
+    UsageError
         If no trained weights have that name; the message lists the available ones.
     """
     return read_json(os.path.join(_folder(name), CARD), ModelCard)
@@ -118,7 +118,7 @@ def resolve_parameter_file(text: str) -> str:
         return text
     try:
         return bundled_file(text)
-    except ValueError as error:
+    except UsageError as error:
         raise ParameterFileError(f'there is no file or export {text}, and {error}') from None
 
 
@@ -132,5 +132,5 @@ def pretrained_file(name: str, pretrained: bool | PathLike) -> str | None:
 def _folder(name: str) -> str:
     known = pretrained_names()
     if name.lower() not in known:
-        raise ValueError(f'no trained weights of {name} come with openatac, only of {", ".join(known)}')
+        raise UsageError(f'no trained weights of {name} come with openatac, only of {", ".join(known)}')
     return os.path.join(FOLDER, name.lower())
