@@ -99,7 +99,7 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published:
     nodes = _nodes(symbol, image_shape)
     sizes = _sizes(nodes)
     fixed = {node.inputs[1].node.name for node in nodes
-             if node.operator == 'BatchNorm' and node.get('fix_gamma', True)}
+             if node.operator == 'BatchNorm' and node.get('fix_gamma')}
     fixed.update(symbol.list_auxiliary_states())
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
     return Costs(sum(sizes.values()), trainable, layers(symbol, image_shape, published))
