@@ -76,7 +76,7 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
 
 def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
     if library_of(net) is PYTORCH:
-        from openatac.study.gates.module_gates import gate_statistics
+        from openatac.study.gates.torch_gates import gate_statistics
     else:
         from openatac.study.gates.gluon_gates import gate_statistics
     return gate_statistics

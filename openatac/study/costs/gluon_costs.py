@@ -1,6 +1,6 @@
-"""Count the costs of a network: parameters, multiply-adds for one image and the memory of its activations.
+"""Count the costs of a Gluon network or a symbol: parameters, multiply-adds for one image, activations.
 
-They are counted in the symbol graph of a network or a symbol file, so layers need not declare their costs.
+They are counted in the symbol graph, so layers need not declare their costs.
 """
 from __future__ import annotations
 
