@@ -62,6 +62,13 @@ def restored_registries():
 
 
 @pytest.fixture
+def toys(restored_registries):
+    """Register the extensions of tests.helpers.networks.toys in this test."""
+    from tests.helpers.networks.toys import register_toys
+    register_toys()
+
+
+@pytest.fixture
 def isolated_cwd(monkeypatch, tmp_path):
     """Change to an empty working folder, and hide the user's own data."""
     monkeypatch.setenv('MXNET_HOME', str(tmp_path / 'home'))

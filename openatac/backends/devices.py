@@ -2,7 +2,7 @@
 from collections.abc import Callable
 
 from openatac.errors import DeviceError, FlagError
-from openatac.system.threads import threads_set
+from openatac.system.threads import threads_in_environment
 
 
 def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], int],
@@ -54,7 +54,7 @@ def choose_gpus(gpus: str, fall_back: bool, library: str, count: Callable[[], in
 
 def describe_cpu() -> str:
     """Return a log line saying that the run uses the CPU, and how many threads."""
-    threads = threads_set()
+    threads = threads_in_environment()
     if not threads:
         return "running on the CPU with the library's default number of threads"
     noun = 'thread' if threads == '1' else 'threads'

@@ -18,7 +18,7 @@ from openatac.backends.state_names import (
 )
 
 
-def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, images: int
+def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, image_count: int
                   ) -> tuple[Arrays, dict[str, Any]]:
     """Convert a state to one that ``learner`` can load.
 
@@ -33,7 +33,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
         A state that `Learner.state` returned.
     learner : Learner
         Each of its processes must call this.
-    images : int
+    image_count : int
         How many images each process has trained on since the epoch began.
 
     Raises
@@ -49,7 +49,7 @@ def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, ima
         if value.shape != array.shape:
             raise ValueError(f'{name} has shape {value.shape} and should have {array.shape}')
         found[name] = value.astype(array.dtype)
-    return found, {**own, **numbers, 'images': images}
+    return found, {**own, **numbers, 'images': image_count}
 
 
 def _find(arrays: Arrays, name: str, initial: np.ndarray, devices: int) -> np.ndarray:

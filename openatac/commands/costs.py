@@ -17,7 +17,7 @@ from openatac.options.flag_types import CLASSES, ImageSize
 from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
 
 if TYPE_CHECKING:
-    from openatac.study.costs.count import Costs, Layer
+    from openatac.study.costs.gluon_costs import Costs, Layer
 
 HEADER = ('network', 'parameters', 'trainable', 'multiply-adds', 'activations', 'image')
 LAYER_HEAD = ('layer', 'operator', 'output', 'parameters', 'multiply-adds', 'activations')

@@ -55,7 +55,8 @@ def main(argv: Sequence[str]) -> int:
         print('interrupted: the same command resumes from here', file=sys.stderr)
         return INTERRUPTED
     if packed:
-        print(f'{args.out}.rec: {packed.images} images{_of_classes(packed.classes)}, {packed.bad} left out')
+        print(f'{args.out}.rec: {packed.image_count} images{_of_classes(packed.class_count)}, '
+              f'{packed.bad_count} left out')
     return 0
 
 

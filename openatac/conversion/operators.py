@@ -1,8 +1,9 @@
 """MXNet's operators in PyTorch, with MXNet's attributes and defaults.
 
 An entry of OPERATORS is either a function of the operator's inputs whose keyword arguments are named after
-MXNet's attributes, or a pair: a function that takes attributes by position after the inputs, and MXNet's
-defaults for them. To support another operator, add one line. Known deviations, all deliberate:
+MXNet's attributes, or a pair: a function that takes attributes by position after the inputs, and their names.
+To support another operator, add one line. The functions repeat MXNet's defaults, because modules that users
+saved call them without arguments. Known deviations, all deliberate:
 
 - SELU's gradient below zero is correct; MXNet 1.9.1's is off by up to 0.09.
 - So is average pooling's where a window of the convention 'full' overhangs the edge and counts its padding;
@@ -245,18 +246,18 @@ OPERATORS: dict[str, Any] = {
     'Convolution': _convolution, 'FullyConnected': _fully_connected, 'BatchNorm': batch_norm,
     'GroupNorm': _group_norm, 'Dropout': _dropout, 'Pooling max': _max_pool, 'Pooling avg': _avg_pool,
     'Pooling sum': _sum_pool, 'UpSampling nearest': _upsample_nearest,
-    '_contrib_AdaptiveAvgPooling2D': (F.adaptive_avg_pool2d, {'output_size': None}),
+    '_contrib_AdaptiveAvgPooling2D': (F.adaptive_avg_pool2d, ('output_size',)),
     '_contrib_BilinearResize2D like': _resize_like,
 
     'Activation relu': torch.relu, 'Activation sigmoid': torch.sigmoid, 'Activation tanh': torch.tanh,
     'Activation softrelu': F.softplus, 'Activation softsign': F.softsign,
-    'LeakyReLU leaky': (F.leaky_relu, {'slope': 0.25}), 'LeakyReLU elu': (F.elu, {'slope': 0.25}),
+    'LeakyReLU leaky': (F.leaky_relu, ('slope',)), 'LeakyReLU elu': (F.elu, ('slope',)),
     'LeakyReLU prelu': torch.prelu, 'LeakyReLU selu': torch.selu, 'LeakyReLU gelu': F.gelu,
 
     'relu': torch.relu, 'sigmoid': torch.sigmoid, 'tanh': torch.tanh, 'exp': torch.exp, 'log': torch.log,
     'sin': torch.sin, 'cos': torch.cos, 'sqrt': torch.sqrt, 'square': torch.square, 'abs': torch.abs,
-    'negative': torch.neg, 'erf': torch.erf, 'mean': _mean, 'softmax': (torch.softmax, {'axis': -1}),
-    'clip': (torch.clamp, {'a_min': None, 'a_max': None}), 'ones_like': torch.ones_like,
+    'negative': torch.neg, 'erf': torch.erf, 'mean': _mean, 'softmax': (torch.softmax, ('axis',)),
+    'clip': (torch.clamp, ('a_min', 'a_max')), 'ones_like': torch.ones_like,
     'zeros_like': torch.zeros_like, '_copy': torch.clone, 'BlockGrad': torch.detach, 'Cast': _cast,
 
     'elemwise_add': torch.add, 'elemwise_sub': torch.sub, 'elemwise_mul': torch.mul,
@@ -267,17 +268,16 @@ OPERATORS: dict[str, Any] = {
     '_mul_scalar': torch.mul, '_div_scalar': torch.div, '_power_scalar': torch.pow,
 
     'Flatten': _flatten, 'Reshape': _reshape, 'reshape_like': _reshape_like, 'transpose': _transpose,
-    'expand_dims': (torch.unsqueeze, {'axis': None}), 'SwapAxis': (torch.transpose, {'dim1': 0, 'dim2': 0}),
+    'expand_dims': (torch.unsqueeze, ('axis',)), 'SwapAxis': (torch.transpose, ('dim1', 'dim2')),
     'broadcast_axis': _broadcast_axis, 'Concat': _concat, 'space_to_depth': _space_to_depth,
     'depth_to_space': _depth_to_space, 'im2col': _im2col, 'slice': _slice_ranges,
     'slice_axis': _slice_axis, 'slice_like': _slice_like, 'take': _take, 'pick': _pick,
-    'argmax': (torch.argmax, {'axis': None, 'keepdims': False}), '_contrib_arange_like': _arange_like,
+    'argmax': (torch.argmax, ('axis', 'keepdims')), '_contrib_arange_like': _arange_like,
 }
 
-# The attribute that distinguishes operators of one name, and its default.
-KINDS = {'Activation': ('act_type', None), 'LeakyReLU': ('act_type', 'leaky'),
-         'Pooling': ('pool_type', 'max'), 'UpSampling': ('sample_type', None),
-         '_contrib_BilinearResize2D': ('mode', 'size')}
+# The attribute that distinguishes operators of one name.
+KINDS = {'Activation': 'act_type', 'LeakyReLU': 'act_type', 'Pooling': 'pool_type',
+         'UpSampling': 'sample_type', '_contrib_BilinearResize2D': 'mode'}
 
 # Attributes that the arrays' shapes imply (a convolution's kernel), or that only tune MXNet.
 IGNORED = {'kernel', 'num_filter', 'num_hidden', 'num_args', 'no_bias', 'workspace', 'cudnn_tune',
@@ -304,26 +304,24 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
     OpenatacError
         If the table does not cover the operator or its attributes; the message names it.
     """
-    operator, attributes = node.operator, node.settings()
-    key = operator
-    if operator in KINDS:
-        kind, default = KINDS[operator]
-        key = f'{operator} {attributes.pop(kind, default)}'
+    operator, kind = node.operator, KINDS.get(node.operator)
+    key = f'{operator} {node.get(kind)}' if kind else operator
     if key not in OPERATORS:
         raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}): '
                             'openatac.conversion.operators.OPERATORS lists those that exist')
     entry = OPERATORS[key]
-    function, positional = entry if isinstance(entry, tuple) else (entry, {})
-    if 'scalar' in attributes:
-        positional = {'scalar': None}
-    operands = tuple(attributes.pop(name, default) for name, default in positional.items())
+    function, positional = entry if isinstance(entry, tuple) else (entry, ())
+    if 'scalar' in node.attributes:
+        positional = ('scalar',)
+    attributes = {name: value for name, value in node.settings().items() if name not in (kind, *positional)}
     settings = _settings(function)
     for name, value in attributes.items():
         known = name in settings or name in IGNORED
         if value not in COVERED.get((operator, name), (value,) if known else ()):
             raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}) with '
                                 f'{name}={value}')
-    return function, operands, {name: value for name, value in attributes.items() if name in settings}
+    keywords = {name: value for name, value in attributes.items() if name in settings}
+    return function, tuple(map(node.get, positional)), keywords
 
 
 def takes_training(function: Callable) -> bool:

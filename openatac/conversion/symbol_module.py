@@ -64,7 +64,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     for name, array in arrays.items():
         _register(module, name, torch.tensor(array), name not in untrained)
     module.graph = _torch_graph(graph)
-    module.meta['lr_mult'] = {node.name: node.get('__lr_mult__', 1.0) for node in nodes if node.is_variable}
+    module.meta['lr_mult'] = {node.name: node.get('__lr_mult__') for node in nodes if node.is_variable}
     return module
 
 
@@ -152,7 +152,7 @@ def _untrained(nodes: list[Node]) -> set[str]:
         if node.operator == 'BatchNorm':
             _, gamma, _, *statistics = (source.node.name for source in node.inputs)
             names.update(statistics)
-            if node.get('fix_gamma', True):
+            if node.get('fix_gamma'):
                 names.add(gamma)
     return names
 

@@ -35,7 +35,7 @@ def activation_of(node: Node) -> str | None:
     """Return the name of the activation that a node computes; None for other nodes."""
     if node.operator == 'LeakyReLU' or (
             node.operator == 'Activation' and node.get('act_type') in RECTIFIERS):
-        return node.get('act_type', 'leaky')
+        return node.get('act_type')
     if node.operator == 'clip' and (node.get('a_min'), node.get('a_max')) == (0, 6):
         return 'relu6'
     if node.operator == 'relu' or (node.operator == '_maximum_scalar' and node.get('scalar') == 0):

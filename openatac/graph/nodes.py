@@ -23,6 +23,20 @@ MXNET_VERSION = {'mxnet_version': ['int', 10901]}
 _VALUED_INPUTS = {'ones_like': 0, 'zeros_like': 0, '_contrib_arange_like': 0, 'reshape_like': 1,
                   'slice_like': 1}
 
+# MXNet's defaults of attributes, where they are not None or empty; Gluon's for a variable's.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    'null': {'__lr_mult__': 1.0},
+    'BatchNorm': {'eps': 1e-3, 'momentum': 0.9, 'fix_gamma': True, 'axis': 1},
+    'GroupNorm': {'num_groups': 1, 'eps': 1e-5}, 'Dropout': {'p': 0.5, 'mode': 'training'},
+    'Convolution': {'num_group': 1}, 'FullyConnected': {'flatten': True},
+    'Pooling': {'pool_type': 'max', 'pooling_convention': 'valid'},
+    '_contrib_BilinearResize2D': {'mode': 'size', 'align_corners': True},
+    'LeakyReLU': {'act_type': 'leaky', 'slope': 0.25}, 'softmax': {'axis': -1},
+    'Concat': {'dim': 1}, 'SwapAxis': {'dim1': 0, 'dim2': 0}, 'take': {'mode': 'clip'},
+    'mean': {'keepdims': False, 'exclude': False}, 'argmax': {'keepdims': False},
+    'pick': {'axis': -1, 'keepdims': False, 'mode': 'clip'},
+}
+
 SymbolicShape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
 
 
@@ -92,9 +106,11 @@ class Node:
         """The shape of its first output."""
         return self.shapes[0]
 
-    def get(self, attribute: str, default: Any = None) -> Any:
-        """Return the attribute as a Python value, or ``default``, which should match MXNet's, if unset."""
-        return _value(self.attributes[attribute]) if attribute in self.attributes else default
+    def get(self, attribute: str) -> Any:
+        """Return the attribute as a Python value; if it is unset, the one of `DEFAULTS` or None."""
+        if attribute in self.attributes:
+            return _value(self.attributes[attribute])
+        return DEFAULTS.get(self.operator, {}).get(attribute)
 
     def settings(self) -> dict[str, Any]:
         """Return {name: value} for its attributes, without the ones that Gluon adds (``__lr_mult__``)."""

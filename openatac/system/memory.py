@@ -8,7 +8,7 @@ import os
 import sys
 
 from openatac.errors import UnfitEnvironment
-from openatac.system.threads import is_thread_count, threads_set
+from openatac.system.threads import is_thread_count, threads_in_environment
 
 try:
     import resource
@@ -43,7 +43,7 @@ def memory_shortage() -> str | None:
     if resource is None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    text = threads_set().split(',')[0]
+    text = threads_in_environment().split(',')[0]
     threads = int(text) if is_thread_count(text) else os.cpu_count() or 1
     least = ADDRESS_SPACE + threads * ADDRESS_SPACE_OF_THREAD
     if limit == resource.RLIM_INFINITY or limit >= least:

@@ -50,7 +50,7 @@ def thread_count() -> ThreadCount:
     return ThreadCount(min(count, int(limit)) if is_thread_count(limit) else count, None)
 
 
-def threads_set() -> str:
+def threads_in_environment() -> str:
     """Return the number of threads that the environment sets for MXNet; '' if it sets none.
 
     It is not `thread_count`: no number was set if MXNet was loaded before openatac.

@@ -1,15 +1,19 @@
 """Each operator computes in PyTorch as in MXNet, in training and in inference."""
+import inspect
+
 import mxnet as mx
 import numpy as np
 import pytest
 from mxnet import gluon
 
 from openatac.errors import OpenatacError
+from openatac.graph.nodes import DEFAULTS
 from tests.helpers.networks.both_libraries import differences
 
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
+from openatac.conversion.operators import OPERATORS, batch_norm  # noqa: E402  (needs torch)
 from openatac.conversion.symbol_module import to_torch  # noqa: E402  (needs torch)
 
 X, Y = mx.sym.var('data'), mx.sym.var('other')
@@ -172,6 +176,16 @@ def test_batch_norm(settings, shape):
 def test_batch_norm_of_one_value():
     """The variance is 0, which PyTorch's own layer refuses."""
     test_batch_norm({}, (1, 3, 1))
+
+
+def test_defaults_of_the_functions_are_those_of_the_operators():
+    ours = {name: function for name, function in OPERATORS.items()
+            if getattr(function, '__module__', None) == batch_norm.__module__}
+    for name, function in ours.items():
+        defaults, parameters = DEFAULTS.get(name.split()[0], {}), inspect.signature(function).parameters
+        for attribute in defaults.keys() & parameters:
+            assert parameters[attribute].default == defaults[attribute], (name, attribute)
+    assert len(ours) > 20
 
 
 def test_dropout_drops_and_scales_only_in_training():

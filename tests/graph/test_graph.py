@@ -1,5 +1,6 @@
 """Symbols as graphs: reading, writing, traversing, rewriting, and finding gates."""
 import json
+import re
 
 import mxnet as mx
 import numpy as np
@@ -9,7 +10,7 @@ from openatac import get_model
 from openatac.errors import OpenatacError
 from openatac.graph.fusion import fuse
 from openatac.graph.gates import find_gates
-from openatac.graph.nodes import Graph, Node, Output, UnknownShapes
+from openatac.graph.nodes import DEFAULTS, Graph, Node, Output, UnknownShapes
 from tests.helpers.processes.fresh_python import output_of
 
 
@@ -59,9 +60,20 @@ def test_deep_graph_is_traversed():
 def test_attributes_are_parsed_as_values():
     node = Node('x', 'x', attributes={'kernel': '(3, 3)', 'flag': 'True', 'act_type': 'relu', '__note__': '1',
                                       'crafted': '(' * 4000})
-    assert (node.get('kernel'), node.get('flag'), node.get('act_type'), node.get('none', 5)) == (
-        (3, 3), True, 'relu', 5)
+    assert (node.get('kernel'), node.get('flag'), node.get('act_type'), node.get('none')) == (
+        (3, 3), True, 'relu', None)
     assert node.settings() == {'kernel': (3, 3), 'flag': True, 'act_type': 'relu', 'crafted': '(' * 4000}
+
+
+@pytest.mark.parametrize('operator', sorted(set(DEFAULTS) - {'null'}))
+def test_default_attributes_are_those_of_mxnet(operator):
+    contrib = operator.startswith('_contrib_')
+    described = getattr(mx.sym.contrib if contrib else mx.sym, operator.replace('_contrib_', '')).__doc__
+    for name in DEFAULTS[operator]:
+        kind, default = re.search(rf"^{name} : (.*),\s?optional, default='?([^'\n]*)'?$",
+                                  described, re.M).groups()
+        value = Node(operator, 'x').get(name)
+        assert value == (default if kind.startswith('{') else pytest.approx(float(default), rel=1e-6)), name
 
 
 def test_node_is_replaced_by_a_graph_of_its_inputs():

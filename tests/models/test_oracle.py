@@ -24,7 +24,7 @@ MODES = 'imperative', 'hybridized', 'static'
 def slow_elsewhere(name, mode):
     """Mark all modes but training's default as slow, except for one network and the units.
 
-    test_zoo.py shows that the modes agree for every unit.
+    test_units_in_hosts.py shows that the modes agree for every unit.
     """
     is_repeated = mode != 'static' and not name.startswith('unit') and name != 'cifar10_b1_atac'
     return pytest.mark.slow if is_repeated else ()

@@ -9,7 +9,7 @@ from mxnet import gluon
 
 import openatac
 from openatac.nn.group_norm import GroupNorm
-from openatac.study.costs.count import costs
+from openatac.study.costs.gluon_costs import costs
 from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.networks.both_libraries import RightSELU, differences, random_network

@@ -24,7 +24,7 @@ SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
 
 # --------------------------------------------------------- engines that start without MXNet
 
-# test_registered_exports.py also measures one of MXNet's.
+# tests/export/test_registered_exports.py also measures one of MXNet's.
 
 class Pixels(Runtime):
     """Outputs the first pixels of an image; the process dies once PREFIX.kill exists."""

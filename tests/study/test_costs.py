@@ -10,7 +10,7 @@ from openatac import cli, get_model
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.resnet_v1b import ResNet50_v1bATAC
 from openatac.models.weights import save_parameters
-from openatac.study.costs.count import costs, layers, symbol_costs
+from openatac.study.costs.gluon_costs import costs, layers, symbol_costs
 from tests import oracle
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import command_error

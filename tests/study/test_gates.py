@@ -123,7 +123,7 @@ def test_units_without_gates_have_none(unit):
     'cifar_resnet8_v2_atac', 'cifar_resnet8_v2_atac_global', 'cifar_resnet8_v2_mish_cbam',
     'cifar_resnet8_v2_swish', 'cifar_resnet8_v2_xunit_ge', 'cifar_resnet8_v2_relu', 'resnet50_v1b_lca'])
 def test_gates_in_pytorch_equal_those_in_gluon(name, tmp_path):
-    of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
+    of_module = pytest.importorskip('openatac.study.gates.torch_gates', reason='needs PyTorch')
     from openatac import pytorch
     settings = {'layers': (1, 1, 1, 1)} if name.startswith('resnet50') else {}
     net, module = get_model(name, **settings), pytorch.get_model(name, **settings)
@@ -155,7 +155,7 @@ def test_gates_are_found_in_the_layers_of_each_host():
 
 
 def test_gates_of_modules_called_with_keywords_are_found():
-    of_module = pytest.importorskip('openatac.study.gates.module_gates', reason='needs PyTorch')
+    of_module = pytest.importorskip('openatac.study.gates.torch_gates', reason='needs PyTorch')
     import torch
 
     class Swish(torch.nn.Module):

@@ -16,7 +16,7 @@ import mxnet as mx
 import pytest
 
 from openatac.models.networks_by_name import get_model
-from openatac.study.costs.count import costs, layers
+from openatac.study.costs.gluon_costs import costs, layers
 
 IMAGE = (3, 224, 224)
 PUBLISHED = {  # unit: operations in G as in its source, parameters in M

@@ -192,7 +192,7 @@ def test_trained_parameters_equal_the_oracle(name, act_layers):
 def test_trainable_parameters_are_those_with_a_gradient_in_the_oracle():
     import mxnet as mx
 
-    from openatac.study.costs.count import costs
+    from openatac.study.costs.gluon_costs import costs
     case, _ = load('imagenet_1111_atac2')
     net = build(case)
     net.initialize()

@@ -8,7 +8,7 @@ import mxnet as mx
 import pytest
 
 from openatac import cli
-from openatac.study.costs.count import costs
+from openatac.study.costs.gluon_costs import costs
 from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import (
     CIFAR100_NUMBERS,

@@ -7,7 +7,7 @@ import pytest
 from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS
 from openatac.errors import CheckpointError
 from openatac.models.networks_by_name import get_model
-from openatac.study.costs.count import costs
+from openatac.study.costs.gluon_costs import costs
 from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.processes.commands import rows_of

@@ -16,7 +16,7 @@ from openatac.data.images.decoding import decode
 from openatac.data.images.resizing import resize_exactly
 from openatac.data.small.small_images import load_class_folders
 from openatac.errors import DataError
-from openatac.study.costs.count import costs
+from openatac.study.costs.gluon_costs import costs
 from tests.helpers.images.made_up_images import blocks, encoded, plain
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import json_of, metrics_of, run_in_process, script_error

@@ -45,7 +45,7 @@ def _replacement(node: Node) -> tuple[mx.sym.Symbol, list[Output]] | None:
     """Return the replacement for a node, (a symbol of variables ``0``, ``1``..., their values), or None."""
     x, gate = mx.sym.var('0'), mx.sym.var('1')
     if node.operator == 'Pooling' and node.get('global_pool') and len(node.shape) == 4:
-        pooling = _POOLINGS.get(node.get('pool_type', 'max'))
+        pooling = _POOLINGS.get(node.get('pool_type'))
         return (pooling(x), node.inputs) if pooling else None
     if node.operator == 'mean' and node.get('axis') == 3 and len(node.shape) == 3:
         transposed = node.inputs[0].node

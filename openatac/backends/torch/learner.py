@@ -114,7 +114,7 @@ class TorchLearner(Learner):
             # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
             self.layout = torch.channels_last
 
-    def _make_optimizer(self, params: OptimizerSettings, no_wd: bool) -> NAG:
+    def _make_optimizer(self, optimizer: OptimizerSettings, no_wd: bool) -> NAG:
         rates = getattr(self.module, 'meta', {}).get('lr_mult') or {}  # of fine-tuning
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
@@ -122,7 +122,7 @@ class TorchLearner(Learner):
             groups[decay, rates.get(name, 1.0)].append(parameter)
         return NAG([{'params': parameters, 'wd_mult': decay, 'lr_mult': rate}
                     for (decay, rate), parameters in groups.items()],
-                   params['learning_rate'], params['momentum'], params['wd'])
+                   optimizer['learning_rate'], optimizer['momentum'], optimizer['wd'])
 
     @property
     def devices(self) -> str:
@@ -253,14 +253,14 @@ class TorchLearner(Learner):
             yield
 
     def _local(self) -> LocalValues:
-        statistics = {name: array for name, array in self._arrays().items() if is_statistic(name)}
+        statistics = {name: array for name, array in self._tensors().items() if is_statistic(name)}
         return LocalValues({**statistics, METRICS: self._sums}, self.process_group)
 
     def _common_tensors(self) -> dict[str, torch.Tensor]:
         """Return {name in a checkpoint: tensor} of the values that are the same in all processes."""
-        return {name: array for name, array in self._arrays().items() if not is_statistic(name)}
+        return {name: array for name, array in self._tensors().items() if not is_statistic(name)}
 
-    def _arrays(self) -> dict[str, torch.Tensor]:
+    def _tensors(self) -> dict[str, torch.Tensor]:
         return {parameter_array(name): array for name, array in self.module.state_dict().items()}
 
     def wait(self) -> None:

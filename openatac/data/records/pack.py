@@ -61,9 +61,9 @@ UNCHANGED = PackSettings()  # unchanged images, sorted by class
 class Packed(NamedTuple):
     """The result of packing: the numbers of images, classes, and bad images left out."""
 
-    images: int
-    classes: int
-    bad: int
+    image_count: int
+    class_count: int
+    bad_count: int
 
 
 def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError, first_line
-from openatac.export.onnx.model import import_onnx_package
+from openatac.export.onnx.model import description, import_onnx_package
 from openatac.graph.nodes import INPUT
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
@@ -69,7 +69,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
                                 f'({first_line(error)}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
-    quantized.doc_string = model.doc_string.replace('all in float32', 'in INT8 where that is fast')
+    quantized.doc_string = description(model, 'in INT8 where that is fast')
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     onnx.checker.check_model(quantized)

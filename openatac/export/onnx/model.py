@@ -144,9 +144,6 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: SymbolicShape, output_shape
     def info(tensor: Tensor, shape: SymbolicShape) -> Any:
         return onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, shape)
 
-    def text(shape: SymbolicShape) -> str:
-        return f'({", ".join(map(str, shape))})'
-
     inside = {operator.output for operator in graph.operators} - {OUTPUT}
     proto = onnx.helper.make_graph(
         [onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
@@ -156,11 +153,22 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: SymbolicShape, output_shape
         value_info=[info(tensor, graph.shapes[tensor]) for tensor in graph.shapes if tensor in inside])
     model = onnx.helper.make_model(
         proto, producer_name='openatac', producer_version=__version__, ir_version=IR_VERSION,
-        opset_imports=[onnx.helper.make_opsetid('', OPSET)],
-        doc_string=f'{name}: {INPUT} {text(image_shape)} to {OUTPUT} {text(output_shape)}, for any number N '
-                   'of images; all in float32')
+        opset_imports=[onnx.helper.make_opsetid('', OPSET)])
+    model.doc_string = description(model, 'all in float32')
     set_metadata(model, metadata)
     return model
+
+
+def description(model: Any, precision: str) -> str:
+    """Return the doc_string of an onnx.ModelProto: its name, input and output, and the given precision."""
+    graph = model.graph
+
+    def text(tensor: Any) -> str:
+        sizes = (size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim)
+        return f'{tensor.name} ({", ".join(map(str, sizes))})'
+
+    return (f'{graph.name}: {text(graph.input[0])} to {text(graph.output[0])}, for any number N of images; '
+            f'{precision}')
 
 
 def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:

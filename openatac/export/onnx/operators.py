@@ -35,9 +35,9 @@ def convert(graph: OnnxGraph, node: Node, inputs: Sequence[Tensor]) -> Tensor:
     return CONVERTERS[node.operator](graph, node, *inputs)
 
 
-def _only(node: Node, attribute: str, default: Any, *known: Any) -> Any:
+def _only(node: Node, attribute: str, *known: Any) -> Any:
     """Return the attribute's value; raise OpenatacError unless it is one of the ``known`` ones."""
-    value = node.get(attribute, default)
+    value = node.get(attribute)
     if value not in known:
         raise OpenatacError(f'{attribute}={value} of {node.operator} (node {node.name}) cannot be written as '
                             f'ONNX, only {", ".join(map(str, known))}')
@@ -63,12 +63,12 @@ def _pass(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _dropout(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'mode', 'training', 'training')
+    _only(node, 'mode', 'training')
     return x
 
 
 def _cast(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'dtype', None, 'float16', 'float32', 'float64')  # everything in the file is float32
+    _only(node, 'dtype', 'float16', 'float32', 'float64')  # everything in the file is float32
     return x
 
 
@@ -81,13 +81,13 @@ def _filled(value: float, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _activation(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    return graph.add(ACTIVATION_OPERATORS[_only(node, 'act_type', None, *ACTIVATION_OPERATORS)], x)
+    return graph.add(ACTIVATION_OPERATORS[_only(node, 'act_type', *ACTIVATION_OPERATORS)], x)
 
 
 def _leaky_relu(graph: OnnxGraph, node: Node, x: Tensor, slopes: Tensor = '') -> Tensor:
-    act_type = _only(node, 'act_type', 'leaky', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
+    act_type = _only(node, 'act_type', 'leaky', 'prelu', 'elu', 'selu', 'gelu')
     if act_type in ('leaky', 'elu'):
-        return graph.add('Elu' if act_type == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope', 0.25)))
+        return graph.add('Elu' if act_type == 'elu' else 'LeakyRelu', x, alpha=float(node.get('slope')))
     if act_type == 'selu':
         return graph.add('Selu', x)  # ONNX's default constants match MXNet's
     if act_type == 'prelu':
@@ -112,7 +112,7 @@ def _transpose(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 def _swap_axes(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     axes = list(range(len(node.shape)))
-    first, second = node.get('dim1', 0), node.get('dim2', 0)
+    first, second = node.get('dim1'), node.get('dim2')
     axes[first], axes[second] = axes[second], axes[first]
     return graph.transpose(x, axes)
 
@@ -146,7 +146,7 @@ def _sliced(graph: OnnxGraph, node: Node, x: Tensor, axes: Sequence[int], begins
 
 
 def _concat(graph: OnnxGraph, node: Node, *parts: Tensor) -> Tensor:
-    return graph.add('Concat', *parts, axis=node.get('dim', 1))
+    return graph.add('Concat', *parts, axis=node.get('dim'))
 
 
 def _blocks(operator: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
@@ -154,8 +154,8 @@ def _blocks(operator: str, graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'sample_type', None, 'nearest')
-    _only(node, 'num_args', 1, 1)
+    _only(node, 'sample_type', 'nearest')
+    _only(node, 'num_args', 1)
     return graph.add('Resize', x, '', graph.constant([1.0, 1.0] + 2 * [float(node.get('scale'))]),
                      mode='nearest', coordinate_transformation_mode='asymmetric', nearest_mode='floor')
 
@@ -163,7 +163,7 @@ def _upsampling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 def _bilinear_resize(graph: OnnxGraph, node: Node, x: Tensor, like: Tensor | None = None) -> Tensor:
     scales = [1.0, 1.0, *map(_scale, node.inputs[0].shape[2:], node.shape[2:])]
     return graph.add('Resize', x, '', graph.constant(scales), mode='linear', coordinate_transformation_mode=(
-        'align_corners' if node.get('align_corners', True) else 'half_pixel'))
+        'align_corners' if node.get('align_corners') else 'half_pixel'))
 
 
 def _scale(before: int, after: int) -> np.float32:
@@ -192,14 +192,14 @@ def _window(node: Node, kernel: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _convolution(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-    _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
-    return graph.add('Conv', x, weight, *bias, group=node.get('num_group', 1),
+    _only(node, 'layout', None, 'None', 'NCW', 'NCHW', 'NCDHW')
+    return graph.add('Conv', x, weight, *bias, group=node.get('num_group'),
                      **_window(node, tuple(node.get('kernel'))))
 
 
 def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
     shape, length = node.inputs[0].shape, node.inputs[1].shape[1]
-    rows = shape[0] if node.get('flatten', True) or len(shape) == 2 else -1
+    rows = shape[0] if node.get('flatten') or len(shape) == 2 else -1
     product = graph.add('Gemm', graph.reshape(x, shape, (rows, length)), weight, *bias, transB=1)
     return product if len(node.shape) == 2 else graph.reshape(product, (), node.shape)
 
@@ -207,27 +207,27 @@ def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *b
 def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor,
                 variance: Tensor) -> Tensor:
     """Add a BatchNormalization; with fix_gamma, use 1 in place of gamma, as MXNet does."""
-    _only(node, 'axis', 1, 1)
-    if node.get('fix_gamma', True):
+    _only(node, 'axis', 1)
+    if node.get('fix_gamma'):
         gamma = graph.constant(np.ones(node.inputs[1].shape))
     return graph.add('BatchNormalization', x, gamma, beta, mean, variance,
-                     epsilon=float(node.get('eps', 1e-3)))
+                     epsilon=float(node.get('eps')))
 
 
 def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Add an InstanceNormalization over groups as channels: MXNet uses one scale and shift per group."""
-    groups, shape = node.get('num_groups', 1), node.shape
+    groups, shape = node.get('num_groups'), node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
-    normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps', 1e-5)))
+    normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps')))
     return graph.reshape(normal, (), shape)
 
 
 def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    pool_type = _only(node, 'pool_type', 'max', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
-    _only(node, 'layout', None, None, 'None', 'NCW', 'NCHW', 'NCDHW')
+    pool_type = _only(node, 'pool_type', 'max', 'avg', *(['sum'] if node.get('global_pool') else []))
+    _only(node, 'layout', None, 'None', 'NCW', 'NCHW', 'NCDHW')
     if pool_type == 'sum':
         return graph.add('ReduceSum', x, graph.constant(range(2, len(node.shape)), np.int64), keepdims=1)
-    if node.get('global_pool', False):
+    if node.get('global_pool'):
         return graph.add('GlobalMaxPool' if pool_type == 'max' else 'GlobalAveragePool', x)
     window = _window(node, tuple(node.get('kernel')))
     del window['dilations']
@@ -263,16 +263,16 @@ def _adaptive_pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 
 def _mean(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'exclude', False, False)
+    _only(node, 'exclude', False)
     axis = node.get('axis')
     axes = [axis] if isinstance(axis, int) else list(axis or range(len(node.inputs[0].shape)))
-    mean = graph.add('ReduceMean', x, axes=axes, keepdims=int(node.get('keepdims', False)))
+    mean = graph.add('ReduceMean', x, axes=axes, keepdims=int(node.get('keepdims')))
     return mean if len(axes) < len(node.inputs[0].shape) else graph.reshape(mean, (), node.shape)
 
 
 def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    _only(node, 'temperature', None, None, 1.0)
-    return graph.add('Softmax', x, axis=node.get('axis', -1))
+    _only(node, 'temperature', None, 1.0)
+    return graph.add('Softmax', x, axis=node.get('axis'))
 
 
 # ----------------------------------------------------------------------------- matrix products
@@ -280,9 +280,9 @@ def _softmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     """Sum over the last axis of ``a`` and the first of ``b``, or the opposite ones where transposed."""
     left, right = (source.shape for source in node.inputs)
-    if node.get('transpose_a', False):
+    if node.get('transpose_a'):
         a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])
-    if node.get('transpose_b', False) and len(right) > 1:
+    if node.get('transpose_b') and len(right) > 1:
         b = graph.transpose(graph.reshape(b, right, (-1, right[-1])), (1, 0))
     else:
         b = graph.reshape(b, right, (right[0], -1) if len(right) != 2 else right)
@@ -294,14 +294,14 @@ def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
 def _batch_dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     rank = len(node.shape)
     swapped = [*range(rank - 2), rank - 1, rank - 2]
-    return graph.add('MatMul', *(graph.transpose(x, swapped) if node.get(flag, False) else x
+    return graph.add('MatMul', *(graph.transpose(x, swapped) if node.get(flag) else x
                                  for x, flag in ((a, 'transpose_a'), (b, 'transpose_b'))))
 
 
 # -------------------------------------------------------------------- maxima and their indices
 
 def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
-    indices = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims', False)))
+    indices = graph.add('ArgMax', x, axis=node.get('axis'), keepdims=int(node.get('keepdims')))
     return graph.add('Cast', indices, to=FLOAT)
 
 
@@ -309,12 +309,12 @@ def _pick(graph: OnnxGraph, node: Node, x: Tensor, indices: Tensor) -> Tensor:
     """Pick the elements at ``indices``, which are floats in MXNet; ReduceMax if they come from argmax."""
     data, source = node.inputs[0], node.inputs[1].node
     shape = data.shape
-    axis = _only(node, 'axis', -1, *range(-len(shape), len(shape))) % len(shape)
+    axis = _only(node, 'axis', *range(-len(shape), len(shape))) % len(shape)
     if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:
-        return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims', False)))
+        return graph.add('ReduceMax', x, axes=[axis], keepdims=int(node.get('keepdims')))
     one = (*shape[:axis], 1, *shape[axis + 1:])
     indices = graph.add('Cast', graph.reshape(indices, source.shape, one), to=INT64)
-    if _only(node, 'mode', 'clip', 'clip', 'wrap') == 'wrap':
+    if _only(node, 'mode', 'clip', 'wrap') == 'wrap':
         indices = graph.add('Mod', indices, graph.constant(shape[axis], np.int64))
     else:
         indices = graph.add('Clip', indices, *(graph.constant(end, np.int64) for end in (0, shape[axis] - 1)))

@@ -60,9 +60,9 @@ def _costs(run: FinishedRun) -> tuple[int, int]:
     from openatac.library import PYTORCH, library_of
     net = RunFolder(run.folder).build(run.config).net
     if library_of(net) is PYTORCH:
-        from openatac.study.costs.module_costs import module_costs
+        from openatac.study.costs.torch_costs import module_costs
         return module_costs(net, run.config.image_shape)
-    from openatac.study.costs.count import costs
+    from openatac.study.costs.gluon_costs import costs
     total = costs(net, run.config.image_shape)
     return total.trainable, total.multiply_adds
 

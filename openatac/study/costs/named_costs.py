@@ -8,7 +8,7 @@ from openatac.errors import FlagError, OpenatacError, last_line
 from openatac.files.export_file_names import MANIFEST_SUFFIX, SYMBOL_SUFFIX
 
 if TYPE_CHECKING:
-    from openatac.study.costs.count import Costs
+    from openatac.study.costs.gluon_costs import Costs
 
 FILE_SIZE = 224  # pixels; the image side for a symbol file outside an export, which does not specify it
 
@@ -26,7 +26,7 @@ def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes:
     classes : int, optional
         The number of classes; by default the host's.
     published : bool
-        Count as the paper does, see `openatac.study.costs.count.costs`.
+        Count as the paper does, see `openatac.study.costs.gluon_costs.costs`.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes:
     from openatac.export.exported_symbol import load_exported_symbol
     from openatac.graph.tensor_sizes import check_tensor_sizes
     from openatac.models.networks_by_name import get_model
-    from openatac.study.costs.count import costs, symbol_costs
+    from openatac.study.costs.gluon_costs import costs, symbol_costs
     if name.endswith(MANIFEST_SUFFIX):
         if classes is not None:
             raise FlagError('--classes', f'{name} has its own; leave it out')

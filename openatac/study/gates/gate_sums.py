@@ -1,4 +1,4 @@
-"""Statistics of a gate over a data set; `gluon_gates` and `module_gates` find the gates.
+"""Statistics of a gate over a data set; `gluon_gates` and `torch_gates` find the gates.
 
 A gated unit multiplies its input by a gate: x * g(x), section III of "Attention as Activation".
 """

@@ -1,6 +1,7 @@
 """Draw the statistics of gates over the depth of networks."""
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,10 @@ def _colours(networks: Mapping[str, str]) -> dict[str, str]:
     return {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(networks)}
 
 
-def _depth(layer: str) -> list[int]:
+def _depth(layer: str) -> tuple[float, ...]:
     """Return a sort key: the numbers in a layer's name, with a block's attention after its activations."""
-    return [int(digits) for digits in re.findall(r'\d+', layer.replace('attention', '9'))]
+    return tuple(math.inf if part == 'attention' else int(part)
+                 for part in re.findall(r'attention|\d+', layer))
 
 
 def _units(rows: Sequence[GateRow], run: str) -> str:

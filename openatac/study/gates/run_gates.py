@@ -19,7 +19,7 @@ from openatac.training.sections.cifar import CifarData
 CIFAR_BATCH, IMAGENET_BATCH = 32, 8
 
 
-def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
+def gates_of_run(folder: str, params: str = 'best', image_count: int | None = None,
                  dataset: str | None = None, data_dir: str | None = None) -> list[dict[str, Any]]:
     """Compute the statistics of a run's gates over its test images, in evaluation mode, on the CPU.
 
@@ -29,7 +29,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
         The folder of a run of train_cifar.py or train_imagenet.py.
     params : str
         'best', 'last' or a parameter file.
-    images : int, optional
+    image_count : int, optional
         The number of images to use, evenly spread over the test set; by default all.
     dataset : str, optional
         A data set to use instead of the run's own, for a run of train_cifar.py.
@@ -55,12 +55,12 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
     if isinstance(config, CifarConfig):
         if dataset:
             config = with_changes(config, dataset=dataset)
-        source, batches = str(config.data.dataset), _cifar_images(config.data, images)
+        source, batches = str(config.data.dataset), _cifar_images(config.data, image_count)
     elif dataset:
         raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '
                             'leave it out')
     else:
-        source, batches = 'imagenet', _photographs(config, images)
+        source, batches = 'imagenet', _photographs(config, image_count)
     file = {'best': BEST, 'last': LAST}.get(params)
     path = run.file(file) if file else params
     library.load_parameters(built.net, path)
@@ -78,7 +78,7 @@ def gates_of_run(folder: str, params: str = 'best', images: int | None = None,
 
 def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
     if library_of(net) is PYTORCH:
-        from openatac.study.gates.module_gates import gate_statistics
+        from openatac.study.gates.torch_gates import gate_statistics
     else:
         from openatac.study.gates.gluon_gates import gate_statistics
     return gate_statistics

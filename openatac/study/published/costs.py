@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openatac.study.published.numbers import PARAMETERS, Published
 
 if TYPE_CHECKING:
-    from openatac.study.costs.count import Costs
+    from openatac.study.costs.gluon_costs import Costs
 
 
 @functools.cache

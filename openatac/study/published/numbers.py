@@ -27,7 +27,7 @@ class Counting(NamedTuple):
         Whether parameters include running statistics.
     published : bool
         Whether a dense layer has 2 * inputs * outputs - inputs + outputs operations, see
-        `openatac.study.costs.count.costs`.
+        `openatac.study.costs.gluon_costs.costs`.
     operations : int
         How many operations a multiply-add counts as.
     """

@@ -19,7 +19,7 @@ from openatac.errors import CheckpointError
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options.declaration import option_values
-from openatac.system.threads import threads_set
+from openatac.system.threads import threads_in_environment
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
 from openatac.training.checkpoints.progress import Progress
@@ -199,7 +199,7 @@ def summarise(config: Config, description: Description, plan: loop.RunPlan, hist
         'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
         'seed': config.training.seed, 'device': plan.learner.devices,
-        'threads': threads_set(), 'epochs': len(history),
+        'threads': threads_in_environment(), 'epochs': len(history),
         'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
         'last_accuracy': history[-1]['val_accuracy'], **_final_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),

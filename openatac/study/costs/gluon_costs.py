@@ -1,6 +1,6 @@
-"""Count the costs of a network: parameters, multiply-adds for one image and the memory of its activations.
+"""Count the costs of a Gluon network or a symbol: parameters, multiply-adds for one image, activations.
 
-They are counted in the symbol graph of a network or a symbol file, so layers need not declare their costs.
+They are counted in the symbol graph, so layers need not declare their costs.
 """
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def symbol_costs(symbol: mx.sym.Symbol, image_shape: tuple[int, ...], published:
     nodes = _nodes(symbol, image_shape)
     sizes = _sizes(nodes)
     fixed = {node.inputs[1].node.name for node in nodes
-             if node.operator == 'BatchNorm' and node.get('fix_gamma', True)}
+             if node.operator == 'BatchNorm' and node.get('fix_gamma')}
     fixed.update(symbol.list_auxiliary_states())
     trainable = sum(size for name, size in sizes.items() if name not in fixed)
     return Costs(sum(sizes.values()), trainable, layers(symbol, image_shape, published))

@@ -1,4 +1,4 @@
-"""Count the costs of a PyTorch network, as `openatac.study.costs.count` does in a graph."""
+"""Count the costs of a PyTorch network, as `openatac.study.costs.gluon_costs` does in a graph."""
 from __future__ import annotations
 
 import torch

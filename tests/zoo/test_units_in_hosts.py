@@ -6,7 +6,7 @@ from mxnet import autograd
 
 from openatac import get_model, get_model_list
 from openatac.export.exported_symbol import load_block
-from openatac.study.costs.count import costs, layers
+from openatac.study.costs.gluon_costs import costs, layers
 from openatac.zoo.names import parse_network_name
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.images.random_images import random_images
