@@ -86,7 +86,7 @@ def cifar10(tmp_path_factory):
 @pytest.fixture(scope='session')
 def exported(tmp_path_factory):
     """The folder of the export 'net', with symbol and fused files."""
-    from tests.helpers.networks.small_export import write_small_export
+    from tests.helpers.exports.small_export import write_small_export
     return write_small_export(tmp_path_factory.mktemp('export'))
 
 
@@ -106,7 +106,7 @@ def animals(tmp_path_factory):
     pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     from openatac.models.weights import save_parameters
-    from tests.helpers.networks.animal_export import ANIMALS, animal_network, export_animals
+    from tests.helpers.exports.animal_export import ANIMALS, animal_network, export_animals
     folder, net = tmp_path_factory.mktemp('animals'), animal_network()
     save_parameters(net, str(folder / 'atac.params'))
     export_animals(net, folder / 'atac')

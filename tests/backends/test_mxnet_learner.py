@@ -7,8 +7,8 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
 from tests import oracle
-from tests.helpers.networks.mxnet_learner import OPTIMIZER, learner
-from tests.helpers.networks.training_steps import batch
+from tests.helpers.learners.mxnet_learner import OPTIMIZER, learner
+from tests.helpers.learners.training_steps import batch
 from tests.helpers.processes.fresh_python import output_of
 
 
@@ -103,8 +103,8 @@ def test_only_one_openmp_thread_team_is_created():
 import os
 import openatac
 import mxnet as mx
-from tests.helpers.networks.mxnet_learner import learner
-from tests.helpers.networks.training_steps import batch
+from tests.helpers.learners.mxnet_learner import learner
+from tests.helpers.learners.training_steps import batch
 
 def threads():
     mx.nd.waitall()

@@ -13,9 +13,9 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import CpuStep
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
+from tests.helpers.learners.training_steps import relative_difference
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import initialised, parameters_of
-from tests.helpers.networks.training_steps import relative_difference
 from tests.helpers.processes.fresh_python import output_of
 
 OPTIMIZER = {'learning_rate': 0.1, 'momentum': 0.9, 'wd': 1e-4}

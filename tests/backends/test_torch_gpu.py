@@ -21,7 +21,7 @@ from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
-from tests.helpers.networks.training_steps import batch, relative_difference  # noqa: E402
+from tests.helpers.learners.training_steps import batch, relative_difference  # noqa: E402
 
 GPU = 'cuda:0'
 

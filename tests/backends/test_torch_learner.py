@@ -14,8 +14,8 @@ from openatac.errors import DeviceError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.zoo.weights.mxnet_format import read_params, write_params
+from tests.helpers.learners.training_steps import batch, relative_difference
 from tests.helpers.networks.parameters import initialised, parameters_of
-from tests.helpers.networks.training_steps import batch, relative_difference
 from tests.helpers.processes.fresh_python import output_of
 
 torch = pytest.importorskip('torch')

@@ -103,7 +103,7 @@ def foreign_export(tmp_path_factory):
     """(an export with labels that are not ASCII, a folder with a good and a damaged image)."""
     from openatac.export.manifest import Manifest
     from openatac.models.networks_by_name import get_model
-    from tests.helpers.networks.exporting import export
+    from tests.helpers.exports.exporting import export
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')
     net.initialize()

@@ -18,6 +18,7 @@ from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from openatac.zoo.weights.mxnet_format import read_params, write_params
+from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.networks.both_libraries import (
     RightSELU,
     difference,
@@ -27,7 +28,6 @@ from tests.helpers.networks.both_libraries import (
     step_in_mxnet,
     step_in_torch,
 )
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.fresh_python import output_of, run_python

@@ -12,7 +12,7 @@ from tests.helpers.processes.scripts import finish
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
-from tests.helpers.networks import torch_processes  # noqa: E402  (it needs torch)
+from tests.helpers.learners import torch_processes  # noqa: E402  (it needs torch)
 
 SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'networks' / 'torch_processes.py'
 

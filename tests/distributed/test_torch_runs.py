@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 from openatac.backends.compute import Compute  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.errors import DeviceError  # noqa: E402
-from tests.helpers.networks import torch_processes  # noqa: E402
+from tests.helpers.learners import torch_processes  # noqa: E402
 
 TORCH = '--engine', 'torch'
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']

@@ -13,9 +13,9 @@ from openatac import get_model
 from openatac.evaluation.report import Report
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import MEAN, STD
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import call_command, command_error, rows_of

@@ -9,9 +9,9 @@ import pytest
 
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
+from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, plain, smooth
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.paths import ROOT
 

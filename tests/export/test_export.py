@@ -20,8 +20,8 @@ from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
 from tests import oracle
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import encoded, smooth
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import ATAC, describe, images, outputs, trained_network
 from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.fresh_python import run_python

@@ -16,10 +16,10 @@ from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
 from openatac.system.processor import instruction_set
+from tests.helpers.exports.exporting import export
+from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.networks.digits_network import KNOWS
-from tests.helpers.networks.exporting import export
-from tests.helpers.networks.onnx_files import run_onnx
 from tests.helpers.networks.trained_network import ATAC, describe, images, outputs
 from tests.helpers.processes.commands import call_export
 from tests.helpers.processes.scripts import json_of, metrics_of

@@ -9,8 +9,8 @@ from openatac.errors import OpenatacError
 from openatac.export import exported_symbol
 from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
+from tests.helpers.exports.exporting import export
 from tests.helpers.folder_contents import contents
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import ATAC, describe, trained_network
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.full_disk import limit_file_size

@@ -8,8 +8,8 @@ import pytest
 
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block
+from tests.helpers.exports.exporting import export
 from tests.helpers.folder_contents import contents
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.trained_network import ATAC, describe, trained_network
 from tests.helpers.processes.scripts import json_of, script_error
 

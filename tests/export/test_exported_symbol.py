@@ -6,7 +6,7 @@ import pytest
 from openatac import get_model
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block
-from tests.helpers.networks.exporting import export
+from tests.helpers.exports.exporting import export
 from tests.helpers.networks.parameters import with_statistics
 from tests.helpers.networks.trained_network import describe
 

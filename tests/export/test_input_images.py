@@ -7,9 +7,9 @@ from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches
 from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
+from tests.helpers.exports.animal_export import ANIMALS
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image, write_photos
-from tests.helpers.networks.animal_export import ANIMALS
 
 PHOTOS = Manifest('resnet50_v1b_atac', 5, (3, 64, 64), (123.68, 116.779, 103.939),
                   (58.393, 57.12, 57.375), 0.875)

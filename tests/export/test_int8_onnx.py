@@ -11,8 +11,8 @@ from openatac.errors import OpenatacError
 from openatac.export.int8.onnx import quantize_onnx
 from openatac.export.onnx.model import to_onnx, write_model
 from openatac.models.networks_by_name import get_model
+from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.networks.digits_network import KNOWS, digits
-from tests.helpers.networks.onnx_files import run_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

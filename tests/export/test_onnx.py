@@ -16,10 +16,10 @@ from openatac.models.networks_by_name import get_model
 from openatac.nn.group_norm import GroupNorm
 from openatac.version import __version__
 from openatac.zoo.names import get_model_list
+from tests.helpers.exports.exporting import write_symbol
+from tests.helpers.exports.onnx_files import difference, run_onnx, write_onnx
 from tests.helpers.images.random_images import random_images
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
-from tests.helpers.networks.onnx_files import difference, run_onnx, write_onnx
 
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')

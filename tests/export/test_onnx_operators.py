@@ -8,8 +8,8 @@ from openatac.errors import OpenatacError
 from openatac.export.onnx.model import to_onnx
 from openatac.nn.gather_excite import GatherExcite
 from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
+from tests.helpers.exports.onnx_files import difference, write_onnx
 from tests.helpers.images.random_images import random_images
-from tests.helpers.networks.onnx_files import difference, write_onnx
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')

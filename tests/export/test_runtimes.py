@@ -12,9 +12,9 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
 from openatac.export.runtimes.choice import runtime_for
+from tests.helpers.exports.animal_export import ANIMALS, animal_network
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import smooth, write_image
-from tests.helpers.networks.animal_export import ANIMALS, animal_network
-from tests.helpers.networks.exporting import export
 from tests.helpers.processes.commands import predict_error, predict_images
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms

@@ -15,8 +15,8 @@ from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
 from openatac.training.run_folder import RunFolder
+from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir
-from tests.helpers.networks.onnx_files import run_onnx
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import call_command, command_error
 from tests.helpers.processes.scripts import config_of, json_of, run_in_process, script_error

@@ -47,11 +47,11 @@ from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
+from tests.helpers.exports import small_export
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import write_photos
-from tests.helpers.networks import small_export
-from tests.helpers.networks.exporting import export
+from tests.helpers.learners.stub_learner import STATE, StubLearner
 from tests.helpers.networks.parameters import initialised, parameters_of
-from tests.helpers.networks.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT
 
 RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'

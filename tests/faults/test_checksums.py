@@ -14,7 +14,7 @@ from openatac.export.forms.base import FORMS
 from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from openatac.inference.gate_maps import open_gates
-from tests.helpers.networks.small_export import MANIFEST
+from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.processes.scripts import changed_json
 
 IMAGE = np.zeros((1, 3, 32, 32), 'float32')

@@ -27,7 +27,7 @@ from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_network
-from tests.helpers.networks.stub_learner import STATE, StubLearner
+from tests.helpers.learners.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.scripts import changed_json
 

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from openatac import get_model
 from openatac.commands import pack
 from openatac.files.checksums import file_sha256
+from tests.helpers.exports.exporting import export
+from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.images.made_up_images import write_cifar, write_photos
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
-from tests.helpers.networks.small_export import MANIFEST
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.marked_processes import MARK, marked_processes

@@ -11,8 +11,8 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
 from openatac.export.images.input_images import classes_below
 from openatac.export.manifest import read_manifest, write_manifest
+from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.images.made_up_images import encoded, plain
-from tests.helpers.networks.small_export import MANIFEST
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 

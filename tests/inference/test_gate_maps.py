@@ -9,9 +9,9 @@ from openatac.export.images.network_inputs import InputTransform
 from openatac.export.manifest import read_manifest
 from openatac.inference.gate_maps import gate_figure, open_gates
 from openatac.models.weights import load_parameters
+from tests.helpers.exports.animal_export import ANIMALS, animal_network
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import smooth, write_image
-from tests.helpers.networks.animal_export import ANIMALS, animal_network
-from tests.helpers.networks.exporting import export
 from tests.helpers.processes.commands import predict_error, predict_images
 
 pytest.importorskip('onnxruntime')  # the export in these tests has all forms

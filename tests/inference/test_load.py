@@ -13,9 +13,9 @@ import openatac
 from openatac.errors import DataError, DeviceError, OpenatacError
 from openatac.export.runtimes.base import RUNTIMES, runtimes_of
 from openatac.export.runtimes.choice import fastest_runtime
+from tests.helpers.exports.animal_export import ANIMALS, LABELS
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import encoded, smooth
-from tests.helpers.networks.animal_export import ANIMALS, LABELS
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.pages.documents import blocks_of
 from tests.helpers.processes.fresh_python import output_of, run_python

@@ -14,9 +14,9 @@ from openatac import get_model
 from openatac.console.streams import CLOSED
 from openatac.export.forms.base import FORMS
 from openatac.models.weights import load_parameters
+from tests.helpers.exports.animal_export import LABELS
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image
-from tests.helpers.networks.animal_export import LABELS
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import predict_error, predict_images
 from tests.helpers.processes.scripts import changed_json

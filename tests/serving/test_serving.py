@@ -21,8 +21,8 @@ from openatac.inference.gate_maps import open_gates
 from openatac.inference.predictor import Predictor
 from openatac.serving.batching import Batcher
 from openatac.serving.request_limits import LIMITS
+from tests.helpers.exports.animal_export import ANIMALS, LABELS, animal_network, export_animals
 from tests.helpers.images.made_up_images import encoded, plain, smooth
-from tests.helpers.networks.animal_export import ANIMALS, LABELS, animal_network, export_animals
 from tests.helpers.pages.browser import BROWSER, accessibility_violations, add_axe_check, render_in_browser
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment

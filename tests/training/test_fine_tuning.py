@@ -12,7 +12,7 @@ from openatac import get_model
 from openatac.models.fine_tuning import freeze
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
-from tests.helpers.networks.mxnet_learner import use_two_devices
+from tests.helpers.learners.mxnet_learner import use_two_devices
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.processes.interrupted_runs import assert_same_outcome, drop_last_checkpoint

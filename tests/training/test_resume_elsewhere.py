@@ -9,7 +9,7 @@ import openatac
 from openatac.backends.base import open_backend
 from openatac.backends.compute import Compute
 from openatac.backends.state_conversion import convert_state
-from tests.helpers.networks.mxnet_learner import use_two_devices
+from tests.helpers.learners.mxnet_learner import use_two_devices
 from tests.helpers.processes import interrupted_runs
 from tests.helpers.processes.interrupted_runs import BATCHES, signal_at_step
 from tests.helpers.processes.scripts import json_of, log_of, metrics_of, run_in_process, script_error

@@ -21,8 +21,8 @@ from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.hosts import HOSTS
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
+from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.random_images import random_images
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.networks.toys import BATCH, Gated, Scale, Tiny, small_toy
 from tests.helpers.processes.scripts import config_of, script_error

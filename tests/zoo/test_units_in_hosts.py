@@ -9,8 +9,8 @@ from openatac.export.exported_symbol import load_block
 from openatac.study.costs.gluon_costs import costs, layers
 from openatac.zoo.names import parse_network_name
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
+from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.random_images import random_images
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')

@@ -13,7 +13,8 @@ from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
 from openatac.models.weights import load_parameters
 from openatac.zoo.weights.mxnet_format import read_params, write_params
-from tests.helpers.networks.exporting import export
+from tests.helpers.exports.exporting import export
+from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.networks.parameter_files import (
     IMAGES,
     KINDS,
@@ -23,7 +24,6 @@ from tests.helpers.networks.parameter_files import (
     write_parameters,
 )
 from tests.helpers.networks.safetensors import write_safetensors
-from tests.helpers.networks.small_export import MANIFEST
 
 MANIFEST = MANIFEST._replace(classes=10, labels=[])
 

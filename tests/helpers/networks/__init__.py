@@ -1,1 +1,1 @@
-"""Small networks, their parameters and files, and comparisons of them."""
+"""Small networks, their parameters, and comparisons of them."""

@@ -8,8 +8,8 @@ from mxnet import autograd
 from mxnet.gluon import nn
 
 from openatac.export.exported_symbol import load_block
+from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.random_images import random_images
-from tests.helpers.networks.exporting import write_symbol
 from tests.helpers.networks.parameters import parameters_of
 
 SHAPE = (3, 4, 6, 5)

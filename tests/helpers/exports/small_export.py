@@ -1,8 +1,8 @@
 """A small export; tests damage copies of it."""
 from openatac import get_model
 from openatac.export.manifest import Manifest
+from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
-from tests.helpers.networks.exporting import export
 from tests.helpers.networks.parameters import initialised
 
 MANIFEST = Manifest('cifar_resnet8_v2_atac', 3, (3, 32, 32), PIXEL_MEAN, PIXEL_STD, 0, ['ant', 'bee', 'cow'])

@@ -1,0 +1,1 @@
+"""Small exports, how they are written, and their files."""

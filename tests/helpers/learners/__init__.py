@@ -1,0 +1,1 @@
+"""Learners, their steps, and training in several processes."""
