@@ -13,6 +13,7 @@ from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
 from openatac.training.datasets.small import BackgroundReader
+from openatac.training.run_folder import Dataset
 from openatac.training.runs.published_log import CifarLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import step_schedule
@@ -60,7 +61,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     # ------------------------------------------------------------------------- log and summary
 
     @property
-    def dataset(self) -> str:
+    def dataset(self) -> Dataset:
         return self.config.data.dataset
 
     @property

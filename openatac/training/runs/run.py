@@ -21,6 +21,7 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.initial_values import initial_values
+from openatac.training.run_folder import Dataset, Summary
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
@@ -60,7 +61,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     # ------------------------------------------------------------------------------- the steps
 
-    def train(self, name: str) -> dict[str, Any] | None:
+    def train(self, name: str) -> Summary | None:
         """Train the network, called ``name``; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
         with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
@@ -192,7 +193,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     @property
     @abc.abstractmethod
-    def dataset(self) -> str:
+    def dataset(self) -> Dataset:
         """The data set, for summary.json."""
 
     @property
