@@ -52,7 +52,10 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
     @abc.abstractmethod
     def with_classes(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
-        """Return the config with the classes of the images; a subclass can begin to read the images here."""
+        """Return the config with the classes of the images."""
+
+    def begin_reading(self, config: AnyConfig) -> None:
+        """Begin to read the images, in the background; by default, the run opens them when it needs them."""
 
     @abc.abstractmethod
     def make_run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup
@@ -60,9 +63,16 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Return the run, which trains or evaluates the network."""
 
     def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
-        """Fill in the config, from files beside its parameters, then from the images; build its network."""
+        """Fill in the config, from files beside its parameters, then from the images; build its network.
+
+        Reading the images begins before the network is built.
+        """
         from openatac.commands.shared.described_network import with_described_network
         given = self.with_classes(with_described_network(given))
+        config = given.config
+        # With --initial, the data set is only known once the network is.
+        if not (network_from_flags.only_makes_network(config) or config.start.initial):
+            self.begin_reading(config)
         return network_from_flags.network_from_flags(given)
 
     def main(self, argv: list[str]) -> int | None:
