@@ -10,7 +10,7 @@ the defaults are those of the published script. The published command, with the 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared.training_script import TrainingScript
@@ -21,6 +21,7 @@ from openatac.training.recipes import CIFAR
 
 if TYPE_CHECKING:
     from openatac.training.datasets.small import BackgroundReader
+    from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.cifar import CifarRun
 
 
@@ -52,9 +53,10 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def begin_reading(self, config: CifarConfig) -> None:
         self._reader = _reader_for(config)
 
-    def make_run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
+    def make_run(self, built: BuiltNetwork[CifarConfig], command: str, process_group: ProcessGroup
+                 ) -> CifarRun:
         from openatac.training.runs.cifar import CifarRun
-        return CifarRun(net, config, command, self._reader or _reader_for(config), process_group)
+        return CifarRun(built, command, process_group, self._reader or _reader_for(built.config))
 
 
 def _reader_for(config: CifarConfig) -> BackgroundReader:

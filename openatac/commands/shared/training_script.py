@@ -58,8 +58,8 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Begin to read the images, in the background; by default, the run opens them when it needs them."""
 
     @abc.abstractmethod
-    def make_run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup
-                 ) -> Run[Any, Any]:
+    def make_run(self, built: BuiltNetwork[AnyConfig], command: str, process_group: ProcessGroup
+                 ) -> Run[AnyConfig, Any]:
         """Return the run, which trains or evaluates the network."""
 
     def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
@@ -91,11 +91,11 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         if network_from_flags.only_makes_network(config):
             network_from_flags.print_or_write_network(built)
             return None
-        run = self.make_run(built.net, config, shlex.join([*self.prog.split(), *argv]), process_group)
+        run = self.make_run(built, shlex.join([*self.prog.split(), *argv]), process_group)
         if config.start.evaluate:
             left_out = run.evaluate()
             return 1 if left_out else 0
-        run.train(built.name)
+        run.train()
         process_group.close()
         if process_group.rank == 0:
             _export_if_asked(config)
