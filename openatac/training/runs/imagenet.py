@@ -23,7 +23,7 @@ from openatac.training.datasets.photos import first_readable, open_both_splits, 
 from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
-from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
+from openatac.training.sections.imagenet import IMAGENET_CLASSES, SMOOTHING, ImagenetTraining
 from openatac.zoo.weights.mxnet_format import read_params
 
 log = logging.getLogger('openatac')
@@ -116,7 +116,15 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
 
     # ------------------------------------------------------------------------- log and summary
 
-    dataset, images_name = 'imagenet', 'ImageNet'
+    dataset = 'imagenet'
+
+    @property
+    def images_name(self) -> str:
+        data = self.config.data
+        if self.config.network.classes == IMAGENET_CLASSES:
+            return 'ImageNet'
+        folder = os.path.dirname(data.rec_train) if data.use_rec else data.data_dir
+        return os.path.basename(os.path.abspath(folder))
 
     @property
     def log_file(self) -> str:
