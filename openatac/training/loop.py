@@ -260,9 +260,7 @@ class _Loop:
 
     def save_checkpoint(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         if self.is_writer:
-            # The key 'engine', a backend's former name, stays so that older checkpoints can be read.
-            self.checkpoints.save(self.learner.iteration, arrays, {
-                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.for_json()})
+            self.progress.save(self.plan.folder, self.plan.settings, arrays, numbers)
 
 
 class _Clock:

@@ -76,6 +76,15 @@ class Progress:
         """Return the progress as it is in state.json."""
         return {**vars(self), 'best': self.best._asdict()}
 
+    def save(self, folder: str, settings: dict[str, Any], arrays: Arrays, numbers: LearnerNumbers) -> None:
+        """Save a checkpoint of the run in ``folder``: the progress, the settings and the learner's state.
+
+        Raises the errors of `Checkpoints.save`.
+        """
+        # The key 'engine', a backend's former name, stays so that older checkpoints can be read.
+        checkpoints_of(folder).save(numbers['iteration'], arrays, {
+            'settings': settings, 'engine': numbers, 'progress': self.for_json()})
+
     def resume(self, folder: str, learner: Learner, adapt: Adapt) -> bool:
         """Restore the progress and the learner from the newest checkpoint of the run in ``folder``.
 
