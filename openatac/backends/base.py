@@ -23,12 +23,17 @@ from openatac.zoo.weights.pretrained import Pretrained
 class Backend(abc.ABC):
     """A network on the devices of its run.
 
+    The network has no values before `initialize` or `load`, one of which must precede `learner`; both may be
+    called again for another learner. `load_teacher` precedes `initialize`: it may draw from the random state
+    that `initialize` seeds. Batches can be made at any time.
+
     Attributes
     ----------
     device_count : int
         The number of devices of this process that share a batch.
     process_group : ProcessGroup
-        The processes that train together, each on its share of every batch; set by `open_backend`.
+        The processes that train together, each on its share of every batch; set by `open_backend`, before any
+        method is called.
     """
 
     device_count: int = 1
@@ -72,6 +77,11 @@ class Backend(abc.ABC):
             Whether to exempt biases, gammas and betas from weight decay.
         top5 : bool
             Whether evaluation also counts top-5 hits.
+
+        Raises
+        ------
+        RuntimeError
+            If the network has no values yet.
         """
 
 

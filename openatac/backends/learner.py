@@ -5,13 +5,14 @@ import abc
 import contextlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.objective import Objective
 from openatac.backends.process_group import ProcessGroup
 from openatac.backends.state_names import optimizer_array, select_optimizer_arrays
 from openatac.data.batch_source import Batch
+from openatac.limits import Bounds
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
 KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
@@ -46,6 +47,17 @@ class OptimizerSettings(TypedDict):
     learning_rate: float
     momentum: float
     wd: float
+
+
+class _LossScaleNumbers(TypedDict, total=False):
+    loss_scale: dict[str, Any]
+
+
+class LearnerNumbers(_LossScaleNumbers):
+    """The numbers in a learner's state; ``loss_scale`` only for float16."""
+
+    iteration: Annotated[int, Bounds(0, 2 ** 60)]
+    images: Annotated[int, Bounds(0, 2 ** 60)]
 
 
 class Learner(abc.ABC):
@@ -118,14 +130,14 @@ class Learner(abc.ABC):
         """
 
     @abc.abstractmethod
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
+    def state(self) -> tuple[Arrays, LearnerNumbers]:
         """Return all arrays and numbers that the next steps depend on.
 
         Each process must call this; all receive the same state.
         """
 
     @abc.abstractmethod
-    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         """Restore what `state` returned."""
 
     def _step_seed(self) -> int:
@@ -143,15 +155,15 @@ class Learner(abc.ABC):
         count, *totals = [sum(numbers) for numbers in zip(*everyone)]
         return Metrics.of(totals, count)
 
-    def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
+    def _with_common_state(self, arrays: Arrays) -> tuple[Arrays, LearnerNumbers]:
         """Return what `state` returns: a backend's own ``arrays`` plus the state that all backends share."""
         arrays.update((optimizer_array(name), array) for name, array in self.optimizer_states().items())
-        numbers: dict[str, Any] = {'iteration': self.iteration, 'images': self.image_count}
+        numbers: LearnerNumbers = {'iteration': self.iteration, 'images': self.image_count}
         if self.loss_scale is not None:
             numbers['loss_scale'] = self.loss_scale.state()
         return arrays, numbers
 
-    def _load_common_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    def _load_common_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         """Restore what `_with_common_state` added."""
         self.load_optimizer_states(select_optimizer_arrays(arrays))
         self.iteration, self.image_count = numbers['iteration'], numbers['images']

@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
 
-from openatac.backends.learner import Arrays, Learner
+from openatac.backends.learner import Arrays, Learner, LearnerNumbers
 from openatac.backends.state_names import (
     MASTER,
     METRICS,
@@ -18,8 +17,8 @@ from openatac.backends.state_names import (
 )
 
 
-def convert_state(arrays: Arrays, numbers: dict[str, Any], learner: Learner, image_count: int
-                  ) -> tuple[Arrays, dict[str, Any]]:
+def convert_state(arrays: Arrays, numbers: LearnerNumbers, learner: Learner, image_count: int
+                  ) -> tuple[Arrays, LearnerNumbers]:
     """Convert a state to one that ``learner`` can load.
 
     All learners use structural parameter names and the momentum of MXNet's NAG. Running statistics become

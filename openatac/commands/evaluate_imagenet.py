@@ -52,5 +52,5 @@ def main(argv: list[str]) -> int:
     except UsageError as error:
         p.error(str(error))
     command = shlex.join([*p.prog.split(), *argv])
-    left_out = script.make_run(built.net, built.config, command, SingleProcess()).evaluate()
+    left_out = script.make_run(built, command, SingleProcess()).evaluate()
     return 1 if left_out else 0

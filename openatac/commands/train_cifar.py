@@ -10,10 +10,9 @@ the defaults are those of the published script. The published command, with the 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.errors import FlagError
 from openatac.options.command_line import ParsedFlags, flag_of
@@ -23,6 +22,7 @@ from openatac.training.recipes import CIFAR
 
 if TYPE_CHECKING:
     from openatac.training.datasets.small import BackgroundReader
+    from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.cifar import CifarRun
 
 
@@ -30,8 +30,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     """The command ``openatac train-cifar`` and the script train_cifar.py."""
 
     name, config_type, recipes = 'train-cifar', CifarConfig, CIFAR
-    # Reads the images while the network is built; None if the config was incomplete.
-    _reader: BackgroundReader | None = None
+    _reader: BackgroundReader | None = None  # set by `begin_reading`
 
     def check(self, config: CifarConfig) -> None:
         super().check(config)
@@ -45,26 +44,26 @@ class TrainCifar(TrainingScript[CifarConfig]):
                             'and test/; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
-        from openatac.training.datasets.small import BackgroundReader, folder_classes
-        config = given.config
-        if config.start.initial:  # which names the data set
+        from openatac.training.datasets.small import folder_classes
+        config, data = given.config, given.config.data
+        if config.start.initial or data.dataset != 'folder' or data.class_names is not None:
             return given
-        if config.data.dataset == 'folder' and config.data.class_names is None:
-            config = with_changes(config, class_names=folder_classes(config), image_size=config.data.side)
-        if not network_from_flags.only_makes_network(config):
-            self._reader = BackgroundReader(config.data, _splits(config))
-        return dataclasses.replace(given, config=config)
+        return dataclasses.replace(given, config=with_changes(
+            config, class_names=folder_classes(config), image_size=data.side))
 
-    def make_run(self, net: Any, config: CifarConfig, command: str, process_group: ProcessGroup) -> CifarRun:
-        from openatac.training.datasets.small import BackgroundReader
+    def begin_reading(self, config: CifarConfig) -> None:
+        self._reader = _reader_for(config)
+
+    def make_run(self, built: BuiltNetwork[CifarConfig], command: str, process_group: ProcessGroup
+                 ) -> CifarRun:
         from openatac.training.runs.cifar import CifarRun
-        images = self._reader or BackgroundReader(config.data, _splits(config))
-        return CifarRun(net, config, command, images, process_group)
+        return CifarRun(built, command, process_group, self._reader or _reader_for(built.config))
 
 
-def _splits(config: CifarConfig) -> tuple[bool, ...]:
-    """Return the splits to read: True for the training images, False for the test images."""
-    return (False,) if config.start.evaluate else (True, False)
+def _reader_for(config: CifarConfig) -> BackgroundReader:
+    """Begin to read the images of a run: to evaluate, only the test images."""
+    from openatac.training.datasets.small import BackgroundReader
+    return BackgroundReader(config.data, (False,) if config.start.evaluate else (True, False))
 
 
 def main(argv: list[str]) -> int | None:

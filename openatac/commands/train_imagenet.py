@@ -28,6 +28,7 @@ from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
 if TYPE_CHECKING:
+    from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.imagenet import ImagenetRun
 
 # The published script accepts and ignores these flags. Here they are errors: a user would expect an effect.
@@ -86,10 +87,10 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             return given
         return dataclasses.replace(given, config=with_classes(config))
 
-    def make_run(self, net: Any, config: ImagenetConfig, command: str, process_group: ProcessGroup
+    def make_run(self, built: BuiltNetwork[ImagenetConfig], command: str, process_group: ProcessGroup
                  ) -> ImagenetRun:
         from openatac.training.runs.imagenet import ImagenetRun
-        return ImagenetRun(net, config, command, process_group)
+        return ImagenetRun(built, command, process_group)
 
 
 def main(argv: list[str]) -> int | None:

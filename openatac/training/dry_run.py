@@ -13,7 +13,8 @@ from openatac.data.batch_source import Batch, TrainingBatchSource
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
-from openatac.training.checkpoints.checkpoint import Checkpoints, writing_in
+from openatac.training.checkpoints.checkpoint import writing_in
+from openatac.training.checkpoints.progress import Progress
 from openatac.training.loop import LEARNING_RATE, RunPlan
 
 
@@ -36,7 +37,7 @@ def dry_run(plan: RunPlan, batches: int) -> list[MeasuredPart]:
     """Run ``batches`` batches of each part of a `RunPlan` and print a table; return its `MeasuredPart`s.
 
     The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
-    checkpoint to the disk of ``plan.folder``, and resuming from it.
+    checkpoint to the disk of ``plan.folder``, and resuming from it under the same settings.
     """
     learner = plan.learner
     parts: list[MeasuredPart] = []
@@ -58,8 +59,8 @@ def dry_run(plan: RunPlan, batches: int) -> list[MeasuredPart]:
             measure('train', _train, ahead, batches - warm_up)
     measure('validate', _validate, batches)
     with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
-        measure('checkpoint', _save, Checkpoints(folder))
-        measure('resume', _resume, Checkpoints(folder))
+        measure('checkpoint', _save, folder)
+        measure('resume', _resume, folder)
     if learner.process_group.rank == 0:
         print(table(parts))
         peak = peak_memory()
@@ -117,17 +118,14 @@ def _validate(plan: RunPlan, batches: int) -> list[int]:
     return sizes
 
 
-def _save(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
-    arrays, numbers = plan.learner.state()
+def _save(plan: RunPlan, folder: str) -> list[int]:
+    state = plan.learner.state()
     if plan.learner.process_group.rank == 0:
-        checkpoints.save(plan.learner.iteration, arrays, {'engine': numbers})
+        Progress().save(folder, plan.settings, *state)
     return []
 
 
-def _resume(plan: RunPlan, checkpoints: Checkpoints) -> list[int]:
+def _resume(plan: RunPlan, folder: str) -> list[int]:
     if plan.learner.process_group.rank == 0:
-        checkpoint = checkpoints.latest()
-        assert checkpoint is not None
-        arrays, state = checkpoint
-        plan.learner.load_state(arrays, state['engine'])
+        Progress().resume(folder, plan.learner, lambda arrays, state: (arrays, state))
     return []

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from openatac.backends.learner import Arrays, Learner, Metrics
+from openatac.backends.learner import Arrays, Learner, LearnerNumbers, Metrics
 from openatac.console.streams import on_terminal
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.prefetch import prefetch
@@ -258,11 +258,9 @@ class _Loop:
                 write_params(path + '.states', learner.optimizer_states())
         learner.save_parameters(os.path.join(folder, LAST))
 
-    def save_checkpoint(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    def save_checkpoint(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         if self.is_writer:
-            # The key 'engine', a backend's former name, stays so that older checkpoints can be read.
-            self.checkpoints.save(self.learner.iteration, arrays, {
-                'settings': self.plan.settings, 'engine': numbers, 'progress': self.progress.for_json()})
+            self.progress.save(self.plan.folder, self.plan.settings, arrays, numbers)
 
 
 class _Clock:

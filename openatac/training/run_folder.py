@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 
 from openatac.errors import OpenatacError, UsageError
 from openatac.files.csv_file import read_csv
@@ -27,6 +27,7 @@ _Count = Annotated[int, Bounds(1, 2 ** 40)]
 _Index = Annotated[int, Bounds(-1, 2 ** 40)]
 _Fraction = Annotated[float, Bounds(0, 1)]
 _Speed = Annotated[float, Bounds(0, 1e9)]
+Dataset = Literal[DatasetName, 'imagenet']
 
 
 class Versions(TypedDict):
@@ -44,9 +45,12 @@ class ResultSettings(TypedDict):
     data: str
 
 
-class _Added(TypedDict, total=False):
+class OptionalEntries(TypedDict, total=False):
     """Entries that only some summaries have."""
 
+    act_type: Optional[str]
+    attention: Optional[str]
+    useGlobal: bool
     disturbed: bool
     validation_images: _Count
     test_accuracy: _Fraction
@@ -54,7 +58,21 @@ class _Added(TypedDict, total=False):
     inexact_resumes: list[str]
 
 
-class Summary(_Added):
+class ImageCounts(OptionalEntries):
+    """The numbers of images."""
+
+    training_images: _Count
+    test_images: _Count
+
+
+class Facts(ImageCounts):
+    """The entries about the network and the data."""
+
+    model: str
+    dataset: Dataset
+
+
+class Summary(Facts):
     """The summary.json of a finished run.
 
     ``best_accuracy`` and ``last_accuracy`` refer to the test images, unless the run has a ``test_accuracy``
@@ -62,10 +80,6 @@ class Summary(_Added):
     """
 
     command: str
-    model: str
-    dataset: Literal[DatasetName, 'imagenet']
-    training_images: _Count
-    test_images: _Count
     seed: Annotated[int, Bounds(0, MAX_SEED)]
     device: str
     threads: str

@@ -327,6 +327,14 @@ def test_learner_reports_device_version_and_memory():
     assert trained.device_memory() == 0 and trained.process_group.size == 1
 
 
+def test_backend_needs_values_before_a_learner():
+    backend = TorchBackend(to_torch(network()), Compute(engine='torch'), (3, 32, 32), 0, '', True)
+    with pytest.raises(RuntimeError):
+        backend.learner(OPTIMIZER, {})
+    backend.initialize()
+    assert backend.learner(OPTIMIZER, {}).iteration == 0
+
+
 def test_out_of_memory_error_names_the_batch_size():
     def full(*_):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate')

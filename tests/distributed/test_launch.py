@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openatac.distributed.launch.processes import ChildProcesses
+from openatac.distributed.launch.processes import Child, ChildProcesses
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, sentences
 
@@ -255,8 +255,8 @@ def test_ended_process_group_is_not_signalled_later():
     """Its id may by then belong to another process. A group with living children is still signalled."""
     told = []
     group = ChildProcesses(told.append, 'a test', 5.0)
-    gone = group.start('worker 0', [sys.executable, '-S', '-c', ''], {})
-    orphans = group.start('worker 1', ['sh', '-c', 'sleep 300 > /dev/null 2>&1 &'], {})
+    gone = group.start(Child('worker', 0), [sys.executable, '-S', '-c', ''], {})
+    orphans = group.start(Child('worker', 1), ['sh', '-c', 'sleep 300 > /dev/null 2>&1 &'], {})
     assert group.wait() == 0
     group.end()
     assert sorted(told) == sorted([gone.pid, -gone.pid, orphans.pid])
@@ -268,6 +268,6 @@ def test_end_of_a_process_is_noticed_without_the_guard():
             raise BrokenPipeError
 
     group = ChildProcesses(guard, 'a test', 5.0)
-    group.start('worker 0', [sys.executable, '-S', '-c', 'raise SystemExit(3)'], {})
+    group.start(Child('worker', 0), [sys.executable, '-S', '-c', 'raise SystemExit(3)'], {})
     assert group.wait() == 3
     group.end()

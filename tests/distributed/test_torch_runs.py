@@ -156,8 +156,8 @@ class Group:
     def __init__(self):
         self.started = []
 
-    def start(self, label, command, environment):
-        self.started.append((label, command, environment))
+    def start(self, child, command, environment):
+        self.started.append((child.label, command, environment))
 
 
 @pytest.mark.parametrize('script, words', [

@@ -10,13 +10,17 @@ import pytest
 
 import train_imagenet
 from openatac import cli
+from openatac.backends.process_group import SingleProcess
 from openatac.export.exported_symbol import load_block
+from openatac.training.networks.build import BuiltNetwork
+from openatac.training.runs.imagenet import ImagenetRun
 from openatac.training.schedule import warmup_schedule
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.processes.imagenet_runs import RECIPE, flags, parameters, record_flags, train
 from tests.helpers.processes.interrupted_runs import signal_at_step
 from tests.helpers.processes.scripts import (
+    config_of,
     finish,
     json_of,
     metrics_of,
@@ -102,6 +106,15 @@ def test_no_wd_exempts_biases_gammas_and_betas(photos, tmp_path):
 def test_record_files_and_folders_give_the_same_run(whole, records, tmp_path):
     folder = train(tmp_path / 'run', 'nowhere', *RECIPE, *record_flags(records), '-j', 2)
     assert_same_run(folder, whole)
+
+
+@pytest.mark.parametrize('given, name', [
+    ([], 'ImageNet'), (['--use-rec', '--rec-train', 'own/train.rec'], 'ImageNet'),
+    (['--num-classes', 2, '--data-dir', 'own/flowers/'], 'flowers'),
+    (['--num-classes', 2, '--use-rec', '--rec-train', 'own/packed/train.rec'], 'packed')])
+def test_title_of_the_figure_names_the_images(given, name):
+    built = BuiltNetwork(None, 'atac', config_of(train_imagenet, *given))
+    assert ImagenetRun(built, '', SingleProcess()).images_name == name
 
 
 # ------------------------------------------------------------------------------- resuming

@@ -19,6 +19,7 @@ from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
     Learner,
+    LearnerNumbers,
     Metrics,
     OptimizerSettings,
     crc32_of,
@@ -243,14 +244,14 @@ class MxnetLearner(Learner):
 
     # ----------------------------------------------------------------------------------- state
 
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
+    def state(self) -> tuple[Arrays, LearnerNumbers]:
         local = self._local().state()
         wait_for_layouts()
         arrays = {indexed(parameter_array(name)): parameter.list_data()[0].asnumpy()
                   for name, parameter in self._weights.items()}
         return self._with_common_state({**arrays, **local})
 
-    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         for name, parameter in self._weights.items():
             for data in parameter.list_data():
                 data[:] = arrays[indexed(parameter_array(name))]

@@ -117,6 +117,8 @@ class TorchBackend(Backend):
 
     def learner(self, optimizer: OptimizerSettings, objective: ObjectiveSettings, no_wd: bool = False,
                 top5: bool = False) -> TorchLearner:
+        if self.module is None:
+            raise RuntimeError('the network has no values yet: call initialize() or load() before learner()')
         return TorchLearner(
             self.module, self.device, optimizer, compute=self.compute, seed=self.seed,
             objective=TorchObjective(**objective), top5=top5, no_wd=no_wd, process_group=self.process_group)

@@ -14,6 +14,7 @@ from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
     Learner,
+    LearnerNumbers,
     Metrics,
     OptimizerSettings,
     crc32_of,
@@ -275,12 +276,12 @@ class TorchLearner(Learner):
 
     # ----------------------------------------------------------------------------------- state
 
-    def state(self) -> tuple[Arrays, dict[str, Any]]:
+    def state(self) -> tuple[Arrays, LearnerNumbers]:
         arrays = {indexed(name): to_numpy(array) for name, array in self._common_tensors().items()}
         arrays.update(self._local().state())
         return self._with_common_state(arrays)
 
-    def load_state(self, arrays: Arrays, numbers: dict[str, Any]) -> None:
+    def load_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         for name, array in self._common_tensors().items():
             copy_into(array, arrays[indexed(name)])
         self._local().load_state(arrays)

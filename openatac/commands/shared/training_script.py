@@ -53,17 +53,27 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
     @abc.abstractmethod
     def with_classes(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
-        """Return the config with the classes of the images; a subclass can begin to read the images here."""
+        """Return the config with the classes of the images."""
+
+    def begin_reading(self, config: AnyConfig) -> None:
+        """Begin to read the images, in the background; by default, the run opens them when it needs them."""
 
     @abc.abstractmethod
-    def make_run(self, net: Any, config: AnyConfig, command: str, process_group: ProcessGroup
-                 ) -> Run[Any, Any]:
+    def make_run(self, built: BuiltNetwork[AnyConfig], command: str, process_group: ProcessGroup
+                 ) -> Run[AnyConfig, Any]:
         """Return the run, which trains or evaluates the network."""
 
     def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
-        """Fill in the config, from files beside its parameters, then from the images; build its network."""
+        """Fill in the config, from files beside its parameters, then from the images; build its network.
+
+        Reading the images begins before the network is built.
+        """
         from openatac.commands.shared.described_network import with_described_network
         given = self.with_classes(with_described_network(given))
+        config = given.config
+        # With --initial, the data set is only known once the network is.
+        if not (network_from_flags.only_makes_network(config) or config.start.initial):
+            self.begin_reading(config)
         return network_from_flags.network_from_flags(given)
 
     def main(self, argv: list[str]) -> int | None:
@@ -82,11 +92,11 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         if network_from_flags.only_makes_network(config):
             network_from_flags.print_or_write_network(built)
             return None
-        run = self.make_run(built.net, config, shlex.join([*self.prog.split(), *argv]), process_group)
+        run = self.make_run(built, shlex.join([*self.prog.split(), *argv]), process_group)
         if config.start.evaluate:
             left_out = run.evaluate()
             return 1 if left_out else 0
-        run.train(built.name)
+        run.train()
         process_group.close()
         if process_group.rank == 0:
             _export_if_asked(config)

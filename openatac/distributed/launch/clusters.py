@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from openatac.distributed.launch.processes import ChildProcesses
+from openatac.distributed.launch.processes import Child, ChildProcesses
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
 
@@ -88,7 +88,7 @@ def _locally(children: ChildProcesses, launch: Launch, variables: Variables) -> 
         if role == 'worker':
             # MXNet ranks by port, so worker 1 here is its worker 1, too.
             own['PORT'] = str(int(variables['DMLC_PS_ROOT_PORT']) + 2 + index)
-        children.start(f'{role} {index}', launch.command, own)
+        children.start(Child(role, index), launch.command, own)
 
 
 def read_hosts(path: str) -> list[tuple[str, str | None]]:
@@ -118,8 +118,8 @@ def _by_ssh(children: ChildProcesses, launch: Launch, variables: Variables) -> N
         pairs = [f'{name}={value}' for name, value in own.items()]
         program = shlex.join([*pairs, 'sh', '-c', REMOTE, 'sh', *launch.command])
         remote = f'cd {shlex.quote(os.getcwd())} && exec 3<&0 && exec env {program}'
-        children.start(f'{role} {index}', ['ssh', '-o', 'BatchMode=yes', *(['-p', port] if port else []),
-                                           host, 'exec sh -c ' + shlex.quote(remote)],
+        children.start(Child(role, index), ['ssh', '-o', 'BatchMode=yes', *(['-p', port] if port else []),
+                                            host, 'exec sh -c ' + shlex.quote(remote)],
                        {}, stdin=subprocess.PIPE)
 
 
@@ -132,15 +132,16 @@ def _by_mpi(children: ChildProcesses, launch: Launch, variables: Variables) -> N
         passing = ['-genvlist', ','.join(names)]
     hosts = ['--hostfile', launch.hostfile] if launch.hostfile else []
     for role, count in launch.counts.items():
-        children.start(role, ['mpirun', '-n', str(count), *hosts, *passing, *launch.command],
+        children.start(Child(role), ['mpirun', '-n', str(count), *hosts, *passing, *launch.command],
                        {**variables, 'DMLC_ROLE': role})
 
 
 def _by_slurm(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
     """Start one job step for the servers and one for the workers, which may share an allocation's nodes."""
     for role, count in launch.counts.items():
-        children.start(role, ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n', str(count),
-                              *launch.command], {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
+        children.start(Child(role), ['srun', '--label', '--kill-on-bad-exit=1', '--export=ALL', '-n',
+                                     str(count), *launch.command],
+                       {**variables, 'DMLC_ROLE': role, 'SLURM_OVERLAP': '1'})
 
 
 def _by_sge(children: ChildProcesses, launch: Launch, variables: Variables) -> None:
@@ -149,7 +150,7 @@ def _by_sge(children: ChildProcesses, launch: Launch, variables: Variables) -> N
     script += ['export DMLC_ROLE=worker DMLC_TASK_ID=$((SGE_TASK_ID - 1))',
                f'if [ "$SGE_TASK_ID" -le {launch.servers} ]; then DMLC_ROLE=server; fi',
                'exec ' + shlex.join(launch.command)]
-    job = children.start('tasks', [
+    job = children.start(Child('tasks'), [
         'qsub', '-sync', 'y', '-cwd', '-S', '/bin/sh', '-N', 'openatac',
         '-t', f'1-{launch.servers + launch.workers}'], {}, stdin=subprocess.PIPE)
     if job.stdin:

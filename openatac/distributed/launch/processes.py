@@ -4,7 +4,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import re
 import signal
 import socket
 import subprocess
@@ -12,11 +11,49 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, TextIO
+from typing import IO, NamedTuple, TextIO
 
 from openatac.console.signals import STOP_SIGNALS, shell_code
 from openatac.distributed.launch.guard import signal_group
 from openatac.errors import OpenatacError, reason
+
+
+class Child(NamedTuple):
+    """A process of a run, or one that starts all with its role.
+
+    Attributes
+    ----------
+    role : str
+        'scheduler', 'server', 'worker' or, for an array job of servers and workers, 'tasks'.
+    rank : int, optional
+        Its number among those with its role.
+    """
+
+    role: str
+    rank: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name before each line of its output."""
+        return self.role if self.rank is None else f'{self.role} {self.rank}'
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run lasts until it ends."""
+        return self.role not in ('scheduler', 'server')
+
+
+class Ended(NamedTuple):
+    """A process has ended with an exit code."""
+
+    child: Child
+    code: int
+
+
+class Signalled(NamedTuple):
+    """The process that started them has received a signal."""
+
+    number: int
 
 
 class ChildProcesses:
@@ -36,26 +73,26 @@ class ChildProcesses:
     ports : list of socket
         They reserve the run's ports for these processes.
     events : queue
-        Pairs: (label, exit code) of an ended process, and ('signal', number).
+        `Ended` and `Signalled`, in the order in which they happened.
     """
 
     def __init__(self, guard: Callable[[int], object], program: str, patience: float) -> None:
         self.guard, self.program = guard, program
         self.patience = patience
         self.ports: list[socket.socket] = []
-        self.events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.events: queue.SimpleQueue[Ended | Signalled] = queue.SimpleQueue()
+        self.processes: dict[Child, subprocess.Popen[bytes]] = {}
         self.code = 0
-        self._running: set[str] = set()
+        self._running: set[Child] = set()
         self._gone: set[int] = set()  # groups without processes, whose ids may be reused
         self._stopping = False
         self._deadline: float | None = None  # for the processes that still run
         self._readers: list[threading.Thread] = []
         self._printing = threading.Lock()
 
-    def start(self, label: str, command: Sequence[str], environment: Mapping[str, str],
+    def start(self, child: Child, command: Sequence[str], environment: Mapping[str, str],
               stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Start one process; its output is shown line by line, after the label."""
+        """Start one process; its output is shown line by line, after its label."""
         try:
             process = subprocess.Popen(
                 command, env={**os.environ, **environment}, stdin=stdin, stdout=subprocess.PIPE,
@@ -63,22 +100,22 @@ class ChildProcesses:
         except OSError as error:
             raise OpenatacError(f'{command[0]} cannot be run ({reason(error)})') from None
         self.guard(process.pid)
-        self.processes[label] = process
+        self.processes[child] = process
         for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-            reader = threading.Thread(target=self._show, args=(label, source, target), daemon=True)
+            reader = threading.Thread(target=self._show, args=(child.label, source, target), daemon=True)
             reader.start()
             self._readers.append(reader)
-        threading.Thread(target=self._wait_for, args=(label, process), daemon=True).start()
+        threading.Thread(target=self._wait_for, args=(child, process), daemon=True).start()
         return process
 
-    def _wait_for(self, label: str, process: subprocess.Popen[bytes]) -> None:
+    def _wait_for(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         """Report the end of a process, and forget its group unless children have outlived it."""
         code = process.wait()
         if not signal_group(process.pid, 0):
             self._gone.add(process.pid)
             with contextlib.suppress(OSError):  # the guard was killed; the end must still be reported
                 self.guard(-process.pid)
-        self.events.put((label, code))
+        self.events.put(Ended(child, code))
 
     def _show(self, label: str, source: IO[bytes], target: TextIO) -> None:
         """Copy lines with the label, until the process and all of its children have ended."""
@@ -93,14 +130,13 @@ class ChildProcesses:
         """Wait for all processes, and return the exit code of the first failure, or 0."""
         self._running = set(self.processes)
         while self._running and (event := self._next_event()):
-            label, number = event
-            if label == 'signal':
-                self._handle_signal(number)
+            if isinstance(event, Signalled):
+                self._handle_signal(event.number)
             else:
-                self._handle_exit(label, number)
+                self._handle_exit(event.child, event.code)
         return self.code
 
-    def _next_event(self) -> tuple[str, int] | None:
+    def _next_event(self) -> Ended | Signalled | None:
         """Wait for an event; return None after the deadline."""
         timeout = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         try:
@@ -117,15 +153,15 @@ class ChildProcesses:
             self.code = self.code or 128 + number
             self._deadline = time.monotonic()
 
-    def _handle_exit(self, label: str, code: int) -> None:
+    def _handle_exit(self, child: Child, code: int) -> None:
         """Record the end of a process; if it ends the run, give the others a deadline."""
-        self._running.remove(label)
+        self._running.remove(child)
         if code:
-            self._record_failure(label, code)
+            self._record_failure(child.label, code)
         # Workers that were asked to stop end with an exit code while others may still be writing the
         # checkpoint; any other failure ends the run.
-        failed = code and not (self._stopping and _trains(label))
-        if self._deadline is None and (failed or not any(map(_trains, self._running))):
+        failed = code and not (self._stopping and child.trains)
+        if self._deadline is None and (failed or not any(running.trains for running in self._running)):
             self._deadline = time.monotonic() + self.patience
 
     def _record_failure(self, label: str, code: int) -> None:
@@ -138,11 +174,11 @@ class ChildProcesses:
 
     def _ask_to_stop(self, number: int) -> None:
         """Pass a signal on to the workers if they run here, or else to the scheduler, which notifies them."""
-        workers = [label for label in self.processes if re.fullmatch(r'worker \d+', label)
-                   and self.processes[label].stdin is None]
+        workers = [process for child, process in self.processes.items()
+                   if child.role == 'worker' and child.rank is not None and process.stdin is None]
         self._print(f'{signal.Signals(number).name}: asking the workers to stop (again to end them at once)')
-        for label in workers or ['scheduler']:
-            self._signal(self.processes[label], signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+        for process in workers or [self.processes[Child('scheduler')]]:
+            self._signal(process, signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
     def _print(self, message: str) -> None:
         with self._printing:
@@ -171,7 +207,3 @@ class ChildProcesses:
     def _signal(self, process: subprocess.Popen[bytes], number: int) -> None:
         if process.pid not in self._gone:
             signal_group(process.pid, number)
-
-
-def _trains(label: str) -> bool:
-    return not re.match('scheduler|server', label)

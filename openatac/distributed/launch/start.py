@@ -9,7 +9,7 @@ from collections.abc import Callable
 from openatac.console.signals import RUN_STOP_SIGNALS, stop_signals
 from openatac.distributed.launch.clusters import CLUSTERS, Launch, read_hosts
 from openatac.distributed.launch.guard import start_guard
-from openatac.distributed.launch.processes import ChildProcesses
+from openatac.distributed.launch.processes import Child, ChildProcesses, Signalled
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError, reason
 from openatac.system.cores import cores_per_process
@@ -31,7 +31,7 @@ def run_processes(begin: Callable[[ChildProcesses], object], program: str = 'ope
         As in `ChildProcesses`.
     """
     children = ChildProcesses(start_guard(), program, patience)
-    with stop_signals(lambda number, frame: children.events.put(('signal', number)), RUN_STOP_SIGNALS):
+    with stop_signals(lambda number, frame: children.events.put(Signalled(number)), RUN_STOP_SIGNALS):
         try:
             kept = begin(children)  # noqa: F841
             return children.wait()
@@ -55,7 +55,7 @@ def start_processes(children: ChildProcesses, launch: Launch) -> None:
         # The workers share the processors of this machine.
         variables.setdefault('OMP_NUM_THREADS', str(cores_per_process(launch.workers)))
     variables.update(launch.variables or {})
-    children.start('scheduler', launch.command,
+    children.start(Child('scheduler'), launch.command,
                    {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
     CLUSTERS[launch.cluster](children, launch, variables)
 

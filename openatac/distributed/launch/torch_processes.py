@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from openatac.distributed.launch.processes import ChildProcesses
+from openatac.distributed.launch.processes import Child, ChildProcesses
 from openatac.distributed.torchrun import LOOPBACK
 from openatac.system.cores import cores_per_process
 
@@ -33,5 +33,6 @@ def start_here(children: ChildProcesses, command: list[str], count: int) -> Any:
         'TORCHELASTIC_USE_AGENT_STORE': 'True', 'TORCHELASTIC_RESTART_COUNT': '0',
         'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS') or str(cores_per_process(count))}
     for rank in range(count):
-        children.start(f'worker {rank}', command, {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
+        children.start(Child('worker', rank), command,
+                       {**variables, 'RANK': str(rank), 'LOCAL_RANK': str(rank)})
     return store

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, TypedDict
 
-from openatac.backends.learner import Arrays, Learner
+from openatac.backends.learner import Arrays, Learner, LearnerNumbers
 from openatac.errors import CheckpointError
 from openatac.files.schema import validate
 from openatac.limits import Bounds
@@ -13,12 +13,6 @@ from openatac.training.checkpoints.checkpoint import checkpoints_of
 
 EpochRow = dict[str, Any]  # a row of the history: the results of an epoch
 _Count = Annotated[int, Bounds(0, 2 ** 40)]
-_LargeCount = Annotated[int, Bounds(0, 2 ** 60)]
-
-
-class _LearnerNumbers(TypedDict):
-    iteration: _LargeCount
-    images: _LargeCount
 
 
 class Best(NamedTuple):
@@ -46,11 +40,11 @@ class State(TypedDict):
     """state.json of a checkpoint."""
 
     settings: dict[str, Any]
-    engine: _LearnerNumbers
+    engine: LearnerNumbers
     progress: _Progress
 
 
-Adapt = Callable[[Arrays, dict[str, Any]], tuple[Arrays, dict[str, Any]]]  # arrays and `State`
+Adapt = Callable[[Arrays, State], tuple[Arrays, State]]
 
 
 @dataclass
@@ -82,6 +76,15 @@ class Progress:
         """Return the progress as it is in state.json."""
         return {**vars(self), 'best': self.best._asdict()}
 
+    def save(self, folder: str, settings: dict[str, Any], arrays: Arrays, numbers: LearnerNumbers) -> None:
+        """Save a checkpoint of the run in ``folder``: the progress, the settings and the learner's state.
+
+        Raises the errors of `Checkpoints.save`.
+        """
+        # The key 'engine', a backend's former name, stays so that older checkpoints can be read.
+        checkpoints_of(folder).save(numbers['iteration'], arrays, {
+            'settings': settings, 'engine': numbers, 'progress': self.for_json()})
+
     def resume(self, folder: str, learner: Learner, adapt: Adapt) -> bool:
         """Restore the progress and the learner from the newest checkpoint of the run in ``folder``.
 
@@ -106,9 +109,9 @@ class Progress:
         checkpoint = checkpoints_of(folder).latest()
         if checkpoint is None:
             return False
-        arrays, state = checkpoint
+        arrays, unchecked = checkpoint
         try:
-            arrays, state = adapt(arrays, validate(state, State))
+            arrays, state = adapt(arrays, validate(unchecked, State))
             learner.load_state(arrays, state['engine'])
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f'the newest checkpoint in {folder} does not belong to this run ({error}): '

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar, Union
 from openatac.data.images.source import ImageCollection
 from openatac.data.sampling import split_by_class
 from openatac.data.small.image_set import ImageSet
+from openatac.training.run_folder import ImageCounts, OptionalEntries
 from openatac.training.sections.shared import Training
 
 log = logging.getLogger('openatac')
@@ -25,9 +26,10 @@ class Splits(NamedTuple):
         """Whether the images for evaluation are held out of the training images."""
         return self.evaluation is not self.test
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> ImageCounts:
         """Return {name in summary.json: how many images}."""
-        held_out = {'validation_images': len(self.evaluation)} if self.has_held_out_images else {}
+        held_out: OptionalEntries = (
+            {'validation_images': len(self.evaluation)} if self.has_held_out_images else {})
         return {'training_images': len(self.training), **held_out, 'test_images': len(self.test)}
 
 

@@ -11,6 +11,7 @@ from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import LAST
 from openatac.options.declaration import Role, from_json, option_fields, option_values
+from openatac.training.checkpoints.progress import State
 from openatac.training.config import Config
 from openatac.training.loop import RunPlan, Schedule
 from openatac.training.run_folder import device_count
@@ -20,7 +21,7 @@ REPEAT = 'repeat them, or start another run with another --save-dir'
 
 
 def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], config: Config, arrays: Arrays,
-                     state: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+                     state: State) -> tuple[Arrays, State]:
     """Return a checkpoint's arrays and state, adapted for the run of ``plan`` to continue from.
 
     Schedule settings may have changed if every iteration so far would have been the same. The engine, the
@@ -62,7 +63,7 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 
 # ------------------------------------------------------------------------------------ schedule
 
-def _check_past(plan: RunPlan, config: Config, old: Schedule, state: dict[str, Any], refusal: str) -> None:
+def _check_past(plan: RunPlan, config: Config, old: Schedule, state: State, refusal: str) -> None:
     """Raise CheckpointError if the schedule ``old`` gave a past iteration other values."""
     difference = _difference(plan, old, state)
     if difference:
@@ -71,7 +72,7 @@ def _check_past(plan: RunPlan, config: Config, old: Schedule, state: dict[str, A
                               f'{os.path.join(plan.folder, LAST)}')
 
 
-def _difference(plan: RunPlan, old: Schedule, state: dict[str, Any]) -> str:
+def _difference(plan: RunPlan, old: Schedule, state: State) -> str:
     epoch, batch = state['progress']['epoch'], state['progress']['batch']
     if epoch + (batch > 0) > plan.epochs:
         return f'it has already reached epoch {epoch}, batch {batch}'
@@ -102,8 +103,8 @@ def _images_of_a_step(settings: dict[str, Any]) -> int:
     return settings['batch_size'] * device_count(settings['devices'])
 
 
-def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: dict[str, Any], line: str
-             ) -> tuple[Arrays, dict[str, Any]]:
+def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: State, line: str
+             ) -> tuple[Arrays, State]:
     """Convert the checkpoint for the learner, and add ``line`` to its progress."""
     progress = state['progress']
     images = progress['batch'] * _images_of_a_step(now) // plan.learner.process_group.size

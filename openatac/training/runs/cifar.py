@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,8 @@ from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
 from openatac.training.datasets.small import BackgroundReader
+from openatac.training.networks.build import BuiltNetwork
+from openatac.training.run_folder import Dataset
 from openatac.training.runs.published_log import CifarLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import step_schedule
@@ -24,14 +25,14 @@ class CifarRun(Run[CifarConfig, ImageSet]):
 
     falls_back_to_cpu = True  # as published
 
-    def __init__(self, net: Any, config: CifarConfig, command: str, reader: BackgroundReader,
-                 process_group: ProcessGroup) -> None:
-        super().__init__(net, config, command, process_group)
+    def __init__(self, built: BuiltNetwork[CifarConfig], command: str, process_group: ProcessGroup,
+                 reader: BackgroundReader) -> None:
+        super().__init__(built, command, process_group)
         self.reader = reader
 
-    def schedule(self, image_count: int, training: CifarTraining) -> loop.Schedule:
+    def schedule(self, training: CifarTraining) -> loop.Schedule:
         return {loop.LEARNING_RATE: step_schedule(
-            training.lr, training.num_epochs, image_count // self.batch_size, training.decay_epochs,
+            training.lr, training.num_epochs, self.image_count // self.batch_size, training.decay_epochs,
             training.lr_decay)}
 
     # ---------------------------------------------------------------------------------- images
@@ -60,7 +61,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     # ------------------------------------------------------------------------- log and summary
 
     @property
-    def dataset(self) -> str:
+    def dataset(self) -> Dataset:
         return self.config.data.dataset
 
     @property
@@ -72,7 +73,8 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     def log_lines(self, learner: Learner) -> CifarLog:
         return CifarLog(self.config.output.log_interval)
 
-    def kept_epochs(self, name: str) -> loop.KeptEpochs:
+    @property
+    def kept_epochs(self) -> loop.KeptEpochs:
         return loop.KeptEpochs(self.config.output.save_period)
 
     def scores(self, metrics: Metrics) -> str:

@@ -23,7 +23,7 @@ from openatac.training.datasets.photos import first_readable, open_both_splits, 
 from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
-from openatac.training.sections.imagenet import SMOOTHING, ImagenetTraining
+from openatac.training.sections.imagenet import IMAGENET_CLASSES, SMOOTHING, ImagenetTraining
 from openatac.zoo.weights.mxnet_format import read_params
 
 log = logging.getLogger('openatac')
@@ -43,7 +43,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
             raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
                               f'{cpu_command(self.command)}') from None
 
-    def objective(self, image_count: int) -> ObjectiveSettings:
+    def objective(self) -> ObjectiveSettings:
         training, classes = self.config.training, self.config.network.classes
         teacher = None
         if training.teacher and training.hard_weight < 1:
@@ -51,43 +51,43 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return {
             'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
             'mixup': training.mixup_alpha if training.mixup else 0.0,
-            'mixup_iterations': self._mixup_end(image_count, training),
+            'mixup_iterations': self._mixup_end(training),
             'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         kvstore = self.config.training.kvstore if self.process_group.size > 1 else SINGLE_PROCESS_STORE
         return {**super().settings(learner, contents), 'kvstore': kvstore}
 
-    def begin(self, learner: Learner, image_count: int) -> Progress:
+    def begin(self, learner: Learner) -> Progress:
         """Return the progress at --resume-epoch, with the optimizer states of --resume-states."""
         start, epochs = self.config.start, self.config.training.num_epochs
-        scheduled = image_count // self.batch_size * epochs
-        iterations = self._first_iteration(epochs, image_count)
+        scheduled = self.image_count // self.batch_size * epochs
+        iterations = self._first_iteration(epochs)
         if iterations > 1.01 * scheduled:
             log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate '
                      'is kept from then on', scheduled, iterations)
         progress = Progress()
         progress.epoch = start.resume_epoch
-        learner.iteration = self._first_iteration(progress.epoch, image_count)
+        learner.iteration = self._first_iteration(progress.epoch)
         if start.resume_states:
             _load_optimizer_states(learner, start.resume_states)
         return progress
 
-    def schedule(self, image_count: int, training: ImagenetTraining) -> loop.Schedule:
+    def schedule(self, training: ImagenetTraining) -> loop.Schedule:
         # As published, with images // batch iterations per epoch; some epochs have one more.
-        mixup_end = self._mixup_end(image_count, training)
+        mixup_end = self._mixup_end(training)
         return {
             loop.LEARNING_RATE: warmup_schedule(
-                training.lr_mode, training.lr, training.num_epochs, image_count // self.batch_size,
+                training.lr_mode, training.lr, training.num_epochs, self.image_count // self.batch_size,
                 training.warmup_epochs, training.warmup_lr, training.decay_epochs, training.lr_decay),
             'mixup': lambda iteration: training.mixup and iteration < mixup_end}
 
-    def _mixup_end(self, image_count: int, training: ImagenetTraining) -> int:
+    def _mixup_end(self, training: ImagenetTraining) -> int:
         """Return the iteration at which mixup ends."""
-        return self._first_iteration(training.num_epochs - training.mixup_off_epoch, image_count)
+        return self._first_iteration(training.num_epochs - training.mixup_off_epoch)
 
-    def _first_iteration(self, epoch: int, image_count: int) -> int:
-        return first_iteration(epoch, image_count, self.batch_size)
+    def _first_iteration(self, epoch: int) -> int:
+        return first_iteration(epoch, self.image_count, self.batch_size)
 
     # ---------------------------------------------------------------------------------- images
 
@@ -116,7 +116,15 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
 
     # ------------------------------------------------------------------------- log and summary
 
-    dataset, images_name = 'imagenet', 'ImageNet'
+    dataset = 'imagenet'
+
+    @property
+    def images_name(self) -> str:
+        data = self.config.data
+        if self.config.network.classes == IMAGENET_CLASSES:
+            return 'ImageNet'
+        folder = os.path.dirname(data.rec_train) if data.use_rec else data.data_dir
+        return os.path.basename(os.path.abspath(folder))
 
     @property
     def log_file(self) -> str:
@@ -125,9 +133,10 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     def log_lines(self, learner: Learner) -> ImagenetLog:
         return ImagenetLog(self.config.output.log_interval, learner.objective.metric)
 
-    def kept_epochs(self, name: str) -> loop.KeptEpochs:
+    @property
+    def kept_epochs(self) -> loop.KeptEpochs:
         return loop.KeptEpochs(self.config.output.save_frequency,
-                               lambda epoch: f'imagenet-{name}-{epoch - 1}', with_states=True)
+                               lambda epoch: f'imagenet-{self.name}-{epoch - 1}', with_states=True)
 
     def scores(self, metrics: Metrics) -> str:
         assert metrics.top5 is not None

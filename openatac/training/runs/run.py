@@ -20,7 +20,9 @@ from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import Images, split_images
+from openatac.training.networks.build import BuiltNetwork
 from openatac.training.networks.initial_values import initial_values
+from openatac.training.run_folder import Dataset, Summary
 from openatac.training.runs import session
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
@@ -34,9 +36,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     Parameters
     ----------
-    net : HybridBlock, Module or pathlib.Path
-        As `openatac.backends.base.open_backend` takes it; the path is that of --initial's symbol file.
-    config : CifarConfig or ImagenetConfig
+    built : BuiltNetwork
+        With the config.
     command : str
         The command line.
     process_group : ProcessGroup
@@ -46,46 +47,47 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     ----------
     backend : Backend
         Opened by `train` and `evaluate`.
+    image_count : int
+        The number of training images; set by `train`.
     """
 
     backend: Backend
+    image_count: int
     falls_back_to_cpu: ClassVar[bool]  # whether the CPU is used where there is no GPU
     counts_top5: ClassVar[bool] = False
     log_format: ClassVar[str] = LOG_FORMAT
 
-    def __init__(self, net: Any, config: AnyConfig, command: str,
-                 process_group: ProcessGroup) -> None:
-        self.net, self.process_group = net, process_group
-        self.config, self.command = config, command
+    def __init__(self, built: BuiltNetwork[AnyConfig], command: str, process_group: ProcessGroup) -> None:
+        self.net, self.name, self.config = built.net, built.name, built.config
+        self.command, self.process_group = command, process_group
 
     # ------------------------------------------------------------------------------- the steps
 
-    def train(self, name: str) -> dict[str, Any] | None:
-        """Train the network, called ``name``; return the summary, None for a dry run."""
+    def train(self) -> Summary | None:
+        """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
         with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
             splits = split_images(*sources, training)
-            image_count = len(splits.training)
+            self.image_count = len(splits.training)
             batches = self.training_batches(splits.training)
             evaluation = self.evaluation_batches(splits.evaluation)
-            learner = self.initial_learner(image_count)
+            learner = self.initial_learner()
             settings = self.settings(learner, '+'.join(map(self.fingerprint, sources)))
             plan = loop.RunPlan(
                 learner=learner, training=batches, evaluation=evaluation,
                 test=functools.partial(self._test, splits.test) if splits.has_held_out_images else None,
-                schedule=self.schedule(image_count, training), epochs=training.num_epochs,
+                schedule=self.schedule(training), epochs=training.num_epochs,
                 folder=config.output.save_dir, settings=settings, lines=self.log_lines(learner),
-                kept=self.kept_epochs(name))
-            progress = self.begin(learner, image_count)
+                kept=self.kept_epochs)
+            progress = self.begin(learner)
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
-            description = session.Description(self.command, f'{name} on {self.images_name}', {
-                'model': name, 'dataset': self.dataset, **splits.counts()})
-            summary = session.run_plan(plan, functools.partial(self.schedule, image_count), progress, config,
-                                       description)
+            description = session.Description(self.command, f'{self.name} on {self.images_name}', {
+                'model': self.name, 'dataset': self.dataset, **splits.counts()})
+            summary = session.run_plan(plan, self.schedule, progress, config, description)
             if summary and group.rank == 0:
                 print_next_steps(config, self.sample(splits.test))
             return summary
@@ -131,14 +133,14 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """The number of images per step, over all devices of all processes."""
         return self.config.training.batch_size * self.backend.device_count * self.process_group.size
 
-    def initial_learner(self, image_count: int) -> Learner:
-        """Return the learner of a run on ``image_count`` images, with the network's initial values."""
-        training, objective = self.config.training, self.objective(image_count)
+    def initial_learner(self) -> Learner:
+        """Return the learner of a run, with the network's initial values."""
+        training, objective = self.config.training, self.objective()
         self.initialize()  # after a teacher, which uses MXNet's random state too
         return self.backend.learner(training.optimizer, objective, training.no_wd, self.counts_top5)
 
-    def objective(self, image_count: int) -> ObjectiveSettings:
-        """Return the settings of the objective for a run on ``image_count`` images."""
+    def objective(self) -> ObjectiveSettings:
+        """Return the settings of the objective."""
         return {}
 
     def initialize(self) -> None:
@@ -149,13 +151,13 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """Return {name: value} of everything that the result depends on, including the images' contents."""
         return result_settings(self.config, learner.devices, contents)
 
-    def begin(self, learner: Learner, image_count: int) -> Progress:
-        """Return the progress at the start of a run on ``image_count`` images."""
+    def begin(self, learner: Learner) -> Progress:
+        """Return the progress at the start of a run."""
         return Progress()
 
     @abc.abstractmethod
-    def schedule(self, image_count: int, training: Any) -> loop.Schedule:
-        """Return the schedule of a training section, for ``image_count`` images."""
+    def schedule(self, training: Any) -> loop.Schedule:
+        """Return the schedule of a training section, this run's or a checkpoint's."""
 
     # ---------------------------------------------------------------------------------- images
 
@@ -192,7 +194,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     @property
     @abc.abstractmethod
-    def dataset(self) -> str:
+    def dataset(self) -> Dataset:
         """The data set, for summary.json."""
 
     @property
@@ -204,9 +206,10 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def log_lines(self, learner: Learner) -> loop.LogLines:
         """Return the lines of the log."""
 
+    @property
     @abc.abstractmethod
-    def kept_epochs(self, name: str) -> loop.KeptEpochs:
-        """Return the epochs whose parameters are kept, for a network called ``name``."""
+    def kept_epochs(self) -> loop.KeptEpochs:
+        """The epochs whose parameters are kept."""
 
     @abc.abstractmethod
     def scores(self, metrics: Metrics) -> str:

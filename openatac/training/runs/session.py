@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from openatac.options.declaration import option_values
 from openatac.system.threads import threads_in_environment
 from openatac.training import loop
 from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
-from openatac.training.checkpoints.progress import Progress
+from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
+from openatac.training.run_folder import Facts, OptionalEntries, ResultSettings, Summary, Versions
 from openatac.training.runs.changed_settings import adapt_checkpoint
 from openatac.training.runs.first_lines import first_lines
 from openatac.training.tracking.contention import ContentionWatch
@@ -92,17 +93,17 @@ class Description(NamedTuple):
         The command line, for settings.json and the summary.
     title : str
         The title of the figure.
-    facts : dict
-        Facts about the network and the data, {name: value}, for the summary.
+    facts : Facts
+        For the summary.
     """
 
     command: str
     title: str
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
-             config: Config, description: Description) -> dict[str, Any] | None:
+             config: Config, description: Description) -> Summary | None:
     """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
@@ -117,8 +118,8 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
 
     Returns
     -------
-    dict or None
-        The summary; None for a dry run.
+    Summary or None
+        None for a dry run.
     """
     if config.start.dry_run:
         dry_run(plan, config.start.dry_run)
@@ -147,7 +148,7 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
     return summary
 
 
-def _how_chosen(summary: dict[str, Any], test_name: str) -> str:
+def _how_chosen(summary: Summary, test_name: str) -> str:
     """Return the end of the line with the best accuracy: on which images its epoch was chosen."""
     if 'test_accuracy' in summary:
         return (' on the held-out training images, which were used to choose the best epoch; that epoch '
@@ -183,18 +184,21 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     return trackers
 
 
-def _final_test(plan: loop.RunPlan) -> dict[str, float]:
+def _final_test(plan: loop.RunPlan) -> OptionalEntries:
     """Return the entries of the summary for the best network on test images that were not used before."""
     if plan.test is None:
         return {}
     metrics = plan.test(os.path.join(plan.folder, BEST))
-    top5 = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
+    top5: OptionalEntries = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
     return {'test_accuracy': metrics.score, **top5}
 
 
-def summarise(config: Config, description: Description, plan: loop.RunPlan, history: list[dict[str, Any]],
-              progress: Progress) -> dict[str, Any]:
+def summarise(config: Config, description: Description, plan: loop.RunPlan, history: list[EpochRow],
+              progress: Progress) -> Summary:
     """Return the contents of summary.json for a run that has ended."""
+    inexact: OptionalEntries = {'inexact_resumes': progress.inexact} if progress.inexact else {}
+    versions = {'openatac': __version__, **plan.learner.versions, 'numpy': np.__version__,
+                'python': platform.python_version()}
     return {
         'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
@@ -203,9 +207,7 @@ def summarise(config: Config, description: Description, plan: loop.RunPlan, hist
         'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
         'last_accuracy': history[-1]['val_accuracy'], **_final_test(plan),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
-        'disturbed': progress.disturbed,
-        **({'inexact_resumes': progress.inexact} if progress.inexact else {}),
-        'settings': plan.settings,
-        'versions': {'openatac': __version__, **plan.learner.versions, 'numpy': np.__version__,
-                     'python': platform.python_version()},
+        'disturbed': progress.disturbed, **inexact,
+        # Both have more entries than these types, which hold what is read.
+        'settings': cast(ResultSettings, plan.settings), 'versions': cast(Versions, versions),
     }

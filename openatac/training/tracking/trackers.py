@@ -19,6 +19,7 @@ from openatac.files.run_file_names import FIGURE, METRICS, METRICS_LINES, SUMMAR
 from openatac.files.writing import write_text
 from openatac.system.optional_packages import pip_install
 from openatac.training.checkpoints.progress import EpochRow
+from openatac.training.run_folder import Summary
 from openatac.training.tracking.curves_figure import Panels, curves_figure
 
 log = logging.getLogger('openatac')
@@ -33,7 +34,7 @@ class Tracker:
     def epoch(self, history: list[EpochRow]) -> None:
         """Report the rows of all epochs so far, after each epoch."""
 
-    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: Summary) -> None:
         """Report all rows and the summary, at the end of the run."""
 
 
@@ -48,7 +49,7 @@ class MetricsFiles(Tracker):
                    ''.join(json.dumps(row) + '\n' for row in history))
         write_csv(os.path.join(self.folder, METRICS), list(history[0]), history)
 
-    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: Summary) -> None:
         write_text(os.path.join(self.folder, SUMMARY), json.dumps(summary, indent=1) + '\n')
 
 
@@ -67,7 +68,7 @@ class HistoryFigure(Tracker):
         self.title, self.evaluated = title, evaluated
         os.makedirs(folder, exist_ok=True)
 
-    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: Summary) -> None:
         splits = {'training (augmented)': 'train', self.evaluated: 'val'}
         panels: Panels = {
             'top-1 error (%)': {name: [100 * (1 - row[split + '_accuracy']) for row in history]
@@ -99,7 +100,7 @@ class TensorBoard(Tracker):
                 self.writer.add_scalar(name, value, row['iteration'])
         self.writer.flush()
 
-    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: Summary) -> None:
         self.writer.close()
 
 
@@ -126,7 +127,7 @@ class WeightsAndBiases(Tracker):
         self.run.log({name: value for name, value in row.items() if name != 'iteration'},
                      step=row['iteration'])
 
-    def finish(self, history: list[EpochRow], summary: dict[str, Any]) -> None:
+    def finish(self, history: list[EpochRow], summary: Summary) -> None:
         self.run.summary.update({key: value for key, value in summary.items() if not isinstance(value, dict)})
         self.run.finish()
 
