@@ -91,8 +91,8 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
 
     Parameters
     ----------
-    net : HybridBlock, torch.nn.Module or pathlib.Path
-        A network (an uninitialised one in Gluon), or the path of a symbol file.
+    net : HybridBlock or torch.nn.Module
+        Uninitialised in Gluon; with initial values in PyTorch.
     compute : Compute
     image_shape : (C, H, W)
     seed : int

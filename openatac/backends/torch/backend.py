@@ -5,7 +5,6 @@ import copy
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +26,6 @@ from openatac.pytorch.weights import load_parameters, load_pretrained
 from openatac.system.installed import has_mxnet
 from openatac.system.memory import keep_freed_memory
 from openatac.system.threads import set_threads, thread_count
-from openatac.zoo.weights.parameter_files import read_parameter_file
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')
@@ -36,8 +34,7 @@ log = logging.getLogger('openatac')
 class TorchBackend(Backend):
     """PyTorch on the CPU or on one GPU per process; see `openatac.backends.base.open_backend`.
 
-    The network is a plain module that already has its initial values, a Gluon network, or the path of a
-    symbol file. The last two become graphs of MXNet's operators; only a Gluon network needs MXNet.
+    The network is a module that already has its initial values, or a Gluon network, which is converted.
     """
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
@@ -72,8 +69,6 @@ class TorchBackend(Backend):
             elif params:
                 load_parameters(self.module, params)
                 log.info('starting from the parameters in %s', params)
-        elif isinstance(self.net, Path):
-            self.module = to_torch(self.net)
         else:
             from openatac.models.weights import initialize_parameters
             self._convert(lambda contexts: initialize_parameters(self.net, self.seed, contexts, params))
@@ -82,9 +77,6 @@ class TorchBackend(Backend):
         if isinstance(self.net, torch.nn.Module):
             self.module = copy.deepcopy(self.net)
             load_parameters(self.module, params)
-        elif isinstance(self.net, Path):
-            self.module = to_torch(self.net, {name: array.astype('float32')
-                                              for name, array in read_parameter_file(params).items()})
         else:
             from openatac.models.weights import load_parameters as load_gluon_parameters
             self._convert(lambda contexts: load_gluon_parameters(self.net, params, contexts))

@@ -43,10 +43,7 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
     config = given.config
     if config.start.initial:
         from openatac.training.networks.initial_files import read_initial_network
-        found = read_initial_network(config.start.initial, given)
-        if _builds_in_torch(config):
-            require_torch()
-        return found
+        return read_initial_network(config.start.initial, given)
     from openatac.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
     from openatac.training.networks.named_options import (

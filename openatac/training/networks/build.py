@@ -21,8 +21,7 @@ class BuiltNetwork(Generic[AnyConfig]):
 
     Attributes
     ----------
-    net : HybridBlock, Module or pathlib.Path
-        A path is that of a symbol file.
+    net : HybridBlock or Module
     name : str
     config : CifarConfig or ImagenetConfig
         From `with_named_options`.

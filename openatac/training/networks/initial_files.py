@@ -12,7 +12,6 @@ import contextlib
 import json
 import logging
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from openatac.errors import FlagError, OpenatacError, reason
@@ -21,6 +20,7 @@ from openatac.files.schema import read_json
 from openatac.files.writing import write_text, writing
 from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import from_json, option_fields, option_values, with_changes
+from openatac.system.installed import require_torch
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig, network_settings
 from openatac.training.networks.build import BuiltNetwork
 from openatac.zoo.units import REGISTRIES
@@ -40,7 +40,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
     Returns
     -------
     BuiltNetwork
-        With the path of the graph, and the config of ``given`` with the options of the network.
+        A PyTorch module with the initial values, and the config of ``given`` with the options of the network.
 
     Raises
     ------
@@ -48,6 +48,8 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
         If the command line gives another value for one of these options.
     OpenatacError
         If the files are missing or damaged.
+    ModuleNotFoundError
+        If PyTorch is not installed.
     """
     config_type = type(given.config)
     try:
@@ -73,7 +75,9 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
             raise FlagError('--initial', f'the network in {prefix} was made with {flag_of(name)} '
                             f'{made[name]}, but this command gives {value}')
     config = with_changes(given.config, **{name: made[name] for name in written})
-    return BuiltNetwork(Path(prefix + SYMBOL_SUFFIX), model, config)
+    require_torch()
+    from openatac.conversion.symbol_module import to_torch
+    return BuiltNetwork(to_torch(prefix + SYMBOL_SUFFIX), model, config)
 
 
 def _canonical(option: str, value: Any) -> Any:

@@ -25,6 +25,8 @@ def initial_values(net: Any, config: Config) -> str | Pretrained | None:
     A PyTorch module gets MXNet's random numbers here if MXNet is installed and its host and units are
     registered for Gluon.
     """
+    if config.start.initial:
+        return None
     params = parameter_source(config)
     if library_of(net) is GLUON:
         return params

@@ -4,7 +4,6 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 import numpy as np
@@ -144,8 +143,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         return {}
 
     def initialize(self) -> None:
-        """Give the network its initial values; a symbol file's come from the .params file next to it."""
-        self.backend.initialize(None if isinstance(self.net, Path) else initial_values(self.net, self.config))
+        """Give the network its initial values."""
+        self.backend.initialize(initial_values(self.net, self.config))
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         """Return {name: value} of everything that the result depends on, including the images' contents."""
