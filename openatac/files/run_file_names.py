@@ -1,18 +1,23 @@
-"""The files in the folder of a run."""
+"""The files in the folder of a run, and which part of `openatac.training` writes them."""
 import os
 
-SETTINGS = 'settings.json'  # every option, and the command
+# runs.folder_training
 LOG = 'train.log'
-METRICS = 'metrics.csv'  # a row for each epoch
-METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
+SETTINGS = 'settings.json'  # every option, and the command
+# loop
 BEST = 'best.params'
 LAST = 'last.params'
-SUMMARY = 'summary.json'  # written when the run finishes
-CHECKPOINTS = 'checkpoints'  # a folder
+# tracking.trackers
+METRICS = 'metrics.csv'  # a row for each epoch
+METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
 FIGURE = 'history.png'  # of error and loss over the epochs
-SAMPLE = 'sample.png'  # one of the images
 WANDB_ID = 'wandb-id'  # of the Weights & Biases run, which a resumed run continues
+SUMMARY = 'summary.json'  # written when the run finishes
+# checkpoints.checkpoint
+CHECKPOINTS = 'checkpoints'  # a folder
 LOCK = '.lock'  # while a process trains
+# runs.next_steps
+SAMPLE = 'sample.png'  # one of the images
 
 
 def holds_run(folder: str) -> bool:

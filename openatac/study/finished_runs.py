@@ -8,7 +8,7 @@ from typing import NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.reading import open_input
 from openatac.files.run_file_names import LOG, SUMMARY
-from openatac.training.config import CifarConfig, Config
+from openatac.training.config import Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
 
 COLUMNS = {'epoch', 'train_loss', 'val_accuracy'}  # of metrics.csv, at least
@@ -109,15 +109,10 @@ def _date(log: str) -> str:
 
 def _names(config: Config, model: str) -> tuple[str, str]:
     """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
-    from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST
     from openatac.zoo.names import unit_name
-    if not isinstance(config, CifarConfig):
-        photos = config.network
-        return model, unit_name(photos.act_type, photos.attention, self_attention=photos.self_attention)
     network = config.network
     if network.act_type is None:
         raise ValueError('act_type is missing')
-    unit = unit_name(network.act_type, network.attention, network.useGlobal, channels=network.channels)
-    if network.host is not None:
-        return model, unit
-    return f'{HOSTS.find(PUBLISHED_CIFAR_HOST).title_of(network.blocks)}_{unit}', unit
+    unit = unit_name(network.act_type, network.attention, network.useGlobal, network.self_attention,
+                     network.channels)
+    return model if network.host else f'{config.host.title_of(network.blocks)}_{unit}', unit

@@ -15,7 +15,7 @@ from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import writing_in
 from openatac.training.checkpoints.progress import Progress
-from openatac.training.loop import LEARNING_RATE, RunPlan
+from openatac.training.loop import LEARNING_RATE, TrainingTask
 
 
 class MeasuredPart(NamedTuple):
@@ -33,32 +33,32 @@ class MeasuredPart(NamedTuple):
     gpu_memory: float
 
 
-def dry_run(plan: RunPlan, batches: int) -> list[MeasuredPart]:
-    """Run ``batches`` batches of each part of a `RunPlan` and print a table; return its `MeasuredPart`s.
+def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
+    """Run ``batches`` batches of each part of a `TrainingTask` and print a table; return its `MeasuredPart`s.
 
     The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
-    checkpoint to the disk of ``plan.folder``, and resuming from it under the same settings.
+    checkpoint to the disk of ``task.folder``, and resuming from it under the same settings.
     """
-    learner = plan.learner
+    learner = task.learner
     parts: list[MeasuredPart] = []
 
     def measure(name: str, work: Callable[..., list[int]], *arguments: Any) -> None:
         began = time.perf_counter()
-        sizes = work(plan, *arguments)
+        sizes = work(task, *arguments)
         learner.wait()
         parts.append(MeasuredPart(name, len(sizes), sum(sizes), time.perf_counter() - began, memory_in_use(),
                                   learner.device_memory()))
 
-    with contextlib.closing(_endless(plan.training)) as source:
+    with contextlib.closing(_endless(task.training)) as source:
         measure('read', _read, source, batches)
-    with contextlib.closing(prefetch(_endless(plan.training), plan.training.ahead)) as ahead:
+    with contextlib.closing(prefetch(_endless(task.training), task.training.ahead)) as ahead:
         warm_up = max(1, batches // 10)
         measure('first batch', _train, ahead, 1)
         measure('warm-up', _train, ahead, warm_up)
         if batches > 1:
             measure('train', _train, ahead, batches - warm_up)
     measure('validate', _validate, batches)
-    with writing_in(plan.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=plan.folder) as folder:
+    with writing_in(task.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=task.folder) as folder:
         measure('checkpoint', _save, folder)
         measure('resume', _resume, folder)
     if learner.process_group.rank == 0:
@@ -91,14 +91,14 @@ def _endless(training: TrainingBatchSource) -> Generator[Batch, None, None]:
 
 # ---------------------------------------------- the parts, which return the sizes of their batches
 
-def _read(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
+def _read(task: TrainingTask, source: Iterator[Batch], batches: int) -> list[int]:
     return [len(labels) for _, labels in itertools.islice(source, batches)]
 
 
-def _train(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
-    learner, sizes = plan.learner, []
+def _train(task: TrainingTask, source: Iterator[Batch], batches: int) -> list[int]:
+    learner, sizes = task.learner, []
     for x, y in itertools.islice(source, batches):
-        learner.train_batch(x, y, plan.schedule[LEARNING_RATE](learner.iteration))
+        learner.train_batch(x, y, task.schedule[LEARNING_RATE](learner.iteration))
         sizes.append(len(y))
     loss = learner.read_metrics().loss
     if not math.isfinite(loss):
@@ -106,26 +106,26 @@ def _train(plan: RunPlan, source: Iterator[Batch], batches: int) -> list[int]:
     return sizes
 
 
-def _validate(plan: RunPlan, batches: int) -> list[int]:
+def _validate(task: TrainingTask, batches: int) -> list[int]:
     sizes: list[int] = []
 
     def counted() -> Iterator[Batch]:
-        for x, y in itertools.islice(plan.evaluation, batches):
+        for x, y in itertools.islice(task.evaluation, batches):
             sizes.append(len(y))
             yield x, y
 
-    plan.learner.evaluate(prefetch(counted(), plan.evaluation.ahead))
+    task.learner.evaluate(prefetch(counted(), task.evaluation.ahead))
     return sizes
 
 
-def _save(plan: RunPlan, folder: str) -> list[int]:
-    state = plan.learner.state()
-    if plan.learner.process_group.rank == 0:
-        Progress().save(folder, plan.settings, *state)
+def _save(task: TrainingTask, folder: str) -> list[int]:
+    state = task.learner.state()
+    if task.learner.process_group.rank == 0:
+        Progress().save(folder, task.settings, *state)
     return []
 
 
-def _resume(plan: RunPlan, folder: str) -> list[int]:
-    if plan.learner.process_group.rank == 0:
-        Progress().resume(folder, plan.learner, lambda arrays, state: (arrays, state))
+def _resume(task: TrainingTask, folder: str) -> list[int]:
+    if task.learner.process_group.rank == 0:
+        Progress().resume(folder, task.learner, lambda arrays, state: (arrays, state))
     return []

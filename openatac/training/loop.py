@@ -64,8 +64,8 @@ class KeptEpochs(NamedTuple):
     with_states: bool = False
 
 
-class RunPlan(NamedTuple):
-    """Everything that the loop needs to know about a run.
+class TrainingTask(NamedTuple):
+    """What the loop has to do, and with what.
 
     Attributes
     ----------
@@ -125,8 +125,8 @@ class Interval(NamedTuple):
     learning_rate: float
 
 
-def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[EpochRow]:
-    """Run ``plan`` from ``progress`` to its end; return the history, a row per epoch.
+def run_epochs(task: TrainingTask, progress: Progress, trackers: Sequence[Tracker] = ()) -> list[EpochRow]:
+    """Run ``task`` from ``progress`` to its end; return the history, a row per epoch.
 
     If there are several processes, only rank 0 writes files.
 
@@ -137,9 +137,9 @@ def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = 
     OpenatacError
         If the loss is no longer finite, or nothing can be written.
     """
-    with stop_request(plan.learner.process_group) as stop:
-        loop = _Loop(plan, progress, trackers, stop)
-        while progress.epoch < plan.epochs:
+    with stop_request(task.learner.process_group) as stop:
+        loop = _Loop(task, progress, trackers, stop)
+        while progress.epoch < task.epochs:
             loop.run_epoch()
     return progress.history
 
@@ -147,12 +147,12 @@ def run_epochs(plan: RunPlan, progress: Progress, trackers: Sequence[Tracker] = 
 class _Loop:
     """The parts of an epoch; the parameters are those of `run_epochs`."""
 
-    def __init__(self, plan: RunPlan, progress: Progress, trackers: Sequence[Tracker],
+    def __init__(self, task: TrainingTask, progress: Progress, trackers: Sequence[Tracker],
                  stop: StopRequest) -> None:
-        self.plan, self.learner = plan, plan.learner
+        self.task, self.learner = task, task.learner
         self.progress, self.trackers = progress, trackers
         self.stop = stop
-        self.checkpoints = checkpoints_of(plan.folder)
+        self.checkpoints = checkpoints_of(task.folder)
         self.is_writer = self.learner.process_group.rank == 0
 
     def run_epoch(self) -> None:
@@ -160,25 +160,25 @@ class _Loop:
         self.train()
         images = (self.learner.image_count - before) * self.learner.process_group.size
         row = self.evaluate(images / (time.perf_counter() - started))
-        for line in self.plan.lines.epoch(row, time.perf_counter() - started):
+        for line in self.task.lines.epoch(row, time.perf_counter() - started):
             log.info('%s', line)
         self.write()
         if self.stop.agreed():
             raise Stopped(self.stop.signal)
 
     def train(self) -> None:
-        plan, learner, progress = self.plan, self.learner, self.progress
-        batches = plan.training.batches_in(progress.epoch)
-        with contextlib.closing(prefetch(plan.training.epoch(progress.epoch, progress.batch),
-                                         plan.training.ahead)) as ahead, self.bar(batches) as bar:
+        task, learner, progress = self.task, self.learner, self.progress
+        batches = task.training.batches_in(progress.epoch)
+        with contextlib.closing(prefetch(task.training.epoch(progress.epoch, progress.batch),
+                                         task.training.ahead)) as ahead, self.bar(batches) as bar:
             clock = _Clock(learner)
             for images, labels in ahead:
-                learning_rate = plan.schedule[LEARNING_RATE](learner.iteration)
+                learning_rate = task.schedule[LEARNING_RATE](learner.iteration)
                 learner.train_batch(images, labels, learning_rate)
                 progress.batch += 1
                 bar.update()
                 is_last = progress.batch == batches
-                if is_last or (plan.lines.log_interval and progress.batch % plan.lines.log_interval == 0):
+                if is_last or (task.lines.log_interval and progress.batch % task.lines.log_interval == 0):
                     self.report(learning_rate, clock, bar)
                 if not is_last and self.stop.agreed(midway=True):
                     self.check_loss(learner.read_metrics())
@@ -189,7 +189,7 @@ class _Loop:
         """Return the progress bar of an epoch of ``batches`` batches."""
         from tqdm import tqdm
         return tqdm(total=batches, initial=self.progress.batch, leave=False, unit='batch', dynamic_ncols=True,
-                    desc=f'epoch {self.progress.epoch + 1}/{self.plan.epochs}',
+                    desc=f'epoch {self.progress.epoch + 1}/{self.task.epochs}',
                     disable=not self.is_writer or not on_terminal())
 
     def report(self, learning_rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
@@ -197,11 +197,11 @@ class _Loop:
         metrics, metric = self.learner.read_metrics(), self.learner.objective.metric
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
-        batches = self.plan.training.batches_in(progress.epoch)
+        batches = self.task.training.batches_in(progress.epoch)
         interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss,
                             learning_rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric: f'{metrics.score:.4f}'}, refresh=False)
-        line = self.plan.lines.interval(interval)
+        line = self.task.lines.interval(interval)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
@@ -216,15 +216,15 @@ class _Loop:
 
     def evaluate(self, speed: float) -> EpochRow:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
-        plan, learner, progress = self.plan, self.learner, self.progress
+        task, learner, progress = self.task, self.learner, self.progress
         training = learner.read_all_metrics()
-        validation = learner.evaluate(prefetch(plan.evaluation, plan.evaluation.ahead))
+        validation = learner.evaluate(prefetch(task.evaluation, task.evaluation.ahead))
         self.check_loss(validation)
         if validation.score > progress.best.accuracy:
             progress.best = Best(validation.score, progress.epoch)
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
-            'lr': plan.schedule[LEARNING_RATE](learner.iteration - 1),
+            'lr': task.schedule[LEARNING_RATE](learner.iteration - 1),
             'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
             'val_loss': validation.loss, 'val_accuracy': validation.score,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
@@ -239,7 +239,7 @@ class _Loop:
         """Write the files of an epoch, the checkpoint last, so that it never refers to missing files."""
         arrays, numbers = self.learner.state()
         check_finite(arrays, self.checkpoints)  # before the parameter files; `Checkpoints.save` checks again
-        with self.learner.mean_statistics(), writing_in(self.plan.folder):
+        with self.learner.mean_statistics(), writing_in(self.task.folder):
             if self.is_writer:
                 for tracker in self.trackers:
                     tracker.epoch(self.progress.history)
@@ -247,7 +247,7 @@ class _Loop:
         self.save_checkpoint(arrays, numbers)
 
     def write_parameters(self) -> None:
-        folder, kept = self.plan.folder, self.plan.kept
+        folder, kept = self.task.folder, self.task.kept
         learner, epoch = self.learner, self.progress.epoch
         if self.progress.best.epoch == epoch - 1:
             learner.save_parameters(os.path.join(folder, BEST))
@@ -260,7 +260,7 @@ class _Loop:
 
     def save_checkpoint(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         if self.is_writer:
-            self.progress.save(self.plan.folder, self.plan.settings, arrays, numbers)
+            self.progress.save(self.task.folder, self.task.settings, arrays, numbers)
 
 
 class _Clock:

@@ -1,6 +1,6 @@
 """Read the files in the folder of a run.
 
-`openatac.training.runs.session` writes them. Their contents are checked against the types below (see
+`openatac.files.run_file_names` says what writes each. Their contents are checked against the types below (see
 `openatac.files.schema`), which accept older files without newer keys.
 """
 from __future__ import annotations

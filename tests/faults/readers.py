@@ -44,7 +44,7 @@ from openatac.study.published.training_time import run_speeds
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.networks.initial_files import read_initial_network
+from openatac.training.networks.initial_files import read_initial_config
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.exports import small_export
@@ -291,10 +291,10 @@ def _read_summary(folder: str) -> Content:
 def _read_flags(folder: str) -> Content:
     try:
         given = ParsedFlags(build_config(CifarConfig, {}), DEFAULTS)
-        initial = read_initial_network(folder + '/start', given)
+        model, config = read_initial_config(folder + '/start', given)
     except ValueError as error:  # the command turns it into one clear error
         raise OpenatacError(str(error)) from None
-    return {'model': initial.name, 'flags': repr(initial.config)}
+    return {'model': model, 'flags': repr(config)}
 
 
 def _write_runs(folder: str) -> None:

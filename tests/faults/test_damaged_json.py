@@ -26,7 +26,7 @@ from openatac.study.published.training_time import benchmark_speeds, run_speeds
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
-from openatac.training.networks.initial_files import read_initial_network
+from openatac.training.networks.initial_files import read_initial_config
 from tests.helpers.learners.stub_learner import STATE, StubLearner
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.scripts import changed_json
@@ -198,7 +198,7 @@ def test_damaged_initial_files_are_refused(tmp_path):
 
     def read():
         try:
-            read_initial_network(str(tmp_path / 'a'), given)
+            read_initial_config(str(tmp_path / 'a'), given)
         except ValueError as error:  # the command turns it into one clear error
             raise OpenatacError(str(error)) from None
 

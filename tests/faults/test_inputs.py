@@ -21,7 +21,7 @@ from openatac.options.declaration import build_config, option_fields
 from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.finished_runs import read_run, runs_in
 from openatac.training.config import CifarConfig
-from openatac.training.networks.initial_files import read_initial_network
+from openatac.training.networks.initial_files import read_initial_config
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.paths import ROOT
@@ -66,7 +66,7 @@ GIVEN = ParsedFlags(build_config(CifarConfig, {}), dict.fromkeys(option_fields(C
     ('settings.json', lambda path: RunFolder(os.path.dirname(path)).config()),
     ('summary.json', lambda path: read_run(os.path.dirname(path))),
     ('summary.json', lambda path: runs_in(os.path.dirname(path)) or fail()),
-    ('a-flags.json', lambda path: read_initial_network(path.replace('-flags.json', ''), GIVEN))])
+    ('a-flags.json', lambda path: read_initial_config(path.replace('-flags.json', ''), GIVEN))])
 def test_every_reader_refuses_special_files(odd, tmp_path, name, read):
     path = odd(tmp_path / name)
     if os.path.isdir(path) and name == 'summary.json':

@@ -144,7 +144,7 @@ def test_learner_trains_as_published(name):
     for step in range(3):
         learner.reset_metrics()
         learner.train_batch(fill.images(name, description['input_shape']), fill.labels(name, batch, classes),
-                            rate=0.02)
+                            learning_rate=0.02)
         losses.append(learner.read_metrics().loss)
         if step == 0:
             norms_agree({key: p.grad() for key, p in learner.parameters.items() if p.grad_req != 'null'},

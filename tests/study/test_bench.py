@@ -10,13 +10,14 @@ from openatac.commands import bench
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.runtimes.base import RUNTIMES, Runtime
+from openatac.export.runtimes.base import RUNTIMES, Runtime, register_runtime
 from openatac.registry import Registry
 from openatac.study.bench import measurement
 from openatac.study.bench.measurement import Measurement
 from openatac.study.bench.process import BenchProcess, Turn
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
+from tests.helpers.networks.toys import InNumpy
 from tests.helpers.processes.commands import command_error, rows_of
 
 SHORT = ['--rounds', '2', '--seconds', '0.01', '--batch-sizes', '1,3']
@@ -163,6 +164,12 @@ def test_verdict_compares_round_by_round():
     assert len(list(verdict(measured(static=[90], torch=[60])))) == 2
     only, = verdict(measured(static=[90]))
     assert only.endswith('static')
+
+
+def test_verdict_takes_no_other_runtime_for_mxnets(restored_registries):
+    register_runtime(InNumpy)
+    *_, last = verdict(measured(static=[90], numpy_loop=[300], torch=[60]))
+    assert 'MXNet' in last and 'static' in last
 
 
 def test_figure_has_a_panel_for_each_size():

@@ -15,7 +15,7 @@ from openatac.models.weights import initialize_parameters, load_parameters, read
 from openatac.options.command_line import from_arguments
 from openatac.system.installed import mxnet_missing
 from openatac.training.config import CifarConfig
-from openatac.training.networks.initial_files import read_initial_network
+from openatac.training.networks.initial_files import read_initial_config
 from tests.helpers.networks.parameters import parameters_of
 from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.scripts import error_line, json_of, run_in_process, run_script, script_error
@@ -198,7 +198,7 @@ def test_flags_that_differ_from_the_files_are_refused(refused, start, flags, tol
 @pytest.mark.parametrize('typed', ['atac', 'CHAATAC'])
 def test_other_spellings_of_the_model_name_are_accepted(start, typed):
     kind, arguments = CifarConfig, train_cifar.parser().parse_args(['--act-type', typed])
-    config = read_initial_network(start, from_arguments(kind, arguments, {}, '')).config
+    _, config = read_initial_config(start, from_arguments(kind, arguments, {}, ''))
     assert config.network.act_type == 'ChaATAC'
 
 

@@ -1,4 +1,16 @@
-"""Fill in a config with the network of a parameter file, as the files beside it describe it."""
+"""Fill in a config with the network of a parameter file, as the files beside it describe it.
+
+The description is the manifest of the file's export, or the settings of the run in its folder. Of both, the
+manifest takes precedence, and the run adds what a manifest lacks. Then:
+
+- the network is as described, and a flag that contradicts it is an error;
+- the size of the images is that of the command line, else as described;
+- with --evaluate, the labels are as described, and a flag that contradicts them is an error; the places of
+  the images are all from the command line or all as described; other data options are those of the command
+  line, else as described;
+- with --pretrained, the classes and all other data options are those of the command line, since the network
+  is fine-tuned on other images.
+"""
 from __future__ import annotations
 
 import dataclasses

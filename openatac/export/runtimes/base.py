@@ -46,7 +46,7 @@ class Runtime(abc.ABC):
     form : Form
         The form it runs.
     package : str
-        The package that it needs; '' for MXNet, whose absence `obstacle` reports otherwise.
+        The package that it needs, if any.
     no_package : str
         The error message if the package is missing, with installation advice.
 

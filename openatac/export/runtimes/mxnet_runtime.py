@@ -21,6 +21,7 @@ class Imperative(Runtime):
     """Runs the graph operator by operator, allocating memory for each."""
 
     name = 'imperative'
+    package = 'mxnet'
     form: Form = SymbolForm()
     settings: ClassVar[dict[str, bool]] = {}  # for hybridize
     runs_on_gpus: ClassVar[bool] = True

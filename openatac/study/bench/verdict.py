@@ -21,7 +21,7 @@ def _verdict(measured: Sequence[Measurement]) -> Iterator[str]:
     pytorch = [m for m in measured if RUNTIMES.find(m.runtime).package == 'torch']
     ours = [m for m in measured if m not in pytorch]
     float32 = [m for m in ours if not RUNTIMES.find(m.runtime).form.is_quantized]
-    mxnet = [m for m in float32 if not RUNTIMES.find(m.runtime).package]
+    mxnet = [m for m in float32 if RUNTIMES.find(m.runtime).package == 'mxnet']
     yield (f'{measured[0].export}, batch {measured[0].batch}: the fastest is '
            f'{max(measured, key=_speed).runtime}')
     if not pytorch:

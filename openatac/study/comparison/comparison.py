@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from openatac.console.text import counted
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
 from openatac.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from openatac.study.costs import gluon_costs, torch_costs
 
 MEASURES = ('best_accuracy', 'last_accuracy', 'test_accuracy')
 
@@ -51,20 +54,19 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     groups = []
     for (blocks, unit), by_seed in members.items():
         several = [by_seed[seed] for seed in sorted(by_seed)]
-        groups.append(Group(unit, blocks, several, *_costs(several[0])))
+        costs = _costs(several[0])
+        groups.append(Group(unit, blocks, several, costs.trainable, costs.multiply_adds))
     return sorted(groups, key=lambda group: (group.blocks, group.parameters, group.unit))
 
 
-def _costs(run: FinishedRun) -> tuple[int, int]:
-    """Return (trainable parameters, multiply-adds) of a run's network."""
+def _costs(run: FinishedRun) -> gluon_costs.Costs | torch_costs.Costs:
     from openatac.library import PYTORCH, library_of
     net = RunFolder(run.folder).build(run.config).net
     if library_of(net) is PYTORCH:
-        from openatac.study.costs.torch_costs import module_costs
-        return module_costs(net, run.config.image_shape)
-    from openatac.study.costs.gluon_costs import costs
-    total = costs(net, run.config.image_shape)
-    return total.trainable, total.multiply_adds
+        from openatac.study.costs import torch_costs
+        return torch_costs.costs(net, run.config.image_shape)
+    from openatac.study.costs import gluon_costs
+    return gluon_costs.costs(net, run.config.image_shape)
 
 
 class Comparison(NamedTuple):

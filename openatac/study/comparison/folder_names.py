@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from openatac.study.finished_runs import FinishedRun
-from openatac.training.config import CifarConfig
 
 
 def folder_name(unit: str, blocks: int, seed: int, host: str | None = None) -> str:
@@ -13,5 +12,4 @@ def folder_name(unit: str, blocks: int, seed: int, host: str | None = None) -> s
 
 def folder_name_of(run: FinishedRun) -> str:
     """Return the folder name of a finished run."""
-    host = run.config.network.host if isinstance(run.config, CifarConfig) else None
-    return folder_name(run.unit, run.blocks, run.seed, host)
+    return folder_name(run.unit, run.blocks, run.seed, run.config.network.host)

@@ -10,7 +10,7 @@ from openatac.errors import ArgumentError, FlagError
 from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
-from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
+from openatac.training.config import AnyConfig, Config, ImagenetConfig
 from openatac.zoo.names import unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
@@ -46,25 +46,21 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     UsageError
         For options that do not describe a network.
     """
-    network, host = config.network, config.host
-    blocks = channels = self_attention = None
+    network, host, shape = config.network, config.host, config.image_shape
     library = library or installed_library()
     assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.arguments if hasattr(network, name)}
-    if isinstance(config, CifarConfig):
-        blocks, channels = config.network.blocks, config.network.channels
-        assert blocks is not None
-        if channels is None:
-            settings.pop('channels', None)  # the host's own
-        settings.update(host.layers(blocks))
-    else:
-        self_attention = config.network.self_attention
-        _check_side(self_attention, config.data.input_size)
+    if network.channels is None:
+        settings.pop('channels', None)  # the host's own
+    if network.blocks is not None:
+        settings.update(host.layers(network.blocks))
+    if isinstance(config, ImagenetConfig):
+        _check_side(network.self_attention, config.data.input_size)
         settings.update(_normalisation(config, library))
     settings['classes'] = config.classes
-    unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False), self_attention,
-                     channels)
-    name, shape = f'{host.title_of(blocks)}_{unit}', config.image_shape
+    unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False),
+                     network.self_attention, network.channels)
+    name = f'{host.title_of(network.blocks)}_{unit}'
     try:
         with _naming_flags(settings):
             return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)

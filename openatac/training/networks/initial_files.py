@@ -40,17 +40,25 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
     Returns
     -------
     BuiltNetwork
-        A PyTorch module with the initial values, and the config of ``given`` with the options of the network.
+        A PyTorch module with the initial values, and the config of `read_initial_config`.
 
     Raises
     ------
     FlagError
-        If the command line gives another value for one of these options.
+        If the command line gives another value for one of the network's options.
     OpenatacError
         If the files are missing or damaged.
     ModuleNotFoundError
         If PyTorch is not installed.
     """
+    name, config = read_initial_config(prefix, given)
+    require_torch()
+    from openatac.conversion.symbol_module import to_torch
+    return BuiltNetwork(to_torch(prefix + SYMBOL_SUFFIX), name, config)
+
+
+def read_initial_config(prefix: str, given: ParsedFlags[AnyConfig]) -> tuple[str, AnyConfig]:
+    """Return (the network's name, the config of ``given`` with its options); see `read_initial_network`."""
     config_type = type(given.config)
     try:
         model, written = read_json(prefix + FLAGS_SUFFIX, _Written)
@@ -74,10 +82,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
         if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise FlagError('--initial', f'the network in {prefix} was made with {flag_of(name)} '
                             f'{made[name]}, but this command gives {value}')
-    config = with_changes(given.config, **{name: made[name] for name in written})
-    require_torch()
-    from openatac.conversion.symbol_module import to_torch
-    return BuiltNetwork(to_torch(prefix + SYMBOL_SUFFIX), model, config)
+    return model, with_changes(given.config, **{name: made[name] for name in written})
 
 
 def _canonical(option: str, value: Any) -> Any:

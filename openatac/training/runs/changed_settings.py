@@ -13,16 +13,16 @@ from openatac.files.run_file_names import LAST
 from openatac.options.declaration import Role, from_json, option_fields, option_values
 from openatac.training.checkpoints.progress import State
 from openatac.training.config import Config
-from openatac.training.loop import RunPlan, Schedule
+from openatac.training.loop import Schedule, TrainingTask
 from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'
 
 
-def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], config: Config, arrays: Arrays,
-                     state: State) -> tuple[Arrays, State]:
-    """Return a checkpoint's arrays and state, adapted for the run of ``plan`` to continue from.
+def adapt_checkpoint(task: TrainingTask, schedule_of: Callable[[Any], Schedule], config: Config,
+                     arrays: Arrays, state: State) -> tuple[Arrays, State]:
+    """Return a checkpoint's arrays and state, adapted for the run of ``task`` to continue from.
 
     Schedule settings may have changed if every iteration so far would have been the same. The engine, the
     devices and the split of a batch among them may have changed with --allow-inexact-resume.
@@ -35,17 +35,17 @@ def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], conf
     options = option_fields(type(config))
     added = {name: field.default for name, field in options.items()
              if field.has(Role.RESULT) and field.has(Role.NEWER)}
-    before, now = {**added, **state['settings']}, {**added, **plan.settings}
+    before, now = {**added, **state['settings']}, {**added, **task.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].has(Role.SCHEDULED)]
     elsewhere = [name for name in changed if name == 'devices' or (
         name in options and options[name].has(Role.INEXACTLY_CHANGEABLE))]
-    refusal = f'the run in {plan.folder} has other settings: {_list(before, now, changed)}; '
+    refusal = f'the run in {task.folder} has other settings: {_list(before, now, changed)}; '
     if len(changed) > len(scheduled) + len(elsewhere):
         raise CheckpointError(refusal + REPEAT)
     if scheduled:
         old = from_json(type(config), {**option_values(config), **{name: before[name] for name in scheduled}})
-        _check_past(plan, config, schedule_of(old.training), state, refusal)
+        _check_past(task, config, schedule_of(old.training), state, refusal)
         log.info('%s: all iterations so far are the same', _list(before, now, scheduled))
     if elsewhere:
         _check_engine_and_devices(config, before, now, refusal)
@@ -53,7 +53,7 @@ def adapt_checkpoint(plan: RunPlan, schedule_of: Callable[[Any], Schedule], conf
                 f'{_list(before, now, elsewhere)}')
         log.info('resuming inexactly at %s; from here on, results are no longer bit-identical to those of an '
                  'unchanged run', line)
-        arrays, state = _convert(plan, now, arrays, state, line)
+        arrays, state = _convert(task, now, arrays, state, line)
     return arrays, state
 
 
@@ -63,21 +63,21 @@ def _list(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> 
 
 # ------------------------------------------------------------------------------------ schedule
 
-def _check_past(plan: RunPlan, config: Config, old: Schedule, state: State, refusal: str) -> None:
+def _check_past(task: TrainingTask, config: Config, old: Schedule, state: State, refusal: str) -> None:
     """Raise CheckpointError if the schedule ``old`` gave a past iteration other values."""
-    difference = _difference(plan, old, state)
+    difference = _difference(task, old, state)
     if difference:
         raise CheckpointError(f'{refusal}{difference}: repeat them, or start another run from its weights, '
                               f'with another --save-dir and {config.start.params_flag} '
-                              f'{os.path.join(plan.folder, LAST)}')
+                              f'{os.path.join(task.folder, LAST)}')
 
 
-def _difference(plan: RunPlan, old: Schedule, state: State) -> str:
+def _difference(task: TrainingTask, old: Schedule, state: State) -> str:
     epoch, batch = state['progress']['epoch'], state['progress']['batch']
-    if epoch + (batch > 0) > plan.epochs:
+    if epoch + (batch > 0) > task.epochs:
         return f'it has already reached epoch {epoch}, batch {batch}'
-    past = range(plan.learner.iteration, state['engine']['iteration'])
-    for quantity, now in plan.schedule.items():
+    past = range(task.learner.iteration, state['engine']['iteration'])
+    for quantity, now in task.schedule.items():
         was = old[quantity]
         changed = next((iteration for iteration in past if was(iteration) != now(iteration)), None)
         if changed is not None:
@@ -103,11 +103,11 @@ def _images_of_a_step(settings: dict[str, Any]) -> int:
     return settings['batch_size'] * device_count(settings['devices'])
 
 
-def _convert(plan: RunPlan, now: dict[str, Any], arrays: Arrays, state: State, line: str
+def _convert(task: TrainingTask, now: dict[str, Any], arrays: Arrays, state: State, line: str
              ) -> tuple[Arrays, State]:
     """Convert the checkpoint for the learner, and add ``line`` to its progress."""
     progress = state['progress']
-    images = progress['batch'] * _images_of_a_step(now) // plan.learner.process_group.size
-    arrays, numbers = convert_state(arrays, state['engine'], plan.learner, images)
+    images = progress['batch'] * _images_of_a_step(now) // task.learner.process_group.size
+    arrays, numbers = convert_state(arrays, state['engine'], task.learner, images)
     inexact = [*progress.get('inexact', ()), line]
     return arrays, {**state, 'engine': numbers, 'progress': {**progress, 'inexact': inexact}}

@@ -21,8 +21,8 @@ class CifarLog(LogLines):
 class ImagenetLog(LogLines):
     """The lines of the published ImageNet script; ``metric`` is the training metric, 'accuracy' or 'rmse'."""
 
-    def __init__(self, batches: int, metric: str) -> None:
-        super().__init__(batches)
+    def __init__(self, log_interval: int, metric: str) -> None:
+        super().__init__(log_interval)
         self.metric = metric
 
     def interval(self, interval: Interval) -> str:

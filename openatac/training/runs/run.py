@@ -22,7 +22,7 @@ from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.networks.initial_values import initial_values
 from openatac.training.run_folder import Dataset, Summary
-from openatac.training.runs import session
+from openatac.training.runs import folder_training
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.zoo.weights.pretrained import resolve_parameter_file
@@ -65,7 +65,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def train(self) -> Summary | None:
         """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
-        with session.reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
+        with folder_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
+                                                group.rank):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
@@ -75,7 +76,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             evaluation = self.evaluation_batches(splits.evaluation)
             learner = self.initial_learner()
             settings = self.settings(learner, '+'.join(map(self.fingerprint, sources)))
-            plan = loop.RunPlan(
+            task = loop.TrainingTask(
                 learner=learner, training=batches, evaluation=evaluation,
                 test=functools.partial(self._test, splits.test) if splits.has_held_out_images else None,
                 schedule=self.schedule(training), epochs=training.num_epochs,
@@ -84,9 +85,9 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             progress = self.begin(learner)
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
-            description = session.Description(self.command, f'{self.name} on {self.images_name}', {
+            description = folder_training.Description(self.command, f'{self.name} on {self.images_name}', {
                 'model': self.name, 'dataset': self.dataset, **splits.counts()})
-            summary = session.run_plan(plan, self.schedule, progress, config, description)
+            summary = folder_training.train_in_folder(task, self.schedule, progress, config, description)
             if summary and group.rank == 0:
                 print_next_steps(config, self.sample(splits.test))
             return summary

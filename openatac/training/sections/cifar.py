@@ -55,6 +55,8 @@ class CifarNetwork(Network):
         0.0, "dropout before a block's second convolution", parse=SHARE,
         roles=Role.TRAINING_ONLY | Role.MINOR)
 
+    self_attention: ClassVar[Optional[str]] = None  # only the ResNet-50 for photos has it
+
 
 @dataclass(frozen=True)
 class CifarData(Section, title='data'):

@@ -48,6 +48,11 @@ class ImagenetNetwork(Network):
     last_gamma: bool = network_option(
         False, "start the scale of each block's last BatchNorm at zero", roles=Role.TRAINING_ONLY)
 
+    # The published ResNet-50 is the only host, and has its own depth and channels.
+    host: ClassVar[Optional[str]] = None
+    blocks: ClassVar[Optional[int]] = None
+    channels: ClassVar[Optional[list[int]]] = None
+
     @property
     def classes(self) -> int:
         """How many outputs the network has."""

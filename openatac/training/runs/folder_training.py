@@ -102,13 +102,13 @@ class Description(NamedTuple):
     facts: Facts
 
 
-def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
+def train_in_folder(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
              config: Config, description: Description) -> Summary | None:
-    """Run ``plan`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
+    """Run ``task`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
     ----------
-    plan : RunPlan
+    task : TrainingTask
     schedule_of : function
         Maps the training section of a config to its schedule; a checkpoint's can differ from the run's.
     progress : Progress
@@ -122,24 +122,24 @@ def run_plan(plan: loop.RunPlan, schedule_of: Callable[[Any], loop.Schedule], pr
         None for a dry run.
     """
     if config.start.dry_run:
-        dry_run(plan, config.start.dry_run)
+        dry_run(task, config.start.dry_run)
         return None
-    adapt = functools.partial(adapt_checkpoint, plan, schedule_of, config)
-    if config.start.resume == 'auto' and progress.resume(plan.folder, plan.learner, adapt):
+    adapt = functools.partial(adapt_checkpoint, task, schedule_of, config)
+    if config.start.resume == 'auto' and progress.resume(task.folder, task.learner, adapt):
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
-    check_same_start(plan.learner, progress)
+    check_same_start(task.learner, progress)
     folder, trackers = config.output.save_dir, []
-    if plan.learner.process_group.rank == 0:
+    if task.learner.process_group.rank == 0:
         with writing_in(folder):
             write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**option_values(config), 'command': description.command}, indent=1,
                                   sort_keys=True) + '\n')
-            if progress.epoch < plan.epochs:  # an existing one is from a shorter run
+            if progress.epoch < task.epochs:  # an existing one is from a shorter run
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(os.path.join(folder, SUMMARY))
-            trackers = _trackers(config, description.title, plan.learner, progress)
-    history = loop.run_epochs(plan, progress, trackers)
-    summary = summarise(config, description, plan, history, progress)
+            trackers = _trackers(config, description.title, task.learner, progress)
+    history = loop.run_epochs(task, progress, trackers)
+    summary = summarise(config, description, task, history, progress)
     with writing_in(folder):
         for tracker in trackers:
             tracker.finish(history, summary)
@@ -184,30 +184,30 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     return trackers
 
 
-def _final_test(plan: loop.RunPlan) -> OptionalEntries:
+def _final_test(task: loop.TrainingTask) -> OptionalEntries:
     """Return the entries of the summary for the best network on test images that were not used before."""
-    if plan.test is None:
+    if task.test is None:
         return {}
-    metrics = plan.test(os.path.join(plan.folder, BEST))
+    metrics = task.test(os.path.join(task.folder, BEST))
     top5: OptionalEntries = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
     return {'test_accuracy': metrics.score, **top5}
 
 
-def summarise(config: Config, description: Description, plan: loop.RunPlan, history: list[EpochRow],
+def summarise(config: Config, description: Description, task: loop.TrainingTask, history: list[EpochRow],
               progress: Progress) -> Summary:
     """Return the contents of summary.json for a run that has ended."""
     inexact: OptionalEntries = {'inexact_resumes': progress.inexact} if progress.inexact else {}
-    versions = {'openatac': __version__, **plan.learner.versions, 'numpy': np.__version__,
+    versions = {'openatac': __version__, **task.learner.versions, 'numpy': np.__version__,
                 'python': platform.python_version()}
     return {
         'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
-        'seed': config.training.seed, 'device': plan.learner.devices,
+        'seed': config.training.seed, 'device': task.learner.devices,
         'threads': threads_in_environment(), 'epochs': len(history),
         'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
-        'last_accuracy': history[-1]['val_accuracy'], **_final_test(plan),
+        'last_accuracy': history[-1]['val_accuracy'], **_final_test(task),
         'images_per_second': statistics.median(row['images_per_second'] for row in history),
         'disturbed': progress.disturbed, **inexact,
         # Both have more entries than these types, which hold what is read.
-        'settings': cast(ResultSettings, plan.settings), 'versions': cast(Versions, versions),
+        'settings': cast(ResultSettings, task.settings), 'versions': cast(Versions, versions),
     }
