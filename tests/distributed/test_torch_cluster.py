@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from tests.helpers.paths import ROOT
 from tests.helpers.processes.scripts import finish
 
 torch = pytest.importorskip('torch')
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from tests.helpers.learners import torch_processes  # noqa: E402  (it needs torch)
 
-SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'networks' / 'torch_processes.py'
+SCRIPT = sys.executable, torch_processes.__file__
 
 
 def run(count, folder, *cases):
