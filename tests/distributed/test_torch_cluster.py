@@ -91,6 +91,13 @@ def test_three_processes_resume_exactly_and_report_a_killed_worker_0(tmp_path):
     assert all(line.startswith('worker 0 ') and '--resume auto' in line for line in said.values())
 
 
+def test_shared_statistics_of_torchs_own_batchnorm_are_refused(tmp_path):
+    result = run(2, tmp_path, 'foreign')
+    assert result.returncode == 1
+    said = sentences(result)
+    assert said and all('--syncbn' in line and 'openatac.pytorch.BatchNorm' in line for line in said.values())
+
+
 @pytest.mark.slow
 def test_failure_of_worker_0_is_reported_by_the_others(tmp_path):
     result = run(2, tmp_path, 'fails')
