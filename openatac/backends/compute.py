@@ -7,6 +7,7 @@ from typing import Literal, Optional
 from openatac.backends.registered_backends import BACKENDS
 from openatac.options.declaration import Role, Section, option_with
 from openatac.options.flag_types import POSITIVE
+from openatac.registry import LibraryName
 
 INITIAL_LOSS_SCALE = 1024.0  # by default
 
@@ -31,6 +32,11 @@ class Compute(Section, title='engine'):
     syncbn: bool = compute_option(
         False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet',
         roles=Role.NEWER)
+
+    @property
+    def library(self) -> LibraryName:
+        """The library whose networks the backend trains; see `register_backend`."""
+        return BACKENDS.find(self.engine).library
 
     @property
     def first_loss_scale(self) -> float:

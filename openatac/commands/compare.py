@@ -16,11 +16,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 
+from openatac.backends.compute import Compute
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
 from openatac.errors import FlagError, UsageError
+from openatac.options.command_line import naming
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
+from openatac.registry import LibraryName
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
 from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue
@@ -38,7 +41,7 @@ def main(argv: list[str]) -> int:
                   args.recipe, argv[len(words) + 1:])
     try:
         _check(sweep, args.dry_run)
-        if sweep.units and _engine(sweep.flags) != 'torch':
+        if sweep.units and _library(sweep.flags) == 'gluon':
             require_mxnet()
         runs = sweep.runs()
     except UsageError as error:
@@ -134,10 +137,12 @@ def _train(sweep: Sweep, runs: Sequence[QueuedRun], jobs: int) -> dict[str, Fail
     print(f'{len(runs)} runs: {len(runs) - len(missing)} finished, {len(missing)} to run',
           flush=True)
     return run_queue(missing, min(jobs, max(1, len(missing))),
-                     visible_gpus() if jobs > 1 and _engine(sweep.flags) == 'torch' else ())
+                     visible_gpus() if jobs > 1 and _library(sweep.flags) == 'torch' else ())
 
 
-def _engine(flags: Sequence[str]) -> str | None:
+def _library(flags: Sequence[str]) -> LibraryName:
+    """Return the library whose networks train-cifar trains with these flags."""
     p = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    p.add_argument('--engine')
-    return p.parse_known_args(flags)[0].engine
+    p.add_argument('--engine', default=Compute.engine)
+    with naming('--engine'):
+        return Compute(engine=p.parse_known_args(flags)[0].engine).library

@@ -22,10 +22,10 @@ from openatac.backends.kvstore_names import KVSTORES
 from openatac.backends.process_group import SingleProcess
 from openatac.console.signals import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
-from openatac.distributed.job import Job, read_job, set_addresses
 from openatac.distributed.member import Member
 from openatac.distributed.member_group import MemberGroup
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
+from openatac.distributed.place import Place, read_place, set_addresses
 from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, last_line
 
@@ -111,27 +111,27 @@ def join_run(name: str) -> SingleProcess | MxnetWorkerGroup:
                                 f'the key-value store {name!r} is for one process: choose dist_sync, '
                                 'dist_device_sync or dist_async')
         return SingleProcess(name)
-    job = read_job(os.environ, name)
-    set_addresses(job)
-    if job.role != 'worker':
-        _serve(job)
+    place = read_place(os.environ, name)
+    set_addresses(place)
+    if place.role != 'worker':
+        _serve(place)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
-    return enter(Member(job), functools.partial(MxnetWorkerGroup, name))
+    return enter(Member(place), functools.partial(MxnetWorkerGroup, name))
 
 
-def _serve(job: Job) -> NoReturn:
+def _serve(place: Place) -> NoReturn:
     """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
     connection: Hub | Member
-    if job.role == 'scheduler':
-        hub = connection = Hub(job)
+    if place.role == 'scheduler':
+        hub = connection = Hub(place)
         leave = hub.wait_for_goodbyes
         _pass_on_signals(hub.ask_to_stop)
     else:
         # Only the workers are asked to stop, and they need the servers until they have stopped.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        connection = Member(job)
+        connection = Member(place)
         leave = connection.goodbye
 
     def fail(message: str) -> NoReturn:
@@ -139,7 +139,7 @@ def _serve(job: Job) -> NoReturn:
         exit_process(message)
 
     try:
-        serve(job.role, connection.wait_for_all, fail)
+        serve(place.role, connection.wait_for_all, fail)
     except ImportError as error:
         fail(str(error))
     except Exception as error:

@@ -18,7 +18,7 @@ class MemberGroup(ProcessGroup):
 
     def __init__(self, member: Member) -> None:
         self._member, self._open = member, True
-        self.heartbeat_timeout = member.job.heartbeat_timeout
+        self.heartbeat_timeout = member.place.heartbeat_timeout
         member.wait_for_all()
 
     @property
@@ -29,7 +29,7 @@ class MemberGroup(ProcessGroup):
     def gather(self, message: Any, name: str = 'a message') -> list[Any]:
         """Return the JSON-serializable ``message`` of every worker, by rank, of at most 64 MB together.
 
-        All workers must call this the same number of times; if not, the error calls this place ``name``.
+        All workers must call this the same number of times; if not, the error calls this point ``name``.
         """
         return self._member.gather(message, name)
 

@@ -17,11 +17,11 @@ class PipedChild:
     Parameters
     ----------
     code : str
-        Finds the descriptors of its end of the pipe and of the ``files`` in ``sys.argv[1:]``.
+        Finds the descriptor of its end of the pipe, and the ``descriptors``, in ``sys.argv[1:]``.
     environment : mapping
         The child's environment variables.
-    *files : int
-        Descriptors that the child inherits.
+    *descriptors : int
+        Of files that the child inherits.
     stdout : int, optional
         As for subprocess.Popen.
 
@@ -37,13 +37,13 @@ class PipedChild:
         If the process cannot start.
     """
 
-    def __init__(self, code: str, environment: Mapping[str, str], *files: int, stdout: int | None = None
-                 ) -> None:
+    def __init__(self, code: str, environment: Mapping[str, str], *descriptors: int,
+                 stdout: int | None = None) -> None:
         self.pipe, theirs = multiprocessing.connection.Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                python_command(code, theirs.fileno(), *files), env=environment,
-                pass_fds=(theirs.fileno(), *files), stdin=subprocess.DEVNULL, stdout=stdout,
+                python_command(code, theirs.fileno(), *descriptors), env=environment,
+                pass_fds=(theirs.fileno(), *descriptors), stdin=subprocess.DEVNULL, stdout=stdout,
                 start_new_session=True)
         self.pid = self._process.pid
 

@@ -11,6 +11,7 @@ from openatac.backends.process_group import ProcessGroup
 from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS, StoppedBySignal, stop_signals
 
 log = logging.getLogger('openatac')
+STEP = 'a step'  # where the processes agree whether to stop, in error messages
 
 
 class Stopped(StoppedBySignal):
@@ -47,7 +48,7 @@ class StopRequest:
         if midway and self.process_group.is_asynchronous:
             return False
         group = self.process_group
-        self.signal = max(group.gather(max(self.received, group.stop_signal), 'a step'))
+        self.signal = max(group.gather(max(self.received, group.stop_signal), STEP))
         return bool(self.signal)
 
 

@@ -10,7 +10,7 @@ from mxnet import autograd, gluon
 from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.learner import MxnetLearner
-from openatac.errors import DeviceError
+from openatac.errors import DeviceError, OpenatacError
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.zoo.weights.mxnet_format import read_params, write_params
@@ -26,6 +26,7 @@ from torch._dynamo.exc import TorchDynamoException  # noqa: E402
 from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
+from openatac.backends.torch.shared_statistics import SharedStatistics  # noqa: E402
 from openatac.conversion.symbol_module import to_torch  # noqa: E402
 from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
 from openatac.pytorch import use_biased_variance  # noqa: E402
@@ -222,6 +223,15 @@ def test_randomness_depends_on_the_seed_and_the_iteration():
         return sums
     assert losses(seed=1) == losses(seed=1)
     assert len({*losses(seed=1), *losses(seed=2)}) == 4
+
+
+def test_shared_statistics_refuse_other_batchnorms_in_training():
+    norm, x = torch.nn.BatchNorm2d(3), torch.randn(2, 3, 4, 4)
+    expected = norm.eval()(x)
+    with SharedStatistics():
+        assert (norm(x) == expected).all()  # it uses no statistics of the batch
+        with pytest.raises(OpenatacError, match='--syncbn'):
+            norm.train()(x)
 
 
 def test_batches_may_be_tensors():

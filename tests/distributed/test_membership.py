@@ -13,37 +13,37 @@ import pytest
 
 from openatac.backends.process_group import SingleProcess
 from openatac.distributed import ports
-from openatac.distributed.job import Job, read_job
 from openatac.distributed.kvstore import join_run
 from openatac.distributed.member import check_gathered_size
 from openatac.distributed.member_group import setting_differences
 from openatac.distributed.messages import frame
+from openatac.distributed.place import Place, read_place
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError
 from tests.helpers.processes.child_environment import child_environment
 
-# One process of a run. Arguments: its job as JSON, its rank, its actions once all have arrived.
+# One process of a run. Arguments: its place as JSON, its rank, its actions once all have arrived.
 PROCESS = '''
 import json, os, sys, time
 from openatac.errors import OpenatacError
 from openatac.distributed.hub import Hub
-from openatac.distributed.job import Job
+from openatac.distributed.place import Place
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
-job, rank, deeds = Job(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
+place, rank, deeds = Place(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:
-    if job.role == 'scheduler':
-        hub = Hub(job)
+    if place.role == 'scheduler':
+        hub = Hub(place)
         hub.wait_for_all()
         print('complete', flush=True)
         hub.empty.wait()  # stands for MXNet's own loop
         hub.wait_for_goodbyes()
         exit_process(None, 0)
-    member = Member(job)
+    member = Member(place)
     member.wait_for_all()
 except OpenatacError as error:
     exit_process(str(error))
-if job.role == 'worker':
+if place.role == 'worker':
     member.send_rank(int(rank))
 print('ready', flush=True)
 for deed in deeds:
@@ -80,11 +80,11 @@ class Run:
 
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
         # MXNet's port is not used here; it only has to be free.
-        job = dict(role=role, address='127.0.0.1', port=self.port + 1, hub_port=self.port,
-                   workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
-                   failure_grace=0.2)
+        place = dict(role=role, address='127.0.0.1', scheduler_port=self.port + 1, hub_port=self.port,
+                     workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
+                     failure_grace=0.2)
         process = subprocess.Popen(
-            [sys.executable, '-u', '-c', PROCESS, json.dumps({**job, **fields}), str(rank), *deeds],
+            [sys.executable, '-u', '-c', PROCESS, json.dumps({**place, **fields}), str(rank), *deeds],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=child_environment())
         self.processes.append(process)
@@ -214,7 +214,16 @@ def test_missing_workers_are_counted(run):
 def test_different_numbers_of_workers_are_refused(run):
     run.start('scheduler'), run.start('server')
     ready_to_hear = run.start('worker', workers=3)
-    all_say([run.processes[0], ready_to_hear], '3 workers and 1 servers', '2 and 1')
+    all_say([run.processes[0], ready_to_hear], '3 workers and 1 servers', '2 workers and 1 servers')
+
+
+def test_refusals_name_the_variables_of_pytorch(run):
+    pytorch = dict(servers=0, scheduler_port=0)
+    hub = run.start('scheduler', **pytorch)  # stands for worker 0, in which PyTorch's hub runs
+    all_say([run.start('worker', name='another', **pytorch)], f'worker 0 on 127.0.0.1, port {run.port} ',
+            'MASTER_PORT')
+    all_say([run.start('worker', workers=3, **pytorch), hub], '3 workers,', 'worker 0 for 2 workers:',
+            'WORLD_SIZE')
 
 
 def test_missing_scheduler_is_an_error(run):
@@ -298,23 +307,24 @@ COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROO
             'DMLC_NUM_WORKER': '2', 'DMLC_NUM_SERVER': '1'}
 
 
-def test_job_is_read_from_environment_variables():
-    job = read_job(COMPLETE)
-    assert job == Job('worker', '127.0.0.1', 9091, 9092, 2, 1)
+def test_place_is_read_from_environment_variables():
+    place = read_place(COMPLETE)
+    assert place == Place('worker', '127.0.0.1', scheduler_port=9091, hub_port=9092, workers=2, servers=1)
     more = {'OPENATAC_MEMBERSHIP_PORT': '7', 'OPENATAC_MEMBERSHIP_SILENCE': '2.5',
             'OPENATAC_MEMBERSHIP_WAIT': '3', 'OPENATAC_MEMBERSHIP_NAME': 'x'}
-    assert read_job({**COMPLETE, **more})[3:-1] == (7, 2, 1, 'x', 3.0, 2.5)
-    assert read_job({**COMPLETE, 'DMLC_PS_ROOT_PORT': '65535'}).hub_port == 65534
+    assert read_place({**COMPLETE, **more}) == place._replace(
+        hub_port=7, name='x', arrival_timeout=3.0, heartbeat_timeout=2.5)
+    assert read_place({**COMPLETE, 'DMLC_PS_ROOT_PORT': '65535'}).hub_port == 65534
 
 
 @pytest.mark.parametrize('variable', COMPLETE)
 @pytest.mark.parametrize('value', [None, '', '-1', 'many'])
-def test_invalid_job_variables_are_refused(variable, value):
+def test_invalid_variables_are_refused(variable, value):
     if variable == 'DMLC_PS_ROOT_URI' and value:
         pytest.skip('any text may be a name')
     environment = {name: text for name, text in {**COMPLETE, variable: value}.items() if text is not None}
     with pytest.raises(OpenatacError, match=f'{variable} .*openatac launch'):
-        read_job(environment)
+        read_place(environment)
 
 
 def test_kvstore_names_are_checked(monkeypatch):

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from tests.helpers.paths import ROOT
 from tests.helpers.processes.scripts import finish
 
 torch = pytest.importorskip('torch')
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from tests.helpers.learners import torch_processes  # noqa: E402  (it needs torch)
 
-SCRIPT = sys.executable, ROOT / 'tests' / 'helpers' / 'networks' / 'torch_processes.py'
+SCRIPT = sys.executable, torch_processes.__file__
 
 
 def run(count, folder, *cases):
@@ -90,6 +89,13 @@ def test_three_processes_resume_exactly_and_report_a_killed_worker_0(tmp_path):
     said = sentences(result)
     assert sorted(said) == ['worker 1', 'worker 2']
     assert all(line.startswith('worker 0 ') and '--resume auto' in line for line in said.values())
+
+
+def test_shared_statistics_of_torchs_own_batchnorm_are_refused(tmp_path):
+    result = run(2, tmp_path, 'foreign')
+    assert result.returncode == 1
+    said = sentences(result)
+    assert said and all('--syncbn' in line and 'openatac.pytorch.BatchNorm' in line for line in said.values())
 
 
 @pytest.mark.slow

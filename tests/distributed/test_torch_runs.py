@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import openatac
 import train_cifar
 import train_imagenet
 from openatac.distributed.launch import start as launch
@@ -160,19 +161,22 @@ class Group:
         self.started.append((child.label, command, environment))
 
 
+@pytest.mark.usefixtures('restored_registries')
 @pytest.mark.parametrize('script, words', [
-    (train_cifar, ['--gpus', '0,1']), (train_imagenet, ['--num-gpus', '2'])])
+    (train_cifar, [*TORCH, '--gpus', '0,1']), (train_imagenet, [*TORCH, '--num-gpus', '2']),
+    (train_cifar, ['--engine', 'mine', '--gpus', '0,1'])])
 def test_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
+    openatac.register_backend('mine', TorchBackend, library='torch')
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     group, programs = Group(), []
     monkeypatch.setattr(
         launch, 'run_processes', lambda start, program: programs.append(program) or (start(group) and 7))
-    assert run_in_process(*TORCH, *words, script=script) == 7
+    assert run_in_process(*words, script=script) == 7
     assert programs == [f'{script.__name__}.py']
     labels, commands, variables = zip(*group.started)
     assert labels == ('worker 0', 'worker 1')
-    assert all(command[-4:] == [*TORCH, *words] for command in commands)
+    assert all(command[-4:] == words for command in commands)
     assert [[own[name] for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE')]
             for own in variables] == [['0', '0', '2', '2'], ['1', '1', '2', '2']]
     assert len({own['MASTER_PORT'] for own in variables}) == 1

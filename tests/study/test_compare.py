@@ -194,6 +194,7 @@ def test_end_of_a_failed_training_is_reported(code, reported, data, tmp_path, mo
     (['--units', 'zzzzqq'], 2, "'zzzzqq'.* relu"),
     (['--units', 'relu', '--', '--seed', '3'], 2, '--seed'),
     (['--units', 'relu', '--', '--useGlobal'], 2, '--useGlobal'),
+    (['--units', 'relu', '--', '--engine', 'jax'], 2, "--engine: .*'jax'"),
     (['--', '--num-epochs', '3'], 2, '--units'),
     (['--dry-run', '3'], 2, '--units'),
     (['--units', ','], 2, "--units: ','"),

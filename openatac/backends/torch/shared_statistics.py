@@ -5,18 +5,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from openatac.errors import OpenatacError
 
 
 class SharedStatistics(torch.overrides.TorchFunctionMode):
     """Within this context, normalises networks in training with the statistics of all processes' images.
 
-    This does what torch.nn.SyncBatchNorm does on GPUs, by replacing ``torch.native_batch_norm``.
+    This does what torch.nn.SyncBatchNorm does on GPUs, by replacing ``torch.native_batch_norm``, which only
+    `openatac.pytorch.nn.normalisation.normalise_as_mxnet` calls. Other BatchNorms, such as
+    torch.nn.BatchNorm2d, would normalise with the statistics of this process alone: in training, they raise
+    OpenatacError.
     """
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         if function is torch.native_batch_norm:
             x, gamma, beta, _, _, _, _, eps = arguments
             return _normalise(x, gamma, beta, eps)
+        if function is F.batch_norm and keywords['training']:
+            raise OpenatacError('--syncbn cannot share the statistics of torch.nn.BatchNorm, which this '
+                                'network has: use openatac.pytorch.BatchNorm in your host, or leave --syncbn '
+                                'out')
         return function(*arguments, **(keywords or {}))
 
 

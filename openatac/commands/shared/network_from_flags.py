@@ -19,7 +19,7 @@ def only_makes_network(config: Config) -> bool:
 
 def check_libraries(config: Config) -> None:
     """Raise ModuleNotFoundError, with a message, if the config needs MXNet or PyTorch and it is missing."""
-    if config.compute.engine != 'torch':
+    if config.compute.library == 'gluon':
         require_mxnet()
     for flag, value in (('--export', config.output.export), ('--write-initial', config.start.write_initial)):
         if value and not has_mxnet():
@@ -31,7 +31,7 @@ def check_libraries(config: Config) -> None:
 
 def _builds_in_torch(config: Config) -> bool:
     """Return whether PyTorch builds the network; where MXNet is installed, MXNet prints and writes it."""
-    return config.compute.engine == 'torch' and not (only_makes_network(config) and has_mxnet())
+    return config.compute.library == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
 def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:

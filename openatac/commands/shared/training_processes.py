@@ -19,7 +19,7 @@ def train_in_processes(config: Config, program: str) -> int | None:
     itself.
     """
     gpus = parse_gpus(config.training.gpus)
-    if config.compute.engine != 'torch' or len(gpus) < 2 or _needs_one_process(config):
+    if config.compute.library != 'torch' or len(gpus) < 2 or _needs_one_process(config):
         return None
     import torch
 
@@ -38,7 +38,7 @@ def join_process_group(parser: argparse.ArgumentParser, config: Config) -> Proce
     """Join the processes that train together; this may be the only one."""
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
-    if config.compute.engine != 'torch':
+    if config.compute.library == 'gluon':
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
             parser.error('argument --engine: torchrun is for torch; start several processes of '
                          f'{config.compute.engine} with `openatac launch`')

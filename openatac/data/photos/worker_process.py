@@ -19,21 +19,22 @@ PrepareImage = Callable[[Any, np.ndarray], tuple[float, Reasons]]
 Failure = tuple[type[Exception], str]
 
 
-def shared_arrays(file: int, slots: int, batch_size: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
+def shared_arrays(descriptor: int, slots: int, batch_size: int,
+                  *shape: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the arrays in the shared file: images (slots, B, ...) and labels (slots, B)."""
-    memory = np.frombuffer(mmap.mmap(file, 0), 'float32')
+    memory = np.frombuffer(mmap.mmap(descriptor, 0), 'float32')
     images, labels = np.split(memory, [len(memory) - slots * batch_size])
     return images.reshape(slots, batch_size, *shape), labels.reshape(slots, batch_size)
 
 
-def work(descriptor: int, file: int) -> None:
+def work(pipe_descriptor: int, memory_descriptor: int) -> None:
     """Run a worker process: prepare shares of batches until the pipe closes."""
     hide_pillows_warnings()
     with contextlib.suppress(EOFError, OSError), \
-            multiprocessing.connection.Connection(descriptor) as pipe:
+            multiprocessing.connection.Connection(pipe_descriptor) as pipe:
         prepare_image, slots, shape = pipe.recv()
-        images, labels = shared_arrays(file, slots, *shape)
-        os.close(file)
+        images, labels = shared_arrays(memory_descriptor, slots, *shape)
+        os.close(memory_descriptor)
         while True:
             slot, first, keys = pipe.recv()
             pipe.send(_reply(prepare_image, keys, images[slot, first:], labels[slot, first:]))

@@ -137,8 +137,8 @@ class PhotoWorkers:
                 raise DataError(f'cannot start {self._workers} worker processes ({reason(error)}): ask for '
                                 'fewer with -j') from error
 
-    def _start_one(self, file: int) -> None:
-        child = PipedChild(_WORK, {**MALLOC, **os.environ, **ENVIRONMENT}, file)
+    def _start_one(self, memory_descriptor: int) -> None:
+        child = PipedChild(_WORK, {**MALLOC, **os.environ, **ENVIRONMENT}, memory_descriptor)
         self._children.append(child)
         with self._watched(child):
             child.pipe.send((self._prepare_image, IN_WORK, self._shape))

@@ -72,13 +72,13 @@ class RecordFile:
             self._class_of_label = match_classes(self.class_names, names, rec, 'the training images')
             self.class_names = tuple(names)
         self._open()
-        size = os.fstat(self._file).st_size
+        size = os.fstat(self._descriptor).st_size
         if size == 0:
             raise DataError(f'{rec} is empty: download it again')
-        if size < RECORD_HEADER.size or read_at(self._file, len(MAGIC), 0) != MAGIC:
+        if size < RECORD_HEADER.size or read_at(self._descriptor, len(MAGIC), 0) != MAGIC:
             raise DataError(f'{rec} does not begin like a RecordIO file: give a file written by openatac '
                             "pack or MXNet's im2rec")
-        offsets = scan(self._file, size, rec) if idx is None else read_index(idx, rec, size)
+        offsets = scan(self._descriptor, size, rec) if idx is None else read_index(idx, rec, size)
         self._bounds = np.append(offsets, size)
         if idx is not None:
             self._check_index(idx)
@@ -127,7 +127,7 @@ class RecordFile:
         return np.array([self._label(index) for index in range(len(self))], np.int32)
 
     def _label(self, index: int) -> int:
-        head = read_at(self._file, RECORD_HEADER.size + IMAGE.size + 4, int(self._bounds[index]))
+        head = read_at(self._descriptor, RECORD_HEADER.size + IMAGE.size + 4, int(self._bounds[index]))
         if len(head) < RECORD_HEADER.size + IMAGE.size + 4 or not head.startswith(MAGIC):
             return -1
         count, label = IMAGE.unpack_from(head, RECORD_HEADER.size)[:2]
@@ -144,7 +144,7 @@ class RecordFile:
 
     def image_id(self, index: int) -> int:
         """Return the id in the header of record ``index``, read without the image."""
-        head = read_at(self._file, RECORD_HEADER.size + IMAGE.size, int(self._bounds[index]))
+        head = read_at(self._descriptor, RECORD_HEADER.size + IMAGE.size, int(self._bounds[index]))
         if len(head) < RECORD_HEADER.size + IMAGE.size:
             raise BadImage('the record is cut off')
         return IMAGE.unpack_from(head, RECORD_HEADER.size)[2]
@@ -163,7 +163,7 @@ class RecordFile:
         if end - start > LONGEST:
             raise BadImage(f'the record is {end - start} bytes long')
         try:
-            return read_at(self._file, end - start, start)
+            return read_at(self._descriptor, end - start, start)
         except OSError as error:
             raise BadImage(reason(error)) from error
 
@@ -179,11 +179,11 @@ class RecordFile:
         """Raise DataError if the file has no records at the index's offsets, judged by a sample."""
         count, bounds = len(self), self.bounds
         sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
-        right = sum(record_end(self._file, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
+        right = sum(record_end(self._descriptor, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
         if right * 2 < len(sample) - 1:
             raise DataError(f'{idx} is not the index of {self.path}: there are no records at its offsets; '
                             'give the index that was written with it, or leave it out')
-        end = record_end(self._file, bounds[-2], bounds[-1])
+        end = record_end(self._descriptor, bounds[-2], bounds[-1])
         if end is not None and end < bounds[-1]:
             raise DataError(f'{idx} ends before {self.path} does: it is truncated or belongs to another '
                             'file; give the index that was written with it, or leave it out')
@@ -192,11 +192,11 @@ class RecordFile:
 
     def _open(self) -> None:
         with opening(f'the record file {self.path}'):
-            self._file = open_descriptor(self.path)
-        weakref.finalize(self, os.close, self._file)
+            self._descriptor = open_descriptor(self.path)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != '_file'}
+        return {key: value for key, value in vars(self).items() if key != '_descriptor'}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

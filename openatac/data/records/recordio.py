@@ -58,26 +58,26 @@ def unpack_record(data: bytes) -> bytes:
     return MAGIC.join(parts)
 
 
-def record_end(file: int, offset: int, size: int) -> int | None:
+def record_end(descriptor: int, offset: int, size: int) -> int | None:
     """Return where the record at ``offset`` ends in a file of ``size`` bytes: beyond it if it is cut off.
 
     Returns None if no record begins there.
     """
-    part = _part_at(file, offset)
+    part = _part_at(descriptor, offset)
     if part is None or part[0] not in (_WHOLE, _FIRST):
         return None
     while part[0] not in (_WHOLE, _LAST):
         if part[1] >= size:
             return part[1]
-        part = _part_at(file, part[1])
+        part = _part_at(descriptor, part[1])
         if part is None or part[0] not in (_MIDDLE, _LAST):
             return None
     return part[1]
 
 
-def _part_at(file: int, offset: int) -> tuple[int, int] | None:
+def _part_at(descriptor: int, offset: int) -> tuple[int, int] | None:
     """Return (kind, end offset) of the part at ``offset``; None if there is none."""
-    head = read_at(file, RECORD_HEADER.size, offset)
+    head = read_at(descriptor, RECORD_HEADER.size, offset)
     if len(head) < RECORD_HEADER.size or head[:4] != MAGIC:
         return None
     word = RECORD_HEADER.unpack(head)[1]
@@ -85,14 +85,14 @@ def _part_at(file: int, offset: int) -> tuple[int, int] | None:
     return word >> 29, offset + RECORD_HEADER.size + length + -length % 4
 
 
-def scan(file: int, size: int, path: str) -> np.ndarray:
+def scan(descriptor: int, size: int, path: str) -> np.ndarray:
     """Return the offsets of all records, int64 (N,), found by following their headers.
 
     The last record can be cut short. Raises DataError if no record begins where one should.
     """
     offsets, at = [], 0
     while at < size:
-        end = record_end(file, at, size)
+        end = record_end(descriptor, at, size)
         if end is None and size - at >= RECORD_HEADER.size:
             raise DataError(f'{path} is damaged at byte {at}, where a record should begin: give its index '
                             '(.idx), with which only the damaged record is lost, or download it again')

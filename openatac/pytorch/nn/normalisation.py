@@ -67,6 +67,7 @@ def normalise_as_mxnet(x: Tensor, gamma: Tensor | None, beta: Tensor, running_me
 
     The batch variance in that sum is the biased one that normalises.
     """
+    # --syncbn depends on this very function: `SharedStatistics` of the learner in PyTorch replaces it.
     y, mean, inverse_deviation = torch.native_batch_norm(x, gamma, beta, None, None, True, 0, epsilon)
     with torch.no_grad():
         # When compiled for a CPU, the statistics of 16-bit images have 16 bits.

@@ -84,9 +84,9 @@ class BenchProcess:
 
 # --------------------------------------------------------------------------- in the process
 
-def take_turns(file: int) -> None:
-    """Open one runtime and take turns until the pipe with the descriptor ``file`` closes."""
-    with contextlib.suppress(EOFError, OSError), Connection(file) as pipe:
+def take_turns(descriptor: int) -> None:
+    """Open one runtime and take turns until the pipe with this descriptor closes."""
+    with contextlib.suppress(EOFError, OSError), Connection(descriptor) as pipe:
         try:
             network, images, outputs = _open_warm(*pipe.recv())
         except (OpenatacError, ImportError) as error:

@@ -88,7 +88,8 @@ def _check_side(self_attention: str | None, size: Size) -> None:
 
 
 def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
-    if config.compute.syncbn and config.compute.engine != 'torch':  # PyTorch's learner converts BatchNorms
+    # In PyTorch, the learner shares the statistics of ordinary BatchNorms.
+    if config.compute.syncbn and config.compute.library == 'gluon':
         from mxnet.gluon.contrib.nn import SyncBatchNorm
         return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': config.training.num_gpus}}
     return {'norm_layer': library.group_norm()} if config.network.use_gn else {}  # the host's own, BatchNorm

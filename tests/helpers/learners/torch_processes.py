@@ -31,7 +31,8 @@ sys.exit(run_processes(lambda group: start_here(group, sys.argv[2:], int(sys.arg
 
 def network(norm):
     torch.manual_seed(1)
-    norms = {'group': nn.GroupNorm(4, 8), 'batch': BatchNorm(8, biased_variance=True)}
+    norms = {'group': nn.GroupNorm(4, 8), 'batch': BatchNorm(8, biased_variance=True),
+             'foreign': nn.BatchNorm2d(8)}
     return nn.Sequential(
         nn.Conv2d(3, 8, 3), norms[norm], nn.ReLU(),
         nn.Conv2d(8, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
@@ -62,7 +63,8 @@ def train(trained, steps=range(STEPS), group=None):
 # ----------------------------------------------------------------- the cases; each returns arrays
 
 SETTINGS = {'group': {}, 'bfloat16': {'dtype': 'bfloat16'}, 'batch': {'norm': 'batch'},
-            'synchronised': {'norm': 'batch', 'syncbn': True}, 'compiled': {'compile': True}}
+            'synchronised': {'norm': 'batch', 'syncbn': True},
+            'foreign': {'norm': 'foreign', 'syncbn': True}, 'compiled': {'compile': True}}
 
 
 def results(case, group=None):

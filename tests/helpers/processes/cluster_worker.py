@@ -12,6 +12,7 @@ import time
 from openatac.distributed.kvstore import join_run
 from openatac.distributed.run_end import end_run
 from openatac.errors import OpenatacError
+from openatac.training.stopping import STEP
 
 STEPS = 3
 
@@ -81,7 +82,7 @@ def leave(group):
 def unequal(group):
     """Take one more step in worker 1 than in worker 0."""
     for _ in range(2 + group.rank):
-        group.gather(None, 'a step')
+        group.gather(None, STEP)
 
 
 def train(group):
@@ -123,7 +124,7 @@ def loop(group):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: asked.append(number))
     say(group, 'looping', os.getpid())
-    while not any(group.gather(max(asked, default=group.stop_signal), 'a step')):
+    while not any(group.gather(max(asked, default=group.stop_signal), STEP)):
         time.sleep(0.02)
     time.sleep(0.5)  # writes its checkpoint
     say(group, 'checkpoint written')

@@ -6,6 +6,7 @@ import signal
 import time
 
 from openatac.backends.process_group import SingleProcess
+from openatac.training.stopping import STEP
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import finish, json_of, log_of, start_script, wait_until
 
@@ -84,7 +85,7 @@ def act_at_step(monkeypatch, step, action):
     asked = []
 
     def gather(self, message, name='a message'):
-        if name == 'a step':
+        if name == STEP:
             asked.append(message)
             if len(asked) == step:
                 action()

@@ -1,4 +1,4 @@
-"""The place of a process in a distributed run, as MXNet's DMLC_* variables describe it."""
+"""The place of a process in a distributed run; for MXNet, as its DMLC_* variables describe it."""
 from __future__ import annotations
 
 import argparse
@@ -19,19 +19,19 @@ _PROCESSES = number(int, low=1, high=MOST_PROCESSES)
 _SECONDS = number(float, low=0.1, high=MAX_SECONDS)
 
 
-class Job(NamedTuple):
+class Place(NamedTuple):
     """One process's place in a run.
 
     Attributes
     ----------
     role : str
         One of `ROLES`.
-    address, port : str, int
-        Where MXNet's scheduler listens.
-    hub_port : int
-        Where the hub of `openatac.distributed.hub` listens, on the same address.
+    address, hub_port : str, int
+        Where the hub of `openatac.distributed.hub` listens.
     workers, servers : int
         The number of each; PyTorch has no servers.
+    scheduler_port : int
+        Where MXNet's scheduler listens, on the same address; PyTorch has none.
     name : str
         A word that identifies the run, shared by all of its processes and by no others.
     arrival_timeout : float
@@ -44,23 +44,40 @@ class Job(NamedTuple):
 
     role: str
     address: str
-    port: int
     hub_port: int
     workers: int
-    servers: int
+    servers: int = 0
+    scheduler_port: int = 0
     name: str = ''
     arrival_timeout: float = 120.0
     heartbeat_timeout: float = 20.0
     failure_grace: float = 1.0
 
+    # For messages; PyTorch has neither servers nor a scheduler.
+
     @property
     def hub(self) -> str:
-        """The name of the hub's process in messages; PyTorch has no scheduler."""
+        """The name of the hub's process."""
         return 'the scheduler' if self.servers else 'worker 0'
 
+    @property
+    def hub_address(self) -> str:
+        """Where the hub's process is found."""
+        return f'{self.address}, port {self.scheduler_port or self.hub_port}'
 
-def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
-    """Return the `Job` that the variables describe; raise OpenatacError if they do not describe one."""
+    @property
+    def port_variable(self) -> str:
+        """The environment variable that keeps runs apart."""
+        return 'DMLC_PS_ROOT_PORT' if self.servers else 'MASTER_PORT'
+
+    @property
+    def count_variables(self) -> str:
+        """The environment variables with the numbers of processes."""
+        return 'DMLC_NUM_WORKER and DMLC_NUM_SERVER' if self.servers else 'WORLD_SIZE'
+
+
+def read_place(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Place:
+    """Return the `Place` that the variables describe; raise OpenatacError if they do not describe one."""
     role = environment.get('DMLC_ROLE')
     if role not in ROLES:
         raise OpenatacError(f'the key-value store {kvstore} needs DMLC_ROLE to be scheduler, server or '
@@ -70,16 +87,17 @@ def read_job(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Job:
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
     port = _read(environment, 'DMLC_PS_ROOT_PORT', PORT)
     beside = port + 1 if port < MAX_PORT else port - 1
-    return Job(
-        role, address, port, _read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, beside),
+    return Place(
+        role, address, scheduler_port=port,
+        hub_port=_read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, beside),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
         servers=_read(environment, 'DMLC_NUM_SERVER', _PROCESSES),
         name=environment.get('OPENATAC_MEMBERSHIP_NAME', ''), **read_seconds(environment))
 
 
 def read_seconds(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return {field of `Job`: seconds} for the timeouts that the user can set."""
-    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, Job._field_defaults[name])
+    """Return {field of `Place`: seconds} for the timeouts that the user can set."""
+    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, Place._field_defaults[name])
             for name, variable in (('arrival_timeout', 'WAIT'), ('heartbeat_timeout', 'SILENCE'))}
 
 
@@ -95,12 +113,12 @@ def _read(environment: Mapping[str, str], variable: str, kind: Any, default: flo
         raise OpenatacError(f'{variable} must be {kind}, but is {text!r}: {LAUNCH}') from None
 
 
-def set_addresses(job: Job) -> None:
+def set_addresses(place: Place) -> None:
     """Set the addresses on which this process's MXNet listens.
 
     MXNet listens on addresses, not on names, and by default never on the loopback interface.
     """
-    own = ('DMLC_NODE_HOST', 'DMLC_PS_ROOT_URI') if job.role == 'scheduler' else ('DMLC_NODE_HOST',)
+    own = ('DMLC_NODE_HOST', 'DMLC_PS_ROOT_URI') if place.role == 'scheduler' else ('DMLC_NODE_HOST',)
     for variable in own:
         name = os.environ.get(variable)
         if name:
@@ -109,5 +127,5 @@ def set_addresses(job: Job) -> None:
             except (OSError, UnicodeError):
                 raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name '
                                     'that this machine can resolve: correct it') from None
-    if job.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
+    if place.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
         os.environ.setdefault('DMLC_NODE_HOST', '127.0.0.1')
