@@ -21,7 +21,7 @@ from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
 if TYPE_CHECKING:
-    from openatac.training.datasets.small import BackgroundReader
+    from openatac.training.datasets.cifar import BackgroundReader
     from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.cifar import CifarRun
 
@@ -44,7 +44,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
                             'and test/; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
-        from openatac.training.datasets.small import folder_classes
+        from openatac.training.datasets.cifar import folder_classes
         config, data = given.config, given.config.data
         if config.start.initial or data.dataset != 'folder' or data.class_names is not None:
             return given
@@ -62,7 +62,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
 
 def _reader_for(config: CifarConfig) -> BackgroundReader:
     """Begin to read the images of a run: to evaluate, only the test images."""
-    from openatac.training.datasets.small import BackgroundReader
+    from openatac.training.datasets.cifar import BackgroundReader
     return BackgroundReader(config.data, (False,) if config.start.evaluate else (True, False))
 
 

@@ -21,8 +21,8 @@ from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
-from openatac.training.datasets.photos import open_photos
-from openatac.training.datasets.small import load_small_images
+from openatac.training.datasets.cifar import load_small_images
+from openatac.training.datasets.imagenet import open_photos
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 

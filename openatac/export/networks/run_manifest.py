@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.photos import transforms
-from openatac.data.small import cifar, cifar_transforms
+from openatac.data.photos import transforms as photo_transforms
+from openatac.data.small import cifar
+from openatac.data.small import transforms as small_transforms
 from openatac.data.small.dataset_names import DATASET_OUTPUTS, DIGITS, name_with_labels, split_name
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
 from openatac.training.config import CifarConfig, Config
-from openatac.training.datasets.photos import open_photos
+from openatac.training.datasets.imagenet import open_photos
 from openatac.training.sections.cifar import CifarData
 
 
@@ -33,9 +34,9 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
                  for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
-        return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
-    manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
-                                 config.data.effective_crop_ratio, arguments)
+        return small_images_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
+    manifest = photos_manifest(name, config.network.classes, size or config.data.input_size,
+                               config.data.effective_crop_ratio, arguments)
     names: Sequence[str] | None = config.data.class_names
     if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):
@@ -59,17 +60,17 @@ def output_names(name: str) -> list[str]:
     return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[dataset])]
 
 
-def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
-                   ) -> Manifest:
+def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
+                          ) -> Manifest:
     """Return the manifest of a network for small images."""
-    mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    mean, std = (_per_channel(255 * values) for values in (small_transforms.MEAN, small_transforms.STD))
     return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
 
 
-def imagenet_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
-                      ) -> Manifest:
+def photos_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
+                    ) -> Manifest:
     """Return the manifest of a network for photographs."""
-    mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
+    mean, std = map(_per_channel, (photo_transforms.MEAN, photo_transforms.STD))
     return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
 
 

@@ -15,10 +15,10 @@ from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileEr
 from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
-    cifar_manifest,
-    imagenet_manifest,
     output_names,
+    photos_manifest,
     run_manifest,
+    small_images_manifest,
 )
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
@@ -149,9 +149,9 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         raise ParameterFileError(f'{params} is from a network for images of other sizes than {size} '
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
-        manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
+        manifest = photos_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
+    manifest = small_images_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
     open_images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, open_images)
 

@@ -11,7 +11,7 @@ from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSourc
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
-from openatac.training.datasets.small import BackgroundReader
+from openatac.training.datasets.cifar import BackgroundReader
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import Dataset
 from openatac.training.runs.published_log import CifarLog
