@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.find_images import find_images, read_file
+from openatac.data.find_images import find_images
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
-from openatac.data.images.decoding import decode
+from openatac.data.images.decoding import decode, decode_file
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
@@ -53,7 +53,7 @@ class _UnlabelledFiles(InputImages):
         return self.paths[index]
 
     def read(self, index: int) -> tuple[np.ndarray, None]:
-        return decode(read_file(self.paths[index])), None
+        return decode_file(self.paths[index]), None
 
 
 class _SmallImages(InputImages):
