@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data.batch_sizes import WHOLE, ProcessShare
+from openatac.data.process_share import WHOLE, ProcessShare
 from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
