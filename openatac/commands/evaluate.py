@@ -77,18 +77,18 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
-    names: list[str] = []
+    evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))
-    for some, inputs, classes in tqdm(batches, total=-(-len(images) // INFERENCE_BATCH), unit='batch',
+    for names, inputs, labels in tqdm(batches, total=-(-len(images) // INFERENCE_BATCH), unit='batch',
                                       leave=False, disable=not on_terminal()):
-        report.outcomes.add(runtime(inputs), classes)
-        names += some
-    if not names:
+        report.outcomes.add(runtime(inputs), labels)
+        evaluated += names
+    if not evaluated:
         raise DataError('none of the images can be read: choose others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
-    for line in report.write(names, manifest.labels):
+    for line in report.write(evaluated, manifest.labels):
         print(for_terminal(line))
-    return 1 if len(names) < len(images) else 0
+    return 1 if len(evaluated) < len(images) else 0
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
