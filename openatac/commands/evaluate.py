@@ -98,9 +98,9 @@ def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')
-        return input_images.dataset_images(args.dataset, args.data_dir, train=False)
+        return input_images.from_dataset(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return input_images.record_images(args.images, manifest)
+        return input_images.from_records(args.images, manifest)
     if args.val_labels:
-        return input_images.listed_images(args.images, args.val_labels, manifest, args.class_list)
-    return input_images.classes_below(args.images, manifest)
+        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list)
+    return input_images.from_class_folders(args.images, manifest)

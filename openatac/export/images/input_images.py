@@ -87,12 +87,12 @@ class _DecodedFiles(InputImages):
         return decode(data), self.classes[label]
 
 
-def images_below(folder: str) -> InputImages:
+def from_folder(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     return _UnlabelledFiles(list(find_images([folder])))
 
 
-def classes_below(folder: str, manifest: Manifest) -> InputImages:
+def from_class_folders(folder: str, manifest: Manifest) -> InputImages:
     """Return the images in a folder with one subfolder per class of a network.
 
     Subfolders are matched by class name (see `match_classes`). If the network's classes have no names, there
@@ -113,7 +113,7 @@ def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputIm
     return _DecodedFiles(source, range(manifest.classes))
 
 
-def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
+def from_list(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
     The file ``class_list`` gives the classes for the numbers in a list without file names.
@@ -123,13 +123,13 @@ def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | 
     return _DecodedFiles(source, range(manifest.classes))
 
 
-def record_images(rec: str, manifest: Manifest) -> InputImages:
-    """Return the images of a record file, matched with the network's classes like `classes_below`."""
+def from_records(rec: str, manifest: Manifest) -> InputImages:
+    """Return the images of a record file, matched with the network's classes like `from_class_folders`."""
     names = read_class_names(rec, None)
     return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
 
 
-def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages:
+def from_dataset(dataset: str, folder: str | None, train: bool) -> InputImages:
     """Return training or test images of a data set; raise DataError if it is not in the folder.
 
     Parameters
@@ -150,7 +150,7 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages
     return _SmallImages(images)
 
 
-def class_folder_images(data: CifarData, train: bool) -> InputImages:
+def from_own_images(data: CifarData, train: bool) -> InputImages:
     """Return training or test images of --dataset folder, of any size; raise DataError if they are missing.
 
     Images from an archive are held in memory, at the network's size.
@@ -162,6 +162,6 @@ def class_folder_images(data: CifarData, train: bool) -> InputImages:
         return _DecodedFiles(source, range(len(data.class_names)))
 
 
-def photographs(data: ImagenetData, classes: int, train: bool) -> InputImages:
+def from_photos(data: ImagenetData, classes: int, train: bool) -> InputImages:
     """Return training or validation photographs of a run; raise DataError if they are missing."""
     return _DecodedFiles(open_photos(data, train, classes), range(classes))

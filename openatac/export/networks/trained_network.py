@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
-from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
+from openatac.export.images import input_images
+from openatac.export.images.input_images import InputImages
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
     output_names,
@@ -92,11 +93,12 @@ def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, dat
 def _images_of(config: Config) -> Callable[[bool], InputImages]:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
-        return partial(photographs, config.data, config.network.classes)
+        return partial(input_images.from_photos, config.data, config.network.classes)
     data = config.data
     if data.dataset == 'folder':
-        return partial(class_folder_images, data)
-    return partial(dataset_images, name_with_labels(data.dataset, data.cifar100_labels), data.data_dir)
+        return partial(input_images.from_own_images, data)
+    name = name_with_labels(data.dataset, data.cifar100_labels)
+    return partial(input_images.from_dataset, name, data.data_dir)
 
 
 # --------------------------------------------------------------------------- a name and a file
@@ -152,7 +154,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         manifest = photos_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
     manifest = small_images_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
-    open_images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
+    open_images = partial(input_images.from_dataset, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, open_images)
 
 

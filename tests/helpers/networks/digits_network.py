@@ -12,7 +12,7 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data.small import transforms
-from openatac.export.images.input_images import dataset_images
+from openatac.export.images import input_images
 from openatac.export.images.network_inputs import sample_batches
 from openatac.export.manifest import Manifest
 from openatac.export.traced_symbol import trace
@@ -69,5 +69,5 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    labelled = dataset_images('digits', None, train)
+    labelled = input_images.from_dataset('digits', None, train)
     return sample_batches(labelled, DIGITS, len(labelled))
