@@ -63,7 +63,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
 def _reader_for(config: CifarConfig) -> BackgroundReader:
     """Begin to read the images of a run: to evaluate, only the test images."""
     from openatac.training.datasets.cifar import BackgroundReader
-    return BackgroundReader(config.data, (False,) if config.start.evaluate else (True, False))
+    return BackgroundReader(config.data, only_test=bool(config.start.evaluate))
 
 
 def main(argv: list[str]) -> int | None:

@@ -26,7 +26,7 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputIma
     if folder:
         return input_images.from_class_folders(folder, trained.manifest), []
     try:
-        return trained.open_images(False), []
+        return trained.open_images(train=False), []
     except DataError as error:
         return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 

@@ -159,7 +159,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
     if folder is not None:
         return sample_inputs(input_images.from_folder(folder), trained.manifest, COMPARED), []
     try:
-        return sample_inputs(trained.open_images(False), trained.manifest, COMPARED), []
+        return sample_inputs(trained.open_images(train=False), trained.manifest, COMPARED), []
     except DataError as error:
         return None, [f'compared on random images only, since {error}; give real ones with --images']
 
@@ -167,7 +167,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
 def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
-        images = input_images.from_folder(folder) if folder else trained.open_images(True)
+        images = input_images.from_folder(folder) if folder else trained.open_images(train=True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
         raise OpenatacError(f'quantized forms (--int8) need images: {error}; give a folder of them '

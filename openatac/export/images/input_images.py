@@ -129,7 +129,7 @@ def from_records(rec: str, manifest: Manifest) -> InputImages:
     return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
 
 
-def from_dataset(dataset: str, folder: str | None, train: bool) -> InputImages:
+def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImages:
     """Return training or test images of a data set; raise DataError if it is not in the folder.
 
     Parameters
@@ -141,27 +141,27 @@ def from_dataset(dataset: str, folder: str | None, train: bool) -> InputImages:
     """
     name, labels = split_name(dataset)
     if name == 'digits':
-        images = digits.load_digits(train)
+        images = digits.load_digits(train=train)
     elif cifar_location.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train, labels)
+        images = cifar.load_cifar(name, folder, train=train, label_set=labels)
     else:
         raise DataError(f'{name} is not in {folder or cifar_location.gluon_folder(name)}: give its folder '
                         'or archive with --data-dir')
     return _SmallImages(images)
 
 
-def from_own_images(data: CifarData, train: bool) -> InputImages:
+def from_own_images(data: CifarData, *, train: bool) -> InputImages:
     """Return training or test images of --dataset folder, of any size; raise DataError if they are missing.
 
     Images from an archive are held in memory, at the network's size.
     """
     assert data.data_dir is not None and data.class_names is not None
     if not os.path.isdir(os.path.expanduser(data.data_dir)):
-        return _SmallImages(load_small_images(data, train))
-    with open_split(os.path.expanduser(data.data_dir), train, data.class_names) as source:
+        return _SmallImages(load_small_images(data, train=train))
+    with open_split(os.path.expanduser(data.data_dir), data.class_names, train=train) as source:
         return _DecodedFiles(source, range(len(data.class_names)))
 
 
-def from_photos(data: ImagenetData, classes: int, train: bool) -> InputImages:
+def from_photos(data: ImagenetData, classes: int, *, train: bool) -> InputImages:
     """Return training or validation photographs of a run; raise DataError if they are missing."""
-    return _DecodedFiles(open_photos(data, train, classes), range(classes))
+    return _DecodedFiles(open_photos(data, classes, train=train), range(classes))

@@ -40,7 +40,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     names: Sequence[str] | None = config.data.class_names
     if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):
-            names = open_photos(config.data, train=False, classes=config.network.classes).class_names
+            names = open_photos(config.data, config.network.classes, train=False).class_names
     return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
 
 

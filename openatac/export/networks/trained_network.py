@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
@@ -35,6 +34,15 @@ from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
+class OpenImages(Protocol):
+    """Opens the training or the test images of a network's data.
+
+    Raises DataError if they are not on this machine.
+    """
+
+    def __call__(self, *, train: bool) -> InputImages: ...
+
+
 class TrainedNetwork(NamedTuple):
     """A trained network, with its manifest and its images.
 
@@ -44,14 +52,13 @@ class TrainedNetwork(NamedTuple):
         Initialised, on the CPU.
     manifest : Manifest
         Without reports.
-    open_images : callable
-        ``open_images(train)`` returns the training or the test images of its data, or raises DataError if
-        they are not on this machine.
+    open_images : OpenImages
+        Opens the images of its data.
     """
 
     net: Any
     manifest: Manifest
-    open_images: Callable[[bool], InputImages]
+    open_images: OpenImages
 
 
 # --------------------------------------------------------------------------------------- a run
@@ -90,7 +97,7 @@ def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, dat
     return TrainedNetwork(built.net, run_manifest(built.name, config, size), _images_of(config))
 
 
-def _images_of(config: Config) -> Callable[[bool], InputImages]:
+def _images_of(config: Config) -> OpenImages:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
         return partial(input_images.from_photos, config.data, config.network.classes)
@@ -181,5 +188,5 @@ def _built_run(folder: str, name: str) -> BuiltNetwork[Config] | None:
     return None
 
 
-def _no_images(train: bool) -> InputImages:
+def _no_images(*, train: bool) -> InputImages:
     raise DataError('it is not known which images the network was trained on')

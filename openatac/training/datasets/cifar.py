@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
@@ -14,14 +13,14 @@ from openatac.training.config import CifarConfig
 from openatac.training.sections.cifar import CifarData
 
 
-def load_small_images(data: CifarData, train: bool) -> ImageSet:
+def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
     if data.dataset == 'digits':
-        return digits.load_digits(train)
+        return digits.load_digits(train=train)
     if data.dataset == 'folder':
-        return small_images.load_class_folders(_place(data), train, data.side, data.class_names,
-                                               data.max_bad_share)
-    return cifar.load_cifar(data.dataset, data.data_dir, train, label_set=data.cifar100_labels,
+        return small_images.load_class_folders(_place(data), data.side, data.class_names,
+                                               data.max_bad_share, train=train)
+    return cifar.load_cifar(data.dataset, data.data_dir, train=train, label_set=data.cifar100_labels,
                             url=data.data_url, progress=True)
 
 
@@ -46,28 +45,29 @@ def folder_classes(config: CifarConfig) -> list[str]:
 
 
 class BackgroundReader:
-    """Runs `load_small_images` for each of ``splits`` (True for training) in a thread.
+    """Runs `load_small_images` in a thread, for the training and the test images or only for the latter.
 
     The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
     the flags may still turn out to be wrong, and for data that needs SciPy, which scikit-learn and MXNet must
     not import at the same time.
     """
 
-    def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:
+    def __init__(self, data: CifarData, *, only_test: bool) -> None:
         self._sets: Future[list[ImageSet]] = Future()
-        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(data, only_test), daemon=True)
         if data.dataset == 'folder' or (
                 data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
             self._thread.start()
 
-    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
+    def _read(self, data: CifarData, only_test: bool) -> None:
         try:
-            self._sets.set_result([load_small_images(data, train) for train in splits])
+            training = [] if only_test else [load_small_images(data, train=True)]
+            self._sets.set_result([*training, load_small_images(data, train=False)])
         except BaseException as error:
             self._sets.set_exception(error)
 
     def result(self) -> list[ImageSet]:
-        """Wait for the image sets of all splits and return them; raise the error if reading failed."""
+        """Wait for the sets and return them, the test images last; raise the error if reading failed."""
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()

@@ -95,7 +95,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return open_both_splits(self.config.data, self.config.network.classes)
 
     def open_test_images(self) -> ImageCollection:
-        return open_photos(self.config.data, train=False, classes=self.config.network.classes)
+        return open_photos(self.config.data, self.config.network.classes, train=False)
 
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
         data = self.config.data

@@ -69,5 +69,5 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    labelled = input_images.from_dataset('digits', None, train)
+    labelled = input_images.from_dataset('digits', None, train=train)
     return sample_batches(labelled, DIGITS, len(labelled))
