@@ -35,7 +35,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def check(self, config: CifarConfig) -> None:
         super().check(config)
         data = config.data
-        if data.dataset != 'folder':
+        if not data.is_folder:
             for name in ('image_size', 'class_list'):
                 if getattr(data, name) is not None:
                     raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
@@ -46,7 +46,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.cifar import folder_classes
         config, data = given.config, given.config.data
-        if config.start.initial or data.dataset != 'folder' or data.class_names is not None:
+        if config.start.initial or not data.is_folder or data.class_names is not None:
             return given
         return dataclasses.replace(given, config=with_changes(
             config, class_names=folder_classes(config), image_size=data.side))

@@ -15,9 +15,9 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small import cifar, cifar_location, digits
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
@@ -140,14 +140,10 @@ def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImage
     train : bool
     """
     name, labels = split_name(dataset)
-    if name == 'digits':
-        images = digits.load_digits(train=train)
-    elif cifar_location.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train=train, label_set=labels)
-    else:
-        raise DataError(f'{name} is not in {folder or cifar_location.gluon_folder(name)}: give its folder '
-                        'or archive with --data-dir')
-    return _SmallImages(images)
+    missing_from = NAMED_DATASETS[name].missing_from(folder)
+    if missing_from is not None:
+        raise DataError(f'{name} is not in {missing_from}: give its folder or archive with --data-dir')
+    return _SmallImages(NAMED_DATASETS[name].load(folder, labels, train=train))
 
 
 def from_own_images(data: CifarData, *, train: bool) -> InputImages:

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from openatac.data.photos import transforms as photo_transforms
-from openatac.data.small import cifar
 from openatac.data.small import transforms as small_transforms
-from openatac.data.small.dataset_names import DATASET_OUTPUTS, DIGITS, name_with_labels, split_name
+from openatac.data.small.dataset_names import split_name
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets.imagenet import open_photos
-from openatac.training.sections.cifar import CifarData
 
 
 def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifest:
@@ -34,7 +33,8 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
                  for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
-        return small_images_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
+        labels = data.class_names or [] if data.is_folder else output_names(data.dataset_with_labels)
+        return small_images_manifest(name, data.classes, size or data.side, labels, arguments)
     manifest = photos_manifest(name, config.network.classes, size or config.data.input_size,
                                config.data.effective_crop_ratio, arguments)
     names: Sequence[str] | None = config.data.class_names
@@ -44,20 +44,10 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
     return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
 
 
-def _class_names(data: CifarData) -> list[str]:
-    if data.dataset == 'folder':
-        return data.class_names or []
-    return output_names(name_with_labels(data.dataset, data.cifar100_labels))
-
-
 def output_names(name: str) -> list[str]:
     """Return the class names of a data set in `DATASET_NAMES`, one per output."""
     dataset, labels = split_name(name)
-    if dataset == 'digits':
-        return [*DIGITS]
-    names = cifar.class_names(dataset, labels)
-    # The published script trains 20 superclasses under 100 outputs.
-    return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[dataset])]
+    return NAMED_DATASETS[dataset].class_names(labels)
 
 
 def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

@@ -9,7 +9,6 @@ import os
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
 from openatac.export.images import input_images
 from openatac.export.images.input_images import InputImages
@@ -102,10 +101,9 @@ def _images_of(config: Config) -> OpenImages:
     if isinstance(config, ImagenetConfig):
         return partial(input_images.from_photos, config.data, config.network.classes)
     data = config.data
-    if data.dataset == 'folder':
+    if data.is_folder:
         return partial(input_images.from_own_images, data)
-    name = name_with_labels(data.dataset, data.cifar100_labels)
-    return partial(input_images.from_dataset, name, data.data_dir)
+    return partial(input_images.from_dataset, data.dataset_with_labels, data.data_dir)
 
 
 # --------------------------------------------------------------------------- a name and a file

@@ -6,8 +6,9 @@ import threading
 from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
-from openatac.data.small import cifar, digits, small_images
+from openatac.data.small import small_images
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig
 from openatac.training.sections.cifar import CifarData
@@ -15,13 +16,11 @@ from openatac.training.sections.cifar import CifarData
 
 def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
-    if data.dataset == 'digits':
-        return digits.load_digits(train=train)
-    if data.dataset == 'folder':
+    if data.is_folder:
         return small_images.load_class_folders(_place(data), data.side, data.class_names,
                                                data.max_bad_share, train=train)
-    return cifar.load_cifar(data.dataset, data.data_dir, train=train, label_set=data.cifar100_labels,
-                            url=data.data_url, progress=True)
+    return NAMED_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
+                                             url=data.data_url, progress=True)
 
 
 def _place(data: CifarData) -> str:
@@ -48,15 +47,13 @@ class BackgroundReader:
     """Runs `load_small_images` in a thread, for the training and the test images or only for the latter.
 
     The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
-    the flags may still turn out to be wrong, and for data that needs SciPy, which scikit-learn and MXNet must
-    not import at the same time.
+    the flags may still turn out to be wrong, and for data that cannot be read beside other imports.
     """
 
     def __init__(self, data: CifarData, *, only_test: bool) -> None:
         self._sets: Future[list[ImageSet]] = Future()
         self._thread = threading.Thread(target=self._read, args=(data, only_test), daemon=True)
-        if data.dataset == 'folder' or (
-                data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
+        if data.is_folder or _can_read_now(data):
             self._thread.start()
 
     def _read(self, data: CifarData, only_test: bool) -> None:
@@ -71,3 +68,8 @@ class BackgroundReader:
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()
+
+
+def _can_read_now(data: CifarData) -> bool:
+    dataset = NAMED_DATASETS[data.dataset]
+    return dataset.can_load_in_thread and dataset.missing_from(data.data_dir) is None

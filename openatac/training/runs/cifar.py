@@ -67,8 +67,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     @property
     def images_name(self) -> str:
         data = self.config.data
-        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.dataset == 'folder' else (
-            data.dataset)
+        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.is_folder else data.dataset
 
     def log_lines(self, learner: Learner) -> CifarLog:
         return CifarLog(self.config.output.log_interval)
