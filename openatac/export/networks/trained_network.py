@@ -146,8 +146,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise FlagError(flag_of(argument), f'{name} has no such setting; leave it out')
     settings.update(arguments)
     library = installed_library()
-    if settings.pop('use_gn', False):
-        settings['norm_layer'] = library.group_norm()
+    settings.update(library.normalisation(settings.pop('use_gn', False)))
     net = _load(library, host, settings, params, classes)
     name, size = name.lower(), size or host.input_shape[-1]
     try:
