@@ -55,7 +55,7 @@ def encoded(source):
     """Return {name: array} of the archive for the images that --data-dir would read."""
     arrays = {'classes': np.array(class_names('cifar10'))}
     for split, train in (('train', True), ('test', False)):
-        images = load_cifar('cifar10', source, train)
+        images = load_cifar('cifar10', source, train=train)
         files = [jpeg(image.transpose(1, 2, 0)) for image in images.images]
         arrays.update({split + '_jpeg': np.frombuffer(b''.join(files), np.uint8),
                        split + '_offset': np.cumsum([0, *map(len, files)]), split + '_label': images.labels})

@@ -36,6 +36,10 @@ class Library(abc.ABC):
     def group_norm(self) -> type:
         """Return the layer that --use-gn takes in place of BatchNorm."""
 
+    def normalisation(self, use_gn: bool) -> dict[str, Any]:
+        """Return a host's arguments for its normalisation: none for its own, BatchNorm."""
+        return {'norm_layer': self.group_norm()} if use_gn else {}
+
     @abc.abstractmethod
     def build(self, host: Host, settings: dict[str, Any], image_shape: ImageShape, seed: int) -> Any:
         """Build a network to be trained; ImageSizeError if it does not take images of this shape.

@@ -77,18 +77,18 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
-    names: list[str] = []
+    evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))
-    for some, inputs, classes in tqdm(batches, total=-(-len(images) // INFERENCE_BATCH), unit='batch',
+    for names, inputs, labels in tqdm(batches, total=-(-len(images) // INFERENCE_BATCH), unit='batch',
                                       leave=False, disable=not on_terminal()):
-        report.outcomes.add(runtime(inputs), classes)
-        names += some
-    if not names:
+        report.outcomes.add(runtime(inputs), labels)
+        evaluated += names
+    if not evaluated:
         raise DataError('none of the images can be read: choose others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
-    for line in report.write(names, manifest.labels):
+    for line in report.write(evaluated, manifest.labels):
         print(for_terminal(line))
-    return 1 if len(names) < len(images) else 0
+    return 1 if len(evaluated) < len(images) else 0
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
@@ -98,9 +98,9 @@ def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')
-        return input_images.dataset_images(args.dataset, args.data_dir, train=False)
+        return input_images.from_dataset(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return input_images.record_images(args.images, manifest)
+        return input_images.from_records(args.images, manifest)
     if args.val_labels:
-        return input_images.listed_images(args.images, args.val_labels, manifest, args.class_list)
-    return input_images.classes_below(args.images, manifest)
+        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list)
+    return input_images.from_class_folders(args.images, manifest)

@@ -21,7 +21,7 @@ from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
 
 if TYPE_CHECKING:
-    from openatac.training.datasets.small import BackgroundReader
+    from openatac.training.datasets.cifar import BackgroundReader
     from openatac.training.networks.build import BuiltNetwork
     from openatac.training.runs.cifar import CifarRun
 
@@ -35,7 +35,7 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def check(self, config: CifarConfig) -> None:
         super().check(config)
         data = config.data
-        if data.dataset != 'folder':
+        if not data.is_folder:
             for name in ('image_size', 'class_list'):
                 if getattr(data, name) is not None:
                     raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
@@ -44,9 +44,9 @@ class TrainCifar(TrainingScript[CifarConfig]):
                             'and test/; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
-        from openatac.training.datasets.small import folder_classes
+        from openatac.training.datasets.cifar import folder_classes
         config, data = given.config, given.config.data
-        if config.start.initial or data.dataset != 'folder' or data.class_names is not None:
+        if config.start.initial or not data.is_folder or data.class_names is not None:
             return given
         return dataclasses.replace(given, config=with_changes(
             config, class_names=folder_classes(config), image_size=data.side))
@@ -62,8 +62,8 @@ class TrainCifar(TrainingScript[CifarConfig]):
 
 def _reader_for(config: CifarConfig) -> BackgroundReader:
     """Begin to read the images of a run: to evaluate, only the test images."""
-    from openatac.training.datasets.small import BackgroundReader
-    return BackgroundReader(config.data, (False,) if config.start.evaluate else (True, False))
+    from openatac.training.datasets.cifar import BackgroundReader
+    return BackgroundReader(config.data, only_test=bool(config.start.evaluate))
 
 
 def main(argv: list[str]) -> int | None:

@@ -81,7 +81,7 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             raise FlagError('--kvstore', 'dist_async has no loss scale for float16; use dist_sync')
 
     def with_classes(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
-        from openatac.training.datasets.photos import with_classes
+        from openatac.training.datasets.imagenet import with_classes
         config = given.config
         if network_from_flags.only_makes_network(config) or config.start.initial:
             return given

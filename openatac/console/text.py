@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import os
 import re
-import statistics
 from collections.abc import Iterable, Sequence
 
 # C0 and C1, line separators, marks that change the direction of writing, and surrogates.
@@ -80,9 +79,3 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str
     """Return a table in Markdown; the text of the rows is shown literally."""
     lines = [head, ('---',) * len(head), *(map(for_markdown, row) for row in rows)]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def mean_and_deviation(values: Sequence[float], form: str = '.4f') -> str:
-    """Format mean and standard deviation, such as '0.7711 ± 0.0043'; a single value without deviation."""
-    mean = f'{statistics.mean(values):{form}}'
-    return mean if len(values) == 1 else f'{mean} ± {statistics.stdev(values):{form}}'

@@ -1,21 +1,16 @@
-"""Find and read image files."""
+"""Find image files."""
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 
 from openatac.data.archives import is_archive_name
 from openatac.data.images.decoding import EXTENSIONS, is_image_name
-from openatac.data.images.source import BadImage
 from openatac.errors import OpenatacError, reason
-from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
-
-STDIN = '-'
 
 
 def find_images(paths: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of image files: files and `STDIN` unchanged, folders as the sorted images below them.
+    """Yield the paths of image files: files and - (standard input) as given, folders as their images, sorted.
 
     Raises
     ------
@@ -40,15 +35,3 @@ def _images_below(folder: str) -> Iterator[str]:
 
     for subfolder, _, names in os.walk(folder, onerror=fail):
         yield from (os.path.join(subfolder, name) for name in names if is_image_name(name))
-
-
-def read_file(path: str) -> bytes:
-    """Return the bytes of an image file, or standard input; raise BadImage if it cannot be read."""
-    try:
-        if path != STDIN:
-            return read_input(path, IMAGE_LIMIT)
-        if sys.stdin is None:
-            raise BadImage('standard input is closed')
-        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
-    except OSError as error:
-        raise BadImage(reason(error)) from None

@@ -7,7 +7,8 @@ import numpy as np
 
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.images.input_images import InputImages, classes_below
+from openatac.export.images import input_images
+from openatac.export.images.input_images import InputImages
 from openatac.export.images.network_inputs import sample_batches
 from openatac.export.manifest import read_manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork
@@ -23,9 +24,9 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputIma
     If there are none, return None, with log lines that say why.
     """
     if folder:
-        return classes_below(folder, trained.manifest), []
+        return input_images.from_class_folders(folder, trained.manifest), []
     try:
-        return trained.open_images(False), []
+        return trained.open_images(train=False), []
     except DataError as error:
         return None, [f"INT8's accuracy was not measured, since {error}; give labelled images with --measure"]
 

@@ -13,7 +13,7 @@ from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, ExportSettings, Form, NetworkToWrite, check_export_name
-from openatac.export.images.input_images import images_below
+from openatac.export.images import input_images
 from openatac.export.images.network_inputs import sample_inputs
 from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.networks.trained_network import TrainedNetwork, load_run
@@ -157,9 +157,9 @@ def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSetting
 def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
     """Return inputs from real images; None, with log lines that say why, if there are none."""
     if folder is not None:
-        return sample_inputs(images_below(folder), trained.manifest, COMPARED), []
+        return sample_inputs(input_images.from_folder(folder), trained.manifest, COMPARED), []
     try:
-        return sample_inputs(trained.open_images(False), trained.manifest, COMPARED), []
+        return sample_inputs(trained.open_images(train=False), trained.manifest, COMPARED), []
     except DataError as error:
         return None, [f'compared on random images only, since {error}; give real ones with --images']
 
@@ -167,7 +167,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
 def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
-        images = images_below(folder) if folder else trained.open_images(True)
+        images = input_images.from_folder(folder) if folder else trained.open_images(train=True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
         raise OpenatacError(f'quantized forms (--int8) need images: {error}; give a folder of them '

@@ -82,6 +82,27 @@ def read_text(path: PathLike, errors: str = 'strict') -> str:
     return read_input(path, TEXT_LIMIT).decode('utf-8', errors)
 
 
+def read_lines(path: str, what: str) -> list[str]:
+    """Return the lines of a hand-edited text file, without byte-order mark, trailing blanks and empty lines.
+
+    Parameters
+    ----------
+    path : str
+    what : str
+        The file's description in messages, such as 'the class list'.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is not in UTF-8.
+    """
+    with opening(f'{what} {path}'):
+        text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
+    if '\0' in text:
+        raise DataError(f'{what} {path} is not UTF-8 text (perhaps UTF-16): save it as UTF-8')
+    return [line.rstrip() for line in text.split('\n') if line.strip()]
+
+
 def read_limited(stream: BinaryIO, limit: int, name: PathLike) -> bytes:
     """Read the rest of a binary stream; raise OSError if it exceeds ``limit`` bytes."""
     data = stream.read(limit + 1)  # a file can grow, and files in /proc have no size

@@ -11,8 +11,7 @@ import numpy as np
 from openatac.argument_checks import check_whole
 from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
-from openatac.data.find_images import read_file
-from openatac.data.images.decoding import decode, to_pixels
+from openatac.data.images.decoding import decode_file, to_pixels
 from openatac.data.images.source import BadImage
 from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax
@@ -173,7 +172,7 @@ class Predictor:
             names, inputs, left_out = [], [], []
             for path in batch:
                 try:
-                    inputs.append(self.transform(decode(read_file(path))))
+                    inputs.append(self.transform(decode_file(path)))
                     names.append(printable(path))
                 except BadImage as error:
                     left_out.append((path, str(error)))
@@ -243,7 +242,7 @@ def _named(images: Iterable[Image]) -> Iterator[tuple[str, Image]]:
 def _pixels(image: Image) -> np.ndarray:
     """Return an image's pixels, uint8 (H, W, 3)."""
     if isinstance(image, (str, os.PathLike)):
-        return decode(read_file(os.fspath(image)))
+        return decode_file(os.fspath(image))
     if not isinstance(image, np.ndarray):
         if not hasattr(image, 'getbands'):  # a Pillow image
             raise ValueError('an image must be a path, a Pillow image or an array, not '

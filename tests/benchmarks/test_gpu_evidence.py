@@ -45,8 +45,8 @@ def test_images_are_packed_and_unpacked(packed, images, tmp_path):
     assert data('unpack', packed, tmp_path / 'all').returncode == 0
     assert data('unpack', packed, tmp_path / 'some', '--images', 10).returncode == 0
     for train in True, False:
-        whole = load_cifar('cifar10', images, train)
-        found, some = (load_cifar('cifar10', str(tmp_path / name), train) for name in ('all', 'some'))
+        whole = load_cifar('cifar10', images, train=train)
+        found, some = (load_cifar('cifar10', str(tmp_path / name), train=train) for name in ('all', 'some'))
         np.testing.assert_array_equal(found.labels, whole.labels)
         assert np.abs(found.images.mean((1, 2, 3)) - whole.images.mean((1, 2, 3))).max() < 2
         np.testing.assert_array_equal(some.images, found.images[:10])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from openatac import get_model
-from openatac.data.small import cifar_transforms
+from openatac.data.small import transforms
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block, read_symbol
 from openatac.export.forms.base import FORMS
@@ -108,7 +108,7 @@ def test_manifest_describes_the_export(whole, capsys):
 
 def test_mean_and_deviation_equal_those_of_training(whole):
     pixels = np.random.RandomState(0).randint(0, 256, (32, 32, 3)).astype('uint8')
-    trained_on = cifar_transforms.normalise(pixels.transpose(2, 0, 1)[None])[0]
+    trained_on = transforms.normalise(pixels.transpose(2, 0, 1)[None])[0]
     assert np.allclose(InputTransform(read_manifest(whole))(pixels), trained_on, atol=1e-5)
 
 

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.data.small.cifar_transforms import normalise
+from openatac.data.small.transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.exported_symbol import load_block

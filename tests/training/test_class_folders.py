@@ -75,7 +75,7 @@ def test_run_records_its_classes_and_image_size(tmp_path, folders):
 
 
 def test_images_are_resized_by_the_same_rule_everywhere(folders):
-    images = load_class_folders(str(folders), True, 32)
+    images = load_class_folders(str(folders), 32, train=True)
     path = folders / 'train' / 'dog' / '1.jpeg'
     expected = resize_exactly(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
     assert images.class_names == CLASSES and images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -96,8 +96,8 @@ def test_zip_file_with_windows_paths_is_read(folders, tmp_path):
         for path in sorted(folders.rglob('*')):
             name = str(path.relative_to(folders.parent)).replace('/', '\\')
             archive.writestr(name + '\\' * path.is_dir(), path.read_bytes() if path.is_file() else b'')
-    images = load_class_folders(str(tmp_path / 'windows.zip'), True, 32)
-    others = load_class_folders(str(folders), True, 32)
+    images = load_class_folders(str(tmp_path / 'windows.zip'), 32, train=True)
+    others = load_class_folders(str(folders), 32, train=True)
     assert images.class_names == others.class_names
     np.testing.assert_array_equal(images.images, others.images)
 
@@ -107,7 +107,7 @@ def test_zip_file_with_paths_outside_it_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / 'elsewhere.zip', 'w') as archive:
         archive.writestr(name, b'')
     with pytest.raises(DataError, match='elsewhere.zip'):
-        load_class_folders(str(tmp_path / 'elsewhere.zip'), True, 32)
+        load_class_folders(str(tmp_path / 'elsewhere.zip'), 32, train=True)
 
 
 def test_zip_file_names_are_utf8_even_without_the_flag(tmp_path):
@@ -122,7 +122,7 @@ def test_zip_file_names_are_utf8_even_without_the_flag(tmp_path):
         plain[start + 1] &= ~0x08  # the flag for names in UTF-8
     (tmp_path / 'plain.zip').write_bytes(plain)
     for path in (flagged, tmp_path / 'plain.zip'):
-        assert load_class_folders(str(path), True, 32).class_names == ('cat', 'über', '猫')
+        assert load_class_folders(str(path), 32, train=True).class_names == ('cat', 'über', '猫')
 
 
 def test_val_is_used_where_test_is_missing(tmp_path):
@@ -163,7 +163,7 @@ def test_damaged_images_are_named_and_skipped(tmp_path, folders, caplog):
     assert any('cat/0.png' in message for message in caplog.messages)
     (folders / 'train' / 'dog' / '0.png').write_bytes(b'no image')
     with pytest.raises(DataError, match='2 of 12'):
-        load_class_folders(str(folders), True, 32)
+        load_class_folders(str(folders), 32, train=True)
 
 
 # ------------------------------------------------------------------------------------ hosts
@@ -293,7 +293,7 @@ def test_one_class_is_refused(tmp_path, capsys):
 def test_wrong_class_folders_are_refused(folders, change, named):
     change(folders)
     with pytest.raises(DataError, match=named):
-        [load_class_folders(str(folders), train, 32, CLASSES) for train in (True, False)]
+        [load_class_folders(str(folders), 32, CLASSES, train=train) for train in (True, False)]
 
 
 def test_archive_with_paths_outside_it_is_refused(tmp_path, folders):
@@ -301,12 +301,12 @@ def test_archive_with_paths_outside_it_is_refused(tmp_path, folders):
         archive.add(folders, 'photos')
         archive.add(folders / 'train' / 'cat' / '0.png', '../escaped/cat/0.png')
     with pytest.raises(DataError, match='escaped/cat/0.png'):
-        load_class_folders(str(tmp_path / 'x.tar'), True, 32)
+        load_class_folders(str(tmp_path / 'x.tar'), 32, train=True)
 
 
 def test_hidden_files_in_archives_are_ignored(tmp_path, folders):
     for name in ('train/cat/._0.png', 'train/.hidden/0.png', '__MACOSX/train/cat/0.png'):
         (folders / name).parent.mkdir(parents=True, exist_ok=True)
         (folders / name).write_bytes(encoded(plain(9), 'PNG'))
-    images = load_class_folders(str(write_archive(folders, '.zip')), True, 32)
+    images = load_class_folders(str(write_archive(folders, '.zip')), 32, train=True)
     assert len(images) == 12 and images.class_names == CLASSES

@@ -15,7 +15,7 @@ from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
-from openatac.data.small import cifar_transforms
+from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError
@@ -66,7 +66,7 @@ class MxnetBackend(Backend):
 
 
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Apply `cifar_transforms.normalise` to uint8 pixels (B, 3, H, W), on their device."""
+    """Apply `transforms.normalise` to uint8 pixels (B, 3, H, W), on their device."""
     mean, std = (mx.nd.array(values[None], pixels.context)
-                 for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+                 for values in (transforms.MEAN, transforms.STD))
     return (pixels.astype('float32') / 255 - mean) / std

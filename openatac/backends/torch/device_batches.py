@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data.batch_sizes import WHOLE, ProcessShare
-from openatac.data.small import cifar_transforms
+from openatac.data.process_share import WHOLE, ProcessShare
+from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
-from openatac.data.small.cifar_transforms import PAD
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.transforms import PAD
 
 
 class DeviceTrainingBatches(TrainingBatches):
@@ -62,7 +62,7 @@ class DeviceTrainingBatches(TrainingBatches):
 
         All are in training order, int64 on the device, which receives a whole epoch's choices at once.
         """
-        choices = cifar_transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
+        choices = transforms.draw_choices(len(self.images), self.seed, epoch, self.images.mirror)
         of_image = np.stack([np.arange(len(self.images)), choices.top, choices.left, choices.mirrored])
         device = self._padded.device
         order, top, left, mirrored = torch.from_numpy(of_image[:, choices.order].astype('int64')).to(device)
@@ -89,7 +89,7 @@ class DeviceEvaluationBatches(EvaluationBatches):
 
 
 class _Normalise:
-    """`cifar_transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
+    """`transforms.normalise` on a device: uint8 (B, H, W, 3) to float32 (B, 3, H, W).
 
     Looks values up in a table that NumPy computed for the 256 levels of each channel. The values therefore
     equal NumPy's on every device, whereas PyTorch on a GPU may multiply by the reciprocal instead of
@@ -98,7 +98,7 @@ class _Normalise:
 
     def __init__(self, device: str, channels_last: bool) -> None:
         levels = np.arange(256, dtype='uint8')
-        values = cifar_transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
+        values = transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
         self._table = torch.from_numpy(values).to(device).flatten()
         self._first = torch.arange(0, 3 * 256, 256, device=device)  # where each channel's levels begin
         self._layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -5,9 +5,9 @@ import collections
 import os
 import re
 
-from openatac.data.images.class_names import read_lines
 from openatac.errors import DataError, FlagError
 from openatac.export.manifest import Manifest
+from openatac.files.reading import read_lines
 
 _SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
 

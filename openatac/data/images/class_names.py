@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from openatac.console.text import first_few
 from openatac.errors import DataError
-from openatac.files.reading import BYTE_ORDER_MARK, opening, read_text
+from openatac.files.reading import read_lines
 
 log = logging.getLogger('openatac')
 
@@ -25,27 +25,6 @@ def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
         log.warning('%s sorts the classes as text (%s, ...), but class folders are sorted as numbers '
                     '(%s, ...): keeping the text order', where, ', '.join(names[:3]),
                     ', '.join(in_order(names)[:3]))
-
-
-def read_lines(path: str, what: str) -> list[str]:
-    """Return the lines of a hand-edited text file, without byte-order mark, trailing blanks and empty lines.
-
-    Parameters
-    ----------
-    path : str
-    what : str
-        The file's description in messages, such as 'the class list'.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read, or is not in UTF-8.
-    """
-    with opening(f'{what} {path}'):
-        text = read_text(path, errors='surrogateescape').removeprefix(BYTE_ORDER_MARK)
-    if '\0' in text:
-        raise DataError(f'{what} {path} is not UTF-8 text (perhaps UTF-16): save it as UTF-8')
-    return [line.rstrip() for line in text.split('\n') if line.strip()]
 
 
 def read_class_list(path: str) -> tuple[str, ...]:

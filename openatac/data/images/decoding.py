@@ -8,6 +8,7 @@ pyproject.toml explains how it gets installed instead.
 from __future__ import annotations
 
 import io
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.opencv import find_opencv
 from openatac.data.images.source import BadImage
+from openatac.errors import reason
+from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # of images in folders
 _FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names for them
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
+STDIN = '-'  # stands for standard input where a path is expected
 
 _JPEG, _END = b'\xff\xd8', b'\xff\xd9'
 _START_OF_SCAN = b'\xff\xda'
@@ -54,6 +58,22 @@ def decode(data: bytes) -> np.ndarray:
     if image is None:
         raise BadImage(NOT_AN_IMAGE)
     return image
+
+
+def decode_file(path: str) -> np.ndarray:
+    """Decode an image file, or `STDIN`, like `decode`; raise BadImage also if it cannot be read."""
+    return decode(_read(path))
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path != STDIN:
+            return read_input(path, IMAGE_LIMIT)
+        if sys.stdin is None:
+            raise BadImage('standard input is closed')
+        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
+    except OSError as error:
+        raise BadImage(reason(error)) from None
 
 
 def read_size(data: bytes) -> tuple[int, int]:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openatac.data.images.class_names import check_case, in_order, read_lines
+from openatac.data.images.class_names import check_case, in_order
 from openatac.data.images.devkit import DEVKIT_CLASSES, read_devkit_classes
 from openatac.data.images.folder import image_files
 from openatac.data.images.image_files import ImageFiles
 from openatac.errors import DataError
+from openatac.files.reading import read_lines
 
 log = logging.getLogger('openatac')
 

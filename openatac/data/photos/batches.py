@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
+from openatac.data.batch_sizes import check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Reasons
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
@@ -18,6 +18,7 @@ from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
 from openatac.data.prefetch import AHEAD
+from openatac.data.process_share import WHOLE, ProcessShare
 from openatac.image_size import Size
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
+from openatac.data.batch_sizes import check_batch_fits
 from openatac.data.prefetch import AHEAD
-from openatac.data.small.cifar_transforms import crop, draw_choices, mirror, normalise
+from openatac.data.process_share import WHOLE, ProcessShare
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.transforms import crop, draw_choices, mirror, normalise
 from openatac.errors import DataError
 
 

@@ -39,7 +39,7 @@ def class_names(name: str, label_set: str = 'fine') -> list[str]:
     return list(DATASETS[name].labels[label_set].names)
 
 
-def load_cifar(name: str, folder: str | None = None, train: bool = True, label_set: str = 'fine',
+def load_cifar(name: str, folder: str | None = None, *, train: bool = True, label_set: str = 'fine',
                url: str | None = None, progress: bool = False) -> ImageSet:
     """Return the training or the test images of CIFAR-10 or CIFAR-100.
 
@@ -83,10 +83,10 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
         found = {os.path.basename(file): content for file, content in files.items()}
         layout = next((layout for layout in dataset.layouts if set(layout.files) & set(found)), None)
         if layout is not None:
-            images = ImageSet(*_read(dataset, layout, found, path, train, label_set),
+            images = ImageSet(*_read(dataset, layout, found, path, label_set, train=train),
                               _class_names(found, dataset.labels[label_set]))
         elif os.path.isdir(path) or archive_has_copy(files):
-            images = read_copy(path, files, dataset.names, label_set, train)
+            images = read_copy(path, files, dataset.names, label_set, train=train)
         else:
             raise not_understood(name, path, {file.split('/')[0] for file in files})
     published = CIFAR_TRAINING_IMAGES if train else CIFAR_TEST_IMAGES
@@ -98,8 +98,8 @@ def load_cifar(name: str, folder: str | None = None, train: bool = True, label_s
 
 # ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
-def _read(dataset: DataSet, layout: Layout, files: dict[str, File], path: str, train: bool,
-          label_set: str) -> tuple[np.ndarray, np.ndarray]:
+def _read(dataset: DataSet, layout: Layout, files: dict[str, File], path: str, label_set: str, *,
+          train: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, and their labels of one set."""
     names = layout.train if train else layout.test
     for name in names:

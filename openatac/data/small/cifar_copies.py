@@ -20,15 +20,21 @@ from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImage, ImageSource
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.small_images import SPLITS, find_split, read_images, split_in_archive
+from openatac.data.small.small_images import (
+    TEST_FOLDERS,
+    TRAINING_FOLDERS,
+    find_in_archive,
+    find_split,
+    read_images,
+)
 from openatac.errors import DataError
 from openatac.system.optional_packages import pip_install
 
 PARQUET = '.parquet'
 _IMAGE_COLUMNS = 'img', 'image'
-_SPLIT_WORDS = {  # in the names of parquet files
-    True: re.compile('(?<![a-z])train(ing)?(?![a-z])'),
-    False: re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')}
+# In the names of parquet files.
+_TRAINING_WORD = re.compile('(?<![a-z])train(ing)?(?![a-z])')
+_TEST_WORD = re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')
 
 log = logging.getLogger('openatac')
 Names = Mapping[str, Sequence[str]]  # {'coarse' or 'fine': names of its classes}
@@ -48,11 +54,11 @@ def has_copy(path: str, names: Names) -> bool:
 
 def archive_has_copy(paths: Collection[str]) -> bool:
     """Return whether an archive with these files contains parquet files, or a train or test folder."""
-    return any(name.endswith(PARQUET) for name in paths) or any(
-        split_in_archive(paths, train) is not None for train in SPLITS)
+    return any(name.endswith(PARQUET) for name in paths) or (
+        find_in_archive(paths, TRAINING_FOLDERS + TEST_FOLDERS) is not None)
 
 
-def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str, train: bool) -> ImageSet:
+def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str, *, train: bool) -> ImageSet:
     """Return the training or test images of a copy, in a folder or an archive.
 
     Parameters
@@ -74,14 +80,14 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str
     tables = [name for name in sorted(files) if name.endswith(PARQUET)]
     source: ImageSource
     if tables:
-        of_split = [files[name] for name in tables
-                    if _SPLIT_WORDS[train].search(os.path.basename(name).lower())]
+        word = _TRAINING_WORD if train else _TEST_WORD
+        of_split = [files[name] for name in tables if word.search(os.path.basename(name).lower())]
         if not of_split:
             raise DataError(f'{path} has {list_briefly(tables)} and no parquet file with '
-                            f'{" or ".join(SPLITS[train])} in its name')
+                            f'{" or ".join(TRAINING_FOLDERS if train else TEST_FOLDERS)} in its name')
         source = _Table(of_split, names, label_set)
     else:
-        images = find_split(path, files, train)
+        images = find_split(path, files, train=train)
         source = _Relabelled(images, _labels(images, path, names[label_set]))
     return read_images(source, IMAGE_SIDE, names[label_set])
 

@@ -1,9 +1,14 @@
-"""The names of the built-in data sets; in exports and reports they include the kind of CIFAR-100's labels."""
+"""The names of the built-in data sets; in exports and reports they include the kind of CIFAR-100's labels.
+
+`openatac.data.small.named_datasets` reads their images.
+"""
 from __future__ import annotations
+
+from typing import Literal
 
 IMAGE_SIDE = 32  # of their images, in pixels
 DATASET_OUTPUTS = {'cifar10': 10, 'cifar100': 100, 'digits': 10}  # network outputs
-DIGITS = tuple('0123456789')  # the classes of the digits
+DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']  # to train on; folder is your own images
 _COARSE = '-coarse'
 DATASET_NAMES = (*DATASET_OUTPUTS, 'cifar100' + _COARSE)
 

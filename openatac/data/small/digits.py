@@ -3,12 +3,12 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.small.dataset_names import DIGITS
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.system.optional_packages import pip_install
 
 TEST_IMAGES = 360
+CLASSES = tuple('0123456789')
 
 
 def load_digits(train: bool = True) -> ImageSet:
@@ -45,4 +45,4 @@ def load_digits(train: bool = True) -> ImageSet:
     chosen = split[0 if train else 1]
     levels = np.rint(digits.images[chosen] * (255 / 16)).astype(np.uint8)
     planes = levels.repeat(4, axis=1).repeat(4, axis=2)[:, None].repeat(3, axis=1)
-    return ImageSet(planes, digits.target[chosen].astype(np.int32), DIGITS, mirror=False)
+    return ImageSet(planes, digits.target[chosen].astype(np.int32), CLASSES, mirror=False)

@@ -20,20 +20,20 @@ from openatac.data.threads import map_in_order
 from openatac.errors import DataError
 from openatac.system.cores import allowed_processors
 
-SPLITS = {True: ('train',), False: ('test', 'val')}  # the names of folders of training and test images
+TRAINING_FOLDERS, TEST_FOLDERS = ('train',), ('test', 'val')  # the names they may have
 
 
 @contextlib.contextmanager
-def open_split(path: str, train: bool, class_names: Sequence[str] | None = None) -> Iterator[ImageFiles]:
+def open_split(path: str, class_names: Sequence[str] | None = None, *, train: bool) -> Iterator[ImageFiles]:
     """Open the training or test images of ``path/train/CLASS/*`` and ``path/test/CLASS/*``.
 
     Parameters
     ----------
     path : str
         A folder, or an archive of one.
-    train : bool
     class_names : sequence of str, optional
         The classes 0, 1, ...; by default all class folders, sorted (numerically if all names are numbers).
+    train : bool
 
     Raises
     ------
@@ -41,45 +41,46 @@ def open_split(path: str, train: bool, class_names: Sequence[str] | None = None)
         If there are no such images, or the classes are not ``class_names``.
     """
     if os.path.isdir(path):
-        yield find_split(path, {}, train, class_names)
+        yield find_split(path, {}, class_names, train=train)
     else:
         with open_files(path, ()) as files:
-            yield find_split(path, files, train, class_names)
+            yield find_split(path, files, class_names, train=train)
 
 
-def find_split(path: str, files: Mapping[str, File], train: bool, class_names: Sequence[str] | None = None
+def find_split(path: str, files: Mapping[str, File], class_names: Sequence[str] | None = None, *, train: bool
                ) -> ImageFiles:
     """Return the images of `open_split`; ``files`` are the open files of an archive."""
+    names = TRAINING_FOLDERS if train else TEST_FOLDERS
     if not os.path.isdir(path):
-        inside = split_in_archive(files, train)
+        inside = find_in_archive(files, names)
         if inside is None:
-            raise _not_understood(path, train, {name.split('/')[0] for name in files})
+            raise _not_understood(path, names, {name.split('/')[0] for name in files})
         return ArchivedFolder(files, inside, class_names)
-    for name in SPLITS[train]:
+    for name in names:
         if os.path.isdir(os.path.join(path, name)):
             return ImageFolder(os.path.join(path, name), class_names=class_names)
-    raise _not_understood(path, train, os.listdir(path))
+    raise _not_understood(path, names, os.listdir(path))
 
 
-def split_in_archive(paths: Iterable[str], train: bool) -> str | None:
-    """Return the folder of the training or test images in an archive, at its top or one folder below."""
+def find_in_archive(paths: Iterable[str], names: Iterable[str]) -> str | None:
+    """Return the folder with the first of these names in an archive, at its top or one folder below."""
     folders = {'/'.join(parts[:depth]) for parts in (path.split('/') for path in paths)
                for depth in (1, 2) if depth < len(parts)}
-    return next((folder for name in SPLITS[train] for folder in sorted(folders, key=len)
+    return next((folder for name in names for folder in sorted(folders, key=len)
                  if folder.split('/')[-1] == name), None)
 
 
-def _not_understood(path: str, train: bool, found: Iterable[str]) -> DataError:
+def _not_understood(path: str, names: Iterable[str], found: Iterable[str]) -> DataError:
     return DataError(
-        f'{path} has no folder {" or ".join(SPLITS[train])}, but {list_briefly(found)}: it needs train/CLASS/'
+        f'{path} has no folder {" or ".join(names)}, but {list_briefly(found)}: it needs train/CLASS/'
         f' and test/CLASS/ (or val) with images whose names end in {", ".join(EXTENSIONS)}, or an archive '
         '(tar, tar.gz, zip) of these')
 
 
-def load_class_folders(path: str, train: bool, side: int, class_names: Sequence[str] | None = None,
-                       max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
+def load_class_folders(path: str, side: int, class_names: Sequence[str] | None = None,
+                       max_bad_share: float = MAX_BAD_SHARE, *, train: bool) -> ImageSet:
     """Return the training or test images of `open_split`, resized to (side, side)."""
-    with open_split(path, train, class_names) as source:
+    with open_split(path, class_names, train=train) as source:
         return read_images(source, side, source.class_names, max_bad_share)
 
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.find_images import find_images, read_file
+from openatac.data.find_images import find_images
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
-from openatac.data.images.decoding import decode
+from openatac.data.images.decoding import decode, decode_file
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small import cifar, cifar_location, digits
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
-from openatac.training.datasets.photos import open_photos
-from openatac.training.datasets.small import load_small_images
+from openatac.training.datasets.cifar import load_small_images
+from openatac.training.datasets.imagenet import open_photos
 from openatac.training.sections.cifar import CifarData
 from openatac.training.sections.imagenet import ImagenetData
 
@@ -53,7 +53,7 @@ class _UnlabelledFiles(InputImages):
         return self.paths[index]
 
     def read(self, index: int) -> tuple[np.ndarray, None]:
-        return decode(read_file(self.paths[index])), None
+        return decode_file(self.paths[index]), None
 
 
 class _SmallImages(InputImages):
@@ -87,12 +87,12 @@ class _DecodedFiles(InputImages):
         return decode(data), self.classes[label]
 
 
-def images_below(folder: str) -> InputImages:
+def from_folder(folder: str) -> InputImages:
     """Return the images below a folder, without labels; raise OpenatacError if there are none."""
     return _UnlabelledFiles(list(find_images([folder])))
 
 
-def classes_below(folder: str, manifest: Manifest) -> InputImages:
+def from_class_folders(folder: str, manifest: Manifest) -> InputImages:
     """Return the images in a folder with one subfolder per class of a network.
 
     Subfolders are matched by class name (see `match_classes`). If the network's classes have no names, there
@@ -113,7 +113,7 @@ def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputIm
     return _DecodedFiles(source, range(manifest.classes))
 
 
-def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
+def from_list(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
     The file ``class_list`` gives the classes for the numbers in a list without file names.
@@ -123,13 +123,13 @@ def listed_images(folder: str, path: str, manifest: Manifest, class_list: str | 
     return _DecodedFiles(source, range(manifest.classes))
 
 
-def record_images(rec: str, manifest: Manifest) -> InputImages:
-    """Return the images of a record file, matched with the network's classes like `classes_below`."""
+def from_records(rec: str, manifest: Manifest) -> InputImages:
+    """Return the images of a record file, matched with the network's classes like `from_class_folders`."""
     names = read_class_names(rec, None)
     return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
 
 
-def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages:
+def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImages:
     """Return training or test images of a data set; raise DataError if it is not in the folder.
 
     Parameters
@@ -140,28 +140,24 @@ def dataset_images(dataset: str, folder: str | None, train: bool) -> InputImages
     train : bool
     """
     name, labels = split_name(dataset)
-    if name == 'digits':
-        images = digits.load_digits(train)
-    elif cifar_location.find_cifar(name, folder):
-        images = cifar.load_cifar(name, folder, train, labels)
-    else:
-        raise DataError(f'{name} is not in {folder or cifar_location.gluon_folder(name)}: give its folder '
-                        'or archive with --data-dir')
-    return _SmallImages(images)
+    missing_from = NAMED_DATASETS[name].missing_from(folder)
+    if missing_from is not None:
+        raise DataError(f'{name} is not in {missing_from}: give its folder or archive with --data-dir')
+    return _SmallImages(NAMED_DATASETS[name].load(folder, labels, train=train))
 
 
-def class_folder_images(data: CifarData, train: bool) -> InputImages:
+def from_own_images(data: CifarData, *, train: bool) -> InputImages:
     """Return training or test images of --dataset folder, of any size; raise DataError if they are missing.
 
     Images from an archive are held in memory, at the network's size.
     """
     assert data.data_dir is not None and data.class_names is not None
     if not os.path.isdir(os.path.expanduser(data.data_dir)):
-        return _SmallImages(load_small_images(data, train))
-    with open_split(os.path.expanduser(data.data_dir), train, data.class_names) as source:
+        return _SmallImages(load_small_images(data, train=train))
+    with open_split(os.path.expanduser(data.data_dir), data.class_names, train=train) as source:
         return _DecodedFiles(source, range(len(data.class_names)))
 
 
-def photographs(data: ImagenetData, classes: int, train: bool) -> InputImages:
+def from_photos(data: ImagenetData, classes: int, *, train: bool) -> InputImages:
     """Return training or validation photographs of a run; raise DataError if they are missing."""
-    return _DecodedFiles(open_photos(data, train, classes), range(classes))
+    return _DecodedFiles(open_photos(data, classes, train=train), range(classes))

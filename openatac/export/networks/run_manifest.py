@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from openatac.data.photos import transforms
-from openatac.data.small import cifar, cifar_transforms
-from openatac.data.small.dataset_names import DATASET_OUTPUTS, DIGITS, name_with_labels, split_name
+from openatac.data.photos import transforms as photo_transforms
+from openatac.data.small import transforms as small_transforms
+from openatac.data.small.dataset_names import split_name
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.export.manifest import Manifest
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
 from openatac.training.config import CifarConfig, Config
-from openatac.training.datasets.photos import open_photos
-from openatac.training.sections.cifar import CifarData
+from openatac.training.datasets.imagenet import open_photos
 
 
 def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifest:
@@ -33,43 +33,34 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
                  for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
-        return cifar_manifest(name, data.classes, size or data.side, _class_names(data), arguments)
-    manifest = imagenet_manifest(name, config.network.classes, size or config.data.input_size,
-                                 config.data.effective_crop_ratio, arguments)
+        labels = data.class_names or [] if data.is_folder else output_names(data.dataset_with_labels)
+        return small_images_manifest(name, data.classes, size or data.side, labels, arguments)
+    manifest = photos_manifest(name, config.network.classes, size or config.data.input_size,
+                               config.data.effective_crop_ratio, arguments)
     names: Sequence[str] | None = config.data.class_names
     if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):
-            names = open_photos(config.data, train=False, classes=config.network.classes).class_names
+            names = open_photos(config.data, config.network.classes, train=False).class_names
     return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
-
-
-def _class_names(data: CifarData) -> list[str]:
-    if data.dataset == 'folder':
-        return data.class_names or []
-    return output_names(name_with_labels(data.dataset, data.cifar100_labels))
 
 
 def output_names(name: str) -> list[str]:
     """Return the class names of a data set in `DATASET_NAMES`, one per output."""
     dataset, labels = split_name(name)
-    if dataset == 'digits':
-        return [*DIGITS]
-    names = cifar.class_names(dataset, labels)
-    # The published script trains 20 superclasses under 100 outputs.
-    return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[dataset])]
+    return NAMED_DATASETS[dataset].class_names(labels)
 
 
-def cifar_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
-                   ) -> Manifest:
+def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
+                          ) -> Manifest:
     """Return the manifest of a network for small images."""
-    mean, std = (_per_channel(255 * values) for values in (cifar_transforms.MEAN, cifar_transforms.STD))
+    mean, std = (_per_channel(255 * values) for values in (small_transforms.MEAN, small_transforms.STD))
     return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
 
 
-def imagenet_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
-                      ) -> Manifest:
+def photos_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
+                    ) -> Manifest:
     """Return the manifest of a network for photographs."""
-    mean, std = map(_per_channel, (transforms.MEAN, transforms.STD))
+    mean, std = map(_per_channel, (photo_transforms.MEAN, photo_transforms.STD))
     return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
 
 

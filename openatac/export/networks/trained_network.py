@@ -6,19 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from openatac.data.small.dataset_names import name_with_labels
 from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
-from openatac.export.images.input_images import InputImages, class_folder_images, dataset_images, photographs
+from openatac.export.images import input_images
+from openatac.export.images.input_images import InputImages
 from openatac.export.manifest import Manifest
 from openatac.export.networks.run_manifest import (
-    cifar_manifest,
-    imagenet_manifest,
     output_names,
+    photos_manifest,
     run_manifest,
+    small_images_manifest,
 )
 from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
@@ -34,6 +33,15 @@ from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 
+class OpenImages(Protocol):
+    """Opens the training or the test images of a network's data.
+
+    Raises DataError if they are not on this machine.
+    """
+
+    def __call__(self, *, train: bool) -> InputImages: ...
+
+
 class TrainedNetwork(NamedTuple):
     """A trained network, with its manifest and its images.
 
@@ -43,14 +51,13 @@ class TrainedNetwork(NamedTuple):
         Initialised, on the CPU.
     manifest : Manifest
         Without reports.
-    open_images : callable
-        ``open_images(train)`` returns the training or the test images of its data, or raises DataError if
-        they are not on this machine.
+    open_images : OpenImages
+        Opens the images of its data.
     """
 
     net: Any
     manifest: Manifest
-    open_images: Callable[[bool], InputImages]
+    open_images: OpenImages
 
 
 # --------------------------------------------------------------------------------------- a run
@@ -89,14 +96,14 @@ def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, dat
     return TrainedNetwork(built.net, run_manifest(built.name, config, size), _images_of(config))
 
 
-def _images_of(config: Config) -> Callable[[bool], InputImages]:
+def _images_of(config: Config) -> OpenImages:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
-        return partial(photographs, config.data, config.network.classes)
+        return partial(input_images.from_photos, config.data, config.network.classes)
     data = config.data
-    if data.dataset == 'folder':
-        return partial(class_folder_images, data)
-    return partial(dataset_images, name_with_labels(data.dataset, data.cifar100_labels), data.data_dir)
+    if data.is_folder:
+        return partial(input_images.from_own_images, data)
+    return partial(input_images.from_dataset, data.dataset_with_labels, data.data_dir)
 
 
 # --------------------------------------------------------------------------- a name and a file
@@ -139,8 +146,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
             raise FlagError(flag_of(argument), f'{name} has no such setting; leave it out')
     settings.update(arguments)
     library = installed_library()
-    if settings.pop('use_gn', False):
-        settings['norm_layer'] = library.group_norm()
+    settings.update(library.normalisation(settings.pop('use_gn', False)))
     net = _load(library, host, settings, params, classes)
     name, size = name.lower(), size or host.input_shape[-1]
     try:
@@ -149,10 +155,10 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         raise ParameterFileError(f'{params} is from a network for images of other sizes than {size} '
                                  f'({error}): give the --input-size that it was trained with') from None
     if host.data == 'imagenet':
-        manifest = imagenet_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
+        manifest = photos_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
-    manifest = cifar_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
-    open_images = partial(dataset_images, dataset, data_dir) if dataset else _no_images
+    manifest = small_images_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
+    open_images = partial(input_images.from_dataset, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, open_images)
 
 
@@ -179,5 +185,5 @@ def _built_run(folder: str, name: str) -> BuiltNetwork[Config] | None:
     return None
 
 
-def _no_images(train: bool) -> InputImages:
+def _no_images(*, train: bool) -> InputImages:
     raise DataError('it is not known which images the network was trained on')

@@ -88,7 +88,7 @@ def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, which are read on first use."""
     from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationBatches
-    from openatac.training.datasets.small import load_small_images
+    from openatac.training.datasets.cifar import load_small_images
     images = load_small_images(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
     for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
@@ -100,9 +100,9 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     from openatac.data.images.subset import ImageSubset
     from openatac.data.photos.batches import EvaluationPhotoBatches
     from openatac.data.sampling import evenly_spread
-    from openatac.training.datasets.photos import open_photos
+    from openatac.training.datasets.imagenet import open_photos
     data = config.data
-    photos = open_photos(data, train=False, classes=config.network.classes)
+    photos = open_photos(data, config.network.classes, train=False)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
     batches = EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.effective_crop_ratio,
                                      max_bad_share=data.max_bad_share)

@@ -92,7 +92,7 @@ def _normalisation(config: ImagenetConfig, library: Library) -> dict[str, Any]:
     if config.compute.syncbn and config.compute.library == 'gluon':
         from mxnet.gluon.contrib.nn import SyncBatchNorm
         return {'norm_layer': SyncBatchNorm, 'norm_kwargs': {'num_devices': config.training.num_gpus}}
-    return {'norm_layer': library.group_norm()} if config.network.use_gn else {}  # the host's own, BatchNorm
+    return library.normalisation(config.network.use_gn)
 
 
 def set_up_fine_tuning(net: Any, config: Config) -> None:

@@ -11,7 +11,7 @@ from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSourc
 from openatac.data.small.image_set import ImageSet
 from openatac.training import loop
 from openatac.training.config import CifarConfig
-from openatac.training.datasets.small import BackgroundReader
+from openatac.training.datasets.cifar import BackgroundReader
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import Dataset
 from openatac.training.runs.published_log import CifarLog
@@ -67,8 +67,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     @property
     def images_name(self) -> str:
         data = self.config.data
-        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.dataset == 'folder' else (
-            data.dataset)
+        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.is_folder else data.dataset
 
     def log_lines(self, learner: Learner) -> CifarLog:
         return CifarLog(self.config.output.log_interval)

@@ -19,7 +19,7 @@ from openatac.errors import DeviceError, ParameterFileError
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import ImagenetConfig
-from openatac.training.datasets.photos import first_readable, open_both_splits, open_photos
+from openatac.training.datasets.imagenet import first_readable, open_both_splits, open_photos
 from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
@@ -95,7 +95,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return open_both_splits(self.config.data, self.config.network.classes)
 
     def open_test_images(self) -> ImageCollection:
-        return open_photos(self.config.data, train=False, classes=self.config.network.classes)
+        return open_photos(self.config.data, self.config.network.classes, train=False)
 
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
         data = self.config.data

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.data.images.bad_images import MAX_BAD_SHARE
-from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE
+from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE, DatasetName, name_with_labels
 from openatac.limits import MAX_SIDE
 from openatac.options.declaration import (
     Role,
@@ -21,8 +21,6 @@ from openatac.options.declaration import (
 )
 from openatac.options.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, comma_separated, number
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
-
-DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']
 
 BY_FLAGS = 'atac'  # the --model that other flags describe
 
@@ -92,6 +90,16 @@ class CifarData(Section, title='data'):
 
     test_name: ClassVar[str] = 'test'  # what logs and figures call the test images
     side_flag: ClassVar[str] = '--image-size'
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are your own, not a built-in data set."""
+        return self.dataset == 'folder'
+
+    @property
+    def dataset_with_labels(self) -> str:
+        """The name of a built-in data set with the kind of its labels, one of `DATASET_NAMES`."""
+        return name_with_labels(self.dataset, self.cifar100_labels)
 
     @property
     def side(self) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mxnet.gluon.data.vision import transforms
 
-from openatac.data.small.cifar_transforms import PAD, crop, draw_choices, mirror, normalise
+from openatac.data.small.transforms import PAD, crop, draw_choices, mirror, normalise
 from tests.helpers.images.cifar_colours import MEAN, STD
 
 CORNERS = 2 * PAD + 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openatac.data.prefetch import prefetch
-from openatac.data.small import cifar_transforms
+from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationBatches, TrainingBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
@@ -55,7 +55,7 @@ def test_augmentation_does_not_depend_on_the_batch_size(image_set):
 
 
 def test_training_images_are_cropped_and_mirrored_as_drawn(image_set):
-    choices = cifar_transforms.draw_choices(COUNT, 1, 3)
+    choices = transforms.draw_choices(COUNT, 1, 3)
     images, labels = next(TrainingBatches(image_set, BATCH, seed=1).epoch(3))
     np.testing.assert_array_equal(labels, choices.order[:BATCH])
     for image, label in zip(images, labels):
@@ -63,7 +63,7 @@ def test_training_images_are_cropped_and_mirrored_as_drawn(image_set):
         expected = np.pad(image_set.images[label], ((0, 0), (4, 4), (4, 4)))[:, top:top + 32, left:left + 32]
         if choices.mirrored[label]:
             expected = expected[:, :, ::-1]
-        np.testing.assert_array_equal(image, cifar_transforms.normalise(expected[None])[0])
+        np.testing.assert_array_equal(image, transforms.normalise(expected[None])[0])
 
 
 def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
@@ -71,7 +71,7 @@ def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
     images, labels = zip(*batches)
     assert [len(part) for part in labels] == [8, 8, 8, 8, 5] and len(batches) == 5
     np.testing.assert_array_equal(np.concatenate(labels), image_set.labels)
-    np.testing.assert_array_equal(np.concatenate(images), cifar_transforms.normalise(image_set.images))
+    np.testing.assert_array_equal(np.concatenate(images), transforms.normalise(image_set.images))
     assert listed(batches) == listed(batches)
 
 

@@ -49,7 +49,7 @@ def test_every_form_is_read_from_every_location(tmp_path, name, form, files, tra
     write_archive(tmp_path / 'archive' / archive, files, folders[form])
     renamed = write_archive(tmp_path / 'mine.tgz', files, '.')
     for place in (direct, tmp_path / 'official', tmp_path / 'archive', renamed):
-        check(load_cifar(name, place, train), name, train)
+        check(load_cifar(name, place, train=train), name, train)
 
 
 @pytest.mark.parametrize('write', [None, pickle_as_python2, pickle_as_python3(5)],

@@ -11,15 +11,15 @@ import numpy as np
 from mxnet import autograd, gluon
 
 from openatac import get_model
-from openatac.data.small import cifar_transforms
-from openatac.export.images.input_images import dataset_images
+from openatac.data.small import transforms
+from openatac.export.images import input_images
 from openatac.export.images.network_inputs import sample_batches
 from openatac.export.manifest import Manifest
 from openatac.export.traced_symbol import trace
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
-                                          for values in (cifar_transforms.MEAN, cifar_transforms.STD)))
+                                          for values in (transforms.MEAN, transforms.STD)))
 EPOCHS, BATCH, RATE = 8, 32, 0.05
 KNOWS = 0.9  # the least accuracy on the test images; 0.95 to 0.97 was observed
 
@@ -69,5 +69,5 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    labelled = dataset_images('digits', None, train)
+    labelled = input_images.from_dataset('digits', None, train=train)
     return sample_batches(labelled, DIGITS, len(labelled))

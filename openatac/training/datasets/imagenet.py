@@ -46,7 +46,7 @@ class _Paths(NamedTuple):
     labels: str | None
 
 
-def _paths(data: ImagenetData, train: bool) -> _Paths:
+def _paths(data: ImagenetData, *, train: bool) -> _Paths:
     rec, index, labels = ((data.rec_train, data.rec_train_idx, data.train_labels) if train else
                           (data.rec_val, data.rec_val_idx, data.val_labels))
     folder = os.path.join(os.path.expanduser(data.data_dir), 'train' if train else 'val')
@@ -55,14 +55,14 @@ def _paths(data: ImagenetData, train: bool) -> _Paths:
                   list_in(folder) if labels is None else os.path.expanduser(labels))
 
 
-def open_photos(data: ImagenetData, train: bool, classes: int | None) -> ImageCollection:
+def open_photos(data: ImagenetData, classes: int | None, *, train: bool) -> ImageCollection:
     """Open the training or the validation photographs; DataError if they are missing.
 
     Their classes are matched with the config's; see `match_classes`.
     """
     listed = _listed_classes(data)
     names = data.class_names or listed
-    folder, record_file, record_index, labels = _paths(data, train)
+    folder, record_file, record_index, labels = _paths(data, train=train)
     if data.use_rec:
         return RecordFile(record_file, record_index, classes, names)
     _check_layout(data.data_dir, folder)
@@ -111,13 +111,13 @@ def with_classes(config: ImagenetConfig) -> ImagenetConfig:
     return with_changes(config, class_names=list(names), num_classes=config.network.num_classes or len(names))
 
 
-def class_names(data: ImagenetData, train: bool) -> Sequence[str] | None:
+def class_names(data: ImagenetData, *, train: bool) -> Sequence[str] | None:
     """Return the classes of the training or the validation images; None if the files do not name them.
 
     Without a list of labels, it does not search for the images, which takes long for ImageNet. It warns if
     the order of the classes may be unexpected.
     """
-    paths = _paths(data, train)
+    paths = _paths(data, train=train)
     try:
         listed = _listed_classes(data)
         if data.use_rec:
@@ -125,7 +125,7 @@ def class_names(data: ImagenetData, train: bool) -> Sequence[str] | None:
                 listed = read_class_names(paths.record_file, None)
                 warn_if_sorted_as_text(listed or (), paths.record_file)
         elif paths.labels:
-            return open_photos(data, train, None).class_names
+            return open_photos(data, None, train=train).class_names
         elif listed is None:
             listed = class_folders(paths.folder)
             _warn_of_number_order(listed, paths.folder)
@@ -144,7 +144,8 @@ def first_readable(source: ImageSource) -> np.ndarray:
 
 def open_both_splits(data: ImagenetData, classes: int) -> tuple[ImageCollection, ImageCollection]:
     """Open the training and the validation photographs; DataError if their classes differ."""
-    training, validation = (open_photos(data, train, classes) for train in (True, False))
+    training = open_photos(data, classes, train=True)
+    validation = open_photos(data, classes, train=False)
     names, others = training.class_names, validation.class_names
     check_case(names, others, 'the training set', 'the validation set')
     if names and others and tuple(names) != tuple(others):

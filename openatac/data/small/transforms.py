@@ -1,4 +1,4 @@
-"""The published CIFAR transforms, on whole uint8 batches.
+"""The published transforms of CIFAR, applied to all small images, on whole uint8 batches.
 
 Training images: zero-pad 4 pixels on each side, random 32x32 crop, random mirror. All images: divide by 255
 and normalise by channel. The values are bit-identical to those of the published per-image transforms

@@ -3,26 +3,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
-from openatac.data.small import cifar, digits, small_images
+from openatac.data.small import small_images
 from openatac.data.small.image_set import ImageSet
+from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig
 from openatac.training.sections.cifar import CifarData
 
 
-def load_small_images(data: CifarData, train: bool) -> ImageSet:
+def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
-    if data.dataset == 'digits':
-        return digits.load_digits(train)
-    if data.dataset == 'folder':
-        return small_images.load_class_folders(_place(data), train, data.side, data.class_names,
-                                               data.max_bad_share)
-    return cifar.load_cifar(data.dataset, data.data_dir, train, label_set=data.cifar100_labels,
-                            url=data.data_url, progress=True)
+    if data.is_folder:
+        return small_images.load_class_folders(_place(data), data.side, data.class_names,
+                                               data.max_bad_share, train=train)
+    return NAMED_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
+                                             url=data.data_url, progress=True)
 
 
 def _place(data: CifarData) -> str:
@@ -46,28 +44,32 @@ def folder_classes(config: CifarConfig) -> list[str]:
 
 
 class BackgroundReader:
-    """Runs `load_small_images` for each of ``splits`` (True for training) in a thread.
+    """Runs `load_small_images` in a thread, for the training and the test images or only for the latter.
 
     The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
-    the flags may still turn out to be wrong, and for data that needs SciPy, which scikit-learn and MXNet must
-    not import at the same time.
+    the flags may still turn out to be wrong, and for data that cannot be read beside other imports.
     """
 
-    def __init__(self, data: CifarData, splits: Sequence[bool]) -> None:
+    def __init__(self, data: CifarData, *, only_test: bool) -> None:
         self._sets: Future[list[ImageSet]] = Future()
-        self._thread = threading.Thread(target=self._read, args=(data, splits), daemon=True)
-        if data.dataset == 'folder' or (
-                data.dataset != 'digits' and cifar.find_cifar(data.dataset, data.data_dir)):
+        self._thread = threading.Thread(target=self._read, args=(data, only_test), daemon=True)
+        if data.is_folder or _can_read_now(data):
             self._thread.start()
 
-    def _read(self, data: CifarData, splits: Sequence[bool]) -> None:
+    def _read(self, data: CifarData, only_test: bool) -> None:
         try:
-            self._sets.set_result([load_small_images(data, train) for train in splits])
+            training = [] if only_test else [load_small_images(data, train=True)]
+            self._sets.set_result([*training, load_small_images(data, train=False)])
         except BaseException as error:
             self._sets.set_exception(error)
 
     def result(self) -> list[ImageSet]:
-        """Wait for the image sets of all splits and return them; raise the error if reading failed."""
+        """Wait for the sets and return them, the test images last; raise the error if reading failed."""
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()
+
+
+def _can_read_now(data: CifarData) -> bool:
+    dataset = NAMED_DATASETS[data.dataset]
+    return dataset.can_load_in_thread and dataset.missing_from(data.data_dir) is None
