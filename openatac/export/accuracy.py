@@ -15,7 +15,7 @@ from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import replace_file
-from openatac.library import GLUON, NetworkFunction
+from openatac.library import GLUON, NetworkFunction, library_of
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:
@@ -51,8 +51,10 @@ def measure_quantized(trained: TrainedNetwork, prefix: str, labelled: InputImage
     manifest = read_manifest(prefix)
     forms = [name for name in manifest.reports if FORMS.find(name).is_quantized]
     runtimes = [open_runtime(prefix, FORMS.find(name).runtime) for name in forms]
-    trained.net.hybridize(static_alloc=True)
-    networks: list[NetworkFunction] = [GLUON.function(trained.net), *runtimes]
+    library = library_of(trained.net)
+    if library is GLUON:
+        trained.net.hybridize(static_alloc=True)
+    networks: list[NetworkFunction] = [library.function(trained.net), *runtimes]
     (before, *after), images = accuracies(networks, sample_batches(labelled, trained.manifest, count))
     for name, accuracy in zip(forms, after):
         manifest.reports[name]['accuracy'] = {'float32': before, 'int8': accuracy, 'images': images}

@@ -10,14 +10,18 @@ import openatac
 from openatac import cli
 from openatac.backends.registered_backends import BACKENDS
 from openatac.errors import OpenatacError
-from openatac.export.forms.base import FORMS, form_of, prefix_of
-from openatac.export.manifest import read_manifest
+from openatac.export import exporter
+from openatac.export.accuracy import measure_quantized
+from openatac.export.forms.base import FORMS, ExportSettings, form_of, prefix_of
+from openatac.export.images.input_images import from_class_folders
+from openatac.export.manifest import Manifest, read_manifest
+from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
 from openatac.export.runtimes.choice import runtime_for
 from openatac.files.checksums import file_sha256
 from openatac.models.weights import save_parameters
-from tests.helpers.images.made_up_images import encoded, smooth
+from tests.helpers.images.made_up_images import encoded, smooth, write_photos
 from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
 from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.fresh_python import output_of
@@ -70,6 +74,22 @@ def test_form_with_other_outputs_is_refused(tmp_path, monkeypatch, capsys):
 def test_flag_of_an_unregistered_form_is_unknown(tmp_path):
     FORMS.unregister('npz')
     assert export(tmp_path, '--npz')[0] == 2
+
+
+def test_accuracy_of_a_quantized_form_is_measured_for_pytorch_too(tmp_path, monkeypatch):
+    torch = pytest.importorskip('torch')
+    monkeypatch.setattr(Weights, 'is_quantized', True)
+    monkeypatch.setattr(Weights, 'write', lambda self, network, prefix: np.savez(
+        *self.files(prefix), *(value.numpy() for value in network.net.state_dict().values())))
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+                              torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    trained = TrainedNetwork(net, Manifest('tiny', 2, (3, 32, 32), (0, 0, 0), (255, 255, 255)), None)
+    labelled = from_class_folders(write_photos(tmp_path / 'photos'), trained.manifest)
+    prefix = str(tmp_path / 'net')
+    exporter.export(net, prefix, trained.manifest, ExportSettings([FORMS.find('npz')]))
+    measure_quantized(trained, prefix, labelled, count=100)
+    accuracy = read_manifest(prefix).reports['npz']['accuracy']
+    assert accuracy['images'] == 12 and accuracy['int8'] == accuracy['float32']
 
 
 def test_registered_runtime_predicts(toy, tmp_path, capsys):
