@@ -22,15 +22,15 @@ from openatac.data.images.listed import list_in
 from openatac.data.small.dataset_names import DATASET_NAMES, DATASET_OUTPUTS, split_name
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
-from openatac.export.manifest import Manifest, read_manifest
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.runtimes.choice import runtime_for
 from openatac.limits import INFERENCE_BATCH
 from openatac.options.command_line import add_flags
+from openatac.trained.manifest import Manifest, read_manifest
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
-    from openatac.export.images.input_images import InputImages
+    from openatac.trained.input_images import InputImages
 
 
 def main(argv: list[str]) -> int:
@@ -72,7 +72,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from openatac.evaluation.report import Report
-    from openatac.export.images.network_inputs import named_batches
+    from openatac.trained.network_inputs import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(p, args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
@@ -92,7 +92,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
-    from openatac.export.images import input_images
+    from openatac.trained import input_images
     if args.dataset:
         outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]
         if outputs != manifest.classes:

@@ -34,7 +34,7 @@ from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 
 if TYPE_CHECKING:
-    from openatac.export.networks.trained_network import TrainedNetwork
+    from openatac.trained.trained_network import TrainedNetwork
 
 MEASURED = 10000  # images
 # {option of a network given by name: its section}, CIFAR's where both have it. A run knows its options.
@@ -175,7 +175,7 @@ def _network_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _find(args: argparse.Namespace) -> TrainedNetwork:
     """Load the network that the command line names; UsageError for a wrong name or setting."""
-    from openatac.export.networks.trained_network import load_model, load_run
+    from openatac.trained.trained_network import load_model, load_run
     if os.path.isdir(args.source):
         return load_run(args.source, args.params, args.input_size, args.data_dir)
     return load_model(args.source, args.params, size=args.input_size, data_dir=args.data_dir,

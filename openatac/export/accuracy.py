@@ -7,15 +7,15 @@ import numpy as np
 
 from openatac.errors import DataError, OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.images import input_images
-from openatac.export.images.input_images import InputImages
-from openatac.export.images.network_inputs import sample_batches
-from openatac.export.manifest import read_manifest, write_manifest
-from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import replace_file
 from openatac.library import GLUON, NetworkFunction, library_of
+from openatac.trained import input_images
+from openatac.trained.input_images import InputImages
+from openatac.trained.manifest import read_manifest, write_manifest
+from openatac.trained.network_inputs import sample_batches
+from openatac.trained.trained_network import TrainedNetwork
 
 
 def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:

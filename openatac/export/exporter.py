@@ -13,16 +13,16 @@ from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, ExportSettings, Form, NetworkToWrite, check_export_name
-from openatac.export.images import input_images
-from openatac.export.images.network_inputs import sample_inputs
-from openatac.export.manifest import Manifest, write_manifest
-from openatac.export.networks.trained_network import TrainedNetwork, load_run
 from openatac.export.parity import ParityCheck, ParityError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.files.checksums import file_sha256
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import writing
 from openatac.library import PYTORCH, NetworkFunction, library_of
+from openatac.trained import input_images
+from openatac.trained.manifest import Manifest, write_manifest
+from openatac.trained.network_inputs import sample_inputs
+from openatac.trained.trained_network import TrainedNetwork, load_run
 from openatac.version import __version__
 
 if TYPE_CHECKING:

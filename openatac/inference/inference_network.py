@@ -7,9 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from openatac.errors import DeviceError, OpenatacError, UsageError
-from openatac.export.manifest import Manifest
-from openatac.export.networks.run_manifest import run_manifest
-from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import CPU
 from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.files.run_file_names import BEST
@@ -17,6 +14,9 @@ from openatac.files.schema import read_json
 from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
+from openatac.trained.manifest import Manifest
+from openatac.trained.run_manifest import run_manifest
+from openatac.trained.trained_network import load_run
 from openatac.training.networks.initial_files import FLAGS_SUFFIX
 from openatac.training.networks.named_options import is_registered_for
 from openatac.training.run_folder import RunFolder

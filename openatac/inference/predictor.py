@@ -16,13 +16,13 @@ from openatac.data.images.source import BadImage
 from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax
 from openatac.export.forms.base import form_of, prefix_of
-from openatac.export.images.network_inputs import InputTransform
-from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import CPU, open_runtime
 from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.inference.inference_network import load_for_inference
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
+from openatac.trained.manifest import Manifest
+from openatac.trained.network_inputs import InputTransform
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ def export_last(group: Group, prefix: str) -> float:
     """Export a run's last network as symbol files; return the largest difference of their outputs."""
     from openatac.export.exporter import export
     from openatac.export.forms.base import FORMS, ExportSettings
-    from openatac.export.networks.trained_network import load_run
+    from openatac.trained.trained_network import load_run
     folder = group.runs[0].folder
     trained = load_run(folder, os.path.join(folder, LAST))
     manifest = export(trained.net, prefix, trained.manifest, ExportSettings([FORMS.find('symbol')]))

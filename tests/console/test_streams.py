@@ -101,8 +101,8 @@ def test_child_processes_get_standard_streams_too(tmp_path):
 @pytest.fixture(scope='module')
 def foreign_export(tmp_path_factory):
     """(an export with labels that are not ASCII, a folder with a good and a damaged image)."""
-    from openatac.export.manifest import Manifest
     from openatac.models.networks_by_name import get_model
+    from openatac.trained.manifest import Manifest
     from tests.helpers.exports.exporting import export
     folder = tmp_path_factory.mktemp('exported')
     net = get_model('cifar_resnet8_v2_relu')

@@ -11,8 +11,8 @@ from PIL import Image
 import train_imagenet
 from openatac import get_model
 from openatac.evaluation.report import Report
-from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
+from openatac.trained.manifest import Manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import MEAN, STD
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir

@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.export.manifest import Manifest, write_manifest
 from openatac.models.networks_by_name import get_model
+from openatac.trained.manifest import Manifest, write_manifest
 from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, plain, smooth

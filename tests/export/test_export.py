@@ -12,13 +12,13 @@ from openatac.data.small import transforms
 from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block, read_symbol
 from openatac.export.forms.base import FORMS
-from openatac.export.images.network_inputs import InputTransform
-from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE
 from openatac.export.traced_symbol import trace
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
+from openatac.trained.manifest import read_manifest
+from openatac.trained.network_inputs import InputTransform
 from tests import oracle
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import encoded, smooth

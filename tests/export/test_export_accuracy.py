@@ -11,11 +11,11 @@ from openatac.data.small.digits import load_digits
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.exported_symbol import load_block, read_symbol
-from openatac.export.manifest import read_manifest
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
 from openatac.system.processor import instruction_set
+from openatac.trained.manifest import read_manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.images.made_up_images import encoded, plain

@@ -7,8 +7,8 @@ import pytest
 
 from openatac.errors import OpenatacError
 from openatac.export import exported_symbol
-from openatac.export.manifest import read_manifest
 from openatac.graph import fusion
+from openatac.trained.manifest import read_manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.folder_contents import contents
 from tests.helpers.networks.trained_network import ATAC, describe, trained_network

@@ -8,12 +8,12 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.manifest import Manifest
 from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.networks_by_name import get_model
 from openatac.nn.group_norm import GroupNorm
+from openatac.trained.manifest import Manifest
 from openatac.version import __version__
 from openatac.zoo.names import get_model_list
 from tests.helpers.exports.exporting import write_symbol

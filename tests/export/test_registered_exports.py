@@ -13,14 +13,14 @@ from openatac.errors import OpenatacError
 from openatac.export import exporter
 from openatac.export.accuracy import measure_quantized
 from openatac.export.forms.base import FORMS, ExportSettings, form_of, prefix_of
-from openatac.export.images.input_images import from_class_folders
-from openatac.export.manifest import Manifest, read_manifest
-from openatac.export.networks.trained_network import TrainedNetwork
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
 from openatac.export.runtimes.choice import runtime_for
 from openatac.files.checksums import file_sha256
 from openatac.models.weights import save_parameters
+from openatac.trained.input_images import from_class_folders
+from openatac.trained.manifest import Manifest, read_manifest
+from openatac.trained.trained_network import TrainedNetwork
 from tests.helpers.images.made_up_images import encoded, smooth, write_photos
 from tests.helpers.networks.toys import InNumpy, Reordered, Weights, small_toy
 from tests.helpers.processes.commands import call_command, rows_of

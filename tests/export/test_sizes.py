@@ -11,9 +11,9 @@ import train_imagenet
 from openatac.data.images.decoding import decode
 from openatac.data.photos.transforms import MEAN, STD, EvaluationTransform, TrainingTransform
 from openatac.errors import OpenatacError
-from openatac.export.images.network_inputs import InputTransform
-from openatac.export.manifest import Manifest
 from openatac.models.weights import save_parameters
+from openatac.trained.manifest import Manifest
+from openatac.trained.network_inputs import InputTransform
 from openatac.training.run_folder import RunFolder
 from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir

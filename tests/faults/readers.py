@@ -24,9 +24,6 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.images.network_inputs import InputTransform
-from openatac.export.manifest import read_manifest
-from openatac.export.networks.trained_network import load_run
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import file_sha256
 from openatac.graph.symbol import load_symbol_file, with_kinds, write_symbol_files
@@ -41,6 +38,9 @@ from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
+from openatac.trained.manifest import read_manifest
+from openatac.trained.network_inputs import InputTransform
+from openatac.trained.trained_network import load_run
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings

@@ -11,9 +11,9 @@ from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.exported_symbol import load_block, load_exported_symbol, read_symbol
 from openatac.export.forms.base import FORMS
-from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from openatac.inference.gate_maps import open_gates
+from openatac.trained.manifest import read_manifest
 from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.processes.scripts import changed_json
 

@@ -10,8 +10,6 @@ from PIL import Image
 
 from openatac.commands import predict
 from openatac.errors import CheckpointError, OpenatacError
-from openatac.export.manifest import read_manifest
-from openatac.export.networks.trained_network import load_run
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build_config, option_fields
 from openatac.study.comparison import sentences, tables
@@ -23,6 +21,8 @@ from openatac.study.gates.run_gates import gates_of_run
 from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import benchmark_speeds, run_speeds
+from openatac.trained.manifest import read_manifest
+from openatac.trained.trained_network import load_run
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings

@@ -12,7 +12,6 @@ from openatac.data.images.source import BadImage
 from openatac.data.records.record_file import RecordFile
 from openatac.distributed.launch.clusters import read_hosts
 from openatac.errors import OpenatacError
-from openatac.export.manifest import read_manifest
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.weights import read_arrays
@@ -20,6 +19,7 @@ from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build_config, option_fields
 from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.finished_runs import read_run, runs_in
+from openatac.trained.manifest import read_manifest
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_config
 from openatac.training.run_folder import RunFolder

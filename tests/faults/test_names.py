@@ -9,8 +9,8 @@ from openatac.commands import pack, predict
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.export.images import input_images
-from openatac.export.manifest import read_manifest, write_manifest
+from openatac.trained import input_images
+from openatac.trained.manifest import read_manifest, write_manifest
 from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.images.made_up_images import encoded, plain
 

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from openatac import get_model
-from openatac.export.images.network_inputs import InputTransform
-from openatac.export.manifest import read_manifest
 from openatac.inference.gate_maps import gate_figure, open_gates
 from openatac.models.weights import load_parameters
+from openatac.trained.manifest import read_manifest
+from openatac.trained.network_inputs import InputTransform
 from tests.helpers.exports.animal_export import ANIMALS, animal_network
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import smooth, write_image

@@ -9,7 +9,6 @@ from PIL import Image
 from openatac.commands import bench
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
-from openatac.export.manifest import Manifest, write_manifest
 from openatac.export.runtimes.base import RUNTIMES, Runtime, register_runtime
 from openatac.registry import Registry
 from openatac.study.bench import measurement
@@ -17,6 +16,7 @@ from openatac.study.bench.measurement import Measurement
 from openatac.study.bench.process import BenchProcess, Turn
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
+from openatac.trained.manifest import Manifest, write_manifest
 from tests.helpers.networks.toys import InNumpy
 from tests.helpers.processes.commands import command_error, rows_of
 

@@ -10,13 +10,13 @@ import openatac
 import train_cifar
 from openatac import cli
 from openatac.export.exported_symbol import load_block
-from openatac.export.manifest import read_manifest
-from openatac.export.networks.trained_network import load_model
 from openatac.models.weights import save_parameters
 from openatac.study.comparison.sweep import unit_flags
 from openatac.study.costs.gluon_costs import costs
 from openatac.study.costs.named_costs import costs_by_name_or_file
 from openatac.study.gates.gluon_gates import unit_gates
+from openatac.trained.manifest import read_manifest
+from openatac.trained.trained_network import load_model
 from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.hosts import HOSTS

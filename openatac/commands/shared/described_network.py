@@ -22,7 +22,6 @@ from typing import Any
 
 from openatac.data.images.class_names import read_class_list
 from openatac.errors import FlagError, OpenatacError
-from openatac.export.manifest import Manifest, read_manifest
 from openatac.files.export_file_names import MANIFEST_SUFFIX, PARAMS_SUFFIX
 from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
@@ -35,6 +34,7 @@ from openatac.options.declaration import (
     option_values,
     with_changes,
 )
+from openatac.trained.manifest import Manifest, read_manifest
 from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
 from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder

@@ -6,8 +6,8 @@ import os
 import re
 
 from openatac.errors import DataError, FlagError
-from openatac.export.manifest import Manifest
 from openatac.files.reading import read_lines
+from openatac.trained.manifest import Manifest
 
 _SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
 

@@ -5,8 +5,8 @@ import argparse
 from typing import Any
 
 from openatac.errors import UsageError
-from openatac.export.manifest import Manifest
 from openatac.export.runtimes.base import RUNTIMES
+from openatac.trained.manifest import Manifest
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

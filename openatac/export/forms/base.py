@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import UsageError
 from openatac.export.int8 import METHODS
-from openatac.export.manifest import Manifest
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.registry import Registry
+from openatac.trained.manifest import Manifest
 
 if TYPE_CHECKING:
     import mxnet as mx

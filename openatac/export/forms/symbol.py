@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from openatac.export.forms.base import Form, Load, NetworkToWrite
-from openatac.export.manifest import Manifest
 from openatac.export.parity import (
     HALF_TOLERANCE,
     REORDERED_TOLERANCE,
@@ -18,6 +17,7 @@ from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.graph.nodes import INPUT
 from openatac.library import NetworkFunction
 from openatac.system.mxnet.settings import fusion_backend
+from openatac.trained.manifest import Manifest
 
 
 class SymbolForm(Form):

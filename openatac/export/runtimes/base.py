@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from openatac.errors import DeviceError, OpenatacError, last_line
 from openatac.export.forms.base import Form
-from openatac.export.manifest import Manifest, read_manifest
 from openatac.registry import Registry
+from openatac.trained.manifest import Manifest, read_manifest
 from openatac.zoo.weights.export_checksums import check_files
 
 if TYPE_CHECKING:

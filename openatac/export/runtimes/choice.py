@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from openatac.errors import DeviceError, OpenatacError
 from openatac.export.forms.base import form_of, prefix_of
-from openatac.export.manifest import read_manifest
 from openatac.export.runtimes.base import CPU, RUNTIMES, runtimes_of
+from openatac.trained.manifest import read_manifest
 
 # Fastest first, from results/inference for batches of 1 and 64 images.
 FASTEST = 'onnxruntime', 'fused', 'static', 'torch-channels-last', 'torch'

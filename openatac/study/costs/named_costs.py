@@ -68,7 +68,7 @@ def _symbol_file(path: str) -> str:
 def image_shape_of(name: str) -> tuple[int, int, int]:
     """Return the image shape (C, H, W) of a network or an export, with `FILE_SIZE` for other files."""
     from openatac.export.forms.base import prefix_of
-    from openatac.export.manifest import read_manifest
+    from openatac.trained.manifest import read_manifest
     from openatac.zoo.names import host_of
     if not name.endswith(MANIFEST_SUFFIX):
         return host_of(name).input_shape

@@ -14,8 +14,8 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.export.images import input_images
-from openatac.export.manifest import Manifest
+from openatac.trained import input_images
+from openatac.trained.manifest import Manifest
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.scripts import run_in_process, script_error

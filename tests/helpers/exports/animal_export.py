@@ -3,7 +3,7 @@ import numpy as np
 
 from openatac import get_model
 from openatac.export.forms.base import FORMS
-from openatac.export.manifest import Manifest
+from openatac.trained.manifest import Manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.networks.parameters import with_statistics

@@ -1,6 +1,6 @@
 """A small export; tests damage copies of it."""
 from openatac import get_model
-from openatac.export.manifest import Manifest
+from openatac.trained.manifest import Manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.networks.parameters import initialised

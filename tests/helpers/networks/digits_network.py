@@ -12,10 +12,10 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data.small import transforms
-from openatac.export.images import input_images
-from openatac.export.images.network_inputs import sample_batches
-from openatac.export.manifest import Manifest
 from openatac.export.traced_symbol import trace
+from openatac.trained import input_images
+from openatac.trained.manifest import Manifest
+from openatac.trained.network_inputs import sample_batches
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())

@@ -4,7 +4,7 @@ import numpy as np
 from mxnet import autograd
 
 from openatac import get_model
-from openatac.export.manifest import Manifest
+from openatac.trained.manifest import Manifest
 
 ATAC = 'cifar_resnet8_v2_atac'
 

@@ -10,19 +10,19 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from openatac.errors import DataError, FlagError, OpenatacError, ParameterFileError
-from openatac.export.images import input_images
-from openatac.export.images.input_images import InputImages
-from openatac.export.manifest import Manifest
-from openatac.export.networks.run_manifest import (
+from openatac.files.run_file_names import BEST
+from openatac.image_size import Size, sides
+from openatac.library import ImageSizeError, Library, installed_library, library_of
+from openatac.options.command_line import flag_of
+from openatac.trained import input_images
+from openatac.trained.input_images import InputImages
+from openatac.trained.manifest import Manifest
+from openatac.trained.run_manifest import (
     output_names,
     photos_manifest,
     run_manifest,
     small_images_manifest,
 )
-from openatac.files.run_file_names import BEST
-from openatac.image_size import Size, sides
-from openatac.library import ImageSizeError, Library, installed_library, library_of
-from openatac.options.command_line import flag_of
 from openatac.training.config import Config, ImagenetConfig, with_images_in
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.run_folder import RunFolder

@@ -12,9 +12,9 @@ from openatac.data.small import transforms as small_transforms
 from openatac.data.small.dataset_names import split_name
 from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
-from openatac.export.manifest import Manifest
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
+from openatac.trained.manifest import Manifest
 from openatac.training.config import CifarConfig, Config
 from openatac.training.datasets.imagenet import open_photos
 

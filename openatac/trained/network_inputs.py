@@ -13,11 +13,11 @@ from openatac.data.images.source import BadImage
 from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
-from openatac.export.manifest import Manifest
 from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
+from openatac.trained.manifest import Manifest
 
 if TYPE_CHECKING:
-    from openatac.export.images.input_images import InputImages
+    from openatac.trained.input_images import InputImages
 
 MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')

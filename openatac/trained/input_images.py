@@ -20,7 +20,7 @@ from openatac.data.small.image_set import ImageSet
 from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
-from openatac.export.manifest import Manifest
+from openatac.trained.manifest import Manifest
 from openatac.training.datasets.cifar import load_small_images
 from openatac.training.datasets.imagenet import open_photos
 from openatac.training.sections.cifar import CifarData

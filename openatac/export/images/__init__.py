@@ -1,1 +1,0 @@
-"""Images for exported networks: files, sets with or without labels, and inputs made from them."""

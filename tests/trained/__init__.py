@@ -1,0 +1,1 @@
+"""Tests of trained networks and the images for them."""
