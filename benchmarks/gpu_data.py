@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # nothing needs
 
 from openatac.data.images.decoding import decode
 from openatac.data.small.cifar import class_names, load_cifar
-from openatac.data.small.cifar_layouts import DATASETS
+from openatac.data.small.cifar_layouts import CIFAR_DATASETS
 from openatac.errors import OpenatacError
 
 ARCHIVE, QUALITY = 'cifar10_jpeg.npz', 75
-FILES = DATASETS['cifar10'].binary
+FILES = CIFAR_DATASETS['cifar10'].binary
 
 
 def main():

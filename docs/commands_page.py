@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from unittest.mock import patch
 
-from openatac.commands.shared.catalogue import COMMANDS, JOBS
+from openatac.commands.shared.catalogue import COMMANDS, GROUPS
 
 DOCS = Path(__file__).resolve().parent
 MARK = '<!-- docs/fill_tables.py writes the rest -->\n'
@@ -21,10 +21,10 @@ SECTIONS = {  # of the page of a command, if it is not the whole page
 def commands(text):
     """Return the page with a table of all commands and, for each, its description, flags and examples."""
     lines = ['| task | command | what it does |', '|---|---|---|']
-    for job, members in JOBS.items():
+    for group, members in GROUPS.items():
         for name, command in members.items():
-            lines.append(f'| {job} | [`openatac {name}`](#openatac-{name}) | {command.summary} |')
-            job = ''
+            lines.append(f'| {group} | [`openatac {name}`](#openatac-{name}) | {command.summary} |')
+            group = ''
     for name in COMMANDS:
         lines += ['', *section(name)]
     return text.partition(MARK)[0] + MARK + '\n' + '\n'.join(lines) + '\n'

@@ -171,7 +171,8 @@ class _PyTorch(Library):
         import torch
 
         from openatac.pytorch.inference import numpy_function
-        return numpy_function(net.eval(), 'cpu', torch.contiguous_format)
+        device = next((str(value.device) for value in net.state_dict().values()), 'cpu')
+        return numpy_function(net.eval(), device, torch.contiguous_format)
 
     def freeze(self, net: Any, patterns: str) -> None:
         from openatac.pytorch.fine_tuning import freeze

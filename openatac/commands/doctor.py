@@ -69,9 +69,9 @@ def main(argv: Sequence[str]) -> int:
         missing = [library for library, path in cuda_libraries.find_cuda_libraries().items() if path is None]
         _print('CUDA 11', f"{', '.join(missing)} missing: pip install 'openatac[cu112]'" if missing else
                f'all {len(cuda_libraries.CUDA_LIBRARIES)} libraries found')
-    from openatac.data.small.cifar_layouts import DATASETS
+    from openatac.data.small.cifar_layouts import CIFAR_DATASETS
     from openatac.data.small.cifar_location import find_cifar, gluon_folder
-    for name in DATASETS:
+    for name in CIFAR_DATASETS:
         path = find_cifar(name)
         _print(name, f'found in {path}' if path else f'not in {gluon_folder(name)}: downloaded there by '
                                                      f'openatac train-cifar --dataset {name}')

@@ -19,7 +19,7 @@ from openatac.commands.shared.network_arguments import add_engine, add_labels, w
 from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal
 from openatac.data.images.listed import list_in
-from openatac.data.small.dataset_names import DATASET_NAMES, DATASET_OUTPUTS, split_name
+from openatac.data.small.dataset_names import DATASET_OUTPUTS, NAMES_WITH_LABELS, split_name
 from openatac.errors import DataError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
                    help='list of the files in IMAGES and their labels (.csv, .txt or .lst)')
     p.add_argument('--class-list', metavar='FILE',
                    help="names of the classes, for a list of numbers without file names, such as ILSVRC's")
-    p.add_argument('--dataset', choices=DATASET_NAMES,
+    p.add_argument('--dataset', choices=NAMES_WITH_LABELS,
                    help='use the test images of a data set instead of IMAGES')
     p.add_argument('--data-dir', metavar='DIR', help="folder of that data set (default: Gluon's own folder)")
     add_engine(p)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
-from openatac.data.small.dataset_names import DATASET_NAMES
+from openatac.data.small.dataset_names import NAMES_WITH_LABELS
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     network = p.add_argument_group('network (already known for a run)')
     network.add_argument('--classes', type=CLASSES, default=argparse.SUPPRESS,
                          help='outputs of the network (default: as many as PARAMS has)')
-    network.add_argument('--dataset', choices=DATASET_NAMES, default=argparse.SUPPRESS,
+    network.add_argument('--dataset', choices=NAMES_WITH_LABELS, default=argparse.SUPPRESS,
                          help='data set that MODEL was trained on, for labels, images and calibration')
     for section in (CifarNetwork, ImagenetNetwork):
         add_flags(network, section, [name for name, owner in _NETWORK.items() if owner is section])

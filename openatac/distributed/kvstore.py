@@ -1,7 +1,7 @@
 """Multi-process training with MXNet's parameter server.
 
-    group = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
-    ...                                           # gluon.Trainer(..., kvstore=group.kvstore)
+    group = kvstore.join_run('dist_sync')     # in a scheduler or server it never returns
+    ...                                         # gluon.Trainer(..., kvstore=group.kvstore)
     group.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report it and end within

@@ -1,6 +1,6 @@
 """Multi-process training with PyTorch, started by torchrun or by `start_here`.
 
-    group = torchrun.join_run()               # in each process
+    group = torchrun.join_run()                 # in each process
     ...                                         # torch.distributed exchanges the arrays
     group.close()
 

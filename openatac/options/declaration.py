@@ -109,7 +109,7 @@ result_option = option_with(Role.RESULT)
 network_option = option_with(Role.NETWORK | Role.RESULT)
 exported_option = option_with(Role.NETWORK | Role.RESULT | Role.IN_MANIFEST)
 schedule_option = option_with(Role.RESULT | Role.SCHEDULED)
-place_option = option_with(Role.LOCATES_IMAGES)
+location_option = option_with(Role.LOCATES_IMAGES)
 
 
 def only_with(name: str, *allowed: Any) -> Callable[[Mapping[str, Any]], bool]:

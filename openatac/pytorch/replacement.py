@@ -13,13 +13,13 @@ from openatac.pytorch.nn.initial_values import initialize
 from openatac.pytorch.recording import Recording, record_forward
 from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
 
-Place = tuple[nn.Module, str]  # a parent and the key of one of its children
+Location = tuple[nn.Module, str]  # a parent and the key of one of its children
 
 
 class CallSite(NamedTuple):
-    """Where an activation is called: a place, and one of the ``calls`` of ``caller`` there in its forward."""
+    """Where an activation is called: a location, and one of the ``calls`` that ``caller`` makes there."""
 
-    place: Place
+    location: Location
     caller: nn.Module
     position: int
     calls: int
@@ -57,9 +57,9 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
     names = {module: name for name, module in net.named_modules()}
     sites = [*_call_sites(recording, names)]
     order = {name: index for index, (name, _) in enumerate(net.named_modules(remove_duplicate=False))}
-    sites.sort(key=lambda site: (order[_name(site.place, names)], site.position))
+    sites.sort(key=lambda site: (order[_name(site.location, names)], site.position))
     shared = _called_by_several(sites, names)
-    on_maps = [site for site in sites if site.place not in shared]
+    on_maps = [site for site in sites if site.location not in shared]
     stuck = [text for name, text in [*_called_inside(recording, names), *shared.values()]
              if selects(where, name)]
     chosen = [site for site in on_maps if selects(where, site.name)]
@@ -74,9 +74,9 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
 
 # ------------------------------------------------------------------- replaceable activations
 
-def _name(place: Place, names: dict[nn.Module, str], *parts: str) -> str:
-    """Return the structural name of a place, followed by the parts."""
-    return '.'.join(filter(None, (names[place[0]], place[1], *parts)))
+def _name(location: Location, names: dict[nn.Module, str], *parts: str) -> str:
+    """Return the structural name of a location, followed by the parts."""
+    return '.'.join(filter(None, (names[location[0]], location[1], *parts)))
 
 
 def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterator[tuple[str, str]]:
@@ -87,43 +87,43 @@ def _called_inside(recording: Recording, names: dict[nn.Module, str]) -> Iterato
 
 
 def _called_by_several(sites: Sequence[CallSite], names: dict[nn.Module, str]
-                       ) -> dict[Place, tuple[str, str]]:
-    """Return {place: (name, description for an error)} for each activation that several modules call."""
-    callers: dict[Place, set[nn.Module]] = defaultdict(set)
+                       ) -> dict[Location, tuple[str, str]]:
+    """Return {location: (name, description for an error)} for each activation that several modules call."""
+    callers: dict[Location, set[nn.Module]] = defaultdict(set)
     for site in sites:
-        callers[site.place].add(site.caller)
-    return {place: (_name(place, names), f'{_name(place, names)} (called by {len(modules)} modules)')
-            for place, modules in callers.items() if len(modules) > 1}
+        callers[site.location].add(site.caller)
+    return {location: (_name(location, names), f'{_name(location, names)} (called by {len(modules)} modules)')
+            for location, modules in callers.items() if len(modules) > 1}
 
 
 def _call_sites(recording: Recording, names: dict[nn.Module, str]) -> Iterator[CallSite]:
     """Yield the call sites of all activations on feature maps."""
-    places: dict[nn.Module, list[Place]] = defaultdict(list)
+    locations: dict[nn.Module, list[Location]] = defaultdict(list)
     for parent in names:
         for key, child in parent._modules.items():
             if child is not None:
-                places[child].append((parent, key))
+                locations[child].append((parent, key))
     for caller, forwards in recording.forwards.items():
         for activation in dict.fromkeys(call.activation for forward in forwards for call in forward):
-            yield from _sites_of(caller, activation, places[activation], recording, names)
+            yield from _sites_of(caller, activation, locations[activation], recording, names)
 
 
-def _sites_of(caller: nn.Module, activation: nn.Module, places: list[Place], recording: Recording,
+def _sites_of(caller: nn.Module, activation: nn.Module, locations: list[Location], recording: Recording,
               names: dict[nn.Module, str]) -> Iterator[CallSite]:
     """Yield the call sites of an activation in a module's forward."""
     forwards = [[call.channels for call in forward if call.activation is activation]
                 for forward in recording.forwards[caller]]
     calls = max(map(len, forwards))
-    places = [place for place in places if place[0] is caller] or places
-    in_sequence = len(places) == calls  # one module in several places of an nn.Sequential
+    locations = [location for location in locations if location[0] is caller] or locations
+    in_sequence = len(locations) == calls  # one module in several locations of an nn.Sequential
     for position in range(calls):
         received = [forward[position] for forward in forwards if len(forward) > position]
         channels = frozenset(count for count in received if count is not None)
-        place = places[position if in_sequence else 0]
-        name = _name(place, names, '' if in_sequence else str(position))
+        location = locations[position if in_sequence else 0]
+        name = _name(location, names, '' if in_sequence else str(position))
         if channels:
-            yield CallSite(place, caller, 0 if in_sequence else position, 1 if in_sequence else calls, name,
-                       channels)
+            yield CallSite(location, caller, 0 if in_sequence else position, 1 if in_sequence else calls,
+                           name, channels)
 
 
 # --------------------------------------------------------------------------------- replacement
@@ -138,11 +138,11 @@ def _prepare(net: nn.Module, units: Any, init: Callable[[nn.Module], Any]) -> No
 
 def _put_units(net: nn.Module, units: dict[CallSite, nn.Module], image_shape: Sequence[int]) -> None:
     """Put in all units, or none if the network does not call every one of them."""
-    places: dict[Place, list[CallSite]] = defaultdict(list)
+    locations: dict[Location, list[CallSite]] = defaultdict(list)
     for site in units:
-        places[site.place].append(site)
+        locations[site.location].append(site)
     with contextlib.ExitStack() as undo:
-        for (parent, key), sites in places.items():
+        for (parent, key), sites in locations.items():
             old: Any = parent._modules[key]
             activations = [old] * sites[0].calls
             for site in sites:

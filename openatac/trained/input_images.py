@@ -135,15 +135,15 @@ def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImage
     Parameters
     ----------
     dataset : str
-        One of `openatac.data.small.dataset_names.DATASET_NAMES`.
+        One of `openatac.data.small.dataset_names.NAMES_WITH_LABELS`.
     folder : str, optional
     train : bool
     """
-    name, labels = split_name(dataset)
+    name, label_set = split_name(dataset)
     missing_from = NAMED_DATASETS[name].missing_from(folder)
     if missing_from is not None:
         raise DataError(f'{name} is not in {missing_from}: give its folder or archive with --data-dir')
-    return _SmallImages(NAMED_DATASETS[name].load(folder, labels, train=train))
+    return _SmallImages(NAMED_DATASETS[name].load(folder, label_set, train=train))
 
 
 def from_own_images(data: CifarData, *, train: bool) -> InputImages:

@@ -35,19 +35,19 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
         data = config.data
         labels = data.class_names or [] if data.is_folder else output_names(data.dataset_with_labels)
         return small_images_manifest(name, data.classes, size or data.side, labels, arguments)
-    manifest = photos_manifest(name, config.network.classes, size or config.data.input_size,
+    manifest = photos_manifest(name, config.classes, size or config.data.input_size,
                                config.data.effective_crop_ratio, arguments)
     names: Sequence[str] | None = config.data.class_names
     if names is None:  # older runs keep them with the images
         with contextlib.suppress(DataError):
-            names = open_photos(config.data, config.network.classes, train=False).class_names
+            names = open_photos(config.data, config.classes, train=False).class_names
     return manifest._replace(labels=[*names]) if names and len(names) == manifest.classes else manifest
 
 
 def output_names(name: str) -> list[str]:
-    """Return the class names of a data set in `DATASET_NAMES`, one per output."""
-    dataset, labels = split_name(name)
-    return NAMED_DATASETS[dataset].class_names(labels)
+    """Return the class names of a data set in `NAMES_WITH_LABELS`, one per output."""
+    dataset, label_set = split_name(name)
+    return NAMED_DATASETS[dataset].class_names(label_set)
 
 
 def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

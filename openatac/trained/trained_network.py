@@ -99,7 +99,7 @@ def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, dat
 def _images_of(config: Config) -> OpenImages:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
-        return partial(input_images.from_photos, config.data, config.network.classes)
+        return partial(input_images.from_photos, config.data, config.classes)
     data = config.data
     if data.is_folder:
         return partial(input_images.from_own_images, data)

@@ -49,12 +49,12 @@ ACTIVATIONS.register('xunit', _unit('xunit', 'xunit:XUnit'))
 ACTIVATIONS.register('ChaATAC', _unit('ChaATAC', 'atac:ChaATAC', 'atac:ATAC'), alias='atac')
 
 ATTENTIONS: Registry[Factories] = Registry('attention')
-for _name, _place in {
+for _name, _module in {
         'se': 'squeeze_excite:SEBlock', 'ge': 'gather_excite:GatherExcite',
         'ge_theta': 'gather_excite:gather_excite_theta',
         'ge_theta_minus': 'gather_excite:gather_excite_theta_minus', 'eca': 'attention:ECA',
         'cbam': 'attention:CBAM', 'lca': 'attention:LocalSEBlock', 'nin': 'attention:NINBlock'}.items():
-    ATTENTIONS.register(_name, _unit(_name, _place))
+    ATTENTIONS.register(_name, _unit(_name, _module))
 
 SELF_ATTENTIONS: Registry[SelfAttention] = Registry('self_attention')
 SELF_ATTENTIONS.register('aa', SelfAttention(  # at half the resolution in the second stage, to save memory

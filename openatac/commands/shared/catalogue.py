@@ -30,7 +30,7 @@ class Command(NamedTuple):
         return [f'openatac {name} {example}'.rstrip() for example in self.examples]
 
 
-JOBS = {  # {job: {name: Command}}
+GROUPS = {  # {group: {name: Command}}
     'start': {
         'demo': Command(
             'train, compare and export three units on handwritten digits',
@@ -112,14 +112,14 @@ JOBS = {  # {job: {name: Command}}
     },
 }
 TRAINING = ('train-cifar', 'train-imagenet')
-COMMANDS = {name: command for commands in JOBS.values() for name, command in commands.items()}
+COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 
 
 def overview() -> str:
-    """Return the list of all commands, grouped by job, each with an example."""
+    """Return the list of all commands, grouped by group, each with an example."""
     lines = []
-    for job, commands in JOBS.items():
-        lines += ['', f'{job}:']
+    for group, commands in GROUPS.items():
+        lines += ['', f'{group}:']
         for name, command in commands.items():
             lines += [f'  {name:<17}  {command.summary}', f'{"":21}{command.lines(name)[0]}']
     return '\n'.join([*lines[1:], '', 'openatac COMMAND --help explains each.'])

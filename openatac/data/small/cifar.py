@@ -19,7 +19,7 @@ import numpy as np
 from openatac.data import archives
 from openatac.data.archives import File, open_files
 from openatac.data.small.cifar_copies import archive_has_copy, read_copy
-from openatac.data.small.cifar_layouts import DATASETS, MD5, DataSet, Labels, Layout
+from openatac.data.small.cifar_layouts import CIFAR_DATASETS, MD5, CifarDataset, LabelSet, Layout
 from openatac.data.small.cifar_location import download_cifar, find_cifar, not_understood
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
@@ -36,7 +36,7 @@ log = logging.getLogger('openatac')
 
 def class_names(name: str, label_set: str = 'fine') -> list[str]:
     """Return the published class names of cifar10 or cifar100 (``label_set``: fine or coarse), by index."""
-    return list(DATASETS[name].labels[label_set].names)
+    return list(CIFAR_DATASETS[name].label_sets[label_set].names)
 
 
 def load_cifar(name: str, folder: str | None = None, *, train: bool = True, label_set: str = 'fine',
@@ -73,18 +73,18 @@ def load_cifar(name: str, folder: str | None = None, *, train: bool = True, labe
     DataError
         If the data is missing and cannot be downloaded, is damaged or does not match its name.
     """
-    dataset = DATASETS.get(name)
+    dataset = CIFAR_DATASETS.get(name)
     if dataset is None:
-        raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(DATASETS)}')
-    if label_set not in dataset.labels:
-        raise DataError(f'{name} has no {label_set!r} labels; choose one of: {", ".join(dataset.labels)}')
+        raise DataError(f'there is no data set {name!r}; choose one of: {", ".join(CIFAR_DATASETS)}')
+    if label_set not in dataset.label_sets:
+        raise DataError(f'{name} has no {label_set!r} labels; choose one of: {", ".join(dataset.label_sets)}')
     path = find_cifar(name, folder) or download_cifar(name, folder, url, progress)
     with open_files(path, MD5.values()) as files:
         found = {os.path.basename(file): content for file, content in files.items()}
         layout = next((layout for layout in dataset.layouts if set(layout.files) & set(found)), None)
         if layout is not None:
             images = ImageSet(*_read(dataset, layout, found, path, label_set, train=train),
-                              _class_names(found, dataset.labels[label_set]))
+                              _class_names(found, dataset.label_sets[label_set]))
         elif os.path.isdir(path) or archive_has_copy(files):
             images = read_copy(path, files, dataset.names, label_set, train=train)
         else:
@@ -98,7 +98,7 @@ def load_cifar(name: str, folder: str | None = None, *, train: bool = True, labe
 
 # ---------------------------------- contents of files: uint8 (N, 3, 32, 32) and int32 (N,)
 
-def _read(dataset: DataSet, layout: Layout, files: dict[str, File], path: str, label_set: str, *,
+def _read(dataset: CifarDataset, layout: Layout, files: dict[str, File], path: str, label_set: str, *,
           train: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the images, and their labels of one set."""
     names = layout.train if train else layout.test
@@ -109,9 +109,9 @@ def _read(dataset: DataSet, layout: Layout, files: dict[str, File], path: str, l
     return read(dataset, files, names, label_set)
 
 
-def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],
+def _read_binary(dataset: CifarDataset, files: dict[str, File], names: Sequence[str],
                  label_set: str) -> tuple[np.ndarray, np.ndarray]:
-    head = len(dataset.labels)
+    head = len(dataset.label_sets)
     counts = [_count_records(files[name], head + PIXELS) for name in names]
     records = np.empty((sum(counts), head + PIXELS), np.uint8)
     parts = dict(zip(names, np.split(records, np.cumsum(counts)[:-1])))
@@ -122,9 +122,9 @@ def _read_binary(dataset: DataSet, files: dict[str, File], names: Sequence[str],
         with file.open() as stream:
             if stream.readinto(part.reshape(-1)) != part.size:
                 raise DataError(f'{file.name} ends before its {part.size} bytes')
-        for column, labels in enumerate(dataset.labels.values()):
-            _check_labels(part[:, column], labels, file)
-    column = list(dataset.labels).index(label_set)
+        for column, stored in enumerate(dataset.label_sets.values()):
+            _check_labels(part[:, column], stored, file)
+    column = list(dataset.label_sets).index(label_set)
     return records[:, head:].reshape(-1, *SHAPE), records[:, column].astype(np.int32)
 
 
@@ -141,26 +141,26 @@ def _count_records(file: File, record: int) -> int:
     return count
 
 
-def _read_python(dataset: DataSet, files: dict[str, File], names: Sequence[str],
+def _read_python(dataset: CifarDataset, files: dict[str, File], names: Sequence[str],
                  label_set: str) -> tuple[np.ndarray, np.ndarray]:
-    batches = {name: _read_batch(file, dataset.labels[label_set])
+    batches = {name: _read_batch(file, dataset.label_sets[label_set])
                for name, file in files.items() if name in names}
     images, labels = zip(*(batches[name] for name in names))
     return np.concatenate(images), np.concatenate(labels)
 
 
-def _read_batch(file: File, labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(file: File, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray]:
     with file.open() as stream:
         batch = read_plain_pickle(stream.read(), file.name)
     if not isinstance(batch, dict):
         raise DataError(f'{file.name} is not a dictionary')
     batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    images, classes = batch.get('data'), _as_array(batch.get(labels.key))
+    images, classes = batch.get('data'), _as_array(batch.get(label_set.key))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
         raise DataError(f"{file.name} has no 'data' of uint8 (N, {PIXELS})")
     if classes.dtype.kind not in 'iu' or classes.shape != images.shape[:1] or not len(classes):
-        raise DataError(f'{file.name} has no {labels.key!r}, one for each of its {len(images)} images')
-    _check_labels(classes, labels, file)
+        raise DataError(f'{file.name} has no {label_set.key!r}, one for each of its {len(images)} images')
+    _check_labels(classes, label_set, file)
     return images.reshape(-1, *SHAPE), classes.astype(np.int32)
 
 
@@ -171,21 +171,21 @@ def _as_array(labels: Any) -> np.ndarray:
     return labels if isinstance(labels, np.ndarray) else np.empty(0)
 
 
-def _check_labels(values: np.ndarray, labels: Labels, file: File) -> None:
+def _check_labels(values: np.ndarray, label_set: LabelSet, file: File) -> None:
     """Raise DataError for a value that is not a class: the records then belong to another data set."""
-    wrong = np.flatnonzero((values < 0) | (values >= len(labels.names)))
+    wrong = np.flatnonzero((values < 0) | (values >= len(label_set.names)))
     if len(wrong):
         raise DataError(f'record {wrong[0]} of {file.name} has the label {values[wrong[0]]}, but classes go '
-                        f'from 0 to {len(labels.names) - 1}; is the file from another data set?')
+                        f'from 0 to {len(label_set.names) - 1}; is the file from another data set?')
 
 
-def _class_names(files: dict[str, File], labels: Labels) -> tuple[str, ...]:
+def _class_names(files: dict[str, File], label_set: LabelSet) -> tuple[str, ...]:
     """Return the class names as listed next to the images, or as published."""
-    if labels.listing not in files:
-        return labels.names
-    listing = files[labels.listing]
+    if label_set.listing not in files:
+        return label_set.names
+    listing = files[label_set.listing]
     with listing.open() as stream:
         names = tuple(stream.read().decode('utf-8', 'replace').split())
-    if len(names) != len(labels.names):
-        raise DataError(f'{listing.name} lists {len(names)} classes instead of {len(labels.names)}')
+    if len(names) != len(label_set.names):
+        raise DataError(f'{listing.name} lists {len(names)} classes instead of {len(label_set.names)}')
     return names

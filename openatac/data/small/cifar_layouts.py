@@ -11,7 +11,7 @@ MD5 = {
 }
 
 
-class Labels(NamedTuple):
+class LabelSet(NamedTuple):
     """One kind of label: its key in the Python files, the file that lists its classes, and their names."""
 
     key: str
@@ -38,10 +38,10 @@ class Layout(NamedTuple):
         return self.train + self.test
 
 
-class DataSet(NamedTuple):
-    """A data set; its ``labels`` are in the order of their bytes at the start of a binary record."""
+class CifarDataset(NamedTuple):
+    """A data set; its ``label_sets`` are in the order of their bytes at the start of a binary record."""
 
-    labels: dict[str, Labels]
+    label_sets: dict[str, LabelSet]
     binary: Layout
     python: Layout
 
@@ -53,26 +53,26 @@ class DataSet(NamedTuple):
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
         """{kind of label: names of its classes}."""
-        return {kind: labels.names for kind, labels in self.labels.items()}
+        return {kind: label_set.names for kind, label_set in self.label_sets.items()}
 
 
 _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
-DATASETS = {
-    'cifar10': DataSet(
-        labels={'fine': Labels('labels', 'batches.meta.txt',
-                               'airplane automobile bird cat deer dog frog horse ship truck')},
+CIFAR_DATASETS = {
+    'cifar10': CifarDataset(
+        label_sets={'fine': LabelSet('labels', 'batches.meta.txt',
+                                    'airplane automobile bird cat deer dog frog horse ship truck')},
         binary=Layout('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
                       tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
         python=Layout('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),
-    'cifar100': DataSet(
-        labels={
-            'coarse': Labels('coarse_labels', 'coarse_label_names.txt', """
+    'cifar100': CifarDataset(
+        label_sets={
+            'coarse': LabelSet('coarse_labels', 'coarse_label_names.txt', """
                 aquatic_mammals fish flowers food_containers fruit_and_vegetables
                 household_electrical_devices household_furniture insects large_carnivores
                 large_man-made_outdoor_things large_natural_outdoor_scenes
                 large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people reptiles
                 small_mammals trees vehicles_1 vehicles_2"""),
-            'fine': Labels('fine_labels', 'fine_label_names.txt', """
+            'fine': LabelSet('fine_labels', 'fine_label_names.txt', """
                 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
                 butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach
                 couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from openatac.data.archives import File, is_archive_name, list_briefly, open_files
 from openatac.data.small.cifar_copies import has_copy
-from openatac.data.small.cifar_layouts import DATASETS, MD5
+from openatac.data.small.cifar_layouts import CIFAR_DATASETS, MD5
 from openatac.data.small.download import fetch
 from openatac.errors import DataError
 from openatac.files.writing import writing
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r'cifar[-_ ]?(100?)(?!\d)')  # in the name of an archive or
 
 def find_cifar(name: str, folder: str | None = None) -> str | None:
     """Return the folder or archive that `load_cifar` would read; None if the data is not there yet."""
-    dataset, folder = DATASETS[name], _folder(name, folder)
+    dataset, folder = CIFAR_DATASETS[name], _folder(name, folder)
     if not os.path.isdir(folder):
         return folder if os.path.isfile(folder) else None
     content = sorted(os.listdir(folder))
@@ -58,7 +58,7 @@ def gluon_folder(name: str) -> str:
 
 def download_cifar(name: str, folder: str | None, url: str | None, progress: bool) -> str:
     """Download the binary archive, unpack the required files, and return their folder; see `load_cifar`."""
-    dataset, folder = DATASETS[name], _folder(name, folder)
+    dataset, folder = CIFAR_DATASETS[name], _folder(name, folder)
     layout = dataset.binary
     if is_archive_name(folder):
         raise DataError(f'there is no archive {folder}')
@@ -73,8 +73,9 @@ def download_cifar(name: str, folder: str | None, url: str | None, progress: boo
     target = os.path.join(folder, layout.folder)
     with open_files(archive, MD5.values()) as files:
         named = {os.path.basename(path): file for path, file in files.items()}
+        listings = tuple(label_set.listing for label_set in dataset.label_sets.values())
         with writing(target, 'free some disk space or repair the folder'):
-            _unpack(named, layout.files + tuple(labels.listing for labels in dataset.labels.values()), target)
+            _unpack(named, layout.files + listings, target)
     return target
 
 
@@ -82,7 +83,7 @@ def _check_free_for_download(name: str, folder: str) -> None:
     """Raise DataError if the folder holds anything but downloads, unless it is Gluon's own."""
     if not os.path.isdir(folder) or os.path.abspath(folder) == os.path.abspath(gluon_folder(name)):
         return
-    layouts = [layout for dataset in DATASETS.values() for layout in dataset.layouts]
+    layouts = [layout for dataset in CIFAR_DATASETS.values() for layout in dataset.layouts]
     downloads = tuple(path for layout in layouts for path in (layout.archive, layout.folder))
     others = [path for path in os.listdir(folder) if not path.startswith((*downloads, '.'))]
     if others:
@@ -91,7 +92,7 @@ def _check_free_for_download(name: str, folder: str) -> None:
 
 def not_understood(name: str, path: str, found: Iterable[str]) -> DataError:
     """Return the error for a folder or archive that contains other files instead of the data set."""
-    binary, python = DATASETS[name].binary, DATASETS[name].python
+    binary, python = CIFAR_DATASETS[name].binary, CIFAR_DATASETS[name].python
     return DataError(
         f'{path} holds no {name}, but {list_briefly(found)}: it needs the files of {binary.folder} or '
         f'{python.folder} ({binary.test[0]} and others), images of its classes in train/CLASS/ and '

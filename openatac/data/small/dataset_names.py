@@ -10,7 +10,7 @@ IMAGE_SIDE = 32  # of their images, in pixels
 DATASET_OUTPUTS = {'cifar10': 10, 'cifar100': 100, 'digits': 10}  # network outputs
 DatasetName = Literal['cifar10', 'cifar100', 'digits', 'folder']  # to train on; folder is your own images
 _COARSE = '-coarse'
-DATASET_NAMES = (*DATASET_OUTPUTS, 'cifar100' + _COARSE)
+NAMES_WITH_LABELS = (*DATASET_OUTPUTS, 'cifar100' + _COARSE)
 
 
 def name_with_labels(dataset: str, cifar100_labels: str) -> str:
@@ -19,6 +19,6 @@ def name_with_labels(dataset: str, cifar100_labels: str) -> str:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return (data set, kind of labels: 'coarse' or 'fine') for one of `DATASET_NAMES`."""
+    """Return (data set, kind of labels: 'coarse' or 'fine') for one of `NAMES_WITH_LABELS`."""
     dataset = name.removesuffix(_COARSE)
     return dataset, 'fine' if dataset == name else 'coarse'

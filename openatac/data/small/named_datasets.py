@@ -13,16 +13,16 @@ from openatac.data.small.image_set import ImageSet
 
 
 class NamedDataset(abc.ABC):
-    """A built-in data set; ``labels`` is the kind of CIFAR-100's labels, 'fine' or 'coarse'."""
+    """A built-in data set; ``label_set`` is the kind of CIFAR-100's labels, 'fine' or 'coarse'."""
 
     can_load_in_thread: bool = True  # beside a thread that imports MXNet
 
     @abc.abstractmethod
-    def class_names(self, labels: str = 'fine') -> list[str]:
+    def class_names(self, label_set: str = 'fine') -> list[str]:
         """Return the names of the classes, one per network output."""
 
     @abc.abstractmethod
-    def load(self, folder: str | None, labels: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
         """Return the training or the test images; the parameters are those of `load_cifar`."""
 
@@ -35,14 +35,15 @@ class _Cifar(NamedDataset):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def class_names(self, labels: str = 'fine') -> list[str]:
-        names = cifar.class_names(self.name, labels)
+    def class_names(self, label_set: str = 'fine') -> list[str]:
+        names = cifar.class_names(self.name, label_set)
         # The published script trains 20 superclasses under 100 outputs.
         return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[self.name])]
 
-    def load(self, folder: str | None, labels: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
-        return cifar.load_cifar(self.name, folder, train=train, label_set=labels, url=url, progress=progress)
+        return cifar.load_cifar(self.name, folder, train=train, label_set=label_set, url=url,
+                                progress=progress)
 
     def missing_from(self, folder: str | None) -> str | None:
         return None if find_cifar(self.name, folder) else folder or gluon_folder(self.name)
@@ -53,10 +54,10 @@ class _Digits(NamedDataset):
 
     can_load_in_thread = False  # scikit-learn and MXNet must not import SciPy at the same time
 
-    def class_names(self, labels: str = 'fine') -> list[str]:
+    def class_names(self, label_set: str = 'fine') -> list[str]:
         return [*digits.CLASSES]
 
-    def load(self, folder: str | None, labels: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
         return digits.load_digits(train=train)
 

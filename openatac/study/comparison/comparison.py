@@ -59,7 +59,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> list[Group]:
     return sorted(groups, key=lambda group: (group.blocks, group.parameters, group.unit))
 
 
-def _costs(run: FinishedRun) -> gluon_costs.Costs | torch_costs.Costs:
+def _costs(run: FinishedRun) -> gluon_costs.Costs | torch_costs.TotalCosts:
     from openatac.library import PYTORCH, library_of
     net = RunFolder(run.folder).build(run.config).net
     if library_of(net) is PYTORCH:

@@ -102,7 +102,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     from openatac.data.sampling import evenly_spread
     from openatac.training.datasets.imagenet import open_photos
     data = config.data
-    photos = open_photos(data, config.network.classes, train=False)
+    photos = open_photos(data, config.classes, train=False)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
     batches = EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.effective_crop_ratio,
                                      max_bad_share=data.max_bad_share)

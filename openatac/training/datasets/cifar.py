@@ -17,13 +17,13 @@ from openatac.training.sections.cifar import CifarData
 def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
     if data.is_folder:
-        return small_images.load_class_folders(_place(data), data.side, data.class_names,
+        return small_images.load_class_folders(_folder_or_archive(data), data.side, data.class_names,
                                                data.max_bad_share, train=train)
     return NAMED_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
                                              url=data.data_url, progress=True)
 
 
-def _place(data: CifarData) -> str:
+def _folder_or_archive(data: CifarData) -> str:
     """Return the folder or archive of --dataset folder."""
     if data.data_dir is None:
         raise DataError('--dataset folder needs the folder or archive with train/ and test/: give it with '
@@ -36,7 +36,7 @@ def folder_classes(config: CifarConfig) -> list[str]:
     data = config.data
     if data.class_list:
         return list(read_class_list(os.path.expanduser(data.class_list)))
-    with small_images.open_split(_place(data), train=not config.start.evaluate) as images:
+    with small_images.open_split(_folder_or_archive(data), train=not config.start.evaluate) as images:
         if len(images.class_names) < 2:
             raise DataError(f'{data.data_dir} has images of one class only, {images.class_names[0]!r}: it '
                             'needs a folder for each of two or more classes')
@@ -46,8 +46,9 @@ def folder_classes(config: CifarConfig) -> list[str]:
 class BackgroundReader:
     """Runs `load_small_images` in a thread, for the training and the test images or only for the latter.
 
-    The thread starts at once, or in `result` if that would be unsafe: for data that must be downloaded, since
-    the flags may still turn out to be wrong, and for data that cannot be read beside other imports.
+    The thread starts at once, or when they are asked for if that would be unsafe: for data that must be
+    downloaded, since the flags may still turn out to be wrong, and for data that cannot be read beside other
+    imports.
     """
 
     def __init__(self, data: CifarData, *, only_test: bool) -> None:
@@ -63,8 +64,16 @@ class BackgroundReader:
         except BaseException as error:
             self._sets.set_exception(error)
 
-    def result(self) -> list[ImageSet]:
-        """Wait for the sets and return them, the test images last; raise the error if reading failed."""
+    def both(self) -> tuple[ImageSet, ImageSet]:
+        """Wait for the training and the test images and return them; raise the error if reading failed."""
+        training, test = self._result()
+        return training, test
+
+    def test(self) -> ImageSet:
+        """Wait for the test images and return them; raise the error if reading failed."""
+        return self._result()[-1]
+
+    def _result(self) -> list[ImageSet]:
         if self._thread.ident is None:
             self._thread.start()
         return self._sets.result()

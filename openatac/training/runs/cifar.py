@@ -38,12 +38,10 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     # ---------------------------------------------------------------------------------- images
 
     def open_images(self) -> tuple[ImageSet, ImageSet]:
-        training, test = self.reader.result()
-        return training, test
+        return self.reader.both()
 
     def open_test_images(self) -> ImageSet:
-        images, = self.reader.result()
-        return images
+        return self.reader.test()
 
     def training_batches(self, images: ImageSet) -> TrainingBatchSource:
         return self.backend.training_batches(images, self.batch_size, self.config.training.seed)
@@ -76,5 +74,5 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     def kept_epochs(self) -> loop.KeptEpochs:
         return loop.KeptEpochs(self.config.output.save_period)
 
-    def scores(self, metrics: Metrics) -> str:
+    def scores_text(self, metrics: Metrics) -> str:
         return f'accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.image_count} test images'

@@ -103,7 +103,7 @@ class Description(NamedTuple):
 
 
 def train_in_folder(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
-             config: Config, description: Description) -> Summary | None:
+                    config: Config, description: Description) -> Summary | None:
     """Run ``task`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters

@@ -44,7 +44,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
                               f'{cpu_command(self.command)}') from None
 
     def objective(self) -> ObjectiveSettings:
-        training, classes = self.config.training, self.config.network.classes
+        training, classes = self.config.training, self.config.classes
         teacher = None
         if training.teacher and training.hard_weight < 1:
             teacher = self.backend.load_teacher(Teacher(training.teacher, training.teacher_params, classes))
@@ -92,10 +92,10 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     # ---------------------------------------------------------------------------------- images
 
     def open_images(self) -> tuple[ImageCollection, ImageCollection]:
-        return open_both_splits(self.config.data, self.config.network.classes)
+        return open_both_splits(self.config.data, self.config.classes)
 
     def open_test_images(self) -> ImageCollection:
-        return open_photos(self.config.data, self.config.network.classes, train=False)
+        return open_photos(self.config.data, self.config.classes, train=False)
 
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
         data = self.config.data
@@ -121,7 +121,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     @property
     def images_name(self) -> str:
         data = self.config.data
-        if self.config.network.classes == IMAGENET_CLASSES:
+        if self.config.classes == IMAGENET_CLASSES:
             return 'ImageNet'
         folder = os.path.dirname(data.rec_train) if data.use_rec else data.data_dir
         return os.path.basename(os.path.abspath(folder))
@@ -138,7 +138,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return loop.KeptEpochs(self.config.output.save_frequency,
                                lambda epoch: f'imagenet-{self.name}-{epoch - 1}', with_states=True)
 
-    def scores(self, metrics: Metrics) -> str:
+    def scores_text(self, metrics: Metrics) -> str:
         assert metrics.top5 is not None
         return (f'err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} loss={metrics.loss:f} on '
                 f'{metrics.image_count} images')

@@ -107,7 +107,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         images = self.open_test_images()
         batches = self.evaluation_batches(images)
         evaluate_with_report(learner, batches, self.config.output, images.class_names,
-                             lambda metrics: f'{path}: {self.scores(metrics)}')
+                             lambda metrics: f'{path}: {self.scores_text(metrics)}')
         return batches.left_out
 
     def _test(self, images: Images, path: str) -> Metrics:
@@ -212,5 +212,5 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """The epochs whose parameters are kept."""
 
     @abc.abstractmethod
-    def scores(self, metrics: Metrics) -> str:
+    def scores_text(self, metrics: Metrics) -> str:
         """Return the end of the log line of an evaluation."""

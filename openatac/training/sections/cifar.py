@@ -13,10 +13,10 @@ from openatac.options.declaration import (
     Section,
     exported_option,
     inherited,
+    location_option,
     network_option,
     only_with,
     option,
-    place_option,
     result_option,
 )
 from openatac.options.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, comma_separated, number
@@ -63,14 +63,14 @@ class CifarData(Section, title='data'):
     dataset: DatasetName = network_option(  # noqa: RUF009
         'cifar10', 'what to train on; folder means your own images, in train/CLASS/ and test/CLASS/ of '
         '--data-dir')
-    data_dir: Optional[str] = place_option(
+    data_dir: Optional[str] = location_option(
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
         default_text="Gluon's own folder")
     image_size: Optional[int] = network_option(
         None, 'side in pixels to which images of --dataset folder are resized, ignoring their aspect '
         'ratio', roles=Role.NEWER, parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
-    class_list: Optional[str] = place_option(
+    class_list: Optional[str] = location_option(
         None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
         metavar='FILE', default_text='the class folders, sorted', roles=Role.NEWER)
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
@@ -78,7 +78,7 @@ class CifarData(Section, title='data'):
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
         'left out', parse=SHARE, roles=Role.NEWER)
-    data_url: Optional[str] = place_option(
+    data_url: Optional[str] = location_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
         'fine', 'the 100 classes, or the 20 superclasses that the published script reads',
@@ -98,7 +98,7 @@ class CifarData(Section, title='data'):
 
     @property
     def dataset_with_labels(self) -> str:
-        """The name of a built-in data set with the kind of its labels, one of `DATASET_NAMES`."""
+        """The name of a built-in data set with the kind of its labels, one of `NAMES_WITH_LABELS`."""
         return name_with_labels(self.dataset, self.cifar100_labels)
 
     @property

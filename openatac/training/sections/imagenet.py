@@ -14,10 +14,10 @@ from openatac.options.declaration import (
     Section,
     exported_option,
     inherited,
+    location_option,
     network_option,
     only_with,
     option,
-    place_option,
     result_option,
     schedule_option,
 )
@@ -73,24 +73,27 @@ class ImagenetNetwork(Network):
 class ImagenetData(Section, title='data'):
     """Photographs in folders or record files."""
 
-    data_dir: str = place_option(
+    data_dir: str = location_option(
         IMAGENET_FOLDER, 'folder with train/ and val/, each with a folder of photographs per class')
-    train_labels: Optional[str] = place_option(
+    train_labels: Optional[str] = location_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
         metavar='FILE', default_text='none', roles=Role.NEWER)
-    val_labels: Optional[str] = place_option(
+    val_labels: Optional[str] = location_option(
         None, 'the same for val/', metavar='FILE', default_text='val_annotations.txt in val/, or none',
         roles=Role.NEWER)
-    class_list: Optional[str] = place_option(
+    class_list: Optional[str] = location_option(
         None, 'file with the class names, one per line, in the order of the labels', metavar='FILE',
         default_text='the class folders, sorted', roles=Role.NEWER)
     class_names: Optional[list[str]] = option(None, flags=(), roles=Role.NEWER)  # noqa: RUF009 (a run keeps them)
-    use_rec: bool = place_option(False, 'read record files instead of folders', negatable=True)
-    rec_train: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
-    rec_train_idx: Optional[str] = place_option(
+    use_rec: bool = location_option(False, 'read record files instead of folders', negatable=True)
+    rec_train: str = location_option(
+        os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
+    rec_train_idx: Optional[str] = location_option(
         None, 'its index', default_text='the .idx next to it, or none')
-    rec_val: str = place_option(os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
-    rec_val_idx: Optional[str] = place_option(None, 'its index', default_text='the .idx next to it, or none')
+    rec_val: str = location_option(
+        os.path.join(IMAGENET_FOLDER, 'rec', 'val.rec'), 'validation record file')
+    rec_val_idx: Optional[str] = location_option(
+        None, 'its index', default_text='the .idx next to it, or none')
     input_size: Size = network_option(  # noqa: RUF009
         224, 'size of the input images in pixels, a side or HEIGHTxWIDTH, such as 160x320',
         parse=ImageSize(low=32))
