@@ -7,6 +7,7 @@ derived from these declarations; where one makes an exception, it names the opti
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, Union
 
@@ -80,6 +81,11 @@ class ImagenetConfig:
 
 Config = Union[CifarConfig, ImagenetConfig]
 AnyConfig = TypeVar('AnyConfig', bound=Config)
+
+
+def config_type_of(settings: Mapping[str, Any]) -> type[Config]:
+    """Return the type of the config that has these settings: only a run of train_cifar.py has ``blocks``."""
+    return CifarConfig if 'blocks' in settings else ImagenetConfig
 
 
 def with_images_in(config: Config, folder: str) -> Config:

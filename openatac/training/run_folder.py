@@ -16,7 +16,7 @@ from openatac.files.run_file_names import METRICS, METRICS_LINES, SETTINGS, SUMM
 from openatac.files.schema import read_json
 from openatac.limits import MAX_SEED, Bounds
 from openatac.options.declaration import from_json, with_changes
-from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.config import Config, config_type_of
 from openatac.training.sections.cifar import BY_FLAGS, DatasetName
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def config_of_summary(summary: Summary) -> Config:
 
 def _config(settings: dict[str, Any]) -> Config:
     """Build the config of parsed settings; ValueError if they do not describe a run."""
-    kind: type[Config] = CifarConfig if 'blocks' in settings else ImagenetConfig
-    return from_json(kind, settings)
+    return from_json(config_type_of(settings), settings)
 
 
 def device_count(devices: str) -> int:

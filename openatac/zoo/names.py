@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from openatac.errors import UsageError
@@ -69,8 +69,14 @@ def get_model_list() -> list[str]:
     for host in HOSTS.values():
         titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
         names += [f'{title}_{unit}' for title in titles for unit, settings in units_of(host).items()
-                  if len(settings) - (settings['act_type'] == 'relu') - ('useGlobal' in settings) <= 1]
+                  if _is_one_unit(settings)]
     return sorted(names)
+
+
+def _is_one_unit(settings: Mapping[str, Any]) -> bool:
+    """Return whether a network has one unit: an activation, or a block with ReLU as the activation."""
+    blocks = sum(name in settings for name in ('attention', 'self_attention'))
+    return blocks == 0 or (blocks == 1 and settings['act_type'] == 'relu')
 
 
 def parse_network_name(name: str) -> tuple[Host, dict[str, Any]]:

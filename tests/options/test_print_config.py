@@ -5,6 +5,8 @@ import pytest
 
 import train_cifar
 import train_imagenet
+from openatac.options.declaration import option_defaults
+from openatac.training.config import CifarConfig, ImagenetConfig, config_type_of
 from tests.helpers.processes.scripts import run_in_process
 
 
@@ -18,3 +20,8 @@ def test_print_config_says_where_each_setting_comes_from(script, capsys):
     assert {'lr = 0.3  (command line)', f'num_epochs = {epochs}  (recipe {recipe})',
             'seed = 0  (default)'} <= set(lines)
     assert not os.listdir()
+
+
+@pytest.mark.parametrize('kind', [CifarConfig, ImagenetConfig])
+def test_settings_tell_which_script_trained(kind):
+    assert config_type_of(option_defaults(kind)) is kind
