@@ -1,7 +1,8 @@
 """Errors that a user can cause and fix.
 
 Each message is one sentence: the wrong value, what would be right, what to do. The commands print it
-without a traceback. They exit with the ``exit_code`` of an `OpenatacError`, and with 2 for a `UsageError`.
+without a traceback, and exit with the ``exit_code`` of an `OpenatacError`, or with 2 for a `UsageError`; see
+`openatac.console.program`.
 """
 from __future__ import annotations
 

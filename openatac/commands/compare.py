@@ -20,13 +20,14 @@ from openatac.backends.compute import Compute
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
+from openatac.console.program import WRONG_COMMAND
 from openatac.errors import FlagError, UsageError
 from openatac.options.command_line import naming
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
 from openatac.registry import LibraryName
 from openatac.study.comparison.differences import ALL, MAIN_UNIT
 from openatac.study.comparison.sweep import Sweep, reserved_flags
-from openatac.study.comparison.training_queue import WRONG_COMMAND, Failure, QueuedRun, run_queue
+from openatac.study.comparison.training_queue import Failure, QueuedRun, run_queue
 from openatac.study.finished_runs import find_runs
 from openatac.system.installed import require_mxnet
 from openatac.system.nvidia_driver import visible_gpus
@@ -35,17 +36,13 @@ from openatac.system.nvidia_driver import visible_gpus
 def main(argv: list[str]) -> int:
     """Run ``openatac compare``; see the module."""
     words = argv[:argv.index('--')] if '--' in argv else argv
-    parser = _parser()
-    args = parser.parse_args(words)
+    args = _parser().parse_args(words)
     sweep = Sweep(args.folder or (args.others[0] if args.others else ''), args.units, args.blocks, args.seeds,
                   args.recipe, argv[len(words) + 1:])
-    try:
-        _check(sweep, args.dry_run)
-        if sweep.units and _library(sweep.flags) == 'gluon':
-            require_mxnet()
-        runs = sweep.runs()
-    except UsageError as error:
-        parser.error(str(error))
+    _check(sweep, args.dry_run)
+    if sweep.units and _library(sweep.flags) == 'gluon':
+        require_mxnet()
+    runs = sweep.runs()
     return _dry_run(sweep, args.dry_run) if args.dry_run else _compare(sweep, runs, args)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.errors import UsageError
 from openatac.image_size import sides
 from openatac.options.flag_types import CLASSES, ImageSize
 from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
@@ -37,11 +36,8 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     rows = []
     for name in args.networks:
-        try:
-            shape = (3, *sides(args.input_size)) if args.input_size else image_shape_of(name)
-            costs = costs_by_name_or_file(name, shape, args.classes, args.published)
-        except UsageError as error:
-            p.error(str(error))
+        shape = (3, *sides(args.input_size)) if args.input_size else image_shape_of(name)
+        costs = costs_by_name_or_file(name, shape, args.classes, args.published)
         if args.layers:
             print(text_table([LAYER_HEAD, *map(_layer_row, costs.layers)]) + '\n')
         rows.append((*_row(name, costs), f'{shape[1]} x {shape[2]}'))

@@ -74,7 +74,7 @@ def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from openatac.evaluation.report import Report
     from openatac.trained.network_inputs import named_batches
     prefix = prefix_of(args.export)
-    manifest = with_labels(p, args.labels, read_manifest(prefix))
+    manifest = with_labels(args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     evaluated: list[str] = []

@@ -14,7 +14,6 @@ from openatac.backends.process_group import SingleProcess
 from openatac.backends.registered_backends import check_backend
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.train_imagenet import TrainImagenet
-from openatac.errors import UsageError
 from openatac.options.command_line import add_section, from_arguments, show_defaults
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.training.config import ImagenetConfig
@@ -46,11 +45,8 @@ def main(argv: list[str]) -> int:
     from openatac.console.log import log_to
     log_to()
     script = TrainImagenet()
-    try:
-        check_backend(given.config)
-        built = script.build_network(given)
-    except UsageError as error:
-        p.error(str(error))
+    check_backend(given.config)
+    built = script.build_network(given)
     command = shlex.join([*p.prog.split(), *argv])
     left_out = script.make_run(built, command, SingleProcess()).evaluate()
     return 1 if left_out else 0

@@ -99,13 +99,10 @@ def main(argv: list[str]) -> int:
     p = parser()
     args = _parse(p, argv)
     settings = ExportSettings(_forms(args), args.calibration, args.dynamic_size)
-    try:
-        _check(args, settings)
-        trained = _find(args)
-    except UsageError as error:
-        p.error(str(error))
+    _check(args, settings)
+    trained = _find(args)
     from openatac.export.exporter import export_trained
-    manifest = with_labels(p, args.labels, trained.manifest)._replace(precision=args.precision)
+    manifest = with_labels(args.labels, trained.manifest)._replace(precision=args.precision)
     trained = trained._replace(manifest=manifest)
     labelled, lines = None, list[str]()
     if settings.has_quantized:

@@ -32,9 +32,8 @@ from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
-from openatac.errors import UsageError
 from openatac.files.writing import check_prefix
-from openatac.options.command_line import flag_of
+from openatac.options.command_line import flag_of, naming
 from openatac.options.flag_types import number
 from openatac.system.cores import allowed_processors
 
@@ -107,8 +106,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             p.error(f'FOLDER: {args.source} is an archive; unpack it and give the folder')
         if os.path.isfile(args.source) and not args.root:
             p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
-        try:
+        with naming('OUT'):
             check_prefix(args.out)
-        except UsageError as error:
-            p.error(f'OUT: {error}')
     return args

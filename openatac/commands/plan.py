@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Callable
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.errors import UsageError
 from openatac.options.flag_types import number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import estimate_text
@@ -21,15 +20,11 @@ from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_
 
 def main(argv: list[str]) -> int:
     """Run ``openatac plan``; see the module."""
-    p = _parser()
-    args = p.parse_args(argv)
-    try:
-        if args.parameters is None:
-            args.parameters = trainable_parameters(args.model)
-        setup = Setup(*[getattr(args, field) for field in Setup._fields])
-        print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
-    except UsageError as error:
-        p.error(str(error))
+    args = _parser().parse_args(argv)
+    if args.parameters is None:
+        args.parameters = trainable_parameters(args.model)
+    setup = Setup(*[getattr(args, field) for field in Setup._fields])
+    print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
     return 0
 
 

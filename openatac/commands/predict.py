@@ -71,7 +71,7 @@ def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     else:
         runtime = open_runtime(prefix_of(args.export), args.engine or runtime_for(args.export))
         predictor = Predictor(runtime, args.batch_size)
-    predictor = predictor.with_manifest(with_labels(p, args.labels, predictor.manifest))
+    predictor = predictor.with_manifest(with_labels(args.labels, predictor.manifest))
     if not args.model and runtime.form.is_quantized:
         streams.print_to_stderr(int8_line())
     printer = _Printer(predictor, paths, args.top, args.json)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
-from openatac.errors import OpenatacError, UsageError
+from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
 from openatac.limits import INFERENCE_BATCH, MAX_PORT
+from openatac.options.command_line import naming
 from openatac.options.flag_types import BATCH_SIZE, number
 from openatac.serving.request_limits import LIMITS, Limits
 from openatac.system.installed import has_mxnet
@@ -51,11 +52,9 @@ def main(argv: list[str]) -> int:
     from openatac.serving.app import create_app
     from openatac.serving.classifier import Classifier
     from openatac.serving.server import serve
-    try:
+    with naming('--engine'):  # one that runs exports, for a run
         predictor = load(args.export or args.model, args.engine or 'auto', batch_size=args.batch_size)
-    except UsageError as error:  # of an engine that runs exports, for a run
-        p.error(f'argument --engine: {error}')
-    predictor = predictor.with_manifest(with_labels(p, args.labels, predictor.manifest))
+    predictor = predictor.with_manifest(with_labels(args.labels, predictor.manifest))
     classifier = Classifier(predictor, _find_gates(args.export), Limits(
         round(args.max_megabytes * MEGABYTE), round(args.max_megapixels * 1e6), args.timeout,
         args.max_requests))

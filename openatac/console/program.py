@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from openatac.console import streams
 from openatac.console.pillow_warnings import hide_pillows_warnings
-from openatac.errors import OpenatacError, reason
+from openatac.errors import OpenatacError, UsageError, reason
 from openatac.system import memory
 from openatac.system.installed import package_of
 
-INTERRUPTED = 130
+WRONG_COMMAND, INTERRUPTED = 2, 130
 
 
 def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]) -> int:
@@ -35,6 +35,8 @@ def run_command(main: Callable[[], int | None], fail: Callable[[str, int], None]
             return _exit_code_of(main)
         except KeyboardInterrupt:
             code, message = INTERRUPTED, 'interrupted'
+        except UsageError as error:
+            code, message = WRONG_COMMAND, str(error)
         except (OpenatacError, ImportError, MemoryError, OSError) as error:
             message = _message_for(error)
             code = (streams.CLOSED if streams.is_closed_pipe(error) else

@@ -4,7 +4,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from openatac.errors import UsageError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.trained.manifest import Manifest
 
@@ -29,10 +28,7 @@ def add_labels(parser: Any, default: str = 'those in the export') -> None:
                              f'as in "n01440764 tench, Tinca tinca" (default: {default})')
 
 
-def with_labels(parser: argparse.ArgumentParser, labels: str | None, manifest: Manifest) -> Manifest:
-    """Return the manifest with the class names of --labels; exit with a usage error if they are wrong."""
+def with_labels(labels: str | None, manifest: Manifest) -> Manifest:
+    """Return the manifest with the class names of --labels; raise FlagError if they are wrong."""
     from openatac.commands.shared.labels import read_labels
-    try:
-        return manifest._replace(labels=read_labels(labels, manifest))
-    except UsageError as error:
-        parser.error(str(error))
+    return manifest._replace(labels=read_labels(labels, manifest))

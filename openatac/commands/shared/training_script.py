@@ -12,7 +12,6 @@ from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import network_from_flags, training_flags, training_processes
 from openatac.console import program
 from openatac.distributed.run_end import end_run
-from openatac.errors import UsageError
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
 
@@ -84,10 +83,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         if code is not None:
             return code
         process_group = training_processes.join_process_group(parser, given.config)
-        try:
-            built = self.build_network(given)
-        except UsageError as error:
-            parser.error(str(error))
+        built = self.build_network(given)
         config = built.config
         if network_from_flags.only_makes_network(config):
             network_from_flags.print_or_write_network(built)
@@ -113,10 +109,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             for line in describe(given):
                 print(line)
             parser.exit()
-        try:
-            self.check(given.config)
-        except UsageError as error:
-            parser.error(str(error))
+        self.check(given.config)
         log_to()
         network_from_flags.check_libraries(given.config)  # before anything is downloaded
         return given

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from openatac.console.program import WRONG_COMMAND
 from openatac.console.signals import StoppedBySignal, shell_code, stop_signals
 from openatac.console.streams import on_terminal
 from openatac.errors import OpenatacError
@@ -24,7 +25,6 @@ from openatac.study.finished_runs import read_run
 from openatac.system.threads import thread_count
 from openatac.training.run_folder import RunFolder
 
-WRONG_COMMAND = 2
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
 # Imported here, because after a fork the import could wait forever for a lock held by another thread.
