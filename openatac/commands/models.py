@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.console.text import text_table
-from openatac.errors import UsageError
-from openatac.options.command_line import naming
+from openatac.errors import FlagError, UsageError
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEADER = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')
@@ -40,8 +39,10 @@ def main(argv: list[str]) -> int:
                     f'networks that do: {", ".join(pretrained_names())}')
         print('\n\n'.join(map(_card, cards)))
         return 0
-    with naming('PATTERN'):  # of channels in a name
+    try:
         rows = [*map(_row, names)]
+    except UsageError as error:  # about channels in the name
+        raise FlagError('PATTERN', f'{args.pattern}: {error}') from None
     print(text_table([HEADER, *rows]))
     if not args.pattern:
         print(f"\nopenatac models '*' lists {len(everything)} networks with one unit; other depths, and "

@@ -115,4 +115,6 @@ def _names(config: Config, model: str) -> tuple[str, str]:
         raise ValueError('act_type is missing')
     unit = unit_name(network.act_type, network.attention, network.useGlobal, network.self_attention,
                      network.channels)
-    return model if network.host else f'{config.host.title_of(network.blocks)}_{unit}', unit
+    if network.host or network.blocks is None:
+        return model, unit
+    return f'{config.host.title_of(network.blocks)}_{unit}', unit
