@@ -19,7 +19,9 @@ KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and label
 
 
 class Metrics(NamedTuple):
-    """Means over ``image_count`` images: the loss, and the objective's metric (accuracy or RMSE).
+    """Means over ``image_count`` images: the loss and a score.
+
+    In training, the score is the objective's ``metric``, accuracy or RMSE; in evaluation, it is the accuracy.
 
     ``top5`` is the share of images whose label is among the five best classes, if counted.
     """
@@ -125,6 +127,8 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, batches: Iterable[Batch], keep: KeepOutputs | None = None) -> Metrics:
         """Return the means over all ``batches`` of (images, labels), taken over all processes together.
+
+        The score is the accuracy, whatever the objective: the loop chooses the best epoch by it.
 
         ``keep``, if given, is called with the outputs and labels of each batch of this process.
         """

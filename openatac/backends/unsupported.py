@@ -62,5 +62,5 @@ def _reject_flags_of(engine: str, **flags: Union[bool, str]) -> None:
     """Raise FlagError if any of these flags, which only ``engine`` supports, is given."""
     for flag, value in flags.items():
         if value:
-            setting = f'--{flag}' if value is True else f'--{flag} {value}'
+            setting = 'it' if value is True else str(value)
             raise FlagError(flag_of(flag), f'{setting} needs --engine {engine}; leave it out')

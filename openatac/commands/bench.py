@@ -17,6 +17,7 @@ from typing import Any
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console.text import text_table
+from openatac.errors import FlagError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.figures import write_figure
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     prefixes = [prefix_of(path) for path in args.exports]
     if len(set(prefixes)) < len(prefixes):
-        p.error(f'argument EXPORT: {max(prefixes, key=prefixes.count)} is named twice')
+        raise FlagError('EXPORT', f'{max(prefixes, key=prefixes.count)} is named twice')
     if args.out:
         with writing(f'--out: {args.out}', 'choose another'):  # before the work starts
             check_writable(args.out + '.csv')

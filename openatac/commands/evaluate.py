@@ -20,7 +20,7 @@ from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal
 from openatac.data.images.listed import list_in
 from openatac.data.small.dataset_names import DATASET_OUTPUTS, NAMES_WITH_LABELS, split_name
-from openatac.errors import DataError
+from openatac.errors import DataError, FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.runtimes.choice import runtime_for
@@ -38,16 +38,16 @@ def main(argv: list[str]) -> int:
     p = _parser()
     args = p.parse_args(argv)
     if (args.images is None) == (args.dataset is None):
-        p.error('give either IMAGES or --dataset')
+        raise UsageError('give either IMAGES or --dataset')
     if args.data_dir and not args.dataset:
-        p.error('argument --data-dir: it applies only to --dataset; leave it out')
+        raise FlagError('--data-dir', 'it applies only to --dataset; leave it out')
     is_folder = bool(args.images) and not args.images.endswith('.rec')
     if is_folder and not args.val_labels:
         args.val_labels = list_in(args.images)
     for flag, value in (('--val-labels', args.val_labels), ('--class-list', args.class_list)):
         if value and not (is_folder and args.val_labels):
-            p.error(f'argument {flag}: it applies only to a folder with a list of labels; leave it out')
-    return _evaluate(p, args)
+            raise FlagError(flag, 'it applies only to a folder with a list of labels; leave it out')
+    return _evaluate(args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
-def _evaluate(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+def _evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from openatac.evaluation.report import Report

@@ -120,7 +120,7 @@ def _parse(p: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
     """Parse a command line; ``source`` is RUN or MODEL, ``params`` is PARAMS or None, and ``out`` is OUT."""
     args = p.parse_intermixed_args(argv)
     if not 2 <= len(args.names) <= 3:
-        p.error(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
+        raise UsageError(f'expected RUN OUT or MODEL PARAMS OUT, not {len(args.names)} arguments')
     args.source, *params, args.out = args.names
     args.params = params[0] if params else None
     return args

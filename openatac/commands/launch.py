@@ -14,6 +14,7 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.distributed.launch.clusters import CLUSTERS, Launch
 from openatac.distributed.launch.start import run_processes, start_processes
 from openatac.distributed.place import MOST_PROCESSES
+from openatac.errors import FlagError
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
 
@@ -55,12 +56,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args.cluster = args.cluster or ('ssh' if args.hostfile else 'local')
     most = MAX_PORT - 1 - (args.workers if args.cluster == 'local' else 0)  # each local worker needs one
     if args.port and args.port > most:
-        p.error(f'argument --port: {args.port} leaves no ports for the processes; choose one up to {most}')
+        raise FlagError('--port', f'{args.port} leaves no ports for the processes; choose one up to {most}')
     if args.cluster == 'ssh' and not args.hostfile:
-        p.error('argument --hostfile: ssh needs the file with the names of the machines')
+        raise FlagError('--hostfile', 'ssh needs the file with the names of the machines')
     if args.hostfile and args.cluster not in ('ssh', 'mpi'):
-        p.error(f'argument --hostfile: it is for ssh and mpi; --cluster {args.cluster} chooses machines '
-                'itself')
+        raise FlagError('--hostfile', f'it is for ssh and mpi; --cluster {args.cluster} chooses machines '
+                        'itself')
     return args
 
 

@@ -31,12 +31,12 @@ def main(argv: list[str]) -> int:
     if not names:
         near = difflib.get_close_matches(args.pattern.lower(), everything, n=3, cutoff=0.7)
         hint = f'the nearest names are {", ".join(near)}' if near else "openatac models '*' lists all"
-        p.error(f'argument PATTERN: no network is called {args.pattern!r}; {hint}')
+        raise FlagError('PATTERN', f'no network is called {args.pattern!r}; {hint}')
     if args.card:
         cards = [model_card(name) for name in names if name in pretrained_names()]
         if not cards:
-            p.error(f'argument --card: {args.pattern} has no trained weights; '
-                    f'networks that do: {", ".join(pretrained_names())}')
+            raise FlagError('--card', f'{args.pattern} has no trained weights; '
+                            f'networks that do: {", ".join(pretrained_names())}')
         print('\n\n'.join(map(_card, cards)))
         return 0
     try:

@@ -32,6 +32,7 @@ from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.listed import ImageList, list_in
 from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
+from openatac.errors import FlagError, UsageError
 from openatac.files.writing import check_prefix
 from openatac.options.command_line import flag_of, naming
 from openatac.options.flag_types import number
@@ -98,14 +99,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     args = p.parse_args(argv)
     for flag in ('root', 'class_list', 'resize', 'quality', 'shuffle') if args.check else ():
         if getattr(args, flag) is not None:
-            p.error(f'argument {flag_of(flag)}: it is for packing; leave it out')
+            raise FlagError(flag_of(flag), 'it is for packing; leave it out')
     if not args.check:
         if not args.out:
-            p.error('give the folder of images and the file to write')
+            raise UsageError('give the folder of images and the file to write')
         if is_archive_name(args.source):
-            p.error(f'FOLDER: {args.source} is an archive; unpack it and give the folder')
+            raise FlagError('FOLDER', f'{args.source} is an archive; unpack it and give the folder')
         if os.path.isfile(args.source) and not args.root:
-            p.error(f'argument --root: it must name the folder of the images that {args.source} lists')
+            raise FlagError('--root', f'it must name the folder of the images that {args.source} lists')
         with naming('OUT'):
             check_prefix(args.out)
     return args

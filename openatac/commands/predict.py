@@ -20,6 +20,7 @@ from openatac.commands.shared.figure_flags import figure_file
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.console import streams
 from openatac.console.text import for_terminal, printable
+from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.runtimes.choice import runtime_for
@@ -51,18 +52,18 @@ def main(argv: list[str]) -> int:
         args.images = [*filter(None, [args.export]), *args.images]
         for flag in ('engine', 'gates'):
             if getattr(args, flag):
-                p.error(f'argument --{flag}: it is for an export; leave out --model')
+                raise FlagError(f'--{flag}', 'it is for an export; leave out --model')
     elif not args.export:
-        p.error('give an EXPORT before the images, or a network with --model')
+        raise UsageError('give an EXPORT before the images, or a network with --model')
     if args.images.count('-') > 1:
-        p.error('argument IMAGES: - can be given only once')
+        raise FlagError('IMAGES', '- can be given only once')
     if args.gates:
         from openatac.inference.gate_maps import check_matplotlib
         check_matplotlib()
-    return _predict(p, args)
+    return _predict(args)
 
 
-def _predict(p: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+def _predict(args: argparse.Namespace) -> int:
     from openatac.data.find_images import find_images
     from openatac.inference.predictor import Predictor, load
     paths = list(find_images(args.images))

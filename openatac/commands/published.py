@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from openatac.commands.shared.catalogue import command_parser
+from openatac.errors import FlagError
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in
@@ -31,8 +32,8 @@ def main(argv: list[str]) -> int:
     args = p.parse_args(argv)
     for name in args.network:
         if name not in NETWORKS:
-            p.error(f'argument --network: nothing is published for {name!r}; choose from '
-                    f'{", ".join(NETWORKS)}')
+            raise FlagError('--network', f'nothing is published for {name!r}; choose from '
+                            f'{", ".join(NETWORKS)}')
     results = 'results' if os.path.isdir('results') else os.path.join(CHECKOUT, 'results')
     runs = [run for folder in dict.fromkeys(args.runs) for run in find_runs(folder)]
     if not args.runs:

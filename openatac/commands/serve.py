@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
-from openatac.errors import OpenatacError
+from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol import SymbolForm
 from openatac.files.reading import MEGABYTE
@@ -43,9 +43,9 @@ def main(argv: list[str]) -> int:
     p = _parser()
     args = p.parse_args(argv)
     if bool(args.export) == bool(args.model):
-        p.error('give either an EXPORT or --model')
+        raise UsageError('give either an EXPORT or --model')
     if args.model and args.engine:
-        p.error('argument --engine: it is for an export; leave out --model')
+        raise FlagError('--engine', 'it is for an export; leave out --model')
     if not all(map(importlib.util.find_spec, ('fastapi', 'uvicorn'))):
         raise OpenatacError(f'the server needs FastAPI and uvicorn: run {pip_install("fastapi")}')
     from openatac.inference.predictor import load

@@ -159,7 +159,7 @@ class Hub:
         """Return why the sender of this hello does not belong to the run, or None."""
         place = self.place
         if hello.get('job') != place.name:
-            return (f'{place.hub} on {place.hub_address} belongs to another run: choose another '
+            return (f'{place.hub} on {place.hub_in_words} belongs to another run: choose another '
                     f'{place.port_variable}')
         workers, servers = hello.get('workers'), hello.get('servers')
         if (workers, servers) != (place.workers, place.servers):
@@ -171,7 +171,7 @@ class Hub:
             return text
         limit = {'worker': place.workers, 'server': place.servers}.get(hello['role'], 0)
         if self._count(hello['role']) >= limit or self.complete.is_set():
-            return (f'the run on {place.hub_address} already has its '
+            return (f'the run on {place.hub_in_words} already has its '
                     f'{_in_words(place.workers, place.servers)}')
         return None
 

@@ -61,7 +61,7 @@ class Place(NamedTuple):
         return 'the scheduler' if self.servers else 'worker 0'
 
     @property
-    def hub_address(self) -> str:
+    def hub_in_words(self) -> str:
         """Where the hub's process is found."""
         return f'{self.address}, port {self.scheduler_port or self.hub_port}'
 

@@ -1,7 +1,7 @@
 """The files in the folder of a run, and which part of `openatac.training` writes them."""
 import os
 
-# runs.folder_training
+# runs.recorded_training
 LOG = 'train.log'
 SETTINGS = 'settings.json'  # every option, and the command
 # loop

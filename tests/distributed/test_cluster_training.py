@@ -17,7 +17,7 @@ from openatac.distributed import kvstore
 from openatac.errors import CheckpointError, OpenatacError
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress
-from openatac.training.runs import folder_training
+from openatac.training.runs import recorded_training
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
@@ -177,10 +177,10 @@ def test_workers_with_different_checkpoints_do_not_start():
             return 1
 
     progress = Progress()
-    folder_training.check_same_start(Learner, progress)
+    recorded_training.check_same_start(Learner, progress)
     progress.epoch = 3
     with pytest.raises(CheckpointError, match='3 and 0, 0 and 0.*--save-dir'):
-        folder_training.check_same_start(Learner, progress)
+        recorded_training.check_same_start(Learner, progress)
 
 
 @pytest.mark.usefixtures('small_network')

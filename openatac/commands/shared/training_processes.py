@@ -1,14 +1,13 @@
 """The processes of a training run: one for each GPU, or the processes of a cluster."""
 from __future__ import annotations
 
-import argparse
 import os
 
 from openatac.backends.devices import parse_gpus
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared.network_from_flags import only_makes_network
-from openatac.errors import OpenatacError
+from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.training.config import Config
 
 
@@ -34,19 +33,19 @@ def train_in_processes(config: Config, program: str) -> int | None:
     return run_processes(lambda children: start_here(children, own_command(), len(gpus)), program=program)
 
 
-def join_process_group(parser: argparse.ArgumentParser, config: Config) -> ProcessGroup:
+def join_process_group(config: Config) -> ProcessGroup:
     """Join the processes that train together; this may be the only one."""
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
     if config.compute.library == 'gluon':
         if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
-            parser.error('argument --engine: torchrun is for torch; start several processes of '
-                         f'{config.compute.engine} with `openatac launch`')
+            raise FlagError('--engine', 'torchrun is for torch; start several processes of '
+                            f'{config.compute.engine} with `openatac launch`')
         return kvstore.join_run(SINGLE_PROCESS_STORE if alone else config.training.kvstore)
     if alone and torchrun.is_part():
-        parser.error('this command needs one process; start it without torchrun')
+        raise UsageError('this command needs one process; start it without torchrun')
     if config.compute.syncbn and not (alone or torchrun.is_part()):
-        parser.error('argument --syncbn: it needs two or more processes, and this is one; leave it out')
+        raise FlagError('--syncbn', 'it needs two or more processes, and this is one; leave it out')
     return torchrun.join_run()
 
 

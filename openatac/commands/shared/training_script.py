@@ -77,12 +77,11 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
-        parser = self.parser()
-        given = self._given(parser, argv)
+        given = self._given(argv)
         code = training_processes.train_in_processes(given.config, self.prog)
         if code is not None:
             return code
-        process_group = training_processes.join_process_group(parser, given.config)
+        process_group = training_processes.join_process_group(given.config)
         built = self.build_network(given)
         config = built.config
         if network_from_flags.only_makes_network(config):
@@ -98,12 +97,13 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             _export_if_asked(config)
         return None
 
-    def _given(self, parser: argparse.ArgumentParser, argv: list[str]) -> ParsedFlags[AnyConfig]:
+    def _given(self, argv: list[str]) -> ParsedFlags[AnyConfig]:
         """Parse and check a command line, start the log, and return the config.
 
         With --print-config, print the config and end the process.
         """
         from openatac.console.log import log_to
+        parser = self.parser()
         given = training_flags.parse(parser, self.config_type, self.recipes, argv)
         if given.config.start.print_config:
             for line in describe(given):

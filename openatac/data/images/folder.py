@@ -39,7 +39,7 @@ class ImageFolder(ImageFiles):
     def __init__(self, root: str, classes: int | None = None,
                  class_names: Sequence[str] | None = None) -> None:
         present = class_folders(root, warn=True)
-        if not present and image_files(root, levels=1)[0]:
+        if not present and list_images(root, levels=1)[0]:
             raise DataError(f'{root} has images but no class folders: put them into CLASS/, or list their '
                             'labels in a file (--train-labels and --val-labels of train-imagenet, LIST and '
                             '--root of pack)')
@@ -49,7 +49,7 @@ class ImageFolder(ImageFiles):
             check_class_count(root, names, classes)
         images, skipped = [], 0
         for name in names:
-            of_class, others = image_files(os.path.join(root, name))
+            of_class, others = list_images(os.path.join(root, name))
             images.append(of_class)
             skipped += others
         if not any(images):
@@ -118,7 +118,7 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
         return False
 
 
-def image_files(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
+def list_images(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
     """Find the images in a folder and, for 2 levels, in its subfolders.
 
     Returns
@@ -137,7 +137,7 @@ def image_files(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
         elif not os.path.isdir(os.path.join(folder, name)):
             others += 1
         elif levels > 1:
-            below, more = image_files(os.path.join(folder, name), levels - 1)
+            below, more = list_images(os.path.join(folder, name), levels - 1)
             images += [os.fsencode(name) + b'/' + image for image in below]  # on Windows too, see fingerprint
             others += more
     return sorted(images), others

@@ -13,7 +13,7 @@ import numpy as np
 
 from openatac.data.images.class_names import check_case, in_order
 from openatac.data.images.devkit import DEVKIT_CLASSES, read_devkit_classes
-from openatac.data.images.folder import image_files
+from openatac.data.images.folder import list_images
 from openatac.data.images.image_files import ImageFiles
 from openatac.errors import DataError
 from openatac.files.reading import read_lines
@@ -79,7 +79,7 @@ class ImageList(ImageFiles):
         if classes is not None and (count > classes or (names and count != classes)):
             raise DataError(f'{path} has {count} classes, but the network has {classes}: make them equal')
         if names_files:
-            _report_unlisted(len(image_files(root)[0]) - len(set(filter(None, paths))), root, path)
+            _report_unlisted(len(list_images(root)[0]) - len(set(filter(None, paths))), root, path)
         files = np.array([os.fsencode(path or entry.file) for path, entry in zip(paths, entries)])
         super().__init__(root, files, np.array(indices, np.int32), names)
 
@@ -131,7 +131,7 @@ def _read(path: str, lines: list[str]) -> list[_Entry]:
 def _read_ground_truth(root: str, path: str, lines: Sequence[str], numbered: Sequence[str] | None
                        ) -> list[_Entry]:
     """Pair a list of numbers with the images, sorted by name, and replace the numbers with class names."""
-    images, _ = image_files(root)
+    images, _ = list_images(root)
     if len(images) != len(lines):
         raise DataError(f'{path} has {len(lines)} numbers, but {root} has {len(images)} images: a list '
                         'without file names needs a number for each image, sorted by name')

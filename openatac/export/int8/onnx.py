@@ -55,7 +55,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     onnx, onnxruntime = import_onnx_package('onnx'), import_onnx_package('onnxruntime')
     from onnxruntime import quantization
     prepared = _without_batch_norms(onnx, model)
-    with tempfile.TemporaryDirectory() as folder, _silence(onnxruntime):
+    with tempfile.TemporaryDirectory() as folder, _silence():
         source, target = (os.path.join(folder, name) for name in ('float32.onnx', 'int8.onnx'))
         onnx.save(prepared, source)
         try:
@@ -145,7 +145,7 @@ def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
 
 
 @contextlib.contextmanager
-def _silence(onnxruntime: Any) -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """Silence ONNX Runtime's advice: it logs to the root logger, and configures it if nobody else has."""
     handler, disabled = logging.NullHandler(), logging.root.manager.disable
     logging.root.addHandler(handler)

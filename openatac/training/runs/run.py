@@ -22,7 +22,7 @@ from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.networks.initial_values import initial_values
 from openatac.training.run_folder import Dataset, Summary
-from openatac.training.runs import folder_training
+from openatac.training.runs import recorded_training
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
 from openatac.zoo.weights.pretrained import resolve_parameter_file
@@ -65,7 +65,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def train(self) -> Summary | None:
         """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
-        with folder_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
+        with recorded_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
                                                 group.rank):
             self.backend = self.open_backend()
             sources = self.open_images()
@@ -85,9 +85,9 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             progress = self.begin(learner)
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
-            description = folder_training.Description(self.command, f'{self.name} on {self.images_name}', {
+            description = recorded_training.Description(self.command, f'{self.name} on {self.images_name}', {
                 'model': self.name, 'dataset': self.dataset, **splits.counts()})
-            summary = folder_training.train_in_folder(task, self.schedule, progress, config, description)
+            summary = recorded_training.train_and_record(task, self.schedule, progress, config, description)
             if summary and group.rank == 0:
                 print_next_steps(config, self.sample(splits.test))
             return summary

@@ -102,8 +102,8 @@ class Description(NamedTuple):
     facts: Facts
 
 
-def train_in_folder(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
-                    config: Config, description: Description) -> Summary | None:
+def train_and_record(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.Schedule], progress: Progress,
+                     config: Config, description: Description) -> Summary | None:
     """Run ``task`` to its end, from the newest checkpoint if the config asks for it, or do a dry run.
 
     Parameters
