@@ -115,17 +115,17 @@ def test_without_mxnet_nothing_is_written(script, no_mxnet):
 
 TORCH = '--engine', 'torch'
 CIFAR_ONLY = [
-    (['--syncbn'], '--syncbn .*--engine torch'),
+    (['--syncbn'], '--syncbn: .*--engine torch'),
 ]
 IMAGENET_ONLY = [
-    (['--kvstore', 'dist_sync', *TORCH], '--kvstore dist_sync .*--engine mxnet'),
+    (['--kvstore', 'dist_sync', *TORCH], '--kvstore: dist_sync .*--engine mxnet'),
 ]
 BOTH = [
-    (['--tf32'], '--tf32 .*--engine torch'),
-    (['--compile'], '--compile .*--engine torch'),
-    (['--initial', 'x'], '--initial .*--engine torch'),
-    (['--dtype', 'bfloat16'], '--dtype bfloat16 .*--engine torch'),
-    (['--mode', 'imperative', *TORCH], '--mode imperative .*--engine mxnet'),
+    (['--tf32'], '--tf32: .*--engine torch'),
+    (['--compile'], '--compile: .*--engine torch'),
+    (['--initial', 'x'], '--initial: .*--engine torch'),
+    (['--dtype', 'bfloat16'], '--dtype: bfloat16 .*--engine torch'),
+    (['--mode', 'imperative', *TORCH], '--mode: imperative .*--engine mxnet'),
     (['--syncbn', '--compile', *TORCH], '--compile'),
     (['--summary', '--initial', 'x', *TORCH], '--initial: --summary'),
     (['--write-initial', 'y', '--initial', 'x', *TORCH], '--initial: --summary'),

@@ -13,15 +13,7 @@ from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.marked_processes import MARK, marked_processes
 
-LAUNCH = '''
-import sys
-from openatac.errors import OpenatacError
-from openatac.commands.launch import main
-try:
-    sys.exit(main(sys.argv[1:]))
-except OpenatacError as error:
-    sys.exit('openatac launch: %s' % error)
-'''
+LAUNCH = 'import sys; from openatac import cli; sys.exit(cli.main(["launch", *sys.argv[1:]]))'
 WORKER = [sys.executable, str(ROOT / 'tests' / 'helpers' / 'processes' / 'cluster_worker.py')]
 
 # A command without MXNet. It prints its role, and does what its arguments (role=deed) say for that role.
