@@ -44,8 +44,7 @@ def check_mxnet(config: RunOptions) -> None:
                      syncbn=compute.syncbn and not is_imagenet)
     gpus = len(parse_gpus(config.training.gpus))
     if compute.syncbn and gpus < 2:  # MXNet's waits forever on a CPU
-        raise FlagError('--syncbn', f'it is for two or more GPUs, but --num-gpus is {gpus}; leave it '
-                        'out')
+        raise FlagError('--syncbn', f'it is for two or more GPUs, but --num-gpus is {gpus}; leave it out')
 
 
 def check_torch(config: RunOptions) -> None:
@@ -54,8 +53,7 @@ def check_torch(config: RunOptions) -> None:
     _reject_flags_of('mxnet', mode=compute.mode if compute.mode != 'hybrid' else '',
                      kvstore=kvstore if kvstore != SINGLE_PROCESS_STORE else '')
     if compute.syncbn and compute.compile:
-        raise FlagError('--syncbn', 'torch.compile cannot compile it; leave --compile or --syncbn '
-                        'out')
+        raise FlagError('--syncbn', 'torch.compile cannot compile it; leave --compile or --syncbn out')
 
 
 def _reject_flags_of(engine: str, **flags: Union[bool, str]) -> None:

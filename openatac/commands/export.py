@@ -25,7 +25,7 @@ from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS
 from openatac.files.writing import check_prefix
-from openatac.options.command_line import add_flags, flag_of
+from openatac.options.command_line import add_flags, flag_of, naming
 from openatac.options.declaration import Role, section_fields
 from openatac.options.flag_types import CLASSES, IMAGES, ImageSize
 from openatac.system.installed import has_mxnet
@@ -129,18 +129,15 @@ def _parse(p: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
 def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
     """Raise UsageError, with a one-sentence message, for flags that cannot be combined."""
     is_run = os.path.isdir(args.source)
-    try:
+    with naming('OUT'):
         check_prefix(args.out, beside_folder=False)
         check_export_name(args.out)
-    except UsageError as error:
-        raise UsageError(f'OUT: {error}') from None
     if args.params is None and not is_run:
-        raise UsageError(f'RUN: there is no folder {args.source!r}; for a network by its name give MODEL '
-                         'PARAMS OUT')
+        raise FlagError('RUN', f'there is no folder {args.source!r}; for a network by its name give MODEL '
+                        'PARAMS OUT')
     given = _network_settings(args)
     if is_run and given:
-        raise FlagError(flag_of(next(iter(given))), f'the run in {args.source} sets it; leave it '
-                        'out')
+        raise FlagError(flag_of(next(iter(given))), f'the run in {args.source} sets it; leave it out')
     _check_forms(args, settings, has_images=bool(is_run or args.calibrate or 'dataset' in given))
 
 
@@ -157,8 +154,7 @@ def _check_forms(args: argparse.Namespace, settings: ExportSettings, has_images:
             raise FlagError('--precision', f'{args.precision} is for GPUs, and {flags} is not; '
                             'export twice, with another OUT')
         if form.is_quantized and not has_images:
-            raise FlagError(flags, '--calibrate must name a folder of images like the training '
-                            'images')
+            raise FlagError(flags, '--calibrate must name a folder of images like the training images')
     if settings.dynamic_size and not args.onnx:
         raise FlagError('--dynamic-size', 'it is for ONNX files; add --onnx')
     if args.measure and not settings.has_quantized:

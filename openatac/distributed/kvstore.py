@@ -1,6 +1,6 @@
 """Multi-process training with MXNet's parameter server.
 
-    group = kvstore.join_run('dist_sync')     # in a scheduler or server it never returns
+    group = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
     ...                                         # gluon.Trainer(..., kvstore=group.kvstore)
     group.close()
 

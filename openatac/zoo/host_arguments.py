@@ -56,7 +56,7 @@ def check_cifar_channels(channels: Sequence[int]) -> None:
 def _check_strides(channels: Sequence[int]) -> None:
     if channels[1] == channels[2] or channels[2] == channels[3]:
         raise ArgumentError('channels', 'stages 2 and 3 must change the channels, since only then do their '
-                           f'shortcuts have a stride, as published; channels {channels!r} do not')
+                            f'shortcuts have a stride, as published; channels {channels!r} do not')
 
 
 def check_cifar_resnet18(layers: Sequence[int], channels: Sequence[int], classes: int,
@@ -82,7 +82,7 @@ def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final
     check_number('final_drop', final_drop, low=0, below=1)
     if self_attention is not None and SELF_ATTENTIONS.find(self_attention).stem and deep_stem:
         raise ArgumentError('self_attention', f'self_attention={self_attention!r} has its own stem: '
-                           'leave out deep_stem')
+                            'leave out deep_stem')
 
 
 def strides_and_dilations(dilated: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -113,6 +113,6 @@ def slots(act_type: str, replace_act: str, act_layers: int, act_order: str) -> l
     check_whole('act_layers', act_layers, 0, SLOTS)
     if act_order not in ('bac', 'pre'):
         raise ArgumentError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
-                           f'{act_order!r}')
+                            f'{act_order!r}')
     first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
     return first + last if act_order == 'bac' else last + first

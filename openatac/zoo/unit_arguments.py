@@ -22,7 +22,7 @@ def bottleneck(channels: int, ratio: float, argument: str) -> int:
     check_number(argument, ratio, 'the channel reduction ratio', above=0)
     if channels // ratio < 1:
         raise ArgumentError(argument, f'{argument}={ratio!r} leaves no bottleneck in a unit of {channels} '
-                           f'channels: choose it from 1 to {channels}')
+                            f'channels: choose it from 1 to {channels}')
     return int(channels // ratio)
 
 
@@ -39,10 +39,10 @@ def check_gather_excite(extent: int, variant: str) -> None:
     """Raise ArgumentError unless these are settings of a gathering."""
     if variant not in GATHER_EXCITE_VARIANTS:
         raise ArgumentError('variant', f'variant must be one of {", ".join(GATHER_EXCITE_VARIANTS)}, not '
-                           f'{variant!r}')
+                            f'{variant!r}')
     if extent not in [0] + [2 ** n for n in range(1, 11)]:
         raise ArgumentError('extent', 'extent must be 0 (the whole image) or a power of two from 2 to 1024, '
-                           f'not {extent!r}')
+                            f'not {extent!r}')
 
 
 def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float, upsilon: float, heads: int,
@@ -65,7 +65,7 @@ def attention_widths(channels: int, kernel_size: int, strides: int, kappa: float
     values = heads * max(1, round(upsilon * channels / heads))
     if values >= channels:
         raise ArgumentError('upsilon', f'upsilon={upsilon!r} gives {heads} heads all {channels} channels: '
-                           'choose a smaller one, or fewer heads')
+                            'choose a smaller one, or fewer heads')
     return keys, values
 
 
@@ -83,4 +83,4 @@ def check_groups(channels: int, num_groups: int) -> None:
     check_whole('num_groups', num_groups, 1, MAX_CHANNELS)
     if channels % num_groups:
         raise ArgumentError('num_groups', f'num_groups must divide the {channels} channels, but '
-                           f'{num_groups!r} does not')
+                            f'{num_groups!r} does not')

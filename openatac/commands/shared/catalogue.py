@@ -116,7 +116,7 @@ COMMANDS = {name: command for commands in GROUPS.values() for name, command in c
 
 
 def overview() -> str:
-    """Return the list of all commands, grouped by group, each with an example."""
+    """Return the list of all commands, in groups, each with an example."""
     lines = []
     for group, commands in GROUPS.items():
         lines += ['', f'{group}:']

@@ -141,19 +141,18 @@ def _described_options(path: str, config_type: type[AnyConfig]) -> tuple[str, di
     """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
     if not os.path.exists(path):
         raise missing_file(path)
-    described = _options_of_run(os.path.dirname(path), config_type)
-    prefix = path.removesuffix(PARAMS_SUFFIX)
+    folder, prefix = os.path.dirname(path), path.removesuffix(PARAMS_SUFFIX)
     manifest = prefix + MANIFEST_SUFFIX
     if prefix == path or not os.path.exists(manifest):
-        return described
+        return _options_of_run(folder, config_type)
     try:
         known = _options_of_manifest(read_manifest(prefix), config_type)
     except (OpenatacError, ValueError) as error:
         log.warning('ignored %s: %s', manifest, error)
-        return described
+        return _options_of_run(folder, config_type)
     if known is None:
         return None
-    _, run = described or ('', {})
+    _, run = _options_of_run(folder, config_type) or ('', {})
     if run and all(run[name] == value for name, value in known.items()
                    if name != 'model' and option_fields(config_type)[name].section == 'network'):
         known = {**run, **known}  # an export in its run's folder: the run has the data options too

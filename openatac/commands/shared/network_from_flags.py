@@ -58,8 +58,7 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
     set_up_fine_tuning(built.net, config)
     for option in ignored_options(config):
         if given.origins[option] == COMMAND_LINE:
-            raise FlagError(flag_of(option), f'the host of {built.name} has no such '
-                            'setting; leave it out')
+            raise FlagError(flag_of(option), f'the host of {built.name} has no such setting; leave it out')
     return built
 
 

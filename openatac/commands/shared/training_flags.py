@@ -59,7 +59,7 @@ def check(config: Config) -> None:
     `openatac.commands.shared.training_processes`.
     """
     training = config.training
-    parse_gpus(training.gpus)  # UsageError if this is not a list of GPUs
+    parse_gpus(training.gpus)  # FlagError if this is not a list of GPUs
     decays = sum(epoch < training.num_epochs for epoch in training.decay_epochs)
     if training.lr_mode == 'step':
         _check_rates(training.lr, training.lr_decay, decays)

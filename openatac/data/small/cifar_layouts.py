@@ -60,7 +60,7 @@ _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
 CIFAR_DATASETS = {
     'cifar10': CifarDataset(
         label_sets={'fine': LabelSet('labels', 'batches.meta.txt',
-                                    'airplane automobile bird cat deer dog frog horse ship truck')},
+                                     'airplane automobile bird cat deer dog frog horse ship truck')},
         binary=Layout('cifar-10-binary.tar.gz', 'cifar-10-batches-bin',
                       tuple(batch + '.bin' for batch in _BATCHES), ('test_batch.bin',)),
         python=Layout('cifar-10-python.tar.gz', 'cifar-10-batches-py', _BATCHES, ('test_batch',))),

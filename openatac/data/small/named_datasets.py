@@ -18,11 +18,11 @@ class NamedDataset(abc.ABC):
     can_load_in_thread: bool = True  # beside a thread that imports MXNet
 
     @abc.abstractmethod
-    def class_names(self, label_set: str = 'fine') -> list[str]:
+    def class_names(self, label_set: str) -> list[str]:
         """Return the names of the classes, one per network output."""
 
     @abc.abstractmethod
-    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str, *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
         """Return the training or the test images; the parameters are those of `load_cifar`."""
 
@@ -35,12 +35,12 @@ class _Cifar(NamedDataset):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def class_names(self, label_set: str = 'fine') -> list[str]:
+    def class_names(self, label_set: str) -> list[str]:
         names = cifar.class_names(self.name, label_set)
         # The published script trains 20 superclasses under 100 outputs.
         return names + [f'unused {index}' for index in range(len(names), DATASET_OUTPUTS[self.name])]
 
-    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str, *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
         return cifar.load_cifar(self.name, folder, train=train, label_set=label_set, url=url,
                                 progress=progress)
@@ -54,10 +54,10 @@ class _Digits(NamedDataset):
 
     can_load_in_thread = False  # scikit-learn and MXNet must not import SciPy at the same time
 
-    def class_names(self, label_set: str = 'fine') -> list[str]:
+    def class_names(self, label_set: str) -> list[str]:
         return [*digits.CLASSES]
 
-    def load(self, folder: str | None, label_set: str = 'fine', *, train: bool, url: str | None = None,
+    def load(self, folder: str | None, label_set: str, *, train: bool, url: str | None = None,
              progress: bool = False) -> ImageSet:
         return digits.load_digits(train=train)
 

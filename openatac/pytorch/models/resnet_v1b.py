@@ -64,7 +64,7 @@ class BottleneckV1bATAC(nn.Module):
         if last_gamma:
             if not hasattr(self.bn3, 'gamma'):
                 raise ArgumentError('last_gamma', 'last_gamma needs normalisations with a gamma, but '
-                                   'norm_layer builds none')
+                                    'norm_layer builds none')
             nn.init.zeros_(self.bn3.gamma)
         self.downsample = downsample or nn.Identity()
         self.relu1 = activation(planes)

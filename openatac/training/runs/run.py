@@ -66,7 +66,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
         with recorded_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
-                                                group.rank):
+                                                  group.rank):
             self.backend = self.open_backend()
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)

@@ -130,7 +130,8 @@ class ImagenetTraining(Training):
     no_wd: bool = result_option(False, 'no weight decay for biases, gammas and betas')
     lr_mode: Literal['step', 'poly', 'cosine'] = schedule_option('step', 'learning-rate decay')
     warmup_lr: float = schedule_option(0.0, 'learning rate at the start of the warm-up', parse=FROM_ZERO)
-    warmup_epochs: int = schedule_option(0, 'epochs over which it grows to --lr', parse=COUNT_FROM_ZERO)
+    warmup_epochs: int = schedule_option(
+        0, 'epochs over which the learning rate grows to --lr', parse=COUNT_FROM_ZERO)
     label_smoothing: bool = result_option(False, f'spread {SMOOTHING} of each label over all classes')
     mixup: bool = result_option(False, 'mix each batch with itself reversed')
     mixup_alpha: float = result_option(

@@ -75,7 +75,7 @@ class Training(Section, title='training'):
     lr_decay_period: int = schedule_option(
         0, 'decay every N epochs instead of at --lr-decay-epoch', metavar='N', parse=COUNT_FROM_ZERO,
         roles=Role.MINOR)
-    lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which it decays')
+    lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the learning rate decays')
     val_split: float = result_option(
         0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
         'test images are then used once, at the end', parse=SHARE, roles=Role.NEWER | Role.MINOR)
