@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.errors import FlagError
-from openatac.options.command_line import ParsedFlags, flag_of
+from openatac.options.command_line import ParsedFlags
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
@@ -31,17 +30,6 @@ class TrainCifar(TrainingScript[CifarConfig]):
 
     name, config_type, recipes = 'train-cifar', CifarConfig, CIFAR
     _reader: BackgroundReader | None = None  # set by `begin_reading`
-
-    def check(self, config: CifarConfig) -> None:
-        super().check(config)
-        data = config.data
-        if not data.is_folder:
-            for name in ('image_size', 'class_list'):
-                if getattr(data, name) is not None:
-                    raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
-        elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
-            raise FlagError('--data-dir', '--dataset folder needs the folder or archive with train/ '
-                            'and test/; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.cifar import folder_classes

@@ -21,9 +21,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
-from openatac.errors import FlagError
-from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import option_defaults
+from openatac.options.command_line import ParsedFlags
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 
@@ -57,28 +55,6 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
         for flag, advice in REFUSED_PUBLISHED_FLAGS.items():
             p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RefusedFlag, const=advice)
         return p
-
-    def check(self, config: ImagenetConfig) -> None:
-        super().check(config)
-        training, epochs = config.training, config.training.num_epochs
-        for name, value, most in (('warmup_epochs', training.warmup_epochs, epochs),
-                                  ('mixup_off_epoch', training.mixup_off_epoch, epochs),
-                                  ('resume_epoch', config.start.resume_epoch, epochs - 1)):
-            if value > most:
-                raise FlagError(flag_of(name), f'{value} is more than the {most} that '
-                                f'--num-epochs {epochs} allows')
-        if config.compute.syncbn and config.network.use_gn:
-            raise FlagError('--syncbn', 'leave it out, since --use-gn replaces every BatchNorm')
-        data, usual = config.data, option_defaults(ImagenetConfig)
-        if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
-            raise FlagError('--data-dir', 'with --use-rec, as in the recipe, the photographs are in '
-                            '--rec-train and --rec-val; give these, or add --no-use-rec')
-        if training.teacher_params and not training.teacher:
-            raise FlagError('--teacher-params', 'it needs --teacher NAME, the network of this file')
-        if config.compute.loss_scale and config.compute.dtype != 'float16':
-            raise FlagError('--loss-scale', 'it is for --dtype float16; leave it out')
-        if config.compute.dtype == 'float16' and training.kvstore == 'dist_async':
-            raise FlagError('--kvstore', 'dist_async has no loss scale for float16; use dist_sync')
 
     def with_classes(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.imagenet import with_classes

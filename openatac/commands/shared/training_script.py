@@ -14,6 +14,7 @@ from openatac.console import program
 from openatac.distributed.run_end import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
+from openatac.training.option_rules import check_options
 
 if TYPE_CHECKING:
     from openatac.training.networks.build import BuiltNetwork
@@ -45,10 +46,6 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         """Return the parser of the command's flags."""
         description = sys.modules[type(self).__module__].__doc__
         return training_flags.parser_of(self.config_type, self.name, description, self.prog)
-
-    def check(self, config: AnyConfig) -> None:
-        """Raise UsageError, with a one-sentence message, for options that cannot be combined."""
-        training_flags.check(config)
 
     @abc.abstractmethod
     def with_classes(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
@@ -109,7 +106,10 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             for line in describe(given):
                 print(line)
             parser.exit()
-        self.check(given.config)
+        check_options(given.config)
+        if given.config.output.export:
+            from openatac.export.forms.base import check_export_name
+            check_export_name(given.config.output.export)
         log_to()
         network_from_flags.check_libraries(given.config)  # before anything is downloaded
         return given
