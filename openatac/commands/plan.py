@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.options.flag_types import number
+from openatac.options.flag_types import FRACTION, number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
 from openatac.study.plan.report import estimate_text
 from openatac.study.plan.step_time import BYTES, Setup
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
                         'gradients while the backward pass is still running')
     p.add_argument('--dtype', choices=BYTES,
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
-    p.add_argument('--overlap', type=number(float, low=0, high=1), metavar='SHARE',
+    p.add_argument('--overlap', type=FRACTION, metavar='SHARE',
                    help='share of the communication that overlaps the backward pass, 0 to 1 (default: '
                         f'{Setup._field_defaults["overlap"]:g})')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',

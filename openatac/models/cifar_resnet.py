@@ -98,7 +98,7 @@ class ResNet20V2ATAC(HostNetwork):
         A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path, like SE
         in Hu et al., 2018.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
+        Channel reduction ratio of those attention blocks that have a bottleneck.
 
     Raises
     ------

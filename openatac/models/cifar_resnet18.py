@@ -94,7 +94,7 @@ class CIFARResNet18(HostNetwork):
     attention : str, optional
         A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each block's main path.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
+        Channel reduction ratio of those attention blocks that have a bottleneck.
 
     Raises
     ------

@@ -119,7 +119,7 @@ class ResNet50_v1bATAC(HostNetwork):
         A name in `openatac.zoo.units.ATTENTIONS`: the attention at the end of each bottleneck's main path,
         like SE in Hu et al., 2018.
     reduction : float, default 16
-        Channel reduction ratio of the attention blocks with a bottleneck (se, ge, cbam, lca, nin).
+        Channel reduction ratio of those attention blocks that have a bottleneck.
     self_attention : str, optional
         A name in `openatac.zoo.units.SELF_ATTENTIONS`. 'aa': the 3x3 convolutions of the last three stages
         are attention-augmented (Bello et al., 2019), at half the resolution in the second stage. All images

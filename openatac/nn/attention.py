@@ -84,13 +84,15 @@ class CBAM(HybridBlock):
             self.bn = nn.BatchNorm(in_channels=1)
 
     def hybrid_forward(self, F, x):
-        largest = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
-        x = scale_channels(F, x, F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(largest)))
+        pixel_max = F.flatten(F.Pooling(x, pool_type='max', global_pool=True))
+        channel_gate = F.sigmoid(self.excite(average_pixels(F, x)) + self.excite(pixel_max))
+        refined = scale_channels(F, x, channel_gate)
         # On CPUs MXNet 1.9.1 averages faster over the last axis. F.max would give a gradient to each of
         # several equal maxima; this gives it to only one of them.
-        mean = F.expand_dims(F.mean(F.transpose(x, (0, 2, 3, 1)), axis=3), axis=1)
-        largest = F.pick(x, F.argmax(x, axis=1), axis=1, keepdims=True)
-        return F.broadcast_mul(x, F.sigmoid(self.bn(self.conv(F.concat(mean, largest, dim=1)))))
+        channel_mean = F.expand_dims(F.mean(F.transpose(refined, (0, 2, 3, 1)), axis=3), axis=1)
+        channel_max = F.pick(refined, F.argmax(refined, axis=1), axis=1, keepdims=True)
+        pixel_gate = F.sigmoid(self.bn(self.conv(F.concat(channel_mean, channel_max, dim=1))))
+        return F.broadcast_mul(refined, pixel_gate)
 
 
 class LocalSEBlock(ChaATAC):

@@ -37,7 +37,7 @@ def naming(flag: str) -> Iterator[None]:
         raise FlagError(flag, str(error)) from None
 
 
-def flags_of(name: str, field: Field) -> tuple[str, ...]:
+def flag_spellings(name: str, field: Field) -> tuple[str, ...]:
     """Return the spellings of an option on the command line."""
     return (flag_of(name),) if field.option.flags is None else field.option.flags
 
@@ -54,7 +54,7 @@ def add_flags(group: argparse._ArgumentGroup, section: type[Section], only: Sequ
     The parsed namespace contains only flags that were given; `from_arguments` adds the defaults.
     """
     for name, field in section_fields(section).items():
-        if flags_of(name, field) and (only is None or name in only):
+        if flag_spellings(name, field) and (only is None or name in only):
             _add_flag(group, name, field)
 
 
@@ -69,7 +69,7 @@ def _add_flag(group: argparse._ArgumentGroup, name: str, field: Field) -> None:
             settings['type'] = option.parse
         settings['choices'] = option.choices() if option.choices else _literals(field.annotation)
         settings['metavar'] = option.metavar
-    group.add_argument(*flags_of(name, field), **settings)
+    group.add_argument(*flag_spellings(name, field), **settings)
 
 
 def _literals(annotation: Any) -> tuple[str, ...] | None:

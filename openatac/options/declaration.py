@@ -44,6 +44,7 @@ class Role(enum.Flag):
     INEXACTLY_CHANGEABLE = enum.auto()  # --allow-inexact-resume lets a run continue with another value
     MINOR = enum.auto()  # descriptions of runs mention it only if it differs from its default
     NEWER = enum.auto()  # files of older versions lack it; they then imply the default
+    NOT_OF_MXNET = enum.auto()  # files of MXNet runs never had it
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,7 @@ POSITIVE = number(float, above=0, high=FLOAT32_MAX, float32=True)
 FROM_ZERO = number(float, low=0, high=FLOAT32_MAX, float32=True)
 RATIO = number(float, low=1, high=MAX_CHANNELS)  # of channels, in a bottleneck
 SHARE = number(float, low=0, below=1, float32=True)
+FRACTION = number(float, low=0, high=1)
 COUNT = number(int, low=1, high=MAX_COUNT)
 COUNT_FROM_ZERO = number(int, low=0, high=MAX_COUNT)
 CLASSES = number(int, low=1, high=MAX_CLASSES)

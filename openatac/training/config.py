@@ -112,8 +112,8 @@ def result_settings(config: Config, devices: str, data: str) -> dict[str, Any]:
     data : str
         Identifies the contents of the data sets.
     """
-    # Files of MXNet runs never had these, and keep their keys.
-    absent = ('engine', 'tf32', 'compile') if config.compute.engine == 'mxnet' else ()
-    settings = {name: value for name, value in option_values(config).items()
-                if option_fields(type(config))[name].has(Role.RESULT) and name not in absent}
-    return {**settings, 'devices': devices, 'data': data}
+    options = {name: field for name, field in option_fields(type(config)).items() if field.has(Role.RESULT)}
+    if config.compute.engine == 'mxnet':
+        options = {name: field for name, field in options.items() if not field.has(Role.NOT_OF_MXNET)}
+    values = option_values(config)
+    return {**{name: values[name] for name in options}, 'devices': devices, 'data': data}

@@ -3,7 +3,7 @@ import argparse
 
 import pytest
 
-from openatac.options.command_line import flags_of
+from openatac.options.command_line import flag_spellings
 from openatac.options.declaration import option_fields
 from openatac.options.flag_types import Number
 from openatac.training.config import CifarConfig
@@ -11,8 +11,8 @@ from tests.helpers.processes.scripts import script_error
 
 pytestmark = pytest.mark.usefixtures('isolated_cwd')
 
-NUMERIC = {flags_of(name, field)[-1]: field.option.parse for name, field in option_fields(CifarConfig).items()
-           if isinstance(field.option.parse, Number)}
+NUMERIC = {flag_spellings(name, field)[-1]: field.option.parse
+           for name, field in option_fields(CifarConfig).items() if isinstance(field.option.parse, Number)}
 WHOLE = {name for name, parse in NUMERIC.items() if parse.kind is int}
 FROM_ZERO = {'--momentum', '--wd', '--drop-rate', '--seed', '--act-layers', '--save-period', '--num_workers',
              '--lr-decay-period', '--val-split', '--val-seed', '--max-bad-share'}

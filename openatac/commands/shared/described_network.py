@@ -78,11 +78,12 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
     source, known = described
     options = option_fields(type(given.config))
     network = [name for name in known if options[name].section == 'network'
-               and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)
-               and (with_data or name != 'num_classes')]
-    wanted = option_values(given.config)
-    data = [name for name in known if options[name].section == 'data' and (
-        with_data or (name in _SIZES and options[name].option.matters(wanted)))]
+               and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)]
+    data = [name for name in known if options[name].section == 'data']
+    if not with_data:
+        wanted = option_values(given.config)
+        network = [name for name in network if name != 'num_classes']
+        data = [name for name in data if name in _SIZES and options[name].option.matters(wanted)]
     if with_data and given.is_given('class_list'):
         _check_class_list(given, source, known.get('class_names'))
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
@@ -128,9 +129,10 @@ def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list
     options = option_fields(type(given.config))
     places = [name for name in names if options[name].has(Role.LOCATES_IMAGES)]
     about = [name for name in names if name not in places and not options[name].has(Role.AFFECTS_ONLY_SPEED)]
+    are_given = any(given.is_given(place) for place in places if place != 'class_list')
     is_cifar = known.get('dataset', 'folder') != 'folder'
-    if any(given.is_given(place) for place in places if place != 'class_list') or (
-            is_cifar and not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))):
+    is_gone = not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))
+    if are_given or (is_cifar and is_gone):
         places = []
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
 

@@ -45,10 +45,12 @@ class CBAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # max, unlike amax, sends its gradient to only one of several equal maxima
-        gate = self.excite(x.mean((2, 3))) + self.excite(x.flatten(2).max(2).values)
-        x = x * torch.sigmoid(gate)[:, :, None, None]
-        planes = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True).values], 1)
-        return x * torch.sigmoid(self.bn(self.conv(planes)))
+        pixel_max = x.flatten(2).max(2).values
+        channel_gate = torch.sigmoid(self.excite(x.mean((2, 3))) + self.excite(pixel_max))
+        refined = x * channel_gate[:, :, None, None]
+        channel_mean, channel_max = refined.mean(1, keepdim=True), refined.max(1, keepdim=True).values
+        pixel_gate = torch.sigmoid(self.bn(self.conv(torch.cat([channel_mean, channel_max], 1))))
+        return refined * pixel_gate
 
 
 class LocalSEBlock(ATAC):

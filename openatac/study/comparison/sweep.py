@@ -14,7 +14,7 @@ from openatac.errors import OpenatacError, UsageError
 from openatac.files.run_file_names import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
-from openatac.options.command_line import flags_of
+from openatac.options.command_line import flag_spellings
 from openatac.options.declaration import Role, option_fields
 from openatac.study.comparison.folder_names import folder_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
@@ -86,7 +86,7 @@ def unit_flags(unit: str) -> list[str]:
         check_cifar_channels(settings['channels'])
     flags = []
     for name, value in settings.items():
-        flags.append(flags_of(name, option_fields(CifarConfig)[name])[0])
+        flags.append(flag_spellings(name, option_fields(CifarConfig)[name])[0])
         if value is not True:
             flags.append(','.join(map(str, value)) if isinstance(value, list) else value)
     return flags
@@ -102,5 +102,5 @@ def reserved_flags() -> Iterator[str]:
         own = name in ('seed', 'recipe') or field.has(Role.IN_NAME)
         handles_run = field.section in ('network', 'start', 'output') and not field.has(Role.RESULT)
         if own or (handles_run and name not in ('log_interval', 'save_period')):
-            for flag in flags_of(name, field):
+            for flag in flag_spellings(name, field):
                 yield from (flag, '--no-' + flag[2:])

@@ -29,10 +29,15 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
     """Return the reasons why a run cannot be compared with the published numbers; empty if it can."""
     if run.summary['dataset'] != _published(run)['dataset']:
         return _differences(run, 'dataset', 'num_epochs')
-    unknown = () if run.network in NETWORKS else (f'no published number for {run.network}',)
-    return _differences(run, *DATA) or unknown or _differences(run, 'images per step', *(
-        name for name, field in option_fields(type(run.config)).items()
-        if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and name not in FREE[type(run.config)]))
+    other_data = _differences(run, *DATA)
+    if other_data:
+        return other_data
+    if run.network not in NETWORKS:
+        return (f'no published number for {run.network}',)
+    recipe = [name for name, field in option_fields(type(run.config)).items()
+              if field.has(Role.RESULT) and not field.has(Role.IN_NAME)]
+    free = FREE[type(run.config)]
+    return _differences(run, 'images per step', *(name for name in recipe if name not in free))
 
 
 def built_as_published(run: FinishedRun) -> bool:

@@ -21,7 +21,15 @@ from openatac.options.declaration import (
     result_option,
     schedule_option,
 )
-from openatac.options.flag_types import COUNT_FROM_ZERO, FROM_ZERO, POSITIVE, SHARE, ImageSize, number
+from openatac.options.flag_types import (
+    COUNT_FROM_ZERO,
+    FRACTION,
+    FROM_ZERO,
+    POSITIVE,
+    SHARE,
+    ImageSize,
+    number,
+)
 from openatac.training.sections.shared import Network, Output, Start, Training
 
 IMAGENET_FOLDER = os.path.join('~', '.mxnet', 'datasets', 'imagenet')
@@ -146,7 +154,7 @@ class ImagenetTraining(Training):
     temperature: float = result_option(
         20.0, "temperature that softens the teacher's outputs", parse=POSITIVE, matters=only_with('teacher'))
     hard_weight: float = result_option(
-        0.5, "the labels' share of the loss; the teacher has the rest", parse=number(float, low=0, high=1),
+        0.5, "the labels' share of the loss; the teacher has the rest", parse=FRACTION,
         matters=only_with('teacher'))
     freeze: Optional[str] = inherited(
         Training, 'freeze', None,

@@ -72,12 +72,14 @@ def read_for_network(names: Mapping[str, str], path: str) -> dict[str, np.ndarra
     arrays = read_parameter_file(path)
     if not arrays.keys().isdisjoint(names):
         return arrays
-    own, found = _without_counters(set(names.values())), _without_counters(arrays)
-    stored = {key: name for name, key in found.items()}
-    places = {name: stored[own[gluon]] for name, gluon in names.items() if own[gluon] in stored}
-    rest = arrays.keys() - places.values()
-    return {**{name: arrays[place] for name, place in places.items()},
-            **{name: array for name, array in arrays.items() if name in rest}}
+    in_network = _without_counters(set(names.values()))
+    in_file = {key: name for name, key in _without_counters(arrays).items()}
+    found: dict[str, np.ndarray] = {}
+    for name, gluon_name in names.items():
+        key = in_network[gluon_name]
+        if key in in_file:
+            found[name] = arrays.pop(in_file[key])
+    return {**found, **arrays}
 
 
 def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
@@ -86,15 +88,14 @@ def _without_counters(names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
     Gluon counts the blocks that a process makes (``resnet20v2atac1_conv0_weight`` belongs to its second
     network), so only the order of these numbers is kept.
     """
-    parts = {name: re.match(r'(.+?)(\d+)(_.+)', name) for name in names}
-    counted: dict[str, set[int]] = {}
-    for part in parts.values():
-        if part:
-            counted.setdefault(part[1], set()).add(int(part[2]))
-    rank = {(base, number): rank for base, numbers in counted.items()
-            for rank, number in enumerate(sorted(numbers))}
-    return {name: (part[1], rank[part[1], int(part[2])], part[3]) if part else (name,)
-            for name, part in parts.items()}
+    keys: dict[str, tuple[Any, ...]] = {name: (name,) for name in names}
+    parts = {name: match.groups() for name in keys if (match := re.match(r'(.+?)(\d+)(_.+)', name))}
+    numbers: dict[str, set[int]] = {}
+    for start, number, _ in parts.values():
+        numbers.setdefault(start, set()).add(int(number))
+    for name, (start, number, end) in parts.items():
+        keys[name] = (start, sorted(numbers[start]).index(int(number)), end)
+    return keys
 
 
 _READERS: dict[str, Callable[[str], dict[str, np.ndarray]]] = {
