@@ -19,23 +19,23 @@ KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and label
 
 
 class Metrics(NamedTuple):
-    """Means over ``image_count`` images: the loss and a score.
+    """Means over ``image_count`` images: the loss and a metric.
 
-    In training, the score is the objective's ``metric``, accuracy or RMSE; in evaluation, it is the accuracy.
+    In training, the metric is the objective's, accuracy or RMSE; in evaluation, it is the accuracy.
 
     ``top5`` is the share of images whose label is among the five best classes, if counted.
     """
 
     loss: float
-    score: float
+    metric: float
     image_count: int
     top5: float | None = None
 
     @classmethod
     def of(cls, sums: Sequence[float], image_count: int) -> Metrics:
-        """Compute the means from the sums of loss, score and, if counted, top5."""
-        loss, score, *top5 = (total / max(image_count, 1) for total in sums)
-        return cls(loss, score, image_count, *top5)
+        """Compute the means from the sums of loss, metric and, if counted, top5."""
+        loss, metric, *top5 = (total / max(image_count, 1) for total in sums)
+        return cls(loss, metric, image_count, *top5)
 
 
 def decays(parameter: str) -> bool:
@@ -68,7 +68,7 @@ class Learner(abc.ABC):
     Attributes
     ----------
     objective : Objective
-        The training objective; its ``metric`` is measured besides the loss.
+        The training objective; its metric is measured besides the loss.
     process_group : ProcessGroup
         The processes that train together.
     seed : int
@@ -87,6 +87,8 @@ class Learner(abc.ABC):
     iteration: int
     image_count: int
     loss_scale: LossScale | None = None
+
+    # ------------------------------------------------------- what a backend must implement
 
     @property
     @abc.abstractmethod
@@ -113,13 +115,6 @@ class Learner(abc.ABC):
     def read_metrics(self) -> Metrics:
         """Return the means over this process's images since `reset_metrics`; wait for the device."""
 
-    def read_all_metrics(self) -> Metrics:
-        """Return the means over the images of all processes; each process must call this.
-
-        By default there is only this process.
-        """
-        return self.read_metrics()
-
     @abc.abstractmethod
     def reset_metrics(self) -> None:
         """Reset the means."""
@@ -128,7 +123,7 @@ class Learner(abc.ABC):
     def evaluate(self, batches: Iterable[Batch], keep: KeepOutputs | None = None) -> Metrics:
         """Return the means over all ``batches`` of (images, labels), taken over all processes together.
 
-        The score is the accuracy, whatever the objective: the loop chooses the best epoch by it.
+        The metric is the accuracy, whatever the objective: the loop chooses the best epoch by it.
 
         ``keep``, if given, is called with the outputs and labels of each batch of this process.
         """
@@ -143,6 +138,55 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def load_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         """Restore what `state` returned."""
+
+    @abc.abstractmethod
+    def optimizer_states(self) -> Arrays:
+        """Return the optimizer's arrays, in the form that `load_optimizer_states` takes."""
+
+    @abc.abstractmethod
+    def load_optimizer_states(self, saved: Arrays) -> None:
+        """Restore arrays from `optimizer_states`; KeyError if they belong to other parameters."""
+
+    @abc.abstractmethod
+    def save_parameters(self, path: str) -> None:
+        """Write the parameters to ``path`` under their structural names, atomically.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written.
+        """
+
+    @abc.abstractmethod
+    def checksum(self) -> int:
+        """Return a checksum of the current values of the trained parameters."""
+
+    @abc.abstractmethod
+    def wait(self) -> None:
+        """Wait until the devices have finished all pending work."""
+
+    @abc.abstractmethod
+    def device_memory(self) -> float:
+        """Return the MB in use on the fullest GPU, or 0 without a GPU."""
+
+    # ------------------------------------------------- what it may replace for several processes
+
+    def read_all_metrics(self) -> Metrics:
+        """Return the means over the images of all processes; each process must call this.
+
+        By default there is only this process.
+        """
+        return self.read_metrics()
+
+    @contextlib.contextmanager
+    def mean_statistics(self) -> Iterator[None]:
+        """Within this context, give all devices of all processes the mean of their running statistics.
+
+        Evaluation and saving then see a single network. Each process must enter this context.
+        """
+        yield
+
+    # ----------------------------------------------------------------- helpers for a backend
 
     def _step_seed(self) -> int:
         """Return the seed of the next step's randomness."""
@@ -173,44 +217,6 @@ class Learner(abc.ABC):
         self.iteration, self.image_count = numbers['iteration'], numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
-
-    @abc.abstractmethod
-    def optimizer_states(self) -> Arrays:
-        """Return the optimizer's arrays, in the form that `load_optimizer_states` takes."""
-
-    @abc.abstractmethod
-    def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore arrays from `optimizer_states`; KeyError if they belong to other parameters."""
-
-    @abc.abstractmethod
-    def save_parameters(self, path: str) -> None:
-        """Write the parameters to ``path`` under their structural names, atomically.
-
-        Raises
-        ------
-        OSError
-            If they cannot be written.
-        """
-
-    @contextlib.contextmanager
-    def mean_statistics(self) -> Iterator[None]:
-        """Within this context, give all devices of all processes the mean of their running statistics.
-
-        Evaluation and saving then see a single network. Each process must enter this context.
-        """
-        yield
-
-    @abc.abstractmethod
-    def checksum(self) -> int:
-        """Return a checksum of the current values of the trained parameters."""
-
-    @abc.abstractmethod
-    def wait(self) -> None:
-        """Wait until the devices have finished all pending work."""
-
-    @abc.abstractmethod
-    def device_memory(self) -> float:
-        """Return the MB in use on the fullest GPU, or 0 without a GPU."""
 
 
 def crc32_of(arrays: Iterable[Any]) -> int:

@@ -57,8 +57,8 @@ class Objective(abc.ABC):
     hard_weight: float = 0.5
 
     @property
-    def metric(self) -> str:
-        """The metric besides the loss: 'accuracy', or 'rmse' with mixup."""
+    def metric_name(self) -> str:
+        """The metric that is measured besides the loss: 'accuracy', or 'rmse' with mixup."""
         return 'rmse' if self.mixup else 'accuracy'
 
     @property
@@ -91,8 +91,8 @@ class Objective(abc.ABC):
         """Return the losses (B,) of the logits ``output`` (B, classes)."""
 
     @abc.abstractmethod
-    def summed_score(self, output: Any, labels: Any, targets: Any) -> Any:
-        """Return `metric` summed over the batch: correct answers, or distances from the targets."""
+    def summed_metric(self, output: Any, labels: Any, targets: Any) -> Any:
+        """Return the metric summed over the batch: correct answers, or distances from the targets."""
 
     def draw_mixup_lambda(self, seed: int, iteration: int) -> float:
         """Draw an iteration's lambda ~ Beta(mixup, mixup), the weight of each image in its mixture.

@@ -22,6 +22,7 @@ from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console import streams
 from openatac.console.program import WRONG_COMMAND
 from openatac.errors import FlagError, UsageError
+from openatac.files.reserved_folder import reserved_folder
 from openatac.options.command_line import naming
 from openatac.options.flag_types import BLOCKS, COUNT, SEED, comma_separated, number
 from openatac.registry import LibraryName
@@ -105,10 +106,9 @@ def _compare(sweep: Sweep, runs: Sequence[QueuedRun], args: argparse.Namespace) 
     """Train, copy in other runs, and compare; return the exit code."""
     from openatac.study.comparison.records import copy_records
     from openatac.study.comparison.report import write_comparison, write_note
-    from openatac.training.checkpoints.checkpoint import only_run_in
     for folder in args.others or ([] if runs else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written
-    with only_run_in(sweep.folder):
+    with reserved_folder(sweep.folder, 'comparison'):
         failures = _train(sweep, runs, args.jobs) if runs else {}
         if args.note is not None:
             write_note(sweep.folder, args.note)

@@ -8,8 +8,8 @@ SETTINGS = 'settings.json'  # every option, and the command
 BEST = 'best.params'
 LAST = 'last.params'
 # tracking.trackers
-METRICS = 'metrics.csv'  # a row for each epoch
-METRICS_LINES = 'metrics.jsonl'  # the same, a line for each epoch
+METRICS_CSV = 'metrics.csv'  # a row for each epoch
+METRICS_JSONL = 'metrics.jsonl'  # the same, a line for each epoch
 FIGURE = 'history.png'  # of error and loss over the epochs
 WANDB_ID = 'wandb-id'  # of the Weights & Biases run, which a resumed run continues
 SUMMARY = 'summary.json'  # written when the run finishes

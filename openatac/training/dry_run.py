@@ -13,7 +13,7 @@ from openatac.data.batch_source import Batch, TrainingBatchSource
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
-from openatac.training.checkpoints.checkpoint import writing_in
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.loop import LEARNING_RATE, TrainingTask
 
@@ -58,7 +58,8 @@ def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
         if batches > 1:
             measure('train', _train, ahead, batches - warm_up)
     measure('validate', _validate, batches)
-    with writing_in(task.folder), tempfile.TemporaryDirectory(prefix='.dry-run-', dir=task.folder) as folder:
+    with checkpoints_of(task.folder).writing(), \
+            tempfile.TemporaryDirectory(prefix='.dry-run-', dir=task.folder) as folder:
         measure('checkpoint', _save, folder)
         measure('resume', _resume, folder)
     if learner.process_group.rank == 0:

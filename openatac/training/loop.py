@@ -20,7 +20,7 @@ from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSourc
 from openatac.data.prefetch import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_file_names import BEST, LAST
-from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of, writing_in
+from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of
 from openatac.training.checkpoints.progress import Best, EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
@@ -110,18 +110,15 @@ class Interval(NamedTuple):
     ----------
     speed : float
         Images per second since the last report.
-    score : float
-        The metric of the learner's objective: accuracy or, with mixup, the RMSE.
-    loss : float
-        The mean loss over the images.
+    metrics : Metrics
+        Over the images of this process.
     """
 
     epoch: int
     batch: int
     batches: int
     speed: float
-    score: float
-    loss: float
+    metrics: Metrics
     learning_rate: float
 
 
@@ -194,25 +191,25 @@ class _Loop:
 
     def report(self, learning_rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
-        metrics, metric = self.learner.read_metrics(), self.learner.objective.metric
+        metrics, metric_name = self.learner.read_metrics(), self.learner.objective.metric_name
         self.check_loss(metrics)
         progress, speed = self.progress, clock.images_per_second()
         batches = self.task.training.batches_in(progress.epoch)
-        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics.score, metrics.loss,
-                            learning_rate)
-        bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric: f'{metrics.score:.4f}'}, refresh=False)
+        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics, learning_rate)
+        bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric_name: f'{metrics.metric:.4f}'}, refresh=False)
         line = self.task.lines.interval(interval)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:
             tracker.interval(self.learner.iteration, {
-                'loss': metrics.loss, metric: metrics.score, 'lr': learning_rate, 'images_per_second': speed})
+                'loss': metrics.loss, metric_name: metrics.metric, 'lr': learning_rate,
+                'images_per_second': speed})
 
     def check_loss(self, metrics: Metrics) -> None:
         if not math.isfinite(metrics.loss):
             raise OpenatacError(
                 f'the loss became {metrics.loss} in epoch {self.progress.epoch}, by batch '
-                f'{self.progress.batch}: {self.checkpoints.kept}; use a smaller --lr')
+                f'{self.progress.batch}: {self.checkpoints.in_words}; use a smaller --lr')
 
     def evaluate(self, speed: float) -> EpochRow:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
@@ -220,13 +217,13 @@ class _Loop:
         training = learner.read_all_metrics()
         validation = learner.evaluate(prefetch(task.evaluation, task.evaluation.ahead))
         self.check_loss(validation)
-        if validation.score > progress.best.accuracy:
-            progress.best = Best(validation.score, progress.epoch)
+        if validation.metric > progress.best.accuracy:
+            progress.best = Best(validation.metric, progress.epoch)
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
             'lr': task.schedule[LEARNING_RATE](learner.iteration - 1),
-            'train_loss': training.loss, 'train_' + learner.objective.metric: training.score,
-            'val_loss': validation.loss, 'val_accuracy': validation.score,
+            'train_loss': training.loss, 'train_' + learner.objective.metric_name: training.metric,
+            'val_loss': validation.loss, 'val_accuracy': validation.metric,
             **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
             'best_accuracy': progress.best.accuracy, 'images_per_second': round(speed, 1),
         }
@@ -239,7 +236,7 @@ class _Loop:
         """Write the files of an epoch, the checkpoint last, so that it never refers to missing files."""
         arrays, numbers = self.learner.state()
         check_finite(arrays, self.checkpoints)  # before the parameter files; `Checkpoints.save` checks again
-        with self.learner.mean_statistics(), writing_in(self.task.folder):
+        with self.learner.mean_statistics(), self.checkpoints.writing():
             if self.is_writer:
                 for tracker in self.trackers:
                     tracker.epoch(self.progress.history)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 from openatac.errors import OpenatacError, UsageError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
-from openatac.files.run_file_names import METRICS, METRICS_LINES, SETTINGS, SUMMARY
+from openatac.files.run_file_names import METRICS_CSV, METRICS_JSONL, SETTINGS, SUMMARY
 from openatac.files.schema import read_json
 from openatac.limits import MAX_SEED, Bounds
 from openatac.options.declaration import from_json, with_changes
@@ -118,14 +118,14 @@ class RunFolder:
 
     def history(self) -> dict[str, list[float]]:
         """Return {column of metrics.csv: its value after each epoch}; OSError, or ValueError if damaged."""
-        rows = read_csv(self.file(METRICS))
+        rows = read_csv(self.file(METRICS_CSV))
         if not rows:
             raise ValueError('metrics.csv has no rows')
         return {column: [float(row[column]) for row in rows] for column in rows[0]}
 
     def epochs(self) -> int:
         """Count the epochs trained so far; OSError before the first."""
-        return len(read_text(self.file(METRICS_LINES)).splitlines())
+        return len(read_text(self.file(METRICS_JSONL)).splitlines())
 
     def network(self, library: Library | None = None) -> BuiltNetwork[Config]:
         """Return the run's network, in Gluon not yet initialised; OpenatacError if there is none.

@@ -73,7 +73,7 @@ def test_metrics_are_means_since_the_reset():
     output = trained.net(mx.nd.array(images)).asnumpy()
     log_softmax = output - np.log(np.exp(output).sum(axis=1, keepdims=True))
     assert evaluated.image_count == 16
-    assert evaluated.score == (output.argmax(axis=1) == labels).mean()
+    assert evaluated.metric == (output.argmax(axis=1) == labels).mean()
     assert evaluated.loss == pytest.approx(-log_softmax[np.arange(16), labels].mean(), rel=1e-5)
     trained.train_batch(images, labels, learning_rate=0.1)
     assert trained.read_metrics().image_count == 16

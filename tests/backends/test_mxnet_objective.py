@@ -65,9 +65,9 @@ def test_distillation_weighs_the_labels_against_the_softened_teacher(smoothing):
 def test_metric_is_accuracy_or_rmse_with_mixup():
     output, labels = mx.nd.array(LOGITS), mx.nd.array(LABELS)
     right = (LOGITS.argmax(axis=1) == LABELS).sum()
-    assert MxnetObjective().summed_score(output, labels, labels).asscalar() == right
+    assert MxnetObjective().summed_metric(output, labels, labels).asscalar() == right
     mixed = MxnetObjective(CLASSES, mixup=0.2)
     distance = np.exp(log_softmax(LOGITS)) - one_hot(LABELS)
-    assert mixed.metric == 'rmse'
-    assert mixed.summed_score(output, labels, mixed.targets(labels, 1)).asscalar() == pytest.approx(
+    assert mixed.metric_name == 'rmse'
+    assert mixed.summed_metric(output, labels, mixed.targets(labels, 1)).asscalar() == pytest.approx(
         4 * np.sqrt((distance ** 2).mean()), rel=1e-5)

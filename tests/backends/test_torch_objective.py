@@ -50,7 +50,7 @@ def test_loss_and_gradients_agree_with_mxnet(smoothing, mixup, teaches, iteratio
     theirs, ours = both(smoothing, mixup, teaches, temperature=4.0, hard_weight=0.3)
     lam = ours.draw_mixup_lambda(7, iteration)
     assert lam == theirs.draw_mixup_lambda(7, iteration) and (lam == 1) == (not mixup or iteration == 10)
-    assert ours.metric == theirs.metric
+    assert ours.metric_name == theirs.metric_name
 
     x, y, logits = mx.nd.array(IMAGES), mx.nd.array(LABELS), mx.nd.array(LOGITS)
     their_inputs, their_targets = theirs.inputs(x, lam), theirs.targets(y, lam)
@@ -68,9 +68,9 @@ def test_loss_and_gradients_agree_with_mxnet(smoothing, mixup, teaches, iteratio
     assert close(inputs, their_inputs) and close(targets, their_targets)
     assert loss.shape == (BATCH,) and close(loss, their_loss, WITH_TEACHER if teaches else 1e-6)
     assert close(output.grad, logits.grad)
-    score = ours.summed_score(output, labels, targets)
-    assert score.shape == () and not score.requires_grad
-    assert score.item() == pytest.approx(theirs.summed_score(logits, y, their_targets).asscalar(), rel=1e-6)
+    metric = ours.summed_metric(output, labels, targets)
+    assert metric.shape == () and not metric.requires_grad
+    assert metric.item() == pytest.approx(theirs.summed_metric(logits, y, their_targets).asscalar(), rel=1e-6)
 
 
 @pytest.mark.filterwarnings('ignore:The .* input to HybridBlock is not used')  # in GluonCV's loss
@@ -101,7 +101,7 @@ def test_loss_of_low_precision_logits_is_computed_in_float32(smoothing, mixup, t
     low, labels = torch.from_numpy(LOGITS).to(getattr(torch, dtype)), torch.from_numpy(LABELS)
     targets, soft_targets = objective.targets(labels, 0.4), objective.soft_targets(torch.from_numpy(IMAGES))
     for judge in (lambda logits: objective.loss(logits, targets, soft_targets),
-                  lambda logits: objective.summed_score(logits, labels, targets)):
+                  lambda logits: objective.summed_metric(logits, labels, targets)):
         assert judge(low).dtype == torch.float32
         assert torch.equal(judge(low), judge(low.float()))
 
@@ -113,4 +113,4 @@ def test_objective_does_not_wait_for_the_device(smoothing, mixup, teaches):
     output, labels = torch.empty(BATCH, CLASSES, device='meta'), torch.empty(BATCH, device='meta').int()
     targets = objective.targets(labels, 0.4)
     loss = objective.loss(objective.inputs(output, 0.4), targets, objective.soft_targets(output))
-    assert loss.shape == (BATCH,) and objective.summed_score(output, labels, targets).shape == ()
+    assert loss.shape == (BATCH,) and objective.summed_metric(output, labels, targets).shape == ()

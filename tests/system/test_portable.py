@@ -5,10 +5,10 @@ import os
 import pytest
 
 from openatac.console.signals import RUN_STOP_SIGNALS, STOP_SIGNALS
-from openatac.errors import CheckpointError
+from openatac.errors import OpenatacError
+from openatac.files.reserved_folder import reserved_folder
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.gluon_costs import costs
-from openatac.training.checkpoints.checkpoint import only_run_in
 from tests.helpers.images.made_up_images import write_photos
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.fresh_python import output_of, run_python
@@ -132,7 +132,7 @@ def no_locks(monkeypatch):
 def test_file_system_without_locks_gives_a_warning(tmp_path, caplog):
     folder = str(tmp_path / 'run')
     for _ in range(2):
-        with only_run_in(folder):
+        with reserved_folder(folder, 'run'):
             assert os.listdir(folder) == ['.lock']
         assert os.listdir(folder) == []
     warning, = caplog.messages
@@ -140,7 +140,7 @@ def test_file_system_without_locks_gives_a_warning(tmp_path, caplog):
 
 
 def test_folder_in_use_is_an_error_where_locks_exist(tmp_path, caplog):
-    with only_run_in(str(tmp_path)), pytest.raises(CheckpointError, match=str(tmp_path)), \
-            only_run_in(str(tmp_path)):
+    with reserved_folder(str(tmp_path), 'run'), pytest.raises(OpenatacError, match=str(tmp_path)), \
+            reserved_folder(str(tmp_path), 'run'):
         pass
     assert not caplog.messages

@@ -9,9 +9,8 @@ import pytest
 from openatac.errors import CheckpointError
 from openatac.files.schema import validate
 from openatac.files.writing import write_text
-from openatac.training.checkpoints.checkpoint import Checkpoints, only_run_in
+from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress, State
-from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.full_disk import limit_file_size
 
 NAMES = [f'{iteration:010}' for iteration in range(10)]
@@ -144,23 +143,3 @@ def test_checkpoints_contain_no_pickles(checkpoints):
         with open(os.path.join(folder, name), encoding='utf-8') as handle:
             json.load(handle)
     assert mx.nd.load(os.path.join(folder, 'arrays.params'))
-
-
-def test_folder_is_locked_to_one_run(tmp_path):
-    folder = str(tmp_path / 'new' / 'run')
-    with only_run_in(folder), pytest.raises(CheckpointError, match=folder), only_run_in(folder):
-        pytest.fail('two runs have one folder')
-    with only_run_in(folder):
-        pass
-    assert os.listdir(folder) == []
-
-
-def test_leftovers_of_a_killed_process_are_removed_by_the_next_run(tmp_path):
-    path = str(tmp_path / 'file')
-    write_text(path, 'whole')
-    code = ('import os; from openatac.files.writing import replace_file\n'
-            f'with replace_file({path!r}): os._exit(9)')
-    assert run_python('-c', code).returncode == 9
-    assert len(os.listdir(tmp_path)) == 2
-    with only_run_in(str(tmp_path)):
-        assert sorted(os.listdir(tmp_path)) == ['.lock', 'file']

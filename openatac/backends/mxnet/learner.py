@@ -139,7 +139,7 @@ class MxnetLearner(Learner):
         scale = self.loss_scale.scale if self.loss_scale else None
         results = self._step.run(shards, lam, scale)
         for sums, (output, targets, loss), (_, y) in zip(self._sums, results, shards):
-            sums += mx.nd.concat(loss.sum(), self.objective.summed_score(output, y, targets), dim=0)
+            sums += mx.nd.concat(loss.sum(), self.objective.summed_metric(output, y, targets), dim=0)
         self._update(len(labels) * self.process_group.size)
         self.iteration += 1
         self.image_count += len(labels)

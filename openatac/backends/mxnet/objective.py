@@ -38,8 +38,8 @@ class MxnetObjective(Objective):
              soft_targets: mx.nd.NDArray | None = None) -> mx.nd.NDArray:
         return self._loss(output, targets, *([] if soft_targets is None else [soft_targets]))
 
-    def summed_score(self, output: mx.nd.NDArray, labels: mx.nd.NDArray, targets: mx.nd.NDArray
-                     ) -> mx.nd.NDArray:
-        if self.metric == 'accuracy':
+    def summed_metric(self, output: mx.nd.NDArray, labels: mx.nd.NDArray, targets: mx.nd.NDArray
+                      ) -> mx.nd.NDArray:
+        if self.metric_name == 'accuracy':
             return (output.argmax(axis=1) == labels).sum()
         return (mx.nd.softmax(output) - targets).square().mean().sqrt() * len(labels)

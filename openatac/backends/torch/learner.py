@@ -165,13 +165,13 @@ class TorchLearner(Learner):
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor, targets: torch.Tensor,
                  soft_targets: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (summed loss, [the same, summed score]); the second without gradient."""
+        """Return (summed loss, [the same, summed metric]); the second without gradient."""
         with self._precision(), self._statistics():
             output = self.module(x)
         output = output.float()
         loss = self.objective.loss(output, targets, soft_targets).sum()
-        score = self.objective.summed_score(output.detach(), y, targets)
-        return loss, torch.stack([loss.detach(), score.to(loss.dtype)])
+        metric = self.objective.summed_metric(output.detach(), y, targets)
+        return loss, torch.stack([loss.detach(), metric.to(loss.dtype)])
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, PRECISIONS[self.dtype], enabled=self.dtype != 'float32')

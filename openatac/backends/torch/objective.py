@@ -54,8 +54,9 @@ class TorchObjective(Objective):
         soft = F.cross_entropy(output / self.temperature, soft_targets, reduction='none')
         return self.hard_weight * hard + (1 - self.hard_weight) * self.temperature ** 2 * soft
 
-    def summed_score(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def summed_metric(self, output: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor
+                      ) -> torch.Tensor:
         output = output.detach().float()
-        if self.metric == 'accuracy':
+        if self.metric_name == 'accuracy':
             return (output.argmax(1) == labels).sum(dtype=torch.float32)
         return (torch.softmax(output, 1) - targets).square().mean().sqrt() * len(labels)

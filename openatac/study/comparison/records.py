@@ -12,14 +12,14 @@ from pathlib import Path
 
 from openatac.errors import OpenatacError
 from openatac.files.reading import read_text
-from openatac.files.run_file_names import LOG, METRICS, SETTINGS, SUMMARY
+from openatac.files.run_file_names import LOG, METRICS_CSV, SETTINGS, SUMMARY
 from openatac.files.schema import parse_json, validate
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison.comparable import check_comparable
 from openatac.study.comparison.folder_names import folder_name_of
 from openatac.study.finished_runs import FinishedRun, find_runs, runs_in
 
-FILES = (SETTINGS, METRICS, LOG, SUMMARY)  # the last marks a finished run
+FILES = (SETTINGS, METRICS_CSV, LOG, SUMMARY)  # the last marks a finished run
 ADVICE = 'free some disk space or choose another folder'
 
 

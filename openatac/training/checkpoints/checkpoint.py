@@ -20,19 +20,18 @@ from openatac.backends.learner import Arrays
 from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError, reason
 from openatac.files.checksums import file_sha256
-from openatac.files.locks import locked
-from openatac.files.run_file_names import CHECKPOINTS, LOCK
+from openatac.files.run_file_names import CHECKPOINTS
 from openatac.files.schema import read_json
-from openatac.files.writing import flush, remove_leftovers, write_text
+from openatac.files.writing import flush, write_text
 from openatac.zoo.weights.mxnet_format import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
-KEPT = 2  # the last and, in case it is damaged, the one before
+COUNT = 2  # the last and, in case it is damaged, the one before
 log = logging.getLogger('openatac')
 
 
 class Checkpoints:
-    """The newest `KEPT` checkpoints of a run, in a folder that is created at the first `save`."""
+    """The newest `COUNT` checkpoints of a run, in a folder that is created at the first `save`."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -44,7 +43,7 @@ class Checkpoints:
         return sorted(name for name in os.listdir(self.folder) if name.isdigit())
 
     @property
-    def kept(self) -> str:
+    def in_words(self) -> str:
         """A phrase for error messages that says whether there is a checkpoint."""
         return 'the last checkpoint is kept' if self.names() else 'there is no checkpoint yet'
 
@@ -59,13 +58,24 @@ class Checkpoints:
         """
         check_finite(arrays, self)
         name = f'{iteration:010d}'
-        with writing_in(self.folder, self):
+        with self.writing():
             os.makedirs(self.folder, exist_ok=True)
             self._remove(other for other in os.listdir(self.folder)
                          if other.startswith('.') and other[1:].isdigit())
             self._write(name, arrays, state)
             # Later ones do not count: they are damaged, or this run would have continued from them.
-            self._remove([other for other in self.names() if other <= name][:-KEPT])
+            self._remove([other for other in self.names() if other <= name][:-COUNT])
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn a failure to write a file of the run into a CheckpointError, which says how to go on."""
+        try:
+            yield
+        except OSError as error:
+            go_on = 'continue with --resume auto' if self.names() else 'start again'
+            raise CheckpointError(f'{error.filename or self.folder} cannot be written ({reason(error)}); '
+                                  f'{self.in_words}: free some disk space or repair the folder, then {go_on}'
+                                  ) from None
 
     def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
         temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
@@ -131,42 +141,4 @@ def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(f'{parts(name)[1] or "the loss"} became infinite or not a number: '
-                                  f'{checkpoints.kept}; use a smaller --lr')
-
-
-@contextlib.contextmanager
-def writing_in(folder: str, checkpoints: Checkpoints | None = None) -> Iterator[None]:
-    """Turn a failure to write in ``folder`` into a CheckpointError.
-
-    Parameters
-    ----------
-    folder : str
-    checkpoints : Checkpoints, optional
-        The checkpoints of the run, if they are not in ``folder``/checkpoints.
-    """
-    try:
-        yield
-    except OSError as error:
-        checkpoints = checkpoints or checkpoints_of(folder)
-        go_on = 'continue with --resume auto' if checkpoints.names() else 'start again'
-        raise CheckpointError(f'{error.filename or folder} cannot be written ({reason(error)}); '
-                              f'{checkpoints.kept}: free some disk space or repair the folder, then {go_on}'
-                              ) from None
-
-
-@contextlib.contextmanager
-def only_run_in(folder: str) -> Iterator[None]:
-    """Reserve ``folder`` for this process; CheckpointError if another run uses it or it can't be written."""
-    with contextlib.ExitStack() as stack:
-        try:
-            os.makedirs(folder, exist_ok=True)
-            stack.enter_context(locked(os.path.join(folder, LOCK), remove=True))
-        except BlockingIOError:
-            raise CheckpointError(f'another run is using {folder}: choose another folder or wait until '
-                                  'it ends') from None
-        except OSError as error:
-            raise CheckpointError(f'{folder} cannot be written ({reason(error)}): choose another folder'
-                                  ) from None
-        with writing_in(folder):
-            remove_leftovers(folder)
-        yield
+                                  f'{checkpoints.in_words}; use a smaller --lr')

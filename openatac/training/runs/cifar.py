@@ -74,5 +74,5 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     def kept_epochs(self) -> loop.KeptEpochs:
         return loop.KeptEpochs(self.config.output.save_period)
 
-    def scores_text(self, metrics: Metrics) -> str:
-        return f'accuracy={metrics.score:f} loss={metrics.loss:f} on {metrics.image_count} test images'
+    def metrics_text(self, metrics: Metrics) -> str:
+        return f'accuracy={metrics.metric:f} loss={metrics.loss:f} on {metrics.image_count} test images'

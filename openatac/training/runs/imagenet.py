@@ -131,16 +131,16 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return self.config.output.logging_file
 
     def log_lines(self, learner: Learner) -> ImagenetLog:
-        return ImagenetLog(self.config.output.log_interval, learner.objective.metric)
+        return ImagenetLog(self.config.output.log_interval, learner.objective.metric_name)
 
     @property
     def kept_epochs(self) -> loop.KeptEpochs:
         return loop.KeptEpochs(self.config.output.save_frequency,
                                lambda epoch: f'imagenet-{self.name}-{epoch - 1}', with_states=True)
 
-    def scores_text(self, metrics: Metrics) -> str:
+    def metrics_text(self, metrics: Metrics) -> str:
         assert metrics.top5 is not None
-        return (f'err-top1={1 - metrics.score:f} err-top5={1 - metrics.top5:f} loss={metrics.loss:f} on '
+        return (f'err-top1={1 - metrics.metric:f} err-top5={1 - metrics.top5:f} loss={metrics.loss:f} on '
                 f'{metrics.image_count} images')
 
 

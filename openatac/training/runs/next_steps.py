@@ -9,10 +9,10 @@ import sys
 import numpy as np
 
 from openatac.console import streams
-from openatac.files.run_file_names import BEST, LAST, METRICS, SAMPLE, SUMMARY
+from openatac.files.run_file_names import BEST, LAST, METRICS_CSV, SAMPLE, SUMMARY
 from openatac.files.writing import replace_file
 from openatac.system.installed import has_mxnet
-from openatac.training.checkpoints.checkpoint import writing_in
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.config import CifarConfig, Config
 
 
@@ -34,7 +34,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     folder = config.output.save_dir
     export = config.output.export or os.path.join(folder, 'export')
     sample = os.path.join(folder, SAMPLE)
-    with writing_in(folder), replace_file(sample) as temporary:
+    with checkpoints_of(folder).writing(), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
     form = [] if has_mxnet() else ['--onnx']  # the only form that can be written without MXNet
     commands = [['export', folder, export, *form], ['predict', export, sample]]
@@ -42,7 +42,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
         commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])
     elif has_mxnet():
         commands.append(['published', folder])  # compares with the paper
-    streams.print_to_stderr(f'Everything is in {folder}: {BEST}, {LAST}, {METRICS}, {SUMMARY} '
+    streams.print_to_stderr(f'Everything is in {folder}: {BEST}, {LAST}, {METRICS_CSV}, {SUMMARY} '
                             'and more. What you can do with it:')
     for command in commands:
         streams.print_to_stderr(f'    {shlex.join([*_program(), *command])}')

@@ -10,8 +10,8 @@ class CifarLog(LogLines):
 
     def interval(self, interval: Interval) -> str:
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
-                f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.score:f}\t'
-                f'loss={interval.loss:f}\tlr={interval.learning_rate:g}')
+                f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.metrics.metric:f}\t'
+                f'loss={interval.metrics.loss:f}\tlr={interval.learning_rate:g}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
@@ -19,23 +19,23 @@ class CifarLog(LogLines):
 
 
 class ImagenetLog(LogLines):
-    """The lines of the published ImageNet script; ``metric`` is the training metric, 'accuracy' or 'rmse'."""
+    """The lines of the published ImageNet script; ``metric_name`` is 'accuracy' or 'rmse'."""
 
-    def __init__(self, log_interval: int, metric: str) -> None:
+    def __init__(self, log_interval: int, metric_name: str) -> None:
         super().__init__(log_interval)
-        self.metric = metric
+        self.metric_name = metric_name
 
     def interval(self, interval: Interval) -> str:
         # As published, only after whole intervals, counting batches from 0.
         if not self.log_interval or interval.batch % self.log_interval:
             return ''
         return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
-                f'Speed: {interval.speed:f} samples/sec\t{self.metric}={interval.score:f}\t'
+                f'Speed: {interval.speed:f} samples/sec\t{self.metric_name}={interval.metrics.metric:f}\t'
                 f'lr={interval.learning_rate:f}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         epoch = row['epoch']
-        return [f'[Epoch {epoch}] training: {self.metric}={row["train_" + self.metric]:f}',
+        return [f'[Epoch {epoch}] training: {self.metric_name}={row["train_" + self.metric_name]:f}',
                 f'[Epoch {epoch}] speed: {int(row["images_per_second"])} samples/sec\ttime cost: {seconds:f}',
                 f'[Epoch {epoch}] validation: err-top1={1 - row["val_accuracy"]:f} '
                 f'err-top5={1 - row["val_top5_accuracy"]:f}']

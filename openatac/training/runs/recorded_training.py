@@ -16,12 +16,13 @@ import numpy as np
 from openatac.backends.learner import Learner
 from openatac.console.log import LOG_FORMAT, log_to
 from openatac.errors import CheckpointError
+from openatac.files.reserved_folder import reserved_folder
 from openatac.files.run_file_names import BEST, LOG, SETTINGS, SUMMARY
 from openatac.files.writing import write_text, writing
 from openatac.options.declaration import option_values
 from openatac.system.threads import threads_in_environment
 from openatac.training import loop
-from openatac.training.checkpoints.checkpoint import checkpoints_of, only_run_in, writing_in
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import EpochRow, Progress
 from openatac.training.config import Config
 from openatac.training.dry_run import dry_run
@@ -48,7 +49,7 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
 
     Raises
     ------
-    CheckpointError
+    OpenatacError
         If the folder is in use, holds a run that the config does not resume, or can't be written.
     """
     if rank > 0:
@@ -56,7 +57,7 @@ def reserve_run_folder(config: Config, command: str, log_file: str | None = None
         yield
         return
     folder, plots = config.output.save_dir, config.output.save_plot_dir
-    with only_run_in(folder):
+    with reserved_folder(folder, 'run'):
         path = log_file or os.path.join(folder, LOG)
         with writing(f'{"--logging-file" if log_file else "--save-dir"}: {path}', 'choose another'):
             log_to(path, log_format)
@@ -130,7 +131,7 @@ def train_and_record(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.
     check_same_start(task.learner, progress)
     folder, trackers = config.output.save_dir, []
     if task.learner.process_group.rank == 0:
-        with writing_in(folder):
+        with checkpoints_of(folder).writing():
             write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**option_values(config), 'command': description.command}, indent=1,
                                   sort_keys=True) + '\n')
@@ -140,7 +141,7 @@ def train_and_record(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.
             trackers = _trackers(config, description.title, task.learner, progress)
     history = loop.run_epochs(task, progress, trackers)
     summary = summarise(config, description, task, history, progress)
-    with writing_in(folder):
+    with checkpoints_of(folder).writing():
         for tracker in trackers:
             tracker.finish(history, summary)
     log.info('best accuracy %.4f (epoch %d), last %.4f%s', summary['best_accuracy'], summary['best_epoch'],
@@ -190,7 +191,7 @@ def _final_test(task: loop.TrainingTask) -> OptionalEntries:
         return {}
     metrics = task.test(os.path.join(task.folder, BEST))
     top5: OptionalEntries = {} if metrics.top5 is None else {'test_top5_accuracy': metrics.top5}
-    return {'test_accuracy': metrics.score, **top5}
+    return {'test_accuracy': metrics.metric, **top5}
 
 
 def summarise(config: Config, description: Description, task: loop.TrainingTask, history: list[EpochRow],

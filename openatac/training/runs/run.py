@@ -1,4 +1,4 @@
-"""A run of either script: the steps from a config to a trained network in a folder, or to its scores."""
+"""A run of either script: the steps from a config to a trained network in a folder, or to its accuracy."""
 from __future__ import annotations
 
 import abc
@@ -93,7 +93,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             return summary
 
     def evaluate(self) -> int:
-        """Log the scores of the parameters in ``config.start.evaluate`` on the test images.
+        """Log the accuracy of the parameters in ``config.start.evaluate`` on the test images.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         images = self.open_test_images()
         batches = self.evaluation_batches(images)
         evaluate_with_report(learner, batches, self.config.output, images.class_names,
-                             lambda metrics: f'{path}: {self.scores_text(metrics)}')
+                             lambda metrics: f'{path}: {self.metrics_text(metrics)}')
         return batches.left_out
 
     def _test(self, images: Images, path: str) -> Metrics:
@@ -212,5 +212,5 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """The epochs whose parameters are kept."""
 
     @abc.abstractmethod
-    def scores_text(self, metrics: Metrics) -> str:
+    def metrics_text(self, metrics: Metrics) -> str:
         """Return the end of the log line of an evaluation."""

@@ -15,7 +15,7 @@ from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.reading import read_text
-from openatac.files.run_file_names import FIGURE, METRICS, METRICS_LINES, SUMMARY, WANDB_ID
+from openatac.files.run_file_names import FIGURE, METRICS_CSV, METRICS_JSONL, SUMMARY, WANDB_ID
 from openatac.files.writing import write_text
 from openatac.system.optional_packages import pip_install
 from openatac.training.checkpoints.progress import EpochRow
@@ -45,9 +45,9 @@ class MetricsFiles(Tracker):
         self.folder = folder
 
     def epoch(self, history: list[EpochRow]) -> None:
-        write_text(os.path.join(self.folder, METRICS_LINES),
+        write_text(os.path.join(self.folder, METRICS_JSONL),
                    ''.join(json.dumps(row) + '\n' for row in history))
-        write_csv(os.path.join(self.folder, METRICS), list(history[0]), history)
+        write_csv(os.path.join(self.folder, METRICS_CSV), list(history[0]), history)
 
     def finish(self, history: list[EpochRow], summary: Summary) -> None:
         write_text(os.path.join(self.folder, SUMMARY), json.dumps(summary, indent=1) + '\n')
