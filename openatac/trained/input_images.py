@@ -39,7 +39,7 @@ class InputImages(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> tuple[np.ndarray, int | None]:
-        """Return (pixels, uint8 (H, W, 3), label) of image ``index``; raise BadImage if it is unusable."""
+        """Return (pixels, uint8 (H, W, 3), label) of image ``index``; BadImageError if it is unusable."""
 
 
 class _UnlabelledFiles(InputImages):

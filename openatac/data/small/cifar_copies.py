@@ -17,7 +17,7 @@ from typing import Any
 from openatac.data.archives import File, list_briefly
 from openatac.data.images.class_names import check_case
 from openatac.data.images.image_files import ImageFiles
-from openatac.data.images.source import BadImage, ImageSource
+from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import (
@@ -157,7 +157,7 @@ class _Table:
         image = self._images[index]
         data = image.get('bytes') if isinstance(image, dict) else image
         if not isinstance(data, bytes):
-            raise BadImage('it has no bytes')
+            raise BadImageError('it has no bytes')
         return data, self._labels[index]
 
 

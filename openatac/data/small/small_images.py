@@ -14,7 +14,7 @@ from openatac.data.images.decoding import EXTENSIONS, decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.resizing import resize_exactly
-from openatac.data.images.source import BadImage, ImageSource
+from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.small.image_set import ImageSet
 from openatac.data.threads import map_in_order
 from openatac.errors import DataError
@@ -98,7 +98,7 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
         try:
             data, label = source.read(index)
             pixels[index] = resize_exactly(decode(data), side, side).transpose(2, 0, 1)
-        except BadImage as error:
+        except BadImageError as error:
             return str(error)
         labels[index] = label
         return ''

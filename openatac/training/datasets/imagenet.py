@@ -18,7 +18,7 @@ from openatac.data.images.class_names import (
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.images.listed import ImageList, list_in
-from openatac.data.images.source import BadImage, ImageCollection, ImageSource
+from openatac.data.images.source import BadImageError, ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.errors import DataError
@@ -137,7 +137,7 @@ def class_names(data: ImagenetData, *, train: bool) -> Sequence[str] | None:
 def first_readable(source: ImageSource) -> np.ndarray:
     """Return the pixels, uint8 (H, W, 3), of the first photograph that can be read; DataError if none can."""
     for index in range(len(source)):
-        with contextlib.suppress(BadImage):
+        with contextlib.suppress(BadImageError):
             return decode(source.read(index)[0])
     raise DataError('none of the photographs can be read')
 
