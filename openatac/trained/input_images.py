@@ -15,9 +15,8 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small.dataset_names import split_name
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, split_name
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.trained.manifest import Manifest
@@ -135,15 +134,15 @@ def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImage
     Parameters
     ----------
     dataset : str
-        One of `openatac.data.small.dataset_names.NAMES_WITH_LABELS`.
+        One of `openatac.data.small.built_in_datasets.NAMES_WITH_LABELS`.
     folder : str, optional
     train : bool
     """
     name, label_set = split_name(dataset)
-    missing_from = NAMED_DATASETS[name].missing_from(folder)
+    missing_from = BUILT_IN_DATASETS[name].missing_from(folder)
     if missing_from is not None:
         raise DataError(f'{name} is not in {missing_from}: give its folder or archive with --data-dir')
-    return _SmallImages(NAMED_DATASETS[name].load(folder, label_set, train=train))
+    return _SmallImages(BUILT_IN_DATASETS[name].load(folder, label_set, train=train))
 
 
 def from_own_images(data: CifarData, *, train: bool) -> InputImages:

@@ -9,8 +9,7 @@ import numpy as np
 
 from openatac.data.photos import transforms as photo_transforms
 from openatac.data.small import transforms as small_transforms
-from openatac.data.small.dataset_names import split_name
-from openatac.data.small.named_datasets import NAMED_DATASETS
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, split_name
 from openatac.errors import DataError
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
@@ -47,7 +46,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
 def output_names(name: str) -> list[str]:
     """Return the class names of a data set in `NAMES_WITH_LABELS`, one per output."""
     dataset, label_set = split_name(name)
-    return NAMED_DATASETS[dataset].class_names(label_set)
+    return BUILT_IN_DATASETS[dataset].class_names(label_set)
 
 
 def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]

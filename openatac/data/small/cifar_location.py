@@ -31,7 +31,7 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
     below = sorted((path for path in content if _named_data_set(path) in (None, name)),
                    key=lambda path: _named_data_set(path) is None)  # folders of this name first
     for path in (folder, *(os.path.join(folder, path) for path in below)):
-        if os.path.isdir(path) and has_copy(path, dataset.names):
+        if os.path.isdir(path) and has_copy(path, dataset):
             return path
     others = [path for path in content if is_archive_name(path)]
     archives = [layout.archive for layout in dataset.layouts] + [

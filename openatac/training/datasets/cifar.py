@@ -7,8 +7,8 @@ from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
 from openatac.data.small import small_images
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig
 from openatac.training.sections.cifar import CifarData
@@ -19,7 +19,7 @@ def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     if data.is_folder:
         return small_images.load_class_folders(_folder_or_archive(data), data.side, data.class_names,
                                                data.max_bad_share, train=train)
-    return NAMED_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
+    return BUILT_IN_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
                                              url=data.data_url, progress=True)
 
 
@@ -80,5 +80,5 @@ class BackgroundReader:
 
 
 def _can_read_now(data: CifarData) -> bool:
-    dataset = NAMED_DATASETS[data.dataset]
+    dataset = BUILT_IN_DATASETS[data.dataset]
     return dataset.can_load_in_thread and dataset.missing_from(data.data_dir) is None

@@ -13,7 +13,7 @@ from openatac.training import loop
 from openatac.training.config import CifarConfig
 from openatac.training.datasets.cifar import BackgroundReader
 from openatac.training.networks.build import BuiltNetwork
-from openatac.training.run_folder import Dataset
+from openatac.training.run_folder import DatasetName
 from openatac.training.runs.published_log import CifarLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import step_schedule
@@ -59,7 +59,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     # ------------------------------------------------------------------------- log and summary
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> DatasetName:
         return self.config.data.dataset
 
     @property

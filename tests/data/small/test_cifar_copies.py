@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from openatac.data.small import cifar_location
-from openatac.data.small.cifar import class_names, load_cifar
+from openatac.data.small.cifar import load_cifar
+from openatac.data.small.cifar_layouts import class_names
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import CIFAR100, encoded, write_cifar
 from tests.helpers.processes.scripts import run_in_process, script_error
