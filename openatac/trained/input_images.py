@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.find_images import find_images
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.decoding import decode, decode_file
 from openatac.data.images.folder import ImageFolder
+from openatac.data.images.image_paths import find_images
 from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile

@@ -22,8 +22,7 @@ from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # of images in folders
-_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names for them
+_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names; see `image_paths.EXTENSIONS`
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 STDIN = '-'  # stands for standard input where a path is expected
 
@@ -82,7 +81,7 @@ def read_size(data: bytes) -> tuple[int, int]:
     Raises
     ------
     BadImageError
-        If ``data`` is not an image in one of the formats in `EXTENSIONS`.
+        If ``data`` is not an image in one of the formats in `openatac.data.images.image_paths.EXTENSIONS`.
     """
     from PIL import Image
     try:
@@ -100,11 +99,6 @@ def to_pixels(image: PillowImage) -> np.ndarray:
         return np.asarray(_to_rgb(image))
     except OSError as error:  # its file is damaged
         raise BadImageError(f'it cannot be decoded ({error})') from None
-
-
-def is_image_name(name: str) -> bool:
-    """Return whether a file name has an image's extension; hidden files do not count."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith('.')
 
 
 # ------------------------------------------------------------------------------------------ JPEG

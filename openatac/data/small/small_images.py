@@ -10,9 +10,10 @@ import numpy as np
 from openatac.data.archives import File, list_briefly, open_files
 from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
-from openatac.data.images.decoding import EXTENSIONS, decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
+from openatac.data.images.image_paths import EXTENSIONS
 from openatac.data.images.resizing import resize_exactly
 from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.small.image_set import ImageSet
