@@ -10,15 +10,14 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import check_batch_fits
+from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Reasons
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
 from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
-from openatac.data.prefetch import AHEAD
-from openatac.data.process_share import WHOLE, ProcessShare
+from openatac.data.threads import AHEAD
 from openatac.image_size import Size
 
 

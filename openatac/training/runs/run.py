@@ -14,7 +14,7 @@ from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.process_group import ProcessGroup
 from openatac.console.log import LOG_FORMAT
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
-from openatac.data.prefetch import prefetch
+from openatac.data.threads import prefetch
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings

@@ -11,14 +11,14 @@ import time
 import numpy as np
 import pytest
 
+from openatac.data.batch_sizes import ProcessShare
 from openatac.data.images.bad_images import NAMED, BadImages
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.data.photos.transforms import MEAN, STD, Jitter
-from openatac.data.prefetch import prefetch
-from openatac.data.process_share import ProcessShare
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
+from openatac.data.threads import prefetch
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.child_environment import child_environment
