@@ -52,14 +52,15 @@ def output_names(name: str) -> list[str]:
 def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
                           ) -> Manifest:
     """Return the manifest of a network for small images."""
-    mean, std = (_per_channel(255 * values) for values in (small_transforms.MEAN, small_transforms.STD))
+    mean, std = (_per_channel(255 * values)
+                 for values in (small_transforms.MEAN_0_TO_1, small_transforms.STD_0_TO_1))
     return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
 
 
 def photos_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
                     ) -> Manifest:
     """Return the manifest of a network for photographs."""
-    mean, std = map(_per_channel, (photo_transforms.MEAN, photo_transforms.STD))
+    mean, std = map(_per_channel, (photo_transforms.MEAN_0_TO_255, photo_transforms.STD_0_TO_255))
     return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
 
 

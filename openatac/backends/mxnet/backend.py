@@ -68,5 +68,5 @@ class MxnetBackend(Backend):
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:
     """Apply `transforms.normalise` to uint8 pixels (B, 3, H, W), on their device."""
     mean, std = (mx.nd.array(values[None], pixels.context)
-                 for values in (transforms.MEAN, transforms.STD))
+                 for values in (transforms.MEAN_0_TO_1, transforms.STD_0_TO_1))
     return (pixels.astype('float32') / 255 - mean) / std
