@@ -19,6 +19,7 @@ from openatac.options.command_line import ParsedFlags, flag_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig
 from openatac.training.recipes import CIFAR
+from openatac.training.sections.cifar import NEEDS_OWN_IMAGES
 
 if TYPE_CHECKING:
     from openatac.training.datasets.cifar import BackgroundReader
@@ -35,21 +36,20 @@ class TrainCifar(TrainingScript[CifarConfig]):
     def check(self, config: CifarConfig) -> None:
         super().check(config)
         data = config.data
-        if not data.is_folder:
+        if not data.has_own_images:
             for name in ('image_size', 'class_list'):
                 if getattr(data, name) is not None:
                     raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
         elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
-            raise FlagError('--data-dir', '--dataset folder needs the folder or archive with train/ '
-                            'and test/; give it')
+            raise FlagError('--data-dir', f'{NEEDS_OWN_IMAGES}; give it')
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
-        from openatac.training.datasets.cifar import folder_classes
+        from openatac.training.datasets.cifar import own_class_names
         config, data = given.config, given.config.data
-        if config.start.initial or not data.is_folder or data.class_names is not None:
+        if config.start.initial or not data.has_own_images or data.class_names is not None:
             return given
         return dataclasses.replace(given, config=with_changes(
-            config, class_names=folder_classes(config), image_size=data.side))
+            config, class_names=own_class_names(config), image_size=data.side))
 
     def begin_reading(self, config: CifarConfig) -> None:
         self._reader = _reader_for(config)

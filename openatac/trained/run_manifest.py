@@ -32,7 +32,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
                  for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
-        labels = data.class_names or [] if data.is_folder else output_names(data.dataset_with_labels)
+        labels = data.class_names or [] if data.has_own_images else output_names(data.dataset_with_labels)
         return small_images_manifest(name, data.classes, size or data.side, labels, arguments)
     manifest = photos_manifest(name, config.classes, size or config.data.input_size,
                                config.data.effective_crop_ratio, arguments)

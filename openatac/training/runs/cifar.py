@@ -65,7 +65,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     @property
     def images_name(self) -> str:
         data = self.config.data
-        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.is_folder else data.dataset
+        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.has_own_images else data.dataset
 
     def log_lines(self, learner: Learner) -> CifarLog:
         return CifarLog(self.config.output.log_interval)

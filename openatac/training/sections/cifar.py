@@ -24,6 +24,7 @@ from openatac.options.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, c
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
 BY_FLAGS = 'atac'  # the --model that other flags describe
+NEEDS_OWN_IMAGES = '--dataset folder needs the folder or archive with train/ and test/'
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class CifarData(Section, title='data'):
     side_flag: ClassVar[str] = '--image-size'
 
     @property
-    def is_folder(self) -> bool:
+    def has_own_images(self) -> bool:
         """Whether the images are your own, not a built-in data set."""
         return self.dataset == 'folder'
 
