@@ -169,7 +169,8 @@ class RecordFile:
 
     def _checked(self, label: float, index: int) -> int:
         """Return the class of a label; raise DataError if there is no such class."""
-        if label == label // 1 and 0 <= label < (self.classes or float('inf')):
+        is_whole, end = label == label // 1, self.classes or float('inf')
+        if is_whole and 0 <= label < end:
             return int(label) if self._class_of_label is None else self._class_of_label[int(label)]
         among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
         raise DataError(f'{self.name(index)} has the label {label:g}, which is not one of the {among}: check '

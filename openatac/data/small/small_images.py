@@ -65,10 +65,13 @@ def find_split(path: str, files: Mapping[str, File], class_names: Sequence[str] 
 
 def find_in_archive(paths: Iterable[str], names: Iterable[str]) -> str | None:
     """Return the folder with the first of these names in an archive, at its top or one folder below."""
-    folders = {'/'.join(parts[:depth]) for parts in (path.split('/') for path in paths)
-               for depth in (1, 2) if depth < len(parts)}
-    return next((folder for name in names for folder in sorted(folders, key=len)
-                 if folder.split('/')[-1] == name), None)
+    folders: set[str] = set()
+    for path in paths:
+        *enclosing, _ = path.split('/')
+        folders.update('/'.join(enclosing[:depth]) for depth in (1, 2) if depth <= len(enclosing))
+    shortest_first = sorted(folders, key=lambda folder: (len(folder), folder))
+    return next((folder for name in names for folder in shortest_first if folder.split('/')[-1] == name),
+                None)
 
 
 def _not_understood(path: str, names: Iterable[str], found: Iterable[str]) -> DataError:
