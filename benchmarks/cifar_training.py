@@ -121,10 +121,10 @@ def pipeline(data, pairs):
     sys.path.insert(0, str(ROOT / 'benchmarks'))
     from published_way import loaders
 
-    from openatac.data.small.batches import TrainingBatches
+    from openatac.data.small.batches import TrainingSmallImageBatches
     from openatac.data.small.cifar import load_cifar
     ours, theirs = [], []
-    batches = TrainingBatches(load_cifar('cifar10', data), 128, seed=0)
+    batches = TrainingSmallImageBatches(load_cifar('cifar10', data), 128, seed=0)
     for epoch in range(pairs):
         ours.append(rate(batches.epoch(epoch), batches.batches_in(0)))
         theirs.append(rate(loaders(data, 128, 0)[0], 12))
@@ -143,11 +143,11 @@ def rate(batches, count):
 
 FIRST_BATCH = '''
 import sys, runpy
-from openatac.data.small.batches import TrainingBatches
-def epoch(self, epoch, start=0, original=TrainingBatches.epoch):
+from openatac.data.small.batches import TrainingSmallImageBatches
+def epoch(self, epoch, start=0, original=TrainingSmallImageBatches.epoch):
     for batch in original(self, epoch, start):
         import os; os._exit(0)  # the first batch is read: the clock stops here
-TrainingBatches.epoch = epoch
+TrainingSmallImageBatches.epoch = epoch
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 '''

@@ -17,8 +17,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # nothing needs to be installed
 
 from openatac.data.images.decoding import decode
-from openatac.data.small.cifar import class_names, load_cifar
-from openatac.data.small.cifar_layouts import CIFAR_DATASETS
+from openatac.data.small.cifar import load_cifar
+from openatac.data.small.cifar_layouts import CIFAR_DATASETS, class_names
 from openatac.errors import OpenatacError
 
 ARCHIVE, QUALITY = 'cifar10_jpeg.npz', 75

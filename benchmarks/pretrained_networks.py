@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from openatac.commands import train_cifar
-from openatac.data.small.cifar import class_names
+from openatac.data.small.cifar_layouts import class_names
 from openatac.files.checksums import file_sha256
 from openatac.files.schema import read_json
 from openatac.models.weights import read_arrays, write_arrays

@@ -92,8 +92,8 @@ def ours(pipeline, cores, rec):
     import mxnet as mx  # isort: skip
     from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches
     from openatac.data.photos.transforms import Jitter
-    from openatac.data.prefetch import prefetch
     from openatac.data.records.record_file import RecordFile
+    from openatac.data.threads import prefetch
     source = RecordFile(rec, os.path.splitext(rec)[0] + '.idx')
     if pipeline == 'evaluation':
         photos = EvaluationPhotoBatches(source, SIZE, BATCH, 0.875, cores)

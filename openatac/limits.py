@@ -9,6 +9,7 @@ MAX_CLASSES = 2 ** 20   # outputs of a network
 MAX_BLOCKS = 1000       # in one stage
 MAX_CHANNELS = 2 ** 16
 MAX_SIDE = 4096         # of an image, in pixels
+MAX_PACKED_SIDE = 2 ** 14  # the short side of an image in a record file
 MAX_BATCH = 2 ** 20     # images
 INFERENCE_BATCH = 32    # images at a time, by default
 TOP = 5                 # classes that are named for an image, by default
@@ -16,7 +17,9 @@ MIN_CROP_RATIO = 0.1    # the side of the centre crop, as a share of the short s
 MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
 MAX_IMAGES = 10 ** 9    # in a data set
 MAX_SECONDS = 86400     # a day
-MAX_SEED = 2 ** 31 - 1
+MAX_WORKERS = 1024      # processes or threads that read images
+MAX_SEED = 2 ** 31 - 1  # of a run, which MXNet takes as an int32
+MAX_NUMPY_SEED = 2 ** 32 - 1  # of what only NumPy draws, such as the order of a record file
 MAX_PORT = 2 ** 16 - 1
 
 

@@ -41,7 +41,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatchSource:
-        """Return augmented batches of small images for the learner; see `TrainingBatches`.
+        """Return augmented batches of small images for the learner; see `TrainingSmallImageBatches`.
 
         Photographs need no such method: `openatac.data.photos` prepares their batches for all backends.
 
@@ -50,7 +50,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatchSource:
-        """Return batches of all images, in order; see `EvaluationBatches`."""
+        """Return batches of all images, in order; see `EvaluationSmallImageBatches`."""
 
     @abc.abstractmethod
     def initialize(self, params: str | Pretrained | None = None) -> None:

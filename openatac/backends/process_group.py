@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
-from openatac.data.process_share import ProcessShare
+from openatac.data.batch_sizes import ProcessShare
 
 
 class ProcessGroup(abc.ABC):

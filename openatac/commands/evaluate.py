@@ -19,7 +19,7 @@ from openatac.commands.shared.network_arguments import add_engine, add_labels, w
 from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal
 from openatac.data.images.listed import list_in
-from openatac.data.small.dataset_names import DATASET_OUTPUTS, NAMES_WITH_LABELS, split_name
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, NAMES_WITH_LABELS, split_name
 from openatac.errors import DataError, FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
@@ -94,7 +94,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
     from openatac.trained import input_images
     if args.dataset:
-        outputs = DATASET_OUTPUTS[split_name(args.dataset)[0]]
+        outputs = BUILT_IN_DATASETS[split_name(args.dataset)[0]].outputs
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_labels, with_labels
 from openatac.console.text import for_terminal
-from openatac.data.small.dataset_names import NAMES_WITH_LABELS
+from openatac.data.small.built_in_datasets import NAMES_WITH_LABELS
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
 from openatac.export.int8 import METHODS

@@ -17,7 +17,7 @@ from typing import Any
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
 from openatac.console.text import for_terminal, short_names, text_table
-from openatac.data.small.dataset_names import DATASET_OUTPUTS
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
 from openatac.files.writing import check_writable, writing
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
                    help="the run's best or last parameters, or a parameter file (default: %(default)s)")
     p.add_argument('--images', type=IMAGES, metavar='N',
                    help='use N images, evenly spread over the test set (default: all)')
-    p.add_argument('--dataset', choices=tuple(DATASET_OUTPUTS),
+    p.add_argument('--dataset', choices=tuple(BUILT_IN_DATASETS),
                    help="use images other than the run's own, for runs of train-cifar")
     p.add_argument('--data-dir', help='where the images are (default: where the run had them)')
     return p

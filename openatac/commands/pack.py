@@ -34,6 +34,7 @@ from openatac.data.records.check import check_records
 from openatac.data.records.pack import PackSettings, pack
 from openatac.errors import FlagError, UsageError
 from openatac.files.writing import check_prefix
+from openatac.limits import MAX_NUMPY_SEED, MAX_PACKED_SIDE, MAX_WORKERS
 from openatac.options.command_line import flag_of, naming
 from openatac.options.flag_types import number
 from openatac.system.cores import allowed_processors
@@ -83,16 +84,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('--root', metavar='FOLDER', help='the folder of the images that LIST names')
     p.add_argument('--class-list', metavar='FILE',
                    help='names of the classes in the order of the labels (default: sorted)')
-    p.add_argument('--resize', type=number(int, low=1, high=2 ** 14), metavar='N',
+    p.add_argument('--resize', type=number(int, low=1, high=MAX_PACKED_SIDE), metavar='N',
                    help='shrink the short side to N pixels if it is longer')
     p.add_argument('--quality', type=number(int, low=1, high=100), metavar='Q',
                    help='recompress all images as JPEG of this quality (1 to 100)')
-    p.add_argument('--shuffle', type=number(int, low=0, high=2 ** 32 - 1), metavar='SEED',
+    p.add_argument('--shuffle', type=number(int, low=0, high=MAX_NUMPY_SEED), metavar='SEED',
                    help='shuffle the images with this seed (default: sorted by class)')
+    # Unlike in training, 1 is allowed: it packs whatever can be read.
     p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
                    help='fail if more than this share of the images, and more than one, cannot be read '
                         '(default: %(default)s)')
-    p.add_argument('-j', type=number(int, low=1, high=1024), default=len(allowed_processors()),
+    p.add_argument('-j', type=number(int, low=1, high=MAX_WORKERS), default=len(allowed_processors()),
                    metavar='N', dest='workers',
                    help='number of images to process at a time (default: one per processor)')
     p.add_argument('--check', action='store_true', help='check a record file instead')

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from openatac.data.find_images import find_images
+    from openatac.data.images.image_paths import find_images
     from openatac.inference.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:

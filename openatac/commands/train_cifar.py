@@ -32,12 +32,12 @@ class TrainCifar(TrainingScript[CifarConfig]):
     _reader: BackgroundReader | None = None  # set by `begin_reading`
 
     def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
-        from openatac.training.datasets.cifar import folder_classes
+        from openatac.training.datasets.cifar import own_class_names
         config, data = given.config, given.config.data
-        if config.start.initial or not data.is_folder or data.class_names is not None:
+        if config.start.initial or not data.has_own_images or data.class_names is not None:
             return given
         return dataclasses.replace(given, config=with_changes(
-            config, class_names=folder_classes(config), image_size=data.side))
+            config, class_names=own_class_names(config), image_size=data.side))
 
     def begin_reading(self, config: CifarConfig) -> None:
         self._reader = _reader_for(config)

@@ -1,9 +1,9 @@
-"""Batches of a given size: whether one fits, and grouping."""
+"""Batches of a given size: whether one fits, the share of a process in one, and grouping."""
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from openatac.errors import DataError
 
@@ -15,6 +15,27 @@ def check_batch_fits(image_count: int, batch_size: int) -> None:
     if image_count < batch_size:
         raise DataError(f'the training set has {image_count} images, fewer than one batch of {batch_size}: '
                         'choose a smaller --batch-size')
+
+
+class ProcessShare(NamedTuple):
+    """The images for the process ``rank`` of ``size``: its share of every batch, or of a whole set."""
+
+    rank: int = 0
+    size: int = 1
+
+    def images_per_batch(self, batch_size: int) -> int:
+        """Return the number of images in this share of a batch; DataError if it does not divide evenly."""
+        if batch_size % self.size:
+            raise DataError(f'a batch of {batch_size} cannot be divided among {self.size} workers: choose a '
+                            f'multiple of {self.size}')
+        return batch_size // self.size
+
+    def range_of(self, count: int) -> range:
+        """Return this share of the indices of ``count`` images, a contiguous range."""
+        return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+
+WHOLE = ProcessShare()
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -12,7 +12,7 @@ from openatac.argument_checks import check_whole
 from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
 from openatac.data.images.decoding import decode_file, to_pixels
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.errors import DataError
 from openatac.evaluation.outcomes import check_outputs, softmax
 from openatac.export.forms.base import form_of, prefix_of
@@ -163,7 +163,7 @@ class Predictor:
     def _input(self, image: Image, name: str) -> np.ndarray:
         try:
             return self.transform(_pixels(image))
-        except BadImage as error:
+        except BadImageError as error:
             raise DataError(f'{name} cannot be used: {error}') from None
 
     def predict(self, paths: Iterable[str]) -> Iterator[PredictedBatch]:
@@ -174,7 +174,7 @@ class Predictor:
                 try:
                     inputs.append(self.transform(decode_file(path)))
                     names.append(printable(path))
-                except BadImage as error:
+                except BadImageError as error:
                     left_out.append((path, str(error)))
             if inputs:
                 images = np.stack(inputs)

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from openatac.console.text import for_html
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.errors import OpenatacError
 from openatac.files.reading import MEGABYTE
 from openatac.limits import MAX_CLASSES, TOP
@@ -83,7 +83,7 @@ def _answer_errors_in_json(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
     on(Refusal, lambda error: error.status)
-    on(BadImage, lambda error: 422, lambda error: f'the image cannot be used: {error}')
+    on(BadImageError, lambda error: 422, lambda error: f'the image cannot be used: {error}')
     on(OpenatacError, lambda error: 500)
     on(StarletteHTTPException, lambda error: error.status_code, lambda error: error.detail)
     on(RequestValidationError, lambda error: 422, lambda error: '; '.join(

@@ -40,7 +40,7 @@ class Classifier:
 
         Raises
         ------
-        BadImage
+        BadImageError
             If it is damaged, or not an image.
         Refusal
             If it has too many pixels, or gate maps are not available.

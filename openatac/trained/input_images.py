@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.find_images import find_images
 from openatac.data.images.class_names import match_classes, read_class_list, warn_if_sorted_as_text
 from openatac.data.images.decoding import decode, decode_file
 from openatac.data.images.folder import ImageFolder
+from openatac.data.images.image_paths import find_images
 from openatac.data.images.listed import ImageList
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
-from openatac.data.small.dataset_names import split_name
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, split_name
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.trained.manifest import Manifest
@@ -39,7 +38,7 @@ class InputImages(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> tuple[np.ndarray, int | None]:
-        """Return (pixels, uint8 (H, W, 3), label) of image ``index``; raise BadImage if it is unusable."""
+        """Return (pixels, uint8 (H, W, 3), label) of image ``index``; BadImageError if it is unusable."""
 
 
 class _UnlabelledFiles(InputImages):
@@ -135,15 +134,15 @@ def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImage
     Parameters
     ----------
     dataset : str
-        One of `openatac.data.small.dataset_names.NAMES_WITH_LABELS`.
+        One of `openatac.data.small.built_in_datasets.NAMES_WITH_LABELS`.
     folder : str, optional
     train : bool
     """
     name, label_set = split_name(dataset)
-    missing_from = NAMED_DATASETS[name].missing_from(folder)
+    missing_from = BUILT_IN_DATASETS[name].missing_from(folder)
     if missing_from is not None:
         raise DataError(f'{name} is not in {missing_from}: give its folder or archive with --data-dir')
-    return _SmallImages(NAMED_DATASETS[name].load(folder, label_set, train=train))
+    return _SmallImages(BUILT_IN_DATASETS[name].load(folder, label_set, train=train))
 
 
 def from_own_images(data: CifarData, *, train: bool) -> InputImages:

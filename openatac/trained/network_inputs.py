@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.data.batch_sizes import batched
 from openatac.data.images.resizing import resize_exactly
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
@@ -51,11 +51,11 @@ class InputTransform:
                                for values in (manifest.mean, manifest.std))
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the input for uint8 (H, W, 3); raise BadImage for an extremely narrow image."""
+        """Return the input for uint8 (H, W, 3); raise BadImageError for an extremely narrow image."""
         height, width = pixels.shape[:2]
         if max(height, width) > MAX_ASPECT * min(height, width):  # it would be resized to gigabytes
-            raise BadImage(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the '
-                           'other')
+            raise BadImageError(f'it has {width} x {height} pixels: one side is more than {MAX_ASPECT} '
+                                'times the other')
         image = (crop_centre(pixels, self.height, self.width, self.crop_ratio) if self.crop_ratio else
                  resize_exactly(pixels, self.height, self.width))
         return (image.transpose(2, 0, 1).astype('float32') - self.mean) / self.std
@@ -98,5 +98,5 @@ def _sample(images: InputImages, manifest: Manifest, count: int
         try:
             pixels, label = images.read(index)
             yield index, transform(pixels), label
-        except BadImage as error:
+        except BadImageError as error:
             log.warning('left out %s: %s', images.name(index), error)

@@ -9,8 +9,7 @@ import numpy as np
 
 from openatac.data.photos import transforms as photo_transforms
 from openatac.data.small import transforms as small_transforms
-from openatac.data.small.dataset_names import split_name
-from openatac.data.small.named_datasets import NAMED_DATASETS
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, split_name
 from openatac.errors import DataError
 from openatac.image_size import Size, sides
 from openatac.options.declaration import Role, option_fields
@@ -33,7 +32,7 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
                  for option, field in option_fields(type(config)).items() if field.has(Role.IN_MANIFEST)}
     if isinstance(config, CifarConfig):
         data = config.data
-        labels = data.class_names or [] if data.is_folder else output_names(data.dataset_with_labels)
+        labels = data.class_names or [] if data.has_own_images else output_names(data.dataset_with_labels)
         return small_images_manifest(name, data.classes, size or data.side, labels, arguments)
     manifest = photos_manifest(name, config.classes, size or config.data.input_size,
                                config.data.effective_crop_ratio, arguments)
@@ -47,20 +46,21 @@ def run_manifest(name: str, config: Config, size: Size | None = None) -> Manifes
 def output_names(name: str) -> list[str]:
     """Return the class names of a data set in `NAMES_WITH_LABELS`, one per output."""
     dataset, label_set = split_name(name)
-    return NAMED_DATASETS[dataset].class_names(label_set)
+    return BUILT_IN_DATASETS[dataset].class_names(label_set)
 
 
 def small_images_manifest(name: str, classes: int, size: Size, labels: list[str], arguments: dict[str, Any]
                           ) -> Manifest:
     """Return the manifest of a network for small images."""
-    mean, std = (_per_channel(255 * values) for values in (small_transforms.MEAN, small_transforms.STD))
+    mean, std = (_per_channel(255 * values)
+                 for values in (small_transforms.MEAN_0_TO_1, small_transforms.STD_0_TO_1))
     return Manifest(name, classes, (3, *sides(size)), mean, std, labels=labels, arguments=arguments)
 
 
 def photos_manifest(name: str, classes: int, size: Size, crop_ratio: float, arguments: dict[str, Any]
                     ) -> Manifest:
     """Return the manifest of a network for photographs."""
-    mean, std = map(_per_channel, (photo_transforms.MEAN, photo_transforms.STD))
+    mean, std = map(_per_channel, (photo_transforms.MEAN_0_TO_255, photo_transforms.STD_0_TO_255))
     return Manifest(name, classes, (3, *sides(size)), mean, std, crop_ratio, arguments=arguments)
 
 

@@ -101,7 +101,7 @@ def _images_of(config: Config) -> OpenImages:
     if isinstance(config, ImagenetConfig):
         return partial(input_images.from_photos, config.data, config.classes)
     data = config.data
-    if data.is_folder:
+    if data.has_own_images:
         return partial(input_images.from_own_images, data)
     return partial(input_images.from_dataset, data.dataset_with_labels, data.data_dir)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 from openatac.data.batch_source import Batch, TrainingBatchSource
-from openatac.data.prefetch import prefetch
+from openatac.data.threads import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
 from openatac.training.checkpoints.checkpoint import checkpoints_of

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openatac.backends.learner import Arrays, Learner, LearnerNumbers, Metrics
 from openatac.console.streams import on_terminal
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
-from openatac.data.prefetch import prefetch
+from openatac.data.threads import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.run_file_names import BEST, LAST
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of

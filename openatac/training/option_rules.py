@@ -15,6 +15,7 @@ from openatac.limits import FLOAT32_MAX, FLOAT32_MIN
 from openatac.options.command_line import flag_of
 from openatac.options.declaration import option_defaults
 from openatac.training.config import CifarConfig, Config, ImagenetConfig
+from openatac.training.sections.cifar import NEEDS_OWN_IMAGES
 from openatac.training.sections.shared import Start
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
@@ -64,13 +65,12 @@ def _check_rates(lr: float, factor: float, decays: int) -> None:
 
 def _check_cifar(config: CifarConfig) -> None:
     data = config.data
-    if not data.is_folder:
+    if not data.has_own_images:
         for name in ('image_size', 'class_list'):
             if getattr(data, name) is not None:
                 raise FlagError(flag_of(name), 'it is for --dataset folder; leave it out')
     elif not data.data_dir and not config.start.evaluate:  # a run knows where its images were
-        raise FlagError('--data-dir', '--dataset folder needs the folder or archive with train/ '
-                        'and test/; give it')
+        raise FlagError('--data-dir', f'{NEEDS_OWN_IMAGES}; give it')
 
 
 def _check_imagenet(config: ImagenetConfig) -> None:

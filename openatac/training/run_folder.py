@@ -9,6 +9,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 
+from openatac.data.small.built_in_datasets import SmallDatasetName
 from openatac.errors import OpenatacError, UsageError
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
@@ -17,7 +18,7 @@ from openatac.files.schema import read_json
 from openatac.limits import MAX_SEED, Bounds
 from openatac.options.declaration import from_json, with_changes
 from openatac.training.config import Config, config_type_of
-from openatac.training.sections.cifar import BY_FLAGS, DatasetName
+from openatac.training.sections.cifar import BY_FLAGS
 
 if TYPE_CHECKING:
     from openatac.library import Library
@@ -27,7 +28,7 @@ _Count = Annotated[int, Bounds(1, 2 ** 40)]
 _Index = Annotated[int, Bounds(-1, 2 ** 40)]
 _Fraction = Annotated[float, Bounds(0, 1)]
 _Speed = Annotated[float, Bounds(0, 1e9)]
-Dataset = Literal[DatasetName, 'imagenet']
+DatasetName = Literal[SmallDatasetName, 'imagenet']
 
 
 class Versions(TypedDict):
@@ -69,7 +70,7 @@ class Facts(ImageCounts):
     """The entries about the network and the data."""
 
     model: str
-    dataset: Dataset
+    dataset: DatasetName
 
 
 class Summary(Facts):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openatac.backends.mxnet.learner import MxnetLearner
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
 from openatac.data.small.image_set import ImageSet
 from tests import oracle
 from tests.helpers.learners.mxnet_learner import OPTIMIZER, learner
@@ -135,11 +135,11 @@ def test_raw_pixels_are_normalised_on_the_device_to_the_same_bits():
     trained = {}
     for raw in (False, True):
         trained[raw] = learner()
-        for x, y in TrainingBatches(images, 16, 1, raw).epoch(0):
+        for x, y in TrainingSmallImageBatches(images, 16, 1, raw).epoch(0):
             assert x.dtype == ('uint8' if raw else 'float32')
             trained[raw].train_batch(x, y, learning_rate=0.1)
     assert_equal(values(trained[False]), values(trained[True]))
-    tests = [trained[raw].evaluate(EvaluationBatches(images, 20, raw)) for raw in (False, True)]
+    tests = [trained[raw].evaluate(EvaluationSmallImageBatches(images, 20, raw)) for raw in (False, True)]
     assert tests[0] == tests[1]
 
 

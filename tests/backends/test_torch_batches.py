@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip('torch')
 
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.errors import DataError  # noqa: E402
 
@@ -35,7 +35,7 @@ def assert_equal(on_device, expected):
 def test_training_batches_equal_those_in_numpy(mirror, seed, epoch, start):
     images = image_set(mirror=mirror)
     ours = DeviceTrainingBatches(images, BATCH, seed, 'cpu')
-    theirs = TrainingBatches(images, BATCH, seed)
+    theirs = TrainingSmallImageBatches(images, BATCH, seed)
     assert ours.batches_in(epoch) == theirs.batches_in(epoch) == 4
     assert len(list(ours.epoch(epoch, start))) == 4 - start
     assert_equal(ours.epoch(epoch, start), theirs.epoch(epoch, start))
@@ -48,13 +48,13 @@ def test_training_batches_of_any_shape(data):
     images = image_set(count, height, width, data.draw(st.booleans()))
     batch_size, seed, epoch = data.draw(st.integers(1, count)), data.draw(st.integers(0, 9)), 3
     ours = DeviceTrainingBatches(images, batch_size, seed, 'cpu', channels_last=data.draw(st.booleans()))
-    assert_equal(ours.epoch(epoch), TrainingBatches(images, batch_size, seed).epoch(epoch))
+    assert_equal(ours.epoch(epoch), TrainingSmallImageBatches(images, batch_size, seed).epoch(epoch))
 
 
 @pytest.mark.parametrize('batch_size', [1, 8, 37, 100])
 def test_evaluation_batches_equal_those_in_numpy(batch_size):
     ours = DeviceEvaluationBatches(image_set(), batch_size, 'cpu')
-    theirs = EvaluationBatches(image_set(), batch_size)
+    theirs = EvaluationSmallImageBatches(image_set(), batch_size)
     assert len(ours) == len(theirs) == len(list(ours))
     for _ in range(2):
         assert_equal(ours, theirs)
@@ -63,7 +63,7 @@ def test_evaluation_batches_equal_those_in_numpy(batch_size):
 def test_every_level_of_every_channel_is_normalised_as_in_numpy():
     levels = np.broadcast_to(np.arange(256, dtype='uint8').reshape(1, 1, 16, 16), (1, 3, 16, 16))
     images = ImageSet(levels, np.zeros(1, 'int32'), ('a',))
-    assert_equal(DeviceEvaluationBatches(images, 1, 'cpu'), EvaluationBatches(images, 1))
+    assert_equal(DeviceEvaluationBatches(images, 1, 'cpu'), EvaluationSmallImageBatches(images, 1))
 
 
 def test_images_may_be_record_views_with_negative_strides():
@@ -71,9 +71,9 @@ def test_images_may_be_record_views_with_negative_strides():
     pixels = records[::-1, 1:].reshape(COUNT, 3, 32, 32)[..., ::-1]
     pixels.flags.writeable = False
     images = ImageSet(pixels, image_set().labels[::-1], image_set().class_names)
-    ours, theirs = DeviceTrainingBatches(images, BATCH, 1, 'cpu'), TrainingBatches(images, BATCH, 1)
+    ours, theirs = DeviceTrainingBatches(images, BATCH, 1, 'cpu'), TrainingSmallImageBatches(images, BATCH, 1)
     assert_equal(ours.epoch(0), theirs.epoch(0))
-    assert_equal(DeviceEvaluationBatches(images, BATCH, 'cpu'), EvaluationBatches(images, BATCH))
+    assert_equal(DeviceEvaluationBatches(images, BATCH, 'cpu'), EvaluationSmallImageBatches(images, BATCH))
 
 
 @pytest.mark.parametrize('channels_last', [False, True])
@@ -88,8 +88,8 @@ def test_batches_have_the_requested_memory_layout(channels_last):
 def test_concurrent_epochs_are_independent():
     batches = DeviceTrainingBatches(image_set(), BATCH, 0, 'cpu')
     first, second = zip(*zip(batches.epoch(0), batches.epoch(1)))
-    assert_equal(first, TrainingBatches(image_set(), BATCH, 0).epoch(0))
-    assert_equal(second, TrainingBatches(image_set(), BATCH, 0).epoch(1))
+    assert_equal(first, TrainingSmallImageBatches(image_set(), BATCH, 0).epoch(0))
+    assert_equal(second, TrainingSmallImageBatches(image_set(), BATCH, 0).epoch(1))
 
 
 def test_too_few_images_give_the_same_error():

@@ -18,7 +18,7 @@ from openatac import cli  # noqa: E402
 from openatac.backends.compute import Compute  # noqa: E402  (they need torch)
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches  # noqa: E402
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches  # noqa: E402
 from openatac.data.small.image_set import ImageSet  # noqa: E402
 from openatac.pytorch import get_model, use_biased_variance  # noqa: E402
 from tests.helpers.learners.training_steps import batch, relative_difference  # noqa: E402
@@ -84,9 +84,11 @@ def test_batches_made_on_the_gpu_are_the_same(channels_last):
     images = ImageSet(pixels, np.arange(37, dtype=np.int32), tuple(map(str, range(37))))
     training = DeviceTrainingBatches(images, 8, 3, GPU, channels_last)
     evaluation = DeviceEvaluationBatches(images, 8, GPU, channels_last)
+    training_here = TrainingSmallImageBatches(images, 8, 3)
+    evaluation_here = EvaluationSmallImageBatches(images, 8)
     for found, expected in itertools.zip_longest(
             itertools.chain(training.epoch(2, 1), evaluation),
-            itertools.chain(TrainingBatches(images, 8, 3).epoch(2, 1), EvaluationBatches(images, 8))):
+            itertools.chain(training_here.epoch(2, 1), evaluation_here)):
         for one, other in zip(found, expected):
             assert one.is_cuda
             np.testing.assert_array_equal(one.cpu().numpy(), other)

@@ -1,7 +1,7 @@
 """Names for a network's classes, from --labels."""
 import pytest
 
-from openatac.commands.shared.labels import read_labels
+from openatac.commands.shared.labels_flag import class_names_from_flag
 from tests.helpers.networks.trained_network import describe
 
 IDS = ['n01', 'n02', 'n03', 'n04', 'n05']
@@ -9,7 +9,7 @@ SYNSETS = [f'n0000000{number}' for number in range(1, 6)]
 
 
 def read(labels, known):
-    return read_labels(labels, describe(labels=known))
+    return class_names_from_flag(labels, describe(labels=known))
 
 
 @pytest.mark.parametrize('known', [[], IDS])

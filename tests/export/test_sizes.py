@@ -9,7 +9,12 @@ import pytest
 import openatac
 import train_imagenet
 from openatac.data.images.decoding import decode
-from openatac.data.photos.transforms import MEAN, STD, EvaluationTransform, TrainingTransform
+from openatac.data.photos.transforms import (
+    MEAN_0_TO_255,
+    STD_0_TO_255,
+    EvaluationTransform,
+    TrainingTransform,
+)
 from openatac.errors import OpenatacError
 from openatac.models.weights import save_parameters
 from openatac.trained.manifest import Manifest
@@ -47,7 +52,7 @@ def test_evaluation_and_prediction_see_the_same_rectangle(height, width):
     image = decode(encoded(blocks(height, width), 'PNG'))
     out = np.empty((3, 40, 72), 'float32')
     EvaluationTransform('40x72', 0.875)(image, out)
-    mean, std = (tuple(map(float, values.ravel())) for values in (MEAN, STD))
+    mean, std = (tuple(map(float, values.ravel())) for values in (MEAN_0_TO_255, STD_0_TO_255))
     predicted = InputTransform(Manifest('net', 2, (3, 40, 72), mean, std, 0.875))(image)
     np.testing.assert_array_equal(out, predicted)
 

@@ -19,7 +19,7 @@ from PIL import Image
 import openatac
 from openatac.commands import pack
 from openatac.data.images.decoding import decode
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.data.small.cifar import load_cifar
 from openatac.errors import OpenatacError
@@ -58,7 +58,7 @@ RUN = ROOT / 'results' / 'cifar10_b1' / 'runs' / 'b1-atac-seed1'
 DESCRIPTION = small_export.MANIFEST._replace(image_shape=(3, 8, 8))
 IMAGES = np.random.RandomState(0).randn(1, 3, 8, 8).astype('float32')
 PIXELS = np.random.RandomState(0).randint(0, 256, (17, 23, 3)).astype('uint8')
-REFUSALS = OpenatacError, BadImage, MemoryError  # a command reports it as one clear error
+REFUSALS = OpenatacError, BadImageError, MemoryError  # a command reports it as one clear error
 Content = dict[str, Any]
 DEFAULTS = dict.fromkeys(option_fields(CifarConfig), DEFAULT)
 

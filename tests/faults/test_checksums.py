@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from openatac.commands import pack
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
 from openatac.export.exported_symbol import load_block, load_exported_symbol, read_symbol
@@ -109,7 +109,7 @@ def test_flipped_bit_names_its_record(record_prefix, capsys, place):
     source = RecordFile(record_prefix + '.rec', record_prefix + '.idx')  # as a training reads it
     for index in range(len(source)):
         if index == hurt:
-            with pytest.raises((BadImage, DataError)):
+            with pytest.raises((BadImageError, DataError)):
                 source.read(index)
         else:
             source.read(index)

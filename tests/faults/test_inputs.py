@@ -8,7 +8,7 @@ import pytest
 
 from openatac.commands import pack, predict
 from openatac.data.images.folder import ImageFolder
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.distributed.launch.clusters import read_hosts
 from openatac.errors import OpenatacError
@@ -91,7 +91,7 @@ def test_every_folder_reader_skips_special_files(odd, class_folders, tmp_path, p
     bad = odd(folder / 'class0' / '003.jpg')
     source = ImageFolder(str(folder))
     assert len(source) == 12
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         source.read(3)
     assert pack.main([str(folder), str(tmp_path / 'out'), '-j', '1']) == 0
     assert len(RecordFile(str(tmp_path / 'out.rec'))) == 11

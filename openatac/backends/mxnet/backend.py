@@ -16,7 +16,7 @@ from openatac.backends.mxnet.teacher import load_teacher
 from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
 from openatac.data.small import transforms
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError
 from openatac.models.weights import initialize_parameters, load_parameters
@@ -42,11 +42,11 @@ class MxnetBackend(Backend):
 
     # Pixels go to a GPU as uint8, a quarter of the bytes of the float32 that `normalise` computes from them.
 
-    def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatches:
-        return TrainingBatches(images, batch_size, seed, raw=self._has_gpu)
+    def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingSmallImageBatches:
+        return TrainingSmallImageBatches(images, batch_size, seed, raw=self._has_gpu)
 
-    def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationBatches:
-        return EvaluationBatches(images, batch_size, raw=self._has_gpu)
+    def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationSmallImageBatches:
+        return EvaluationSmallImageBatches(images, batch_size, raw=self._has_gpu)
 
     def initialize(self, params: str | Pretrained | None = None) -> None:
         initialize_parameters(self.net, self.seed, self.contexts, params)
@@ -68,5 +68,5 @@ class MxnetBackend(Backend):
 def normalise(pixels: mx.nd.NDArray) -> mx.nd.NDArray:
     """Apply `transforms.normalise` to uint8 pixels (B, 3, H, W), on their device."""
     mean, std = (mx.nd.array(values[None], pixels.context)
-                 for values in (transforms.MEAN, transforms.STD))
+                 for values in (transforms.MEAN_0_TO_1, transforms.STD_0_TO_1))
     return (pixels.astype('float32') / 255 - mean) / std

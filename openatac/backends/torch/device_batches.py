@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from openatac.data.process_share import WHOLE, ProcessShare
+from openatac.data.batch_sizes import WHOLE, ProcessShare
 from openatac.data.small import transforms
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.transforms import PAD
 
 
-class DeviceTrainingBatches(TrainingBatches):
-    """`TrainingBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
+class DeviceTrainingBatches(TrainingSmallImageBatches):
+    """`TrainingSmallImageBatches` of PyTorch tensors on ``device``, such as 'cuda:0', with int64 labels.
 
     Preparing batches ahead gains nothing (``ahead`` is 0): a batch is a handful of kernels, which the device
     queues like the steps that use them. Nor may another thread prepare them, because a kernel launched from
@@ -72,8 +72,8 @@ class DeviceTrainingBatches(TrainingBatches):
         return order, rows, columns, self._labels[order]
 
 
-class DeviceEvaluationBatches(EvaluationBatches):
-    """`EvaluationBatches` of PyTorch tensors on ``device``; see `DeviceTrainingBatches`."""
+class DeviceEvaluationBatches(EvaluationSmallImageBatches):
+    """`EvaluationSmallImageBatches` of PyTorch tensors on ``device``; see `DeviceTrainingBatches`."""
 
     ahead = 0
 

@@ -30,5 +30,5 @@ def add_labels(parser: Any, default: str = 'those in the export') -> None:
 
 def with_labels(labels: str | None, manifest: Manifest) -> Manifest:
     """Return the manifest with the class names of --labels; raise FlagError if they are wrong."""
-    from openatac.commands.shared.labels import read_labels
-    return manifest._replace(labels=read_labels(labels, manifest))
+    from openatac.commands.shared.labels_flag import class_names_from_flag
+    return manifest._replace(labels=class_names_from_flag(labels, manifest))

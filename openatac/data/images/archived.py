@@ -8,9 +8,9 @@ import numpy as np
 
 from openatac.data.archives import File
 from openatac.data.images.class_names import in_order
-from openatac.data.images.decoding import is_image_name
 from openatac.data.images.folder import check_same_classes
 from openatac.data.images.image_files import ImageFiles
+from openatac.data.images.image_paths import is_image_name
 from openatac.errors import DataError
 
 

@@ -34,7 +34,8 @@ class BadImages:
         self._source = source
         self.max_share, self._named = max_share, named
         self._known: set[int] = set()
-        self.allowed = min(max(int(max_share * len(source)), max_share > 0), len(source) - 1)
+        tolerated, at_least = int(max_share * len(source)), 1 if max_share > 0 else 0
+        self.allowed = min(max(tolerated, at_least), len(source) - 1)
 
     @property
     def count(self) -> int:

@@ -1,12 +1,15 @@
 """Class names and their order, which determines the meaning of each label."""
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from openatac.console.text import first_few
 from openatac.errors import DataError
-from openatac.files.reading import read_lines
+from openatac.files.reading import TEXT_LIMIT, opening, read_input, read_lines
+
+DEVKIT_CLASSES = 'meta.mat'  # in ImageNet's development kit, a MATLAB file
 
 log = logging.getLogger('openatac')
 
@@ -21,10 +24,12 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def warn_if_sorted_as_text(names: Sequence[str], where: str) -> None:
     """Warn if numeric class names are sorted as text, since class folders are sorted as numbers."""
-    if tuple(names) == tuple(sorted(names)) != in_order(names):
+    as_numbers = in_order(names)
+    is_sorted_as_text = [*names] == sorted(names)
+    if is_sorted_as_text and tuple(names) != as_numbers:
         log.warning('%s sorts the classes as text (%s, ...), but class folders are sorted as numbers '
                     '(%s, ...): keeping the text order', where, ', '.join(names[:3]),
-                    ', '.join(in_order(names)[:3]))
+                    ', '.join(as_numbers[:3]))
 
 
 def read_class_list(path: str) -> tuple[str, ...]:
@@ -35,6 +40,31 @@ def read_class_list(path: str) -> tuple[str, ...]:
         raise DataError(f'{path} lists the class {twice!r} twice: give each class a unique name')
     warn_if_sorted_as_text(names, path)
     return tuple(names)
+
+
+def read_devkit_classes(path: str) -> tuple[str, ...]:
+    """Return the leaf synsets (WNIDs) in ``meta.mat``, in the order of ILSVRC2012_ID, which begins at 1.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or not the devkit's, or SciPy is missing.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DataError(f'{path} needs SciPy, which cannot be imported ({error}): run pip install scipy'
+                        ) from error
+    with opening(f'the classes {path}'):
+        data = read_input(path, TEXT_LIMIT)
+    try:
+        synsets = loadmat(io.BytesIO(data), squeeze_me=True)['synsets']
+        leaves = {int(synset['ILSVRC2012_ID']): str(synset['WNID']) for synset in synsets
+                  if synset['num_children'] == 0}
+        return tuple(leaves[number] for number in range(1, len(leaves) + 1))
+    except Exception as error:  # SciPy raises many kinds for damaged files
+        raise DataError(f"{path} is not the devkit's list of synsets, or is damaged ({error}): download it "
+                        'again, or remove it and list the classes in a file for --class-list') from error
 
 
 def match_classes(found: Sequence[str], known: Sequence[str], where: str, elsewhere: str) -> list[int]:

@@ -15,15 +15,14 @@ import numpy as np
 
 from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.opencv import find_opencv
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.errors import reason
 from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.gif', '.webp', '.bmp', '.tif', '.tiff')  # of images in folders
-_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names for them
+_FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'BMP', 'TIFF')  # Pillow's names; see `image_paths.EXTENSIONS`
 NOT_AN_IMAGE = 'it is not an image that can be decoded'
 STDIN = '-'  # stands for standard input where a path is expected
 
@@ -42,11 +41,11 @@ def decode(data: bytes) -> np.ndarray:
 
     Raises
     ------
-    BadImage
+    BadImageError
         If ``data`` is damaged or not an image.
     """
     if not data:
-        raise BadImage('the image is empty')
+        raise BadImageError('the image is empty')
     if not data.startswith(_JPEG):
         return _decode_by_pillow(data)
     ends = data.rfind(_END) > data.rfind(_START_OF_SCAN)  # only other data can follow the image
@@ -54,14 +53,14 @@ def decode(data: bytes) -> np.ndarray:
         data += _END
     image = _decode_jpeg(data)
     if not ends and (image is None or _is_cut_off(data, image)):
-        raise BadImage('the image is cut off')
+        raise BadImageError('the image is cut off')
     if image is None:
-        raise BadImage(NOT_AN_IMAGE)
+        raise BadImageError(NOT_AN_IMAGE)
     return image
 
 
 def decode_file(path: str) -> np.ndarray:
-    """Decode an image file, or `STDIN`, like `decode`; raise BadImage also if it cannot be read."""
+    """Decode an image file, or `STDIN`, like `decode`; raise BadImageError also if it cannot be read."""
     return decode(_read(path))
 
 
@@ -70,10 +69,10 @@ def _read(path: str) -> bytes:
         if path != STDIN:
             return read_input(path, IMAGE_LIMIT)
         if sys.stdin is None:
-            raise BadImage('standard input is closed')
+            raise BadImageError('standard input is closed')
         return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
     except OSError as error:
-        raise BadImage(reason(error)) from None
+        raise BadImageError(reason(error)) from None
 
 
 def read_size(data: bytes) -> tuple[int, int]:
@@ -81,30 +80,25 @@ def read_size(data: bytes) -> tuple[int, int]:
 
     Raises
     ------
-    BadImage
-        If ``data`` is not an image in one of the formats in `EXTENSIONS`.
+    BadImageError
+        If ``data`` is not an image in one of the formats in `openatac.data.images.image_paths.EXTENSIONS`.
     """
     from PIL import Image
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.height, image.width
     except Image.DecompressionBombError as error:
-        raise BadImage(f'it is too large ({error})') from None
+        raise BadImageError(f'it is too large ({error})') from None
     except Exception:  # Pillow raises a dozen kinds for damaged files
-        raise BadImage(NOT_AN_IMAGE) from None
+        raise BadImageError(NOT_AN_IMAGE) from None
 
 
 def to_pixels(image: PillowImage) -> np.ndarray:
-    """Convert a Pillow image to uint8 (H, W, 3), like `decode`; raise BadImage if it cannot be converted."""
+    """Convert a Pillow image to uint8 (H, W, 3), like `decode`; raise BadImageError if that fails."""
     try:
         return np.asarray(_to_rgb(image))
     except OSError as error:  # its file is damaged
-        raise BadImage(f'it cannot be decoded ({error})') from None
-
-
-def is_image_name(name: str) -> bool:
-    """Return whether a file name has an image's extension; hidden files do not count."""
-    return name.lower().endswith(EXTENSIONS) and not name.startswith('.')
+        raise BadImageError(f'it cannot be decoded ({error})') from None
 
 
 # ------------------------------------------------------------------------------------------ JPEG
@@ -160,12 +154,12 @@ def _decode_by_pillow(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=_safe_formats()) as image:
             return np.asarray(_to_rgb(image))
-    except BadImage:
+    except BadImageError:
         raise
     except Image.UnidentifiedImageError:
-        raise BadImage(NOT_AN_IMAGE) from None
+        raise BadImageError(NOT_AN_IMAGE) from None
     except Exception as error:  # Pillow raises a dozen kinds for damaged files
-        raise BadImage(f'it cannot be decoded ({error})') from None
+        raise BadImageError(f'it cannot be decoded ({error})') from None
 
 
 def _safe_formats() -> list[str]:
@@ -182,7 +176,7 @@ def _to_rgb(image: PillowImage) -> PillowImage:
     if image.mode.startswith('I'):
         return Image.fromarray(_upper_8_bits(np.asarray(image))).convert('RGB')
     if image.mode == 'F':
-        raise BadImage('its pixels are floating-point numbers: save it with 8 or 16 bits')
+        raise BadImageError('its pixels are floating-point numbers: save it with 8 or 16 bits')
     if image.mode in _TRANSPARENT or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
@@ -192,5 +186,5 @@ def _to_rgb(image: PillowImage) -> PillowImage:
 def _upper_8_bits(grey: np.ndarray) -> np.ndarray:
     """Convert 16-bit grey levels to uint8; Pillow sometimes stores them in 32 bits."""
     if grey.min() < 0 or grey.max() >= 2 ** 16:
-        raise BadImage('its pixels have 32 bits: save it with 8 or 16')
+        raise BadImageError('its pixels have 32 bits: save it with 8 or 16')
     return (grey >> 8).astype('uint8')

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from openatac.data.images.class_names import check_case, in_order
-from openatac.data.images.decoding import EXTENSIONS, is_image_name
 from openatac.data.images.image_files import ImageFiles
+from openatac.data.images.image_paths import EXTENSIONS, list_images
 from openatac.errors import DataError, reason
 from openatac.files.reading import opening
 
@@ -116,28 +116,3 @@ def _is_class(entry: os.DirEntry[str], warn: bool) -> bool:
         if warn:
             log.warning('left out %s: %s', entry.path, reason(error))
         return False
-
-
-def list_images(folder: str, levels: int = 2) -> tuple[list[bytes], int]:
-    """Find the images in a folder and, for 2 levels, in its subfolders.
-
-    Returns
-    -------
-    images : list of bytes
-        Paths relative to the folder, sorted.
-    others : int
-        The number of other files; hidden ones are ignored.
-    """
-    with opening(f'the image folder {folder}'):
-        names = [name for name in os.listdir(folder) if not name.startswith('.')]
-    images, others = [], 0
-    for name in names:
-        if is_image_name(name):  # first, since a system call for each image would be slow
-            images.append(os.fsencode(name))
-        elif not os.path.isdir(os.path.join(folder, name)):
-            others += 1
-        elif levels > 1:
-            below, more = list_images(os.path.join(folder, name), levels - 1)
-            images += [os.fsencode(name) + b'/' + image for image in below]  # on Windows too, see fingerprint
-            others += more
-    return sorted(images), others

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.images.subset import ImageSubset
 from openatac.errors import reason
 from openatac.files.reading import IMAGE_LIMIT, read_input
@@ -56,9 +56,9 @@ class ImageFiles:
         return os.fsdecode(self._names[index])
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadImageError if it cannot be read."""
         try:
             data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
             return data, int(self._labels[index])
         except OSError as error:
-            raise BadImage(reason(error)) from error
+            raise BadImageError(reason(error)) from error

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from openatac.data.images.class_names import check_case, in_order
-from openatac.data.images.devkit import DEVKIT_CLASSES, read_devkit_classes
-from openatac.data.images.folder import list_images
+from openatac.data.images.class_names import DEVKIT_CLASSES, check_case, in_order, read_devkit_classes
 from openatac.data.images.image_files import ImageFiles
+from openatac.data.images.image_paths import list_images
 from openatac.errors import DataError
 from openatac.files.reading import read_lines
 

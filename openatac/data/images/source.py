@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class BadImage(Exception):
+class BadImageError(Exception):
     """One image cannot be used, for the reason in the message; the others can."""
 
 
@@ -27,7 +27,7 @@ class ImageSource(Protocol):
         ...
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadImageError if it cannot be read."""
         ...
 
 

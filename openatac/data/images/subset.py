@@ -33,5 +33,5 @@ class ImageSubset:
         return self._source.name(int(self._indices[index]))
 
     def read(self, index: int) -> tuple[bytes, int]:
-        """Return (the bytes of image file ``index``, its label); raise BadImage if it cannot be read."""
+        """Return (the bytes of image file ``index``, its label); raise BadImageError if it cannot be read."""
         return self._source.read(int(self._indices[index]))

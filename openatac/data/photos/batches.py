@@ -10,15 +10,14 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from openatac.data.batch_sizes import check_batch_fits
+from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Reasons
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
-from openatac.data.images.source import BadImage, ImageSource
+from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.photos.transforms import PUBLISHED_JITTER, EvaluationTransform, Jitter, TrainingTransform
 from openatac.data.photos.workers import PhotoWorkers
-from openatac.data.prefetch import AHEAD
-from openatac.data.process_share import WHOLE, ProcessShare
+from openatac.data.threads import AHEAD
 from openatac.image_size import Size
 
 
@@ -171,7 +170,7 @@ def _prepare_training(source: ImageSource, transform: TrainingTransform, allowed
         try:
             data, label = source.read(index)
             transform(decode(data), epoch, index, out)
-        except BadImage as error:
+        except BadImageError as error:
             bad.append((index, str(error)))
         else:
             return label, bad
@@ -184,6 +183,6 @@ def _prepare_evaluation(source: ImageSource, transform: EvaluationTransform, ind
     try:
         data, label = source.read(index)
         transform(decode(data), out)
-    except BadImage as error:
+    except BadImageError as error:
         return np.nan, [(index, str(error))]
     return label, []

@@ -22,9 +22,9 @@ from openatac.data.photos.colours import change_colours
 from openatac.image_size import Size, sides
 from openatac.limits import MAX_SIDE, MIN_CROP_RATIO
 
-# Per channel, in grey levels from 0 to 255.
-MEAN = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
-STD = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
+# Per channel, of pixels from 0 to 255.
+MEAN_0_TO_255 = np.array([123.68, 116.779, 103.939], 'float32').reshape(3, 1, 1)
+STD_0_TO_255 = np.array([58.393, 57.12, 57.375], 'float32').reshape(3, 1, 1)
 AREA = 0.08, 1
 ASPECT = 3 / 4, 4 / 3
 TRIES = 10  # attempts to find a part that fits into the image
@@ -155,6 +155,6 @@ def centre(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def normalise_in_place(planes: np.ndarray) -> None:
-    """Subtract `MEAN` from float32 (3, H, W) and divide by `STD`, in place."""
-    planes -= MEAN
-    planes /= STD
+    """Subtract the mean from float32 (3, H, W) of 0 to 255 and divide by the deviation, in place."""
+    planes -= MEAN_0_TO_255
+    planes /= STD_0_TO_255

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from openatac.console.text import for_terminal
 from openatac.data.images.decoding import decode
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
 from openatac.data.threads import map_in_order
@@ -61,6 +61,6 @@ def _check_record(records: RecordFile, index: int) -> tuple[int | None, str]:
     try:
         data, label = records.read(index)
         decode(data)
-    except (BadImage, DataError) as error:
+    except (BadImageError, DataError) as error:
         return label, str(error)
     return label, ''

@@ -23,7 +23,7 @@ from openatac.console.streams import print_to_stderr
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
 from openatac.data.images.decoding import decode
 from openatac.data.images.image_files import ImageFiles
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.data.records.sidecar_files import CHECKSUMS, CLASSES, INDEX, beside
@@ -185,7 +185,7 @@ class _Packing:
             whole = len(records)
             try:
                 records.payload(whole - 1)
-            except BadImage:  # cut off
+            except BadImageError:  # cut off
                 whole -= 1
             return ([records.image_id(index) for index in range(whole)], records.bounds[whole],
                     array.array('I', (zlib.crc32(records.record(index)) for index in range(whole))))
@@ -211,7 +211,7 @@ class _Packing:
         try:
             data, label = self.images.read(int(self.order[position]))
             image = decode(data)
-        except BadImage as error:
+        except BadImageError as error:
             return None, str(error)
         header = IMAGE.pack(0, label, position, 0)
         return pack_record(header + _recode(data, image, self.settings)), ''

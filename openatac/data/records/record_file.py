@@ -1,6 +1,6 @@
 """Read images from a record file (``.rec``), as written by MXNet's im2rec and ``openatac pack``.
 
-ImageRecordIter ends the process at a damaged record, or skips it silently; this code raises `BadImage`.
+ImageRecordIter ends the process at a damaged record, or skips it silently; this code raises `BadImageError`.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.images.class_names import match_classes
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.recordio import (
     IMAGE,
@@ -58,7 +58,7 @@ class RecordFile:
     ------
     DataError
         If a file is missing or not a RecordIO file, or the index belongs to another file. A single damaged
-        record raises `BadImage` when it is read.
+        record raises `BadImageError` when it is read.
     """
 
     reading_order = None
@@ -105,18 +105,18 @@ class RecordFile:
 
         Raises
         ------
-        BadImage
+        BadImageError
             If the record is damaged.
         DataError
             If the label is not one of the classes.
         """
         payload = self.payload(index)
         if len(payload) < IMAGE.size:
-            raise BadImage('the record is too short to hold an image')
+            raise BadImageError('the record is too short to hold an image')
         count, label = IMAGE.unpack_from(payload)[:2]
         start = IMAGE.size + 4 * count
         if len(payload) <= start:
-            raise BadImage('the record has no image')
+            raise BadImageError('the record has no image')
         if count:
             label = struct.unpack_from('<f', payload, IMAGE.size)[0]
         return payload[start:], self._checked(label, index)
@@ -146,30 +146,31 @@ class RecordFile:
         """Return the id in the header of record ``index``, read without the image."""
         head = read_at(self._descriptor, RECORD_HEADER.size + IMAGE.size, int(self._bounds[index]))
         if len(head) < RECORD_HEADER.size + IMAGE.size:
-            raise BadImage('the record is cut off')
+            raise BadImageError('the record is cut off')
         return IMAGE.unpack_from(head, RECORD_HEADER.size)[2]
 
     def payload(self, index: int) -> bytes:
-        """Return the whole payload of record ``index``; raise BadImage if it is damaged."""
+        """Return the whole payload of record ``index``; raise BadImageError if it is damaged."""
         data = self.record(index)
         payload = unpack_record(data)
         if self._checksums is not None and zlib.crc32(data) != self._checksums[index]:
-            raise BadImage('the record has changed since it was packed: its checksum is wrong')
+            raise BadImageError('the record has changed since it was packed: its checksum is wrong')
         return payload
 
     def record(self, index: int) -> bytes:
         """Return the bytes of the file from the offset of record ``index`` to that of the next."""
         start, end = self._bounds[index:index + 2].tolist()
         if end - start > LONGEST:
-            raise BadImage(f'the record is {end - start} bytes long')
+            raise BadImageError(f'the record is {end - start} bytes long')
         try:
             return read_at(self._descriptor, end - start, start)
         except OSError as error:
-            raise BadImage(reason(error)) from error
+            raise BadImageError(reason(error)) from error
 
     def _checked(self, label: float, index: int) -> int:
         """Return the class of a label; raise DataError if there is no such class."""
-        if label == label // 1 and 0 <= label < (self.classes or float('inf')):
+        is_whole, end = label == label // 1, self.classes or float('inf')
+        if is_whole and 0 <= label < end:
             return int(label) if self._class_of_label is None else self._class_of_label[int(label)]
         among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
         raise DataError(f'{self.name(index)} has the label {label:g}, which is not one of the {among}: check '

@@ -11,7 +11,7 @@ import struct
 
 import numpy as np
 
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.errors import DataError
 from openatac.files.reading import read_at
 
@@ -39,22 +39,22 @@ def pack_record(payload: bytes) -> bytes:
 
 
 def unpack_record(data: bytes) -> bytes:
-    """Return the payload of the record ``data``; raise BadImage unless it is exactly one whole record."""
+    """Return the payload of the record ``data``; raise BadImageError unless it is one whole record."""
     parts, at = [], 0
     expected: tuple[int, ...] = (_WHOLE, _FIRST)
     while expected:
         if len(data) - at < RECORD_HEADER.size:
-            raise BadImage('the record is cut off')
+            raise BadImageError('the record is cut off')
         magic, word = RECORD_HEADER.unpack_from(data, at)
         kind, size = word >> 29, word & LONGEST - 1
         if magic != MAGIC or kind not in expected:
-            raise BadImage("the record's header is damaged")
+            raise BadImageError("the record's header is damaged")
         at += RECORD_HEADER.size
         parts.append(data[at:at + size])
         at += size + -size % 4
         expected = () if kind in (_WHOLE, _LAST) else (_MIDDLE, _LAST)
     if at != len(data):
-        raise BadImage('the record is cut off, or its length damaged')
+        raise BadImageError('the record is cut off, or its length damaged')
     return MAGIC.join(parts)
 
 

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from openatac.data.batch_sizes import check_batch_fits
-from openatac.data.prefetch import AHEAD
-from openatac.data.process_share import WHOLE, ProcessShare
+from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.transforms import crop, draw_choices, mirror, normalise
+from openatac.data.threads import AHEAD
 from openatac.errors import DataError
 
 
-class TrainingBatches:
+class TrainingSmallImageBatches:
     """Shuffled, augmented batches of an `ImageSet`; the last short batch is dropped.
 
     The images of a batch, and how each is cropped and mirrored, depend only on the seed, the epoch and the
@@ -70,11 +69,11 @@ class TrainingBatches:
         return slice(start, start + self._images_per_batch)
 
 
-class EvaluationBatches:
+class EvaluationSmallImageBatches:
     """All images of an `ImageSet` in order, not augmented; the last batch can be short.
 
-    ``raw`` and ``ahead`` are as in `TrainingBatches`, but a ``share`` is a contiguous range of the images.
-    ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
+    ``raw`` and ``ahead`` are as in `TrainingSmallImageBatches`, but a ``share`` is a contiguous range of the
+    images. ``left_out`` counts the images that could not be read. Raises DataError if there are no images.
     """
 
     ahead = AHEAD

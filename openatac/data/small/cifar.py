@@ -19,9 +19,8 @@ import numpy as np
 from openatac.data import archives
 from openatac.data.archives import File, open_files
 from openatac.data.small.cifar_copies import archive_has_copy, read_copy
-from openatac.data.small.cifar_layouts import CIFAR_DATASETS, MD5, CifarDataset, LabelSet, Layout
+from openatac.data.small.cifar_layouts import CIFAR_DATASETS, IMAGE_SIDE, MD5, CifarDataset, LabelSet, Layout
 from openatac.data.small.cifar_location import download_cifar, find_cifar, not_understood
-from openatac.data.small.dataset_names import IMAGE_SIDE
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.plain_pickle import read_plain_pickle
 from openatac.errors import DataError
@@ -32,11 +31,6 @@ PIXELS = math.prod(SHAPE)
 CIFAR_TRAINING_IMAGES, CIFAR_TEST_IMAGES = 50000, 10000
 
 log = logging.getLogger('openatac')
-
-
-def class_names(name: str, label_set: str = 'fine') -> list[str]:
-    """Return the published class names of cifar10 or cifar100 (``label_set``: fine or coarse), by index."""
-    return list(CIFAR_DATASETS[name].label_sets[label_set].names)
 
 
 def load_cifar(name: str, folder: str | None = None, *, train: bool = True, label_set: str = 'fine',
@@ -86,7 +80,7 @@ def load_cifar(name: str, folder: str | None = None, *, train: bool = True, labe
             images = ImageSet(*_read(dataset, layout, found, path, label_set, train=train),
                               _class_names(found, dataset.label_sets[label_set]))
         elif os.path.isdir(path) or archive_has_copy(files):
-            images = read_copy(path, files, dataset.names, label_set, train=train)
+            images = read_copy(path, files, dataset, label_set, train=train)
         else:
             raise not_understood(name, path, {file.split('/')[0] for file in files})
     published = CIFAR_TRAINING_IMAGES if train else CIFAR_TEST_IMAGES
@@ -155,13 +149,13 @@ def _read_batch(file: File, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray
     if not isinstance(batch, dict):
         raise DataError(f'{file.name} is not a dictionary')
     batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    images, classes = batch.get('data'), _as_array(batch.get(label_set.key))
+    images, labels = batch.get('data'), _as_array(batch.get(label_set.key))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
         raise DataError(f"{file.name} has no 'data' of uint8 (N, {PIXELS})")
-    if classes.dtype.kind not in 'iu' or classes.shape != images.shape[:1] or not len(classes):
+    if labels.dtype.kind not in 'iu' or labels.shape != images.shape[:1] or not len(labels):
         raise DataError(f'{file.name} has no {label_set.key!r}, one for each of its {len(images)} images')
-    _check_labels(classes, label_set, file)
-    return images.reshape(-1, *SHAPE), classes.astype(np.int32)
+    _check_labels(labels, label_set, file)
+    return images.reshape(-1, *SHAPE), labels.astype(np.int32)
 
 
 def _as_array(labels: Any) -> np.ndarray:
@@ -171,21 +165,21 @@ def _as_array(labels: Any) -> np.ndarray:
     return labels if isinstance(labels, np.ndarray) else np.empty(0)
 
 
-def _check_labels(values: np.ndarray, label_set: LabelSet, file: File) -> None:
-    """Raise DataError for a value that is not a class: the records then belong to another data set."""
-    wrong = np.flatnonzero((values < 0) | (values >= len(label_set.names)))
+def _check_labels(labels: np.ndarray, label_set: LabelSet, file: File) -> None:
+    """Raise DataError for a label that is not a class: the records then belong to another data set."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(label_set.class_names)))
     if len(wrong):
-        raise DataError(f'record {wrong[0]} of {file.name} has the label {values[wrong[0]]}, but classes go '
-                        f'from 0 to {len(label_set.names) - 1}; is the file from another data set?')
+        raise DataError(f'record {wrong[0]} of {file.name} has the label {labels[wrong[0]]}, but classes go '
+                        f'from 0 to {len(label_set.class_names) - 1}; is the file from another data set?')
 
 
 def _class_names(files: dict[str, File], label_set: LabelSet) -> tuple[str, ...]:
     """Return the class names as listed next to the images, or as published."""
     if label_set.listing not in files:
-        return label_set.names
+        return label_set.class_names
     listing = files[label_set.listing]
     with listing.open() as stream:
         names = tuple(stream.read().decode('utf-8', 'replace').split())
-    if len(names) != len(label_set.names):
-        raise DataError(f'{listing.name} lists {len(names)} classes instead of {len(label_set.names)}')
+    if len(names) != len(label_set.class_names):
+        raise DataError(f'{listing.name} lists {len(names)} classes instead of {len(label_set.class_names)}')
     return names

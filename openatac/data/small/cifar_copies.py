@@ -17,8 +17,8 @@ from typing import Any
 from openatac.data.archives import File, list_briefly
 from openatac.data.images.class_names import check_case
 from openatac.data.images.image_files import ImageFiles
-from openatac.data.images.source import BadImage, ImageSource
-from openatac.data.small.dataset_names import IMAGE_SIDE
+from openatac.data.images.source import BadImageError, ImageSource
+from openatac.data.small.cifar_layouts import IMAGE_SIDE, CifarDataset
 from openatac.data.small.image_set import ImageSet
 from openatac.data.small.small_images import (
     TEST_FOLDERS,
@@ -37,18 +37,18 @@ _TRAINING_WORD = re.compile('(?<![a-z])train(ing)?(?![a-z])')
 _TEST_WORD = re.compile('(?<![a-z])(test(ing)?|val(idation)?)(?![a-z])')
 
 log = logging.getLogger('openatac')
-Names = Mapping[str, Sequence[str]]  # {'coarse' or 'fine': names of its classes}
 
 
-def has_copy(path: str, names: Names) -> bool:
-    """Return whether a folder contains parquet files, or a train folder with folders of these classes."""
+def has_copy(path: str, dataset: CifarDataset) -> bool:
+    """Return whether a folder contains parquet files, or a train folder with folders of its classes."""
     with contextlib.suppress(OSError):
         content = os.listdir(path)
         if any(name.endswith(PARQUET) for name in content):
             return True
         if 'train' in content:
             folders = os.listdir(os.path.join(path, 'train'))
-            return any(not classes.isdisjoint(folders) for classes in map(set, names.values()))
+            return any(not set(folders).isdisjoint(label_set.class_names)
+                       for label_set in dataset.label_sets.values())
     return False
 
 
@@ -58,7 +58,8 @@ def archive_has_copy(paths: Collection[str]) -> bool:
         find_in_archive(paths, TRAINING_FOLDERS + TEST_FOLDERS) is not None)
 
 
-def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str, *, train: bool) -> ImageSet:
+def read_copy(path: str, files: Mapping[str, File], dataset: CifarDataset, label_set: str, *, train: bool
+              ) -> ImageSet:
     """Return the training or test images of a copy, in a folder or an archive.
 
     Parameters
@@ -66,10 +67,9 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str
     path : str
     files : mapping
         Its files, from `openatac.data.archives.open_files`.
-    names : mapping
-        {label set: names of its classes, in the order of the labels}
+    dataset : CifarDataset
     label_set : str
-        The labels to return, a key of ``names``.
+        The labels to return, a key of ``dataset.label_sets``.
     train : bool
 
     Raises
@@ -77,6 +77,7 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str
     DataError
         If the path is not a copy of the data set, or is damaged.
     """
+    class_names = dataset.label_sets[label_set].class_names
     tables = [name for name in sorted(files) if name.endswith(PARQUET)]
     source: ImageSource
     if tables:
@@ -85,11 +86,12 @@ def read_copy(path: str, files: Mapping[str, File], names: Names, label_set: str
         if not of_split:
             raise DataError(f'{path} has {list_briefly(tables)} and no parquet file with '
                             f'{" or ".join(TRAINING_FOLDERS if train else TEST_FOLDERS)} in its name')
-        source = _Table(of_split, names, label_set)
+        column = f'{label_set}_label' if len(dataset.label_sets) > 1 else 'label'
+        source = _Table(of_split, column, class_names)
     else:
         images = find_split(path, files, train=train)
-        source = _Relabelled(images, _labels(images, path, names[label_set]))
-    return read_images(source, IMAGE_SIDE, names[label_set])
+        source = _Relabelled(images, _labels(images, path, class_names))
+    return read_images(source, IMAGE_SIDE, class_names)
 
 
 class _Relabelled:
@@ -109,38 +111,38 @@ class _Relabelled:
         return self._source.read(index)[0], self._labels[index]
 
 
-def _labels(images: ImageFiles, path: str, names: Sequence[str]) -> list[int]:
+def _labels(images: ImageFiles, path: str, class_names: Sequence[str]) -> list[int]:
     """Return each image's label, from the nearest enclosing folder with the name of a class."""
-    index, labels = {name: label for label, name in enumerate(names)}, []
+    index, labels = {name: label for label, name in enumerate(class_names)}, []
     for number in range(len(images)):
         *folders, _ = PurePath(images.name(number)).parts
         label = next((index[folder] for folder in reversed(folders) if folder in index), None)
         if label is None:
-            check_case(folders, names, path, 'CIFAR')
+            check_case(folders, class_names, path, 'CIFAR')
             place = os.path.join(images.root or path, images.name(number))
-            raise DataError(f'{place} is not in a class folder, such as {names[0]} or {names[-1]}: choose '
-                            'other labels (--cifar100-labels) or another folder')
+            raise DataError(f'{place} is not in a class folder, such as {class_names[0]} or '
+                            f'{class_names[-1]}: choose other labels (--cifar100-labels) or another folder')
         labels.append(label)
-    missing = [names[label] for label in sorted({*index.values()} - {*labels})]
+    missing = [class_names[label] for label in sorted({*index.values()} - {*labels})]
     if missing:
         log.warning('%s has no images of %s', images.root or path, list_briefly(missing))
     return labels
 
 
 class _Table:
-    """An `ImageSource` for the rows of parquet files."""
+    """An `ImageSource` for the rows of parquet files, whose ``column`` has the labels."""
 
     reading_order = None
 
-    def __init__(self, files: Sequence[File], names: Names, label_set: str) -> None:
+    def __init__(self, files: Sequence[File], column: str, class_names: Sequence[str]) -> None:
         self._images: list[Any] = []
         self._names: list[str] = []
         self._labels: list[int] = []
         for file in files:
-            images, labels = _read_columns(file, f'{label_set}_label' if len(names) > 1 else 'label')
-            if not all(type(label) is int and 0 <= label < len(names[label_set]) for label in labels):
+            images, labels = _read_columns(file, column)
+            if not all(type(label) is int and 0 <= label < len(class_names) for label in labels):
                 raise DataError(f'{file.name} has labels that are not whole numbers from 0 to '
-                                f'{len(names[label_set]) - 1}; is the file from another data set?')
+                                f'{len(class_names) - 1}; is the file from another data set?')
             self._images += images
             self._names += [f'row {row} of {file.name}' for row in range(len(images))]
             self._labels += labels
@@ -157,7 +159,7 @@ class _Table:
         image = self._images[index]
         data = image.get('bytes') if isinstance(image, dict) else image
         if not isinstance(data, bytes):
-            raise BadImage('it has no bytes')
+            raise BadImageError('it has no bytes')
         return data, self._labels[index]
 
 

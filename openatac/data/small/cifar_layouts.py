@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+IMAGE_SIDE = 32  # in pixels
 MD5 = {
     'cifar-10-binary.tar.gz': 'c32a1d4ab5d03f1284b67883e8d87530',
     'cifar-10-python.tar.gz': 'c58f30108f718f92721af3b95e74349a',
@@ -12,14 +13,14 @@ MD5 = {
 
 
 class LabelSet(NamedTuple):
-    """One kind of label: its key in the Python files, the file that lists its classes, and their names."""
+    """A set of labels: its key in the Python files, the file that lists its classes, and their names."""
 
     key: str
     listing: str
     words: str
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """The names of the classes, by index."""
         return tuple(self.words.split())
 
@@ -49,11 +50,6 @@ class CifarDataset(NamedTuple):
     def layouts(self) -> tuple[Layout, Layout]:
         """Both layouts; the first is preferred."""
         return self.binary, self.python
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """{kind of label: names of its classes}."""
-        return {kind: label_set.names for kind, label_set in self.label_sets.items()}
 
 
 _BATCHES = tuple(f'data_batch_{k}' for k in range(1, 6))
@@ -85,3 +81,8 @@ CIFAR_DATASETS = {
         binary=Layout('cifar-100-binary.tar.gz', 'cifar-100-binary', ('train.bin',), ('test.bin',)),
         python=Layout('cifar-100-python.tar.gz', 'cifar-100-python', ('train',), ('test',))),
 }
+
+
+def class_names(name: str, label_set: str = 'fine') -> list[str]:
+    """Return the published class names of cifar10 or cifar100 (``label_set``: fine or coarse), by index."""
+    return list(CIFAR_DATASETS[name].label_sets[label_set].class_names)

@@ -28,16 +28,17 @@ def find_cifar(name: str, folder: str | None = None) -> str | None:
         for path in (folder, os.path.join(folder, layout.folder)):
             if any(os.path.isfile(os.path.join(path, file)) for file in layout.files):
                 return path
-    below = sorted((path for path in content if _named_data_set(path) in (None, name)),
-                   key=lambda path: _named_data_set(path) is None)  # folders of this name first
-    for path in (folder, *(os.path.join(folder, path) for path in below)):
-        if os.path.isdir(path) and has_copy(path, dataset.names):
+    of_this_name = [path for path in content if _named_data_set(path) == name]
+    of_no_name = [path for path in content if _named_data_set(path) is None]
+    for path in (folder, *(os.path.join(folder, below) for below in of_this_name + of_no_name)):
+        if os.path.isdir(path) and has_copy(path, dataset):
             return path
-    others = [path for path in content if is_archive_name(path)]
-    archives = [layout.archive for layout in dataset.layouts] + [
-        path for path in others if _named_data_set(path) == name or (
-            len(others) == 1 and _named_data_set(path) is None)]
-    return next(filter(os.path.isfile, (os.path.join(folder, path) for path in archives)), None)
+    archives = [path for path in content if is_archive_name(path)]
+    candidates = [layout.archive for layout in dataset.layouts]
+    candidates += [path for path in archives if path in of_this_name]
+    if len(archives) == 1 and archives[0] in of_no_name:
+        candidates += archives
+    return next(filter(os.path.isfile, (os.path.join(folder, path) for path in candidates)), None)
 
 
 def _named_data_set(path: str) -> str | None:

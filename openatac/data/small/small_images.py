@@ -10,11 +10,12 @@ import numpy as np
 from openatac.data.archives import File, list_briefly, open_files
 from openatac.data.images.archived import ArchivedFolder
 from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
-from openatac.data.images.decoding import EXTENSIONS, decode
+from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
+from openatac.data.images.image_paths import EXTENSIONS
 from openatac.data.images.resizing import resize_exactly
-from openatac.data.images.source import BadImage, ImageSource
+from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.small.image_set import ImageSet
 from openatac.data.threads import map_in_order
 from openatac.errors import DataError
@@ -64,10 +65,13 @@ def find_split(path: str, files: Mapping[str, File], class_names: Sequence[str] 
 
 def find_in_archive(paths: Iterable[str], names: Iterable[str]) -> str | None:
     """Return the folder with the first of these names in an archive, at its top or one folder below."""
-    folders = {'/'.join(parts[:depth]) for parts in (path.split('/') for path in paths)
-               for depth in (1, 2) if depth < len(parts)}
-    return next((folder for name in names for folder in sorted(folders, key=len)
-                 if folder.split('/')[-1] == name), None)
+    folders: set[str] = set()
+    for path in paths:
+        *enclosing, _ = path.split('/')
+        folders.update('/'.join(enclosing[:depth]) for depth in (1, 2) if depth <= len(enclosing))
+    shortest_first = sorted(folders, key=lambda folder: (len(folder), folder))
+    return next((folder for name in names for folder in shortest_first if folder.split('/')[-1] == name),
+                None)
 
 
 def _not_understood(path: str, names: Iterable[str], found: Iterable[str]) -> DataError:
@@ -98,7 +102,7 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
         try:
             data, label = source.read(index)
             pixels[index] = resize_exactly(decode(data), side, side).transpose(2, 0, 1)
-        except BadImage as error:
+        except BadImageError as error:
             return str(error)
         labels[index] = label
         return ''

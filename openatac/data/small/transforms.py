@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 PAD = 4
-# Per channel, for pixels from 0 to 1.
-MEAN = np.array([0.4914, 0.4822, 0.4465], 'float32').reshape(3, 1, 1)
-STD = np.array([0.2023, 0.1994, 0.2010], 'float32').reshape(3, 1, 1)
+# Per channel, of pixels from 0 to 1.
+MEAN_0_TO_1 = np.array([0.4914, 0.4822, 0.4465], 'float32').reshape(3, 1, 1)
+STD_0_TO_1 = np.array([0.2023, 0.1994, 0.2010], 'float32').reshape(3, 1, 1)
 
 
 class Choices(NamedTuple):
@@ -60,8 +60,8 @@ def mirror(images: np.ndarray, mirrored: np.ndarray) -> None:
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Return (x / 255 - `MEAN`) / `STD` as float32 for uint8 (B, 3, H, W), rounded in the published order."""
+    """Return (x / 255 - mean) / std as float32 for uint8 (B, 3, H, W), rounded in the published order."""
     values = np.divide(images, np.float32(255), dtype='float32')
-    values -= MEAN
-    values /= STD
+    values -= MEAN_0_TO_1
+    values /= STD_0_TO_1
     return values

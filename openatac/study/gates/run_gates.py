@@ -87,11 +87,11 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, which are read on first use."""
     from openatac.data.sampling import evenly_spread
-    from openatac.data.small.batches import EvaluationBatches
+    from openatac.data.small.batches import EvaluationSmallImageBatches
     from openatac.training.datasets.cifar import load_small_images
     images = load_small_images(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
-    for batch, _ in EvaluationBatches(sample, CIFAR_BATCH):
+    for batch, _ in EvaluationSmallImageBatches(sample, CIFAR_BATCH):
         yield batch
 
 

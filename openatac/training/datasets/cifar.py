@@ -7,31 +7,30 @@ from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
 from openatac.data.small import small_images
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.named_datasets import NAMED_DATASETS
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig
-from openatac.training.sections.cifar import CifarData
+from openatac.training.sections.cifar import NEEDS_OWN_IMAGES, CifarData
 
 
 def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
-    if data.is_folder:
+    if data.has_own_images:
         return small_images.load_class_folders(_folder_or_archive(data), data.side, data.class_names,
                                                data.max_bad_share, train=train)
-    return NAMED_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
+    return BUILT_IN_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
                                              url=data.data_url, progress=True)
 
 
 def _folder_or_archive(data: CifarData) -> str:
     """Return the folder or archive of --dataset folder."""
     if data.data_dir is None:
-        raise DataError('--dataset folder needs the folder or archive with train/ and test/: give it with '
-                        '--data-dir')
+        raise DataError(f'{NEEDS_OWN_IMAGES}: give it with --data-dir')
     return os.path.expanduser(data.data_dir)
 
 
-def folder_classes(config: CifarConfig) -> list[str]:
+def own_class_names(config: CifarConfig) -> list[str]:
     """Return the classes of --dataset folder, in the order of --class-list or of the class folders."""
     data = config.data
     if data.class_list:
@@ -54,7 +53,7 @@ class BackgroundReader:
     def __init__(self, data: CifarData, *, only_test: bool) -> None:
         self._sets: Future[list[ImageSet]] = Future()
         self._thread = threading.Thread(target=self._read, args=(data, only_test), daemon=True)
-        if data.is_folder or _can_read_now(data):
+        if data.has_own_images or _can_read_now(data):
             self._thread.start()
 
     def _read(self, data: CifarData, only_test: bool) -> None:
@@ -80,5 +79,5 @@ class BackgroundReader:
 
 
 def _can_read_now(data: CifarData) -> bool:
-    dataset = NAMED_DATASETS[data.dataset]
+    dataset = BUILT_IN_DATASETS[data.dataset]
     return dataset.can_load_in_thread and dataset.missing_from(data.data_dir) is None

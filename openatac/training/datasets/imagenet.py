@@ -18,7 +18,7 @@ from openatac.data.images.class_names import (
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.images.listed import ImageList, list_in
-from openatac.data.images.source import BadImage, ImageCollection, ImageSource
+from openatac.data.images.source import BadImageError, ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.errors import DataError
@@ -36,23 +36,24 @@ class _Paths(NamedTuple):
     ----------
     folder, record_file : str
     record_index : str or None
-    labels : str or None
-        A list of labels; None if the images are in class folders.
+    label_list : str or None
+        A list of the images' labels; None if they are in class folders.
     """
 
     folder: str
     record_file: str
     record_index: str | None
-    labels: str | None
+    label_list: str | None
 
 
 def _paths(data: ImagenetData, *, train: bool) -> _Paths:
-    rec, index, labels = ((data.rec_train, data.rec_train_idx, data.train_labels) if train else
-                          (data.rec_val, data.rec_val_idx, data.val_labels))
+    rec, index, label_list = ((data.rec_train, data.rec_train_idx, data.train_labels) if train else
+                              (data.rec_val, data.rec_val_idx, data.val_labels))
     folder = os.path.join(os.path.expanduser(data.data_dir), 'train' if train else 'val')
     rec = os.path.expanduser(rec)
-    return _Paths(folder, rec, index_beside(rec) if index is None else os.path.expanduser(index),
-                  list_in(folder) if labels is None else os.path.expanduser(labels))
+    index = index_beside(rec) if index is None else os.path.expanduser(index)
+    label_list = list_in(folder) if label_list is None else os.path.expanduser(label_list)
+    return _Paths(folder, rec, index, label_list)
 
 
 def open_photos(data: ImagenetData, classes: int | None, *, train: bool) -> ImageCollection:
@@ -62,18 +63,19 @@ def open_photos(data: ImagenetData, classes: int | None, *, train: bool) -> Imag
     """
     listed = _listed_classes(data)
     names = data.class_names or listed
-    folder, record_file, record_index, labels = _paths(data, train=train)
+    folder, record_file, record_index, label_list = _paths(data, train=train)
     if data.use_rec:
         return RecordFile(record_file, record_index, classes, names)
     _check_layout(data.data_dir, folder)
-    if labels:
+    if label_list:
         if names is None and data.train_labels is None:  # the training images have a folder for each class
             names = class_folders(_paths(data, train=True).folder)
-        return ImageList(folder, labels, classes, names, listed)
+        return ImageList(folder, label_list, classes, names, listed)
     if names and listed is None:
         folders = class_folders(folder)
         match_classes(folders, names, folder, 'the training images')
-        names = names if set(folders) <= set(names) else None  # all names differ
+        if not set(folders) <= set(names):  # all names differ
+            names = None
     return ImageFolder(folder, classes, names)
 
 
@@ -124,7 +126,7 @@ def class_names(data: ImagenetData, *, train: bool) -> Sequence[str] | None:
             if listed is None:
                 listed = read_class_names(paths.record_file, None)
                 warn_if_sorted_as_text(listed or (), paths.record_file)
-        elif paths.labels:
+        elif paths.label_list:
             return open_photos(data, None, train=train).class_names
         elif listed is None:
             listed = class_folders(paths.folder)
@@ -137,7 +139,7 @@ def class_names(data: ImagenetData, *, train: bool) -> Sequence[str] | None:
 def first_readable(source: ImageSource) -> np.ndarray:
     """Return the pixels, uint8 (H, W, 3), of the first photograph that can be read; DataError if none can."""
     for index in range(len(source)):
-        with contextlib.suppress(BadImage):
+        with contextlib.suppress(BadImageError):
             return decode(source.read(index)[0])
     raise DataError('none of the photographs can be read')
 

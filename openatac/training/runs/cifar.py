@@ -13,7 +13,7 @@ from openatac.training import loop
 from openatac.training.config import CifarConfig
 from openatac.training.datasets.cifar import BackgroundReader
 from openatac.training.networks.build import BuiltNetwork
-from openatac.training.run_folder import Dataset
+from openatac.training.run_folder import DatasetName
 from openatac.training.runs.published_log import CifarLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import step_schedule
@@ -59,13 +59,13 @@ class CifarRun(Run[CifarConfig, ImageSet]):
     # ------------------------------------------------------------------------- log and summary
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> DatasetName:
         return self.config.data.dataset
 
     @property
     def images_name(self) -> str:
         data = self.config.data
-        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.is_folder else data.dataset
+        return os.path.basename(os.path.abspath(str(data.data_dir))) if data.has_own_images else data.dataset
 
     def log_lines(self, learner: Learner) -> CifarLog:
         return CifarLog(self.config.output.log_interval)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from openatac.backends.learner import Learner, Metrics
 from openatac.data.batch_source import EvaluationBatchSource
-from openatac.data.prefetch import prefetch
+from openatac.data.threads import prefetch
 from openatac.evaluation.report import Report
 from openatac.training.sections.shared import Output
 

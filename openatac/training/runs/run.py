@@ -14,14 +14,14 @@ from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.process_group import ProcessGroup
 from openatac.console.log import LOG_FORMAT
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
-from openatac.data.prefetch import prefetch
+from openatac.data.threads import prefetch
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.networks.initial_values import initial_values
-from openatac.training.run_folder import Dataset, Summary
+from openatac.training.run_folder import DatasetName, Summary
 from openatac.training.runs import recorded_training
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
@@ -194,7 +194,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     @property
     @abc.abstractmethod
-    def dataset(self) -> Dataset:
+    def dataset(self) -> DatasetName:
         """The data set, for summary.json."""
 
     @property

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, Optional
 
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.data.images.bad_images import MAX_BAD_SHARE
-from openatac.data.small.dataset_names import DATASET_OUTPUTS, IMAGE_SIDE, DatasetName, name_with_labels
+from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, SmallDatasetName, name_with_labels
+from openatac.data.small.cifar_layouts import IMAGE_SIDE
 from openatac.limits import MAX_SIDE
 from openatac.options.declaration import (
     Role,
@@ -23,6 +24,7 @@ from openatac.options.flag_types import BLOCKS, COUNT, COUNT_FROM_ZERO, SHARE, c
 from openatac.training.sections.shared import ATAC, Network, Output, Start, Training
 
 BY_FLAGS = 'atac'  # the --model that other flags describe
+NEEDS_OWN_IMAGES = '--dataset folder needs the folder or archive with train/ and test/'
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class CifarNetwork(Network):
 class CifarData(Section, title='data'):
     """Small images that fit into memory."""
 
-    dataset: DatasetName = network_option(  # noqa: RUF009
+    dataset: SmallDatasetName = network_option(  # noqa: RUF009
         'cifar10', 'what to train on; folder means your own images, in train/CLASS/ and test/CLASS/ of '
         '--data-dir')
     data_dir: Optional[str] = location_option(
@@ -92,13 +94,13 @@ class CifarData(Section, title='data'):
     side_flag: ClassVar[str] = '--image-size'
 
     @property
-    def is_folder(self) -> bool:
+    def has_own_images(self) -> bool:
         """Whether the images are your own, not a built-in data set."""
         return self.dataset == 'folder'
 
     @property
     def dataset_with_labels(self) -> str:
-        """The name of a built-in data set with the kind of its labels, one of `NAMES_WITH_LABELS`."""
+        """The name of a built-in data set with its label set, one of `NAMES_WITH_LABELS`."""
         return name_with_labels(self.dataset, self.cifar100_labels)
 
     @property
@@ -109,7 +111,9 @@ class CifarData(Section, title='data'):
     @property
     def classes(self) -> int:
         """The number of classes; 100 for CIFAR-100 even with its 20 superclasses, as published."""
-        return DATASET_OUTPUTS[self.dataset] if self.class_names is None else len(self.class_names)
+        if self.class_names is not None:
+            return len(self.class_names)
+        return BUILT_IN_DATASETS[self.dataset].outputs
 
 
 @dataclass(frozen=True)

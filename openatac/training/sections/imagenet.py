@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Optional
 from openatac.backends.kvstore_names import KVSTORES, SINGLE_PROCESS_STORE
 from openatac.data.images.bad_images import MAX_BAD_SHARE
 from openatac.image_size import Size
-from openatac.limits import MAX_CLASSES, MIN_CROP_RATIO
+from openatac.limits import MAX_CLASSES, MAX_WORKERS, MIN_CROP_RATIO
 from openatac.options.declaration import (
     Role,
     Section,
@@ -110,7 +110,7 @@ class ImagenetData(Section, title='data'):
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
     num_workers: int = option(
         4, 'worker processes that read photographs, plus the same number for validation; 0 for none',
-        parse=number(int, low=0, high=1024),
+        parse=number(int, low=0, high=MAX_WORKERS),
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
         MAX_BAD_SHARE, 'maximum share of damaged photographs; they are reported and left out',

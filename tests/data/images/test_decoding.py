@@ -9,7 +9,7 @@ from PIL import Image
 
 from openatac.data.images.decoding import decode
 from openatac.data.images.resizing import resize
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from tests.helpers.images.made_up_images import blocks, encoded, smooth
 from tests.helpers.images.photographs import photographs
 
@@ -30,7 +30,7 @@ def test_truncated_jpeg_is_noticed_at_every_length(options):
     decode(whole)
     decode(whole + b'something behind it')
     for length in range(0, len(whole) - 2, 7):
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImageError):
             decode(whole[:length])
 
 
@@ -39,7 +39,7 @@ def test_jpeg_without_end_marker_is_used_unless_pixels_are_missing(shared_data):
         end = whole.rindex(b'\xff\xd9')
         np.testing.assert_array_equal(decode(whole[:end]), decode(whole))
         for missing in (3, 10, 100):
-            with pytest.raises(BadImage):
+            with pytest.raises(BadImageError):
                 decode(whole[:end - missing])
 
 
@@ -49,7 +49,7 @@ def test_truncated_png_is_noticed_if_pixels_are_missing():
     for length in range(len(whole)):
         try:
             np.testing.assert_array_equal(decode(whole[:length]), image)
-        except BadImage:
+        except BadImageError:
             refused += 1
     assert len(whole) - 24 < refused
 
@@ -57,7 +57,7 @@ def test_truncated_png_is_noticed_if_pixels_are_missing():
 @pytest.mark.parametrize('data', [b'', b'some text', b'\xff\xd8\xff\xda\xff\xd9',
                                   b'\x89PNGIEND\xaeB`\x82', bytes(99)])
 def test_unsupported_data_is_not_decoded(data):
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         decode(data)
 
 
@@ -67,7 +67,7 @@ def test_no_program_runs_to_decode_an_image(tmp_path, monkeypatch):
     (tmp_path / 'gs').chmod(0o755)
     monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
     postscript = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n'
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         decode(postscript)
     assert not (tmp_path / 'ran').exists()
 
@@ -76,7 +76,7 @@ def test_flipped_bit_does_not_crash():
     whole = bytearray(encoded(blocks(32, 32)))
     for position in range(0, len(whole), 3):
         whole[position] ^= 8
-        with contextlib.suppress(BadImage):
+        with contextlib.suppress(BadImageError):
             assert decode(bytes(whole)).shape[2] == 3
         whole[position] ^= 8
 
@@ -150,5 +150,5 @@ def test_photographs_are_turned_upright():
 @pytest.mark.parametrize('array, words', [(np.full((8, 8), 2 ** 20, 'int32'), '32 bits'),
                                           (np.zeros((8, 8), 'float32'), 'floating-point')])
 def test_malformed_pixel_arrays_are_refused(array, words):
-    with pytest.raises(BadImage, match=words):
+    with pytest.raises(BadImageError, match=words):
         decode(encoded(array, 'TIFF'))

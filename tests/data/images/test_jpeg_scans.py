@@ -5,7 +5,7 @@ from PIL import Image
 
 from openatac.data.images.decoding import decode
 from openatac.data.images.jpeg_scans import lacks_scans
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from tests.helpers.images.made_up_images import encoded, smooth
 
 
@@ -23,7 +23,7 @@ def test_complete_file_without_end_marker_is_used(options):
 def test_every_shorter_file_is_refused(options):
     whole = progressive(**options)
     for length in range(2, len(whole) - 2, 11):
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImageError):
             decode(whole[:length])
 
 
@@ -44,7 +44,7 @@ def test_thumbnail_in_the_metadata_does_not_count():
     whole = with_metadata(progressive(), encoded(smooth(8, 8)))
     np.testing.assert_array_equal(decode(whole[:-2]), decode(whole))
     last = whole.rindex(b'\xff\xda')
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         decode(whole[:last])
 
 
@@ -56,5 +56,5 @@ def test_markers_in_the_metadata_of_a_baseline_file_do_not_count():
 @pytest.mark.parametrize('data', [b'\xff\xd8', b'\xff\xd8\xff\xc2\x00\x02', b'\xff\xd8\xff\xda\x00\x03\x09'])
 def test_damaged_headers_are_refused(data):
     assert not lacks_scans(data)
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         decode(data)

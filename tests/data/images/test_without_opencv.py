@@ -6,7 +6,7 @@ from PIL import Image
 from openatac.data.images import decoding, resizing
 from openatac.data.images.decoding import decode
 from openatac.data.images.resizing import resize
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.photos.transforms import EvaluationTransform
 from tests.helpers.images.made_up_images import blocks, encoded, smooth
 from tests.helpers.images.photographs import photographs
@@ -29,7 +29,7 @@ def decoded(data):
     """Return the pixels as a list, or the reason why decoding fails."""
     try:
         return decode(data).tolist()
-    except BadImage as error:
+    except BadImageError as error:
         return str(error)
 
 

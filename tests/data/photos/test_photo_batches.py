@@ -11,14 +11,14 @@ import time
 import numpy as np
 import pytest
 
+from openatac.data.batch_sizes import ProcessShare
 from openatac.data.images.bad_images import NAMED, BadImages
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
-from openatac.data.photos.transforms import MEAN, STD, Jitter
-from openatac.data.prefetch import prefetch
-from openatac.data.process_share import ProcessShare
+from openatac.data.photos.transforms import MEAN_0_TO_255, STD_0_TO_255, Jitter
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
+from openatac.data.threads import prefetch
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.child_environment import child_environment
@@ -86,7 +86,7 @@ def test_batch_shapes_types_and_values(source):
     for images, labels in photos.epoch(0):
         assert images.shape == (BATCH, 3, SIZE, SIZE) and labels.shape == (BATCH,)
         assert images.dtype == labels.dtype == np.float32
-        greys = (images * STD + MEAN)[:, :, 3, 5]
+        greys = (images * STD_0_TO_255 + MEAN_0_TO_255)[:, :, 3, 5]
         np.testing.assert_allclose(greys, np.repeat(5 * labels, 3).reshape(-1, 3), atol=1e-3)
 
 

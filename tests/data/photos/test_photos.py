@@ -10,9 +10,9 @@ from openatac.data.images.resizing import resize
 from openatac.data.photos import transforms
 from openatac.data.photos.colours import GREY
 from openatac.data.photos.transforms import (
-    MEAN,
+    MEAN_0_TO_255,
     PCA_COLOURS,
-    STD,
+    STD_0_TO_255,
     EvaluationTransform,
     Jitter,
     TrainingTransform,
@@ -104,14 +104,14 @@ def test_image_too_narrow_for_any_crop_gives_its_centre():
     assert transform.draw(0, 0, 400, 10).crop is None
     transform(image, 0, 0, out)
     values = out if not transform.draw(0, 0, 400, 10).mirrored else out[..., ::-1]
-    np.testing.assert_allclose(values * STD + MEAN,
+    np.testing.assert_allclose(values * STD_0_TO_255 + MEAN_0_TO_255,
                                transforms.centre(image, 32, 32).transpose(2, 0, 1), atol=1e-4)
 
 
 def test_input_without_jitter_is_the_crop_of_the_image():
     image = blocks(90, 120)
     values = training_inputs([image] * 20, 32, jitter=Jitter(0, 0, 0, 0))
-    for index, value in enumerate(values * STD + MEAN):
+    for index, value in enumerate(values * STD_0_TO_255 + MEAN_0_TO_255):
         chosen = TrainingTransform(32, 0).draw(0, index, 90, 120)
         left, top, width, height = chosen.crop
         expected = resize(image[top:top + height, left:left + width], 32, 32)
@@ -133,7 +133,7 @@ def test_colour_jitter_follows_its_definition(only, of_a_colour):
         transform(image, 0, index, out)
         factor = transform.draw(0, index, 40, 40).factors[Jitter._fields.index(only)]
         expected = np.clip(of_a_colour(colour, factor), 0, 255)
-        np.testing.assert_allclose((out * STD + MEAN)[:, 3, 3], expected, atol=1e-3)
+        np.testing.assert_allclose((out * STD_0_TO_255 + MEAN_0_TO_255)[:, 3, 3], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize('options', [dict(brightness=0.4), dict(contrast=0.4), dict(saturation=0.4),
@@ -144,7 +144,7 @@ def test_image_record_iter_jitters_a_colour_in_the_same_way(tmp_path, options):
     file = encoded(np.tile(colour, (32, 32, 1)), 'PNG')
     theirs = record_iterator(tmp_path, [file] * 500, data_shape=(3, 32, 32), **options)[:, :, 9, 9]
     ours = training_inputs([decode(file)] * 500, 32, jitter=Jitter(0, 0, 0, 0)._replace(**options))
-    ours = (ours * STD + MEAN)[:, :, 9, 9]
+    ours = (ours * STD_0_TO_255 + MEAN_0_TO_255)[:, :, 9, 9]
     np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=6)
     np.testing.assert_allclose(ours.std(axis=0), theirs.std(axis=0), rtol=0.15, atol=0.5)
     np.testing.assert_allclose(np.corrcoef(ours.T), np.corrcoef(theirs.T), atol=0.15)

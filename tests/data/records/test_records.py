@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openatac.data.images.folder import ImageFolder
-from openatac.data.images.source import BadImage
+from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import MAGIC, pack_record
 from openatac.errors import DataError
@@ -42,7 +42,7 @@ def contents(records):
     for index in range(len(records)):
         try:
             found.append(records.read(index))
-        except BadImage:
+        except BadImageError:
             found.append(None)
     return found
 
@@ -155,7 +155,7 @@ def test_truncated_last_record_is_one_bad_record(pair):
         handle.truncate(os.path.getsize(pair[0]) - 8)
     for records in RecordFile(*pair), RecordFile(pair[0]):
         assert [found is None for found in contents(records)] == [False] * 4 + [True]
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         records.read(4)
 
 
@@ -210,7 +210,7 @@ def test_folder_is_read_in_name_order(tmp_path):
         (b'a/x.jpg', 0), (b'b/1.png', 1), (b'b/2.JPEG', 1), (b'c/3.bmp', 2)]
     assert images.name(2) == 'b/2.JPEG'
     (tmp_path / 'b' / '2.JPEG').unlink()
-    with pytest.raises(BadImage):
+    with pytest.raises(BadImageError):
         images.read(2)
 
 

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from openatac.data.prefetch import prefetch
 from openatac.data.small import transforms
-from openatac.data.small.batches import EvaluationBatches, TrainingBatches
+from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
 from openatac.data.small.image_set import ImageSet
+from openatac.data.threads import prefetch
 from openatac.errors import DataError
 
 COUNT, BATCH = 37, 8
@@ -28,13 +28,13 @@ def listed(batches):
 
 @pytest.mark.parametrize('start', range(COUNT // BATCH + 1))
 def test_epoch_can_begin_at_any_batch(image_set, start):
-    batches = TrainingBatches(image_set, BATCH, seed=1)
+    batches = TrainingSmallImageBatches(image_set, BATCH, seed=1)
     whole, rest = list(batches.epoch(2)), list(batches.epoch(2, start))
     assert listed(rest) == listed(whole[start:])
 
 
 def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
-    batches = TrainingBatches(image_set, BATCH, seed=1)
+    batches = TrainingSmallImageBatches(image_set, BATCH, seed=1)
     epochs = [list(batches.epoch(epoch)) for epoch in range(2)]
     for epoch in epochs:
         assert len(epoch) == batches.batches_in(0) == 4
@@ -47,8 +47,8 @@ def test_training_drops_the_short_batch_and_shows_each_image_once(image_set):
 
 def test_augmentation_does_not_depend_on_the_batch_size(image_set):
     def images_of(batch_size):
-        return {label: image.tolist() for images, labels in TrainingBatches(image_set, batch_size, 1).epoch(0)
-                for image, label in zip(images, labels)}
+        epoch = TrainingSmallImageBatches(image_set, batch_size, seed=1).epoch(0)
+        return {label: image.tolist() for images, labels in epoch for image, label in zip(images, labels)}
 
     small, large = images_of(BATCH), images_of(2 * BATCH)
     assert all(small[label] == image for label, image in large.items() if label in small)
@@ -56,7 +56,7 @@ def test_augmentation_does_not_depend_on_the_batch_size(image_set):
 
 def test_training_images_are_cropped_and_mirrored_as_drawn(image_set):
     choices = transforms.draw_choices(COUNT, 1, 3)
-    images, labels = next(TrainingBatches(image_set, BATCH, seed=1).epoch(3))
+    images, labels = next(TrainingSmallImageBatches(image_set, BATCH, seed=1).epoch(3))
     np.testing.assert_array_equal(labels, choices.order[:BATCH])
     for image, label in zip(images, labels):
         top, left = choices.top[label], choices.left[label]
@@ -67,7 +67,7 @@ def test_training_images_are_cropped_and_mirrored_as_drawn(image_set):
 
 
 def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
-    batches = EvaluationBatches(image_set, BATCH)
+    batches = EvaluationSmallImageBatches(image_set, BATCH)
     images, labels = zip(*batches)
     assert [len(part) for part in labels] == [8, 8, 8, 8, 5] and len(batches) == 5
     np.testing.assert_array_equal(np.concatenate(labels), image_set.labels)
@@ -77,9 +77,9 @@ def test_evaluation_keeps_the_short_batch_and_the_order(image_set):
 
 def test_too_few_images_are_refused(image_set):
     with pytest.raises(DataError, match=r'\b37 .*\b38\b.*--batch-size'):
-        TrainingBatches(image_set, COUNT + 1, seed=0)
+        TrainingSmallImageBatches(image_set, COUNT + 1, seed=0)
     with pytest.raises(DataError):
-        EvaluationBatches(ImageSet(image_set.images[:0], image_set.labels[:0], ()), BATCH)
+        EvaluationSmallImageBatches(ImageSet(image_set.images[:0], image_set.labels[:0], ()), BATCH)
 
 
 # ------------------------------------------------------------------------------- the thread

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from openatac.data.small import cifar_location
-from openatac.data.small.cifar import class_names, load_cifar
+from openatac.data.small.cifar import load_cifar
+from openatac.data.small.cifar_layouts import class_names
+from openatac.data.small.small_images import find_in_archive
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import CIFAR100, encoded, write_cifar
 from tests.helpers.processes.scripts import run_in_process, script_error
@@ -294,3 +296,8 @@ def test_gluons_folder_is_downloaded_into_regardless_of_content(tmp_path, mirror
     assert len(load_cifar('cifar100', url=mirror)) == 8
     shutil.rmtree(tmp_path / 'datasets' / 'cifar100' / 'cifar-100-binary')
     assert len(load_cifar('cifar100', tmp_path / 'datasets' / 'cifar100', url=mirror)) == 8
+
+
+def test_the_same_folder_of_an_archive_is_read_each_time():
+    paths = [f'{folder}/train/cat/1.png' for folder in 'cab'] + ['deeper/down/train/cat/1.png']
+    assert find_in_archive(paths, ['train']) == 'a/train'

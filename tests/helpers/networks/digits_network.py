@@ -19,7 +19,7 @@ from openatac.trained.network_inputs import sample_batches
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
-                                          for values in (transforms.MEAN, transforms.STD)))
+                                          for values in (transforms.MEAN_0_TO_1, transforms.STD_0_TO_1)))
 EPOCHS, BATCH, RATE = 8, 32, 0.05
 KNOWS = 0.9  # the least accuracy on the test images; 0.95 to 0.97 was observed
 

@@ -1,4 +1,4 @@
-"""Human-readable names for a network's classes."""
+"""The flag --labels: human-readable names for a network's classes."""
 from __future__ import annotations
 
 import collections
@@ -12,7 +12,7 @@ from openatac.trained.manifest import Manifest
 _SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
 
 
-def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
+def class_names_from_flag(labels: str | None, manifest: Manifest) -> list[str]:
     """Return the names of the classes from --labels, else the manifest's.
 
     Parameters
@@ -36,7 +36,7 @@ def read_labels(labels: str | None, manifest: Manifest) -> list[str]:
             raise FlagError('--labels', str(error)) from None
     elif labels is not None:
         names = [name.strip() for name in labels.split(',')]
-        if len(names) == 1 < manifest.classes:
+        if len(names) == 1 and manifest.classes > 1:
             raise FlagError('--labels', f'there is no file {labels}; give one, or '
                             f'{manifest.classes} classes separated by commas')
     if len(names) not in (0, manifest.classes):
