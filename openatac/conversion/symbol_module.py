@@ -19,6 +19,7 @@ from openatac.errors import ParameterFileError
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph, Node
+from openatac.graph.symbol_files import read_graph
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.mxnet_format import write_params
@@ -105,7 +106,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
             raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
         prefix = path[:-len(SYMBOL_SUFFIX)]
         check_files(prefix, [path])
-        graph = Graph.read(path)
+        graph = read_graph(path)
         if params is None:
             params = prefix + PARAMS_SUFFIX
             check_files(prefix, [params])

@@ -9,13 +9,9 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-from openatac.errors import OpenatacError
-from openatac.graph.untrusted_symbols import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
@@ -152,22 +148,8 @@ class Graph:
         return cls.parse(json.loads(symbol.tojson()))
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Graph:
-        """Read the graph of a symbol file, without MXNet.
-
-        Raises
-        ------
-        OpenatacError
-            As in `read_checked_json`, and for a file from an MXNet before 1.0.
-        """
-        graph = read_checked_json(path)
-        if any('param' in node or 'attr' in node for node in graph['nodes']):
-            raise OpenatacError(f'{path} is from an MXNet before 1.0: load and save it with MXNet 1.9.1')
-        return cls.parse(graph)
-
-    @classmethod
     def parse(cls, graph: dict[str, Any]) -> Graph:
-        """Build a graph from parsed JSON."""
+        """Build a graph from parsed JSON; `openatac.graph.symbol_files` checks what comes from a file."""
         nodes: list[Node] = []
 
         def read(entries: list[list[int]]) -> list[Output]:

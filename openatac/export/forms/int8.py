@@ -19,7 +19,7 @@ class Int8Form(Form):
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.export.int8.symbol import quantize_symbol
-        from openatac.graph.symbol import with_kinds, write_symbol_files
+        from openatac.graph.symbol_files import with_kinds, write_symbol_files
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
                                             network.settings.calibration_method)

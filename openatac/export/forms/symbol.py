@@ -29,7 +29,7 @@ class SymbolForm(Form):
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.export.traced_symbol import trace_half
-        from openatac.graph.symbol import write_symbol_files
+        from openatac.graph.symbol_files import write_symbol_files
         half = network.manifest.precision == 'float16'
         write_symbol_files(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
 

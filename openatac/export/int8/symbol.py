@@ -19,7 +19,7 @@ from openatac.errors import OpenatacError, ParameterFileError, last_line
 from openatac.export.int8 import METHODS
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapes
-from openatac.graph.symbol import NDArrays, symbol_block
+from openatac.graph.symbol_block import NDArrays, symbol_block
 
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images calibrated at a time, since the outputs of all layers are in memory

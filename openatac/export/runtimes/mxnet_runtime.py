@@ -81,12 +81,12 @@ class Fused(Static):
         if not self.form.missing(self.prefix):
             super().load()
             return
-        from openatac.export.exported_symbol import read_symbol
+        from openatac.export.exported_symbol import read_exported_files
         from openatac.graph.fusion import NothingToFuse, fuse
-        from openatac.graph.symbol import symbol_block
+        from openatac.graph.symbol_block import symbol_block
         from openatac.graph.tensor_sizes import check_takes_images
-        network, arrays = read_symbol(self.prefix)
-        check_takes_images(network, self.manifest.image_shape)
+        symbol, arrays = read_exported_files(self.prefix)
+        check_takes_images(symbol, self.manifest.image_shape)
         with contextlib.suppress(NothingToFuse):  # without BatchNorms, it runs as `Static` does
-            network = fuse(network)
-        self._prepare(symbol_block(network, arrays))
+            symbol = fuse(symbol)
+        self._prepare(symbol_block(symbol, arrays))

@@ -2,7 +2,7 @@
 from openatac.export import exporter
 from openatac.export.forms.base import FORMS, ExportSettings
 from openatac.export.traced_symbol import trace
-from openatac.graph.symbol import write_symbol_files
+from openatac.graph.symbol_files import write_symbol_files
 
 
 def export(net, prefix, manifest, forms=('symbol',), calibration_images=()):
