@@ -22,7 +22,7 @@ _PUBLIC = {
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.zoo.registration',
     'register_runtime': 'openatac.export.runtimes.base',
-    'replace_activations': 'openatac.replacement',
+    'replace_activations': 'openatac.replacement.activations',
     'to_gluon': 'openatac.conversion.symbol_module',
     'to_torch': 'openatac.conversion.symbol_module',
 }
