@@ -13,7 +13,7 @@ from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block, read_exported_files
 from openatac.export.forms.base import FORMS
 from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE
-from openatac.export.traced_symbol import trace
+from openatac.export.tracing import trace
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol_block import symbol_block
 from openatac.models.weights import load_parameters, save_parameters

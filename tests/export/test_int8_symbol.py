@@ -9,7 +9,7 @@ from openatac.data.small.transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.exported_symbol import load_block
-from openatac.export.int8.symbol import METHODS, float_nodes, quantize_symbol
+from openatac.export.int8.symbol_quantization import METHODS, float_nodes, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph

@@ -68,7 +68,7 @@ def test_changed_onnx_file_is_found(tmp_path):
 
 def test_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
     pytest.importorskip('torch')
-    from openatac.conversion.symbol_module import to_torch
+    from openatac.conversion.networks import to_torch
     to_torch(prefix + '-symbol.json')
     flip(prefix + '-0000.params', 0.7)
     with pytest.raises(OpenatacError, match='-0000.params'):

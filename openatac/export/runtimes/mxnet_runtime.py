@@ -8,9 +8,9 @@ import numpy as np
 
 from openatac.backends.mxnet.contexts import context_named
 from openatac.export.forms.base import Form
-from openatac.export.forms.fused import FusedForm
-from openatac.export.forms.int8 import Int8Form
-from openatac.export.forms.symbol import SymbolForm
+from openatac.export.forms.fused_form import FusedForm
+from openatac.export.forms.int8_form import Int8Form
+from openatac.export.forms.symbol_form import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.library import GLUON

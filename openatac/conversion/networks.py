@@ -171,20 +171,21 @@ def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained:
         module.register_buffer(name, tensor)
 
 
-def _torch_graph(symbol: Graph) -> torch.fx.Graph:
-    graph, values = torch.fx.Graph(), {}
-    data = graph.placeholder(INPUT)
-    training = graph.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
-    for node in symbol.nodes():
+def _torch_graph(graph: Graph) -> torch.fx.Graph:
+    """Return a graph of PyTorch's functions that computes the same."""
+    result, values = torch.fx.Graph(), {}
+    data = result.placeholder(INPUT)
+    training = result.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
+    for node in graph.nodes():
         if node.is_variable:
-            values[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
+            values[node] = data if node.name == INPUT else result.create_node('get_attr', node.name)
             continue
         function, operands, settings = find_operator(node)
         if takes_training(function):
             settings = dict(settings, training=training)
         inputs = tuple(values[source.node] for source in node.inputs)
-        values[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
-    outputs = tuple(values[output.node] for output in symbol.outputs)
-    graph.output(outputs[0] if len(outputs) == 1 else outputs)
-    graph.eliminate_dead_code()
-    return graph
+        values[node] = result.create_node('call_function', function, inputs + operands, settings, node.name)
+    outputs = tuple(values[output.node] for output in graph.outputs)
+    result.output(outputs[0] if len(outputs) == 1 else outputs)
+    result.eliminate_dead_code()
+    return result
