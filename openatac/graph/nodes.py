@@ -36,7 +36,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 SymbolicShape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
 
 
-class UnknownShapes(ValueError):
+class UnknownShapesError(ValueError):
     """The given shapes do not determine all others."""
 
 
@@ -58,9 +58,9 @@ class Output:
 
     @property
     def shape(self) -> SymbolicShape:
-        """Its shape, after `Graph.infer_shapes`; raises `UnknownShapes` for a hidden output."""
+        """Its shape, after `Graph.infer_shapes`; raises `UnknownShapesError` for a hidden output."""
         if self.index >= len(self.node.shapes):
-            raise UnknownShapes(f'the shape of output {self.index} of {self.node.name[:80]} is not known')
+            raise UnknownShapesError(f'the shape of output {self.index} of {self.node.name[:80]} is unknown')
         return self.node.shapes[self.index]
 
 
@@ -216,7 +216,7 @@ class Graph:
 
         Raises
         ------
-        UnknownShapes
+        UnknownShapesError
             If the known shapes do not determine all others.
         MXNetError
             If the known shapes do not fit the graph.
@@ -227,7 +227,7 @@ class Graph:
             warnings.simplefilter('ignore')
             shapes = inside.infer_shape(**known)[1]
         if shapes is None:
-            raise UnknownShapes(f'the shapes of {", ".join(known)} do not determine all others')
+            raise UnknownShapesError(f'the shapes of {", ".join(known)} do not determine all others')
         nodes = self.nodes()
         for node in nodes:
             node.shapes = ()

@@ -10,7 +10,7 @@ from openatac import get_model
 from openatac.errors import OpenatacError
 from openatac.graph.fusion import fuse
 from openatac.graph.gates import find_gates
-from openatac.graph.nodes import DEFAULTS, Graph, Node, Output, UnknownShapes
+from openatac.graph.nodes import DEFAULTS, Graph, Node, Output, UnknownShapesError
 from openatac.graph.symbol_files import read_graph
 from tests.helpers.processes.fresh_python import output_of
 
@@ -99,7 +99,7 @@ def test_readers_lists_every_consumer_of_a_node():
 
 def test_undetermined_or_mismatched_shapes_are_errors(capfd):
     graph = Graph.of(mx.sym.broadcast_add(mx.sym.var('data'), mx.sym.var('b')))
-    with pytest.raises(UnknownShapes):
+    with pytest.raises(UnknownShapesError):
         graph.infer_shapes(data=(1, 2))
     with pytest.raises(mx.MXNetError):
         graph.infer_shapes(data=(1, 2), b=(3, 3))

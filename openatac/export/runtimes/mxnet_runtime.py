@@ -82,11 +82,11 @@ class Fused(Static):
             super().load()
             return
         from openatac.export.exported_symbol import read_exported_files
-        from openatac.graph.fusion import NothingToFuse, fuse
+        from openatac.graph.fusion import NothingToFuseError, fuse
         from openatac.graph.symbol_block import symbol_block
         from openatac.graph.tensor_sizes import check_takes_images
         symbol, arrays = read_exported_files(self.prefix)
         check_takes_images(symbol, self.manifest.image_shape)
-        with contextlib.suppress(NothingToFuse):  # without BatchNorms, it runs as `Static` does
+        with contextlib.suppress(NothingToFuseError):  # without BatchNorms, it runs as `Static` does
             symbol = fuse(symbol)
         self._prepare(symbol_block(symbol, arrays))

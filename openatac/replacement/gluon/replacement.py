@@ -15,7 +15,7 @@ import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock
 
 from openatac.errors import last_line
-from openatac.graph.nodes import INPUT, Graph, SymbolicShape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, SymbolicShape, UnknownShapesError
 from openatac.replacement.gluon.known_activations import activation_of, is_activation, is_activation_or_gate
 from openatac.replacement.gluon.recording import OWNER, Calls, NestedBlock, nested_blocks, record_calls
 from openatac.replacement.rules import Where, check_called, check_selected, selects
@@ -54,7 +54,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
     graph = Graph.of(mx.sym.Group(outputs))
     try:
         graph.infer_shapes(**{INPUT: (1, *image_shape)})
-    except UnknownShapes:
+    except UnknownShapesError:
         raise ValueError(f'image_shape {image_shape!r} does not determine all shapes') from None
     except mx.MXNetError as error:
         raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
