@@ -90,7 +90,8 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
         if ranks.get(x) != 4:
             continue
         scale, shift = _scale_and_shift(norm, values)
-        weight, conv = scale.reshape(-1, 1, 1, 1), producers.get(x)
+        weight = scale.reshape(-1, 1, 1, 1)
+        conv = producers.get(x)
         if conv is not None and conv.op_type == 'Conv' and uses[x] == 1:
             if len(conv.input) == 3:
                 shift = shift + values[conv.input[2]] * scale
