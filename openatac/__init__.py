@@ -22,9 +22,9 @@ _PUBLIC = {
     'register_form': 'openatac.export.forms.base',
     'register_host': 'openatac.zoo.registration',
     'register_runtime': 'openatac.export.runtimes.base',
-    'replace_activations': 'openatac.replacement',
-    'to_gluon': 'openatac.conversion.symbol_module',
-    'to_torch': 'openatac.conversion.symbol_module',
+    'replace_activations': 'openatac.replacement.activations',
+    'to_gluon': 'openatac.conversion.networks',
+    'to_torch': 'openatac.conversion.networks',
 }
 __all__ = [*sorted(_PUBLIC), '__version__']
 

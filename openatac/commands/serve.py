@@ -21,7 +21,7 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
 from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.export.forms.base import prefix_of
-from openatac.export.forms.symbol import SymbolForm
+from openatac.export.forms.symbol_form import SymbolForm
 from openatac.files.reading import MEGABYTE
 from openatac.limits import INFERENCE_BATCH, MAX_PORT
 from openatac.options.command_line import naming

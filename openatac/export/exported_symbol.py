@@ -1,4 +1,7 @@
-"""Read the symbol files of an export, and check them against its manifest and each other."""
+"""Read the symbol files of an export, and check them against its manifest and each other.
+
+`openatac.graph.symbol_files` lists all checks of symbol files.
+"""
 from __future__ import annotations
 
 import os
@@ -9,24 +12,25 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.graph.nodes import INPUT, SymbolicShape
-from openatac.graph.symbol import NDArrays, array_keys, load_symbol_file, symbol_block
+from openatac.graph.symbol_block import NDArrays, symbol_block
+from openatac.graph.symbol_files import array_keys, read_symbol
 from openatac.graph.tensor_sizes import check_takes_images
 from openatac.models.weights import read_arrays
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.parameter_files import ARG, without_kind
 
 
-def load_exported_symbol(path: str) -> mx.sym.Symbol:
-    """Load the Symbol in the file ``path``; raise OpenatacError if it is damaged or has no input `INPUT`."""
+def read_exported_symbol(path: str) -> mx.sym.Symbol:
+    """Read the Symbol in the file ``path``; raise OpenatacError if it is damaged or has no input `INPUT`."""
     check_files(prefix_of(path), [path])
-    symbol = load_symbol_file(path)
+    symbol = read_symbol(path)
     if INPUT not in symbol.list_arguments():
         raise OpenatacError(f'{path} has no input called {INPUT!r}: give a file that openatac has exported')
     return symbol
 
 
-def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
-    """Read the symbol and the arrays from the two files of ``path``.
+def read_exported_files(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
+    """Read the symbol and the arrays in ``path-symbol.json`` and ``path-0000.params``.
 
     Raises
     ------
@@ -34,7 +38,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
         If a file is missing or damaged, or the two do not belong together.
     """
     check_files(prefix_of(path + SYMBOL_SUFFIX), [path + PARAMS_SUFFIX])
-    symbol, arrays = load_exported_symbol(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
+    symbol, arrays = read_exported_symbol(path + SYMBOL_SUFFIX), read_arrays(path + PARAMS_SUFFIX)
     wrong = sorted(set(array_keys(symbol)) ^ set(arrays))
     if wrong:
         raise _not_a_pair(path, f', since {wrong[0]} is in one of them only')
@@ -43,7 +47,7 @@ def read_symbol(path: str) -> tuple[mx.sym.Symbol, NDArrays]:
 
 def load_block(path: str, ctx: mx.Context | None = None, image_shape: SymbolicShape | None = None
                ) -> mx.gluon.SymbolBlock:
-    """Load ``path-symbol.json`` and ``path-0000.params`` as a SymbolBlock; raise as `read_symbol` does.
+    """Load the two files of ``path`` as a SymbolBlock; raise as `read_exported_files` does.
 
     Parameters
     ----------
@@ -52,7 +56,7 @@ def load_block(path: str, ctx: mx.Context | None = None, image_shape: SymbolicSh
     image_shape : (C, H, W), optional
         The shape of the images that the network must accept, checked before it runs.
     """
-    symbol, arrays = read_symbol(path)
+    symbol, arrays = read_exported_files(path)
     if image_shape:
         check_takes_images(symbol, image_shape, **{without_kind(key): array.shape
                                                    for key, array in arrays.items() if key.startswith(ARG)})

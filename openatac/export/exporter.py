@@ -85,7 +85,7 @@ def _trace(net: Any) -> tuple[mx.sym.Symbol | None, dict[str, mx.nd.NDArray]]:
     """Return the symbol and the arrays of a Gluon network; (None, {}) for a PyTorch module."""
     if library_of(net) is PYTORCH:
         return None, {}
-    from openatac.export.traced_symbol import trace
+    from openatac.export.tracing import trace
     return trace(net)
 
 

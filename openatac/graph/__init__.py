@@ -1,1 +1,1 @@
-"""Graphs as data: read, check, walk and rewrite MXNet's JSON, and find activations in networks."""
+"""Graphs as data: read, check, walk and rewrite MXNet's JSON."""

@@ -14,7 +14,7 @@ import mxnet as mx
 import numpy as np
 
 from openatac.errors import OpenatacError, ParameterFileError
-from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape, UnknownShapesError
 
 
 def fold_constants(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: SymbolicShape
@@ -81,7 +81,7 @@ def _shapes(graph: Graph, nodes: list[Node], arrays: dict[str, np.ndarray],
             where = re.search('Error in operator ([^:]+)', str(error))
             raise OpenatacError(f'images of shape {tuple(image_shape)} or these parameters do not fit the '
                                 f'network{": see its node " + where[1] if where else ""}') from None
-        except UnknownShapes:
+        except UnknownShapesError:
             raise OpenatacError(f'images of shape {tuple(image_shape)} do not determine all shapes of the '
                                 'network') from None
         shapes_by_count.append([node.shape for node in nodes])

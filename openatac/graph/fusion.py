@@ -15,7 +15,7 @@ from openatac.graph.nodes import Graph, Node, Output
 SUMS = ('elemwise_add', 'broadcast_add')
 
 
-class NothingToFuse(OpenatacError):
+class NothingToFuseError(OpenatacError):
     """A network has no BatchNorm that can be folded into a convolution."""
 
 
@@ -24,7 +24,7 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
 
     Raises
     ------
-    NothingToFuse
+    NothingToFuseError
         If no BatchNorm can be folded.
     OpenatacError
         If this MXNet was built without oneDNN.
@@ -35,7 +35,7 @@ def fuse(symbol: mx.sym.Symbol) -> mx.sym.Symbol:
         raise OpenatacError('this MXNet has no oneDNN to fuse operators with: export where the CPU build of '
                             'mxnet 1.9.1 is installed') from None
     if count_operators(fused)['BatchNorm'] >= count_operators(symbol)['BatchNorm']:
-        raise NothingToFuse('the network has no BatchNorm after a convolution to be folded: '
+        raise NothingToFuseError('the network has no BatchNorm after a convolution to be folded: '
                             'leave this form out')
     return fused
 

@@ -14,7 +14,7 @@ import numpy as np
 from openatac.errors import OpenatacError
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph
-from openatac.graph.symbol import write_symbol_files
+from openatac.graph.symbol_files import write_symbol_files
 from openatac.models.weights import wait_for_layouts
 
 

@@ -9,13 +9,9 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-from openatac.errors import OpenatacError
-from openatac.graph.untrusted_symbols import read_checked_json
 
 INPUT = 'data'  # the name of a network's images
 MXNET_VERSION = {'mxnet_version': ['int', 10901]}
@@ -40,7 +36,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 SymbolicShape = tuple[Any, ...]  # sizes; text if they depend on the number of images: 'N', '8*N'
 
 
-class UnknownShapes(ValueError):
+class UnknownShapesError(ValueError):
     """The given shapes do not determine all others."""
 
 
@@ -62,9 +58,9 @@ class Output:
 
     @property
     def shape(self) -> SymbolicShape:
-        """Its shape, after `Graph.infer_shapes`; raises `UnknownShapes` for a hidden output."""
+        """Its shape, after `Graph.infer_shapes`; raises `UnknownShapesError` for a hidden output."""
         if self.index >= len(self.node.shapes):
-            raise UnknownShapes(f'the shape of output {self.index} of {self.node.name[:80]} is not known')
+            raise UnknownShapesError(f'the shape of output {self.index} of {self.node.name[:80]} is unknown')
         return self.node.shapes[self.index]
 
 
@@ -152,22 +148,8 @@ class Graph:
         return cls.parse(json.loads(symbol.tojson()))
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Graph:
-        """Read the graph of a symbol file, without MXNet.
-
-        Raises
-        ------
-        OpenatacError
-            As in `read_checked_json`, and for a file from an MXNet before 1.0.
-        """
-        graph = read_checked_json(path)
-        if any('param' in node or 'attr' in node for node in graph['nodes']):
-            raise OpenatacError(f'{path} is from an MXNet before 1.0: load and save it with MXNet 1.9.1')
-        return cls.parse(graph)
-
-    @classmethod
     def parse(cls, graph: dict[str, Any]) -> Graph:
-        """Build a graph from parsed JSON."""
+        """Build a graph from parsed JSON; `openatac.graph.symbol_files` checks what comes from a file."""
         nodes: list[Node] = []
 
         def read(entries: list[list[int]]) -> list[Output]:
@@ -234,7 +216,7 @@ class Graph:
 
         Raises
         ------
-        UnknownShapes
+        UnknownShapesError
             If the known shapes do not determine all others.
         MXNetError
             If the known shapes do not fit the graph.
@@ -245,7 +227,7 @@ class Graph:
             warnings.simplefilter('ignore')
             shapes = inside.infer_shape(**known)[1]
         if shapes is None:
-            raise UnknownShapes(f'the shapes of {", ".join(known)} do not determine all others')
+            raise UnknownShapesError(f'the shapes of {", ".join(known)} do not determine all others')
         nodes = self.nodes()
         for node in nodes:
             node.shapes = ()

@@ -6,7 +6,7 @@ import math
 import mxnet as mx
 
 from openatac.errors import OpenatacError, last_line
-from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape, UnknownShapes
+from openatac.graph.nodes import INPUT, Graph, Node, Output, SymbolicShape, UnknownShapesError
 from openatac.graph.untrusted_symbols import MAX_TENSOR
 
 # Operators that divide by sizes of their inputs to infer the one written as -1.
@@ -39,7 +39,7 @@ def check_tensor_sizes(symbol: mx.sym.Symbol, image_shape: SymbolicShape, **know
     try:
         _check_reshaped(graph.nodes(), known)
         graph.infer_shapes(**known)
-    except UnknownShapes:
+    except UnknownShapesError:
         return  # nothing known is too large
     except mx.MXNetError as error:
         raise ValueError(f'MXNet says {last_line(error)}') from None

@@ -1,4 +1,4 @@
-"""Check untrusted symbol files before MXNet or PyTorch loads them.
+"""Check the graphs of untrusted symbol files before MXNet or PyTorch loads them.
 
 MXNet trusts a symbol file: it divides by a ``num_group`` of 0, follows references out of its tables, treats
 numbers as addresses, and reads files that an operator names. So this module rebuilds each graph from its
@@ -11,9 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict
 
-from openatac.errors import OpenatacError, reason
-from openatac.files.reading import TEXT_LIMIT, read_input
-from openatac.files.schema import parse_json, validate
+from openatac.files.schema import validate
 from openatac.limits import Bounds
 
 MAX_NODES, MAX_INPUTS, MAX_OUTPUTS = 50_000, 4096, 4096
@@ -55,34 +53,23 @@ class _Graph(TypedDict):
     heads: list[list[int]]
 
 
-def read_checked_json(path: Any, count_outputs: CountOutputs | None = None) -> dict[str, Any]:
-    """Return the checked graph of the symbol file ``path``, as parsed JSON.
+def check_graph(graph: Any, count_outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
+    """Rebuild the graph, parsed JSON, from its checked parts.
 
     Parameters
     ----------
-    path : str or path
+    graph : parsed JSON
     count_outputs : callable, optional
-        Maps a node to its number of outputs, such as `openatac.graph.symbol.count_outputs`; by default,
-        nodes can read only the first output of another node.
+        Maps a node to its number of outputs; by default, nodes can read only the first output of another
+        node.
+    depth : int
+        In how many nodes of other graphs it lies.
 
     Raises
     ------
-    OpenatacError
-        For a missing or damaged file, or a graph beyond the limits above.
+    ValueError
+        For the first fault, or if it is beyond the limits above.
     """
-    try:
-        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), count_outputs)
-    except FileNotFoundError:
-        raise OpenatacError(f'there is no symbol file {path}') from None
-    except OSError as error:
-        raise OpenatacError(f'the symbol file {path} cannot be read: {reason(error)}') from None
-    except ValueError as error:
-        raise OpenatacError(f'{path} is not a symbol file, or is damaged ({error}): export it again'
-                            ) from None
-
-
-def check_graph(graph: Any, count_outputs: CountOutputs | None = None, depth: int = 0) -> dict[str, Any]:
-    """Rebuild the graph, parsed JSON, from its checked parts; raise ValueError for the first fault."""
     graph = validate(graph, _Graph)
     nodes: list[dict[str, Any]] = []
     if count_outputs is not None and depth == 0:

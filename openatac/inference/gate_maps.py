@@ -53,9 +53,9 @@ def open_gates(prefix: str) -> Callable[[np.ndarray], list[GateMap]]:
     """
     import mxnet as mx
 
-    from openatac.export.exported_symbol import read_symbol
-    from openatac.graph.symbol import symbol_block
-    symbol, arrays = read_symbol(prefix)
+    from openatac.export.exported_symbol import read_exported_files
+    from openatac.graph.symbol_block import symbol_block
+    symbol, arrays = read_exported_files(prefix)
     gates = find_gates(Graph.of(symbol))
     if not gates:
         raise OpenatacError(f'{prefix} has no ATAC units or other gates to draw: leave out --gates')

@@ -111,7 +111,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     if is_registered_for('torch', config):
         trained = load_run(folder, params, library=PYTORCH)
         return trained.net, trained.manifest
-    from openatac.conversion.symbol_module import to_torch
+    from openatac.conversion.networks import to_torch
     if has_mxnet():
         trained = load_run(folder, params)
         return to_torch(trained.net), trained.manifest

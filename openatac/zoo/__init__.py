@@ -1,1 +1,1 @@
-"""What Gluon's and PyTorch's networks share: names, arguments, parameter files, fine-tuning, replacement."""
+"""What Gluon's and PyTorch's networks share: names, arguments, parameter files, fine-tuning."""

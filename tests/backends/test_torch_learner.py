@@ -27,7 +27,7 @@ from openatac.backends.torch import nag  # noqa: E402  (they need torch)
 from openatac.backends.torch.backend import TorchBackend  # noqa: E402
 from openatac.backends.torch.learner import TorchLearner  # noqa: E402
 from openatac.backends.torch.shared_statistics import SharedStatistics  # noqa: E402
-from openatac.conversion.symbol_module import to_torch  # noqa: E402
+from openatac.conversion.networks import to_torch  # noqa: E402
 from openatac.pytorch import ResNet20V2ATAC as TorchResNet20V2ATAC  # noqa: E402
 from openatac.pytorch import use_biased_variance  # noqa: E402
 
@@ -317,7 +317,7 @@ import sys
 sys.modules['mxnet'] = None
 import numpy as np
 from openatac.backends.torch.learner import TorchLearner
-from openatac.conversion.symbol_module import to_torch
+from openatac.conversion.networks import to_torch
 trained = TorchLearner(to_torch({prefix!r} + '-symbol.json'), 'cpu',
                       {{'learning_rate': 0.01, 'momentum': 0.9, 'wd': 1e-2}})
 random = np.random.RandomState(0)

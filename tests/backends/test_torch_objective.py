@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch')
 
 from openatac.backends.mxnet.objective import MxnetObjective  # noqa: E402
 from openatac.backends.torch.objective import TorchObjective  # noqa: E402
-from openatac.conversion.symbol_module import to_torch  # noqa: E402  (they need torch)
+from openatac.conversion.networks import to_torch  # noqa: E402  (they need torch)
 
 CLASSES, BATCH = 7, 6
 RNG = np.random.RandomState(0)

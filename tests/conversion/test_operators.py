@@ -13,8 +13,8 @@ from tests.helpers.networks.both_libraries import differences
 torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
+from openatac.conversion.networks import to_torch  # noqa: E402  (needs torch)
 from openatac.conversion.operators import OPERATORS, batch_norm  # noqa: E402  (needs torch)
-from openatac.conversion.symbol_module import to_torch  # noqa: E402  (needs torch)
 
 X, Y = mx.sym.var('data'), mx.sym.var('other')
 

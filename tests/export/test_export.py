@@ -10,12 +10,12 @@ import pytest
 from openatac import get_model
 from openatac.data.small import transforms
 from openatac.errors import OpenatacError
-from openatac.export.exported_symbol import load_block, read_symbol
+from openatac.export.exported_symbol import load_block, read_exported_files
 from openatac.export.forms.base import FORMS
 from openatac.export.parity import REORDERED_TOLERANCE, SAME_TOLERANCE
-from openatac.export.traced_symbol import trace
+from openatac.export.tracing import trace
 from openatac.graph.fusion import count_operators, fuse
-from openatac.graph.symbol import symbol_block
+from openatac.graph.symbol_block import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
 from openatac.trained.manifest import read_manifest
 from openatac.trained.network_inputs import InputTransform
@@ -184,7 +184,7 @@ def test_exported_graphs_equal_the_oracles(name, tmp_path):
     side = description['input_shape'][-1]
     manifest = describe(name, side)._replace(classes=arrays['eval_output'].shape[1])
     export(net, str(tmp_path / 'net'), manifest, ('symbol', 'fused'))
-    symbol, _ = read_symbol(str(tmp_path / 'net'))
+    symbol, _ = read_exported_files(str(tmp_path / 'net'))
     assert graph_of(symbol) == description['graph']
     x = oracle.fill.images(name, description['input_shape'])
     for form, tolerance in (('net', SAME_TOLERANCE), ('net-fused', REORDERED_TOLERANCE)):
@@ -230,7 +230,7 @@ def test_fused_form_without_anything_to_fold_is_refused(tmp_path):
 
 def test_float16_export_is_close_to_the_network(net, params, tmp_path, capsys):
     assert call_export(ATAC, params, tmp_path / 'half', '--precision', 'float16') == 0
-    symbol, arrays = read_symbol(str(tmp_path / 'half'))
+    symbol, arrays = read_exported_files(str(tmp_path / 'half'))
     for name, array in arrays.items():
         norm = any(word in name for word in ('gamma', 'beta', 'running'))
         assert array.dtype == (np.float32 if norm else np.float16), name

@@ -10,7 +10,7 @@ import pytest
 from openatac.data.small.digits import load_digits
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
-from openatac.export.exported_symbol import load_block, read_symbol
+from openatac.export.exported_symbol import load_block, read_exported_files
 from openatac.export.parity import REORDERED_TOLERANCE
 from openatac.graph.fusion import count_operators
 from openatac.models.weights import save_parameters
@@ -46,7 +46,7 @@ def test_accuracy_of_the_int8_form_is_reported(run, tmp_path):
     assert report['top1_agreement'] >= 0.5
     assert report['accuracy']['float32'] == pytest.approx(max(row['val_accuracy'] for row in metrics_of(run)))
     assert report['accuracy']['images'] == 20 and 0 <= report['accuracy']['int8'] <= 1
-    symbol, _ = read_symbol(str(tmp_path / 'net-int8'))
+    symbol, _ = read_exported_files(str(tmp_path / 'net-int8'))
     assert count_operators(symbol)['_contrib_quantize_v2'] > 0
     assert load_block(str(tmp_path / 'net-int8'))(mx.nd.array(images())).shape == (3, 10)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from openatac.errors import OpenatacError
-from openatac.export.int8.onnx import quantize_onnx
+from openatac.export.int8.onnx_quantization import quantize_onnx
 from openatac.export.onnx.model import to_onnx, write_model
 from openatac.models.networks_by_name import get_model
 from tests.helpers.exports.onnx_files import run_onnx

@@ -9,11 +9,11 @@ from openatac.data.small.transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.exported_symbol import load_block
-from openatac.export.int8.symbol import METHODS, float_nodes, quantize_symbol
+from openatac.export.int8.symbol_quantization import METHODS, float_nodes, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
-from openatac.graph.symbol import write_symbol_files
+from openatac.graph.symbol_files import write_symbol_files
 from tests.helpers.images.cifar_slice import decode
 from tests.helpers.networks.digits_network import KNOWS, digit_batches, train
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host

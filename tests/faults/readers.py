@@ -26,7 +26,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import file_sha256
-from openatac.graph.symbol import load_symbol_file, with_kinds, write_symbol_files
+from openatac.graph.symbol_files import read_symbol, with_kinds, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
 from openatac.options.declaration import build_config, option_fields
@@ -112,7 +112,7 @@ def _bytes(arrays: dict[str, np.ndarray]) -> Content:
 
 def _read_symbol(folder: str) -> Content:
     path = folder + '/net-symbol.json'
-    return parts({'symbol': lambda: load_symbol_file(path).tojson(),
+    return parts({'symbol': lambda: read_symbol(path).tojson(),
                   'costs': lambda: str(costs_by_name_or_file(path, (3, 8, 8)))})
 
 

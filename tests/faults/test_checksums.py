@@ -9,7 +9,7 @@ from openatac.commands import pack
 from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError, OpenatacError
-from openatac.export.exported_symbol import load_block, load_exported_symbol, read_symbol
+from openatac.export.exported_symbol import load_block, read_exported_files, read_exported_symbol
 from openatac.export.forms.base import FORMS
 from openatac.export.runtimes.base import RUNTIMES, open_runtime
 from openatac.inference.gate_maps import open_gates
@@ -49,8 +49,8 @@ def test_flipped_bit_is_found_by_each_runtime(prefix, form, runtime, number):
 
 
 @pytest.mark.parametrize('load', [
-    load_block, read_symbol, lambda prefix: open_gates(prefix)(IMAGE[0]),
-    lambda prefix: load_exported_symbol(prefix + '-symbol.json')])
+    load_block, read_exported_files, lambda prefix: open_gates(prefix)(IMAGE[0]),
+    lambda prefix: read_exported_symbol(prefix + '-symbol.json')])
 def test_flipped_bit_is_found_by_each_loading_function(prefix, load):
     load(prefix)
     flip(prefix + '-symbol.json', 0.5)
@@ -68,7 +68,7 @@ def test_changed_onnx_file_is_found(tmp_path):
 
 def test_flipped_bit_is_found_by_the_translation_to_pytorch(prefix):
     pytest.importorskip('torch')
-    from openatac.conversion.symbol_module import to_torch
+    from openatac.conversion.networks import to_torch
     to_torch(prefix + '-symbol.json')
     flip(prefix + '-0000.params', 0.7)
     with pytest.raises(OpenatacError, match='-0000.params'):

@@ -13,11 +13,11 @@ from openatac.data import archives
 from openatac.data.small import cifar
 from openatac.errors import DataError, OpenatacError
 from openatac.export.exported_symbol import load_block
-from openatac.graph import untrusted_symbols as checks
+from openatac.graph import symbol_files, untrusted_symbols
 from openatac.graph.fusion import fuse
-from openatac.graph.symbol import load_symbol_file
+from openatac.graph.symbol_files import read_checked_json, read_symbol
 from openatac.graph.tensor_sizes import check_takes_images
-from openatac.graph.untrusted_symbols import check_graph, read_checked_json
+from openatac.graph.untrusted_symbols import check_graph
 from openatac.models.networks_by_name import get_model
 from openatac.study.costs.named_costs import costs_by_name_or_file
 from tests.helpers.processes.scripts import changed_json
@@ -95,7 +95,7 @@ def test_crafted_graph_is_refused(tmp_path, kind):
     graph = small()
     CRAFTED[kind](graph)
     path = write(tmp_path, graph)
-    for read in (load_symbol_file, load_symbol_of, lambda path: costs_by_name_or_file(path, (3, 8, 8))):
+    for read in (read_symbol, load_symbol_of, lambda path: costs_by_name_or_file(path, (3, 8, 8))):
         with pytest.raises(OpenatacError):
             read(path)
 
@@ -111,7 +111,7 @@ def test_reshape_of_an_empty_array_is_refused(tmp_path, reshape):
         with pytest.raises(OpenatacError, match=path):
             costs_by_name_or_file(path, (3, 8, 8))
         with pytest.raises(OpenatacError, match=r'\(3, 8, 8\)'):
-            check_takes_images(load_symbol_file(path), (3, 8, 8))
+            check_takes_images(read_symbol(path), (3, 8, 8))
 
 
 @pytest.mark.parametrize('shape', [(0, 1), (0, -3, 1), (0, 0, 0, 1), (-3, 1), (7,), (10 ** 6,)])
@@ -119,7 +119,7 @@ def test_reshape_must_keep_the_number_of_elements(tmp_path, shape):
     """MXNet's own check accepts these shapes, and its copy then writes beyond the end of the output."""
     path = write(tmp_path, mx.sym.Reshape(mx.sym.var('data'), shape=shape).tojson())
     with pytest.raises(OpenatacError, match=r'\(4, 4, 8\)'):
-        check_takes_images(load_symbol_file(path), (4, 4, 8))
+        check_takes_images(read_symbol(path), (4, 4, 8))
 
 
 def test_repeated_reshapes_are_limited(tmp_path):
@@ -138,7 +138,7 @@ def load_symbol_of(path):
     '', '[]', '{}', 'null', '[' * 100_000, '{"nodes": ' * 100_000, '\0', '{"nodes": 5}',
     '{"nodes": [[]], "heads": [[0,0,0]], "arg_nodes": []}'])
 def test_malformed_graph_is_refused(tmp_path, text):
-    for read in (load_symbol_file, read_checked_json):
+    for read in (read_symbol, read_checked_json):
         with pytest.raises(OpenatacError):
             read(write(tmp_path, text))
 
@@ -163,19 +163,19 @@ def test_total_number_of_node_outputs_is_limited():
 
 
 def test_errors_state_the_limits(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks, 'MAX_NODES', 3)
+    monkeypatch.setattr(untrusted_symbols, 'MAX_NODES', 3)
     with pytest.raises(OpenatacError, match=r'\b3\b'):
-        load_symbol_file(write(tmp_path, small()))
-    monkeypatch.setattr(checks, 'TEXT_LIMIT', 2 ** 20)
+        read_symbol(write(tmp_path, small()))
+    monkeypatch.setattr(symbol_files, 'TEXT_LIMIT', 2 ** 20)
     with pytest.raises(OpenatacError, match='1 MB'):
-        load_symbol_file(write(tmp_path, f'"{"x" * 2 ** 20}"'))
+        read_symbol(write(tmp_path, f'"{"x" * 2 ** 20}"'))
 
 
 @pytest.mark.parametrize('name', ['cifar_resnet8_v2_atac', 'cifar_resnet8_v2_se', 'resnet50_v1b_fa'])
 def test_own_graphs_roundtrip_unchanged(tmp_path, name):
     symbol = get_model(name)(mx.sym.var('data'))
     for each in (symbol, fuse(symbol)):
-        assert load_symbol_file(write(tmp_path, each.tojson())).tojson() == each.tojson()
+        assert read_symbol(write(tmp_path, each.tojson())).tojson() == each.tojson()
 
 
 def test_network_that_needs_too_much_memory_is_refused(prefix, tmp_path, capsys):

@@ -18,7 +18,7 @@ from openatac.backends.teacher import Teacher
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memory
 from openatac.backends.torch.objective import TorchObjective
-from openatac.conversion.symbol_module import to_torch
+from openatac.conversion.networks import to_torch
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DeviceError, OpenatacError, UsageError
 from openatac.pytorch.networks_by_name import get_model

@@ -35,7 +35,8 @@ class ExportSettings(NamedTuple):
     forms : sequence of Form
         For a PyTorch module, only forms that do not need MXNet.
     calibration_method : str
-        How the INT8 form is calibrated, see `openatac.export.int8.symbol`; ONNX INT8 uses the extremes.
+        How the INT8 form is calibrated, see `openatac.export.int8.symbol_quantization`; ONNX INT8 uses the
+        extremes.
     dynamic_size : bool
         Whether ONNX files accept images of any size.
     """

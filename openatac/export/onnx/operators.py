@@ -237,7 +237,8 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     if node.get('count_include_pad') in (None, True) and any(before):
         # Padding counts, but the overhang of the last window does not, so make the padding part of the image.
         x = graph.add('Pad', x, graph.constant([0, 0, *before, 0, 0, *before], np.int64))
-        after, before = [end - begin for begin, end in zip(before, after)], [0] * len(before)
+        after = [end - begin for begin, end in zip(before, after)]
+        before = [0] * len(before)
     return graph.add('AveragePool', x, **dict(window, pads=before + after))
 
 
@@ -281,7 +282,8 @@ def _dot(graph: OnnxGraph, node: Node, a: Tensor, b: Tensor) -> Tensor:
     """Sum over the last axis of ``a`` and the first of ``b``, or the opposite ones where transposed."""
     left, right = (source.shape for source in node.inputs)
     if node.get('transpose_a'):
-        a, left = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0)), (-1, left[0])
+        a = graph.transpose(graph.reshape(a, left, (left[0], -1)), (1, 0))
+        left = (-1, left[0])
     if node.get('transpose_b') and len(right) > 1:
         b = graph.transpose(graph.reshape(b, right, (-1, right[-1])), (1, 0))
     else:

@@ -8,9 +8,9 @@ import numpy as np
 
 from openatac.backends.mxnet.contexts import context_named
 from openatac.export.forms.base import Form
-from openatac.export.forms.fused import FusedForm
-from openatac.export.forms.int8 import Int8Form
-from openatac.export.forms.symbol import SymbolForm
+from openatac.export.forms.fused_form import FusedForm
+from openatac.export.forms.int8_form import Int8Form
+from openatac.export.forms.symbol_form import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.library import GLUON
@@ -81,12 +81,12 @@ class Fused(Static):
         if not self.form.missing(self.prefix):
             super().load()
             return
-        from openatac.export.exported_symbol import read_symbol
-        from openatac.graph.fusion import NothingToFuse, fuse
-        from openatac.graph.symbol import symbol_block
+        from openatac.export.exported_symbol import read_exported_files
+        from openatac.graph.fusion import NothingToFuseError, fuse
+        from openatac.graph.symbol_block import symbol_block
         from openatac.graph.tensor_sizes import check_takes_images
-        network, arrays = read_symbol(self.prefix)
-        check_takes_images(network, self.manifest.image_shape)
-        with contextlib.suppress(NothingToFuse):  # without BatchNorms, it runs as `Static` does
-            network = fuse(network)
-        self._prepare(symbol_block(network, arrays))
+        symbol, arrays = read_exported_files(self.prefix)
+        check_takes_images(symbol, self.manifest.image_shape)
+        with contextlib.suppress(NothingToFuseError):  # without BatchNorms, it runs as `Static` does
+            symbol = fuse(symbol)
+        self._prepare(symbol_block(symbol, arrays))

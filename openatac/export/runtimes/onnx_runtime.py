@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from openatac.export.forms.onnx import OnnxForm, OnnxInt8Form
+from openatac.export.forms.onnx_forms import OnnxForm, OnnxInt8Form
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.reading import check_input
 from openatac.graph.nodes import INPUT

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from openatac.export.forms.symbol import SymbolForm
+from openatac.export.forms.symbol_form import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.system.installed import NO_PYTORCH
 from openatac.system.threads import thread_count
@@ -39,7 +39,7 @@ class Torch(Runtime):
     def load(self) -> None:
         import torch
 
-        from openatac.conversion.symbol_module import to_torch
+        from openatac.conversion.networks import to_torch
         from openatac.pytorch.inference import numpy_function
         torch.set_num_threads(thread_count().threads)
         layout = getattr(torch, self.memory_format)

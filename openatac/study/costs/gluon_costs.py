@@ -133,17 +133,20 @@ def _layer(node: Node, uncounted: dict[str, int], published: bool) -> Layer:
 def _multiply_adds(node: Node, published: bool) -> int:
     if node.operator not in ('Convolution', 'FullyConnected', *MATRIX_PRODUCTS):
         return 0
-    outputs, first, weight = math.prod(node.shape), *(source.shape for source in node.inputs[:2])
+    first, second = node.inputs[:2]
+    outputs = math.prod(node.shape)
     if node.operator == 'Convolution':  # each output element is one dot product with its filter
-        return outputs * math.prod(weight[1:])
+        filter_size = math.prod(second.shape[1:])
+        return outputs * filter_size
     if node.operator == 'FullyConnected':
-        units, length = weight
+        units, length = second.shape
         return 2 * length * units - length + units if published else outputs * length
-    if any(_is_ones(source.node) for source in node.inputs[:2]):
+    if _is_ones(first.node) or _is_ones(second.node):
         return 0
-    if not node.get('transpose_a'):
-        return outputs * first[-1]
-    return outputs * first[0 if node.operator == 'dot' else -2]
+    summed_axis = -1
+    if node.get('transpose_a'):
+        summed_axis = 0 if node.operator == 'dot' else -2
+    return outputs * first.shape[summed_axis]
 
 
 def _is_ones(node: Node) -> bool:

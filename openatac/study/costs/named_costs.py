@@ -37,14 +37,14 @@ def costs_by_name_or_file(name: str, image_shape: tuple[int, int, int], classes:
     """
     import mxnet as mx
 
-    from openatac.export.exported_symbol import load_exported_symbol
+    from openatac.export.exported_symbol import read_exported_symbol
     from openatac.graph.tensor_sizes import check_tensor_sizes
     from openatac.models.networks_by_name import get_model
     from openatac.study.costs.gluon_costs import costs, symbol_costs
     if name.endswith(MANIFEST_SUFFIX):
         if classes is not None:
             raise FlagError('--classes', f'{name} has its own; leave it out')
-        network = load_exported_symbol(_symbol_file(name))
+        network = read_exported_symbol(_symbol_file(name))
     else:
         network = get_model(name, classes=classes)
     try:

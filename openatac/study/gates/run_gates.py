@@ -85,7 +85,7 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
 
 
 def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
-    """Yield batches of test images, which are read on first use."""
+    """Yield batches of test images, read on first use and normalised as in training, to the last bit."""
     from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationSmallImageBatches
     from openatac.training.datasets.cifar import load_small_images

@@ -18,7 +18,7 @@ DEFAULTS = {
     'MXNET_USE_OPERATOR_TUNING': '0',
     # On CPUs, MXNet's executors (Module API, simple_bind) fuse operators by default, with a bug in MXNet
     # 1.9.1: if a convolution's output goes into a BatchNorm and also into a sum, as in a pre-activation
-    # ResNet, the sum gets the normalised output. openatac.export.forms.fused is not affected.
+    # ResNet, the sum gets the normalised output. openatac.export.forms.fused_form is not affected.
     FUSION_BACKEND: 'NONE',
     'MXNET_SUBGRAPH_VERBOSE': '0',  # otherwise MXNet prints the backend's name at each binding
 }

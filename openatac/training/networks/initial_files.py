@@ -53,7 +53,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
     """
     name, config = read_initial_config(prefix, given)
     require_torch()
-    from openatac.conversion.symbol_module import to_torch
+    from openatac.conversion.networks import to_torch
     return BuiltNetwork(to_torch(prefix + SYMBOL_SUFFIX), name, config)
 
 

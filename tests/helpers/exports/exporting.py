@@ -1,8 +1,8 @@
 """Exports of networks, with forms by name, and symbol files without a check."""
 from openatac.export import exporter
 from openatac.export.forms.base import FORMS, ExportSettings
-from openatac.export.traced_symbol import trace
-from openatac.graph.symbol import write_symbol_files
+from openatac.export.tracing import trace
+from openatac.graph.symbol_files import write_symbol_files
 
 
 def export(net, prefix, manifest, forms=('symbol',), calibration_images=()):

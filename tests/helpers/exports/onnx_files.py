@@ -2,7 +2,7 @@
 import numpy as np
 
 from openatac.export.onnx.model import to_onnx, write_model
-from openatac.export.traced_symbol import trace
+from openatac.export.tracing import trace
 from tests.helpers.images.random_images import random_images
 
 

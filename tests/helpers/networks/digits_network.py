@@ -12,7 +12,7 @@ from mxnet import autograd, gluon
 
 from openatac import get_model
 from openatac.data.small import transforms
-from openatac.export.traced_symbol import trace
+from openatac.export.tracing import trace
 from openatac.trained import input_images
 from openatac.trained.manifest import Manifest
 from openatac.trained.network_inputs import sample_batches

@@ -7,7 +7,7 @@ from openatac.zoo.weights.parameter_files import without_kind
 
 
 class Int8Form(Form):
-    """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.int8.symbol`."""
+    """PREFIX-int8-symbol.json and PREFIX-int8-0000.params; see `openatac.export.int8.symbol_quantization`."""
 
     name = 'int8'
     suffixes = (INT8 + SYMBOL_SUFFIX, INT8 + PARAMS_SUFFIX)
@@ -18,8 +18,8 @@ class Int8Form(Form):
     is_quantized = True
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
-        from openatac.export.int8.symbol import quantize_symbol
-        from openatac.graph.symbol import with_kinds, write_symbol_files
+        from openatac.export.int8.symbol_quantization import quantize_symbol
+        from openatac.graph.symbol_files import with_kinds, write_symbol_files
         arrays = {without_kind(key): array for key, array in network.arrays.items()}
         symbol, quantized = quantize_symbol(network.symbol, arrays, network.calibration_images,
                                             network.settings.calibration_method)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from openatac.registry import arguments_of
-from openatac.zoo.replacement_rules import Where
+from openatac.replacement.rules import Where
 from openatac.zoo.units import ACTIVATIONS
 
 
@@ -77,9 +77,9 @@ def replace_activations(net: Any, act_type: str, where: Where = None,
     factory = unit.of('torch' if in_torch else 'gluon')
     _check_arguments(act_type, arguments_of(factory)[1:], where, image_shape, settings)
     if in_torch:
-        from openatac.pytorch.replacement import replace
+        from openatac.replacement.torch.replacement import replace
     else:
-        from openatac.graph.replacement import replace
+        from openatac.replacement.gluon.replacement import replace
     return replace(net, partial(factory, **settings), where, image_shape, init)
 
 

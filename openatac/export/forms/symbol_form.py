@@ -28,8 +28,8 @@ class SymbolForm(Form):
     runtime = 'static'
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
-        from openatac.export.traced_symbol import trace_half
-        from openatac.graph.symbol import write_symbol_files
+        from openatac.export.tracing import trace_half
+        from openatac.graph.symbol_files import write_symbol_files
         half = network.manifest.precision == 'float16'
         write_symbol_files(prefix, *(trace_half(network.net) if half else (network.symbol, network.arrays)))
 

@@ -1,8 +1,8 @@
 """Replace the activations of an existing Gluon network.
 
-A trace of the network (see `openatac.graph.tracing`) shows which block creates which operator, the input of
-each activation, and which activations are operators called inside a block's forward. The latter are not
-separate blocks, and can't be replaced.
+A recording of the network (see `openatac.replacement.gluon.recording`) shows which block creates which
+operator, the input of each activation, and which activations are operators called inside a block's forward.
+The latter are not separate blocks, and can't be replaced.
 """
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock
 
 from openatac.errors import last_line
-from openatac.graph.known_activations import activation_of, is_activation, is_activation_or_gate
-from openatac.graph.nodes import INPUT, Graph, SymbolicShape, UnknownShapes
-from openatac.graph.tracing import OWNER, Calls, NestedBlock, nested_blocks, trace_calls
-from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
+from openatac.graph.nodes import INPUT, Graph, SymbolicShape, UnknownShapesError
+from openatac.replacement.gluon.known_activations import activation_of, is_activation, is_activation_or_gate
+from openatac.replacement.gluon.recording import OWNER, Calls, NestedBlock, nested_blocks, record_calls
+from openatac.replacement.rules import Where, check_called, check_selected, selects
 
 Chosen = dict[NestedBlock, list[SymbolicShape]]  # {activation: the shapes of its input feature maps}
 
@@ -27,11 +27,11 @@ def replace(net: HybridBlock, make: Callable[[int], HybridBlock], where: Where, 
             init: mx.init.Initializer | None) -> list[str]:
     """Replace activations with units built by ``make(channels)``, in place; return their names.
 
-    For the other parameters and the errors, see `openatac.replacement.replace_activations`.
+    For the other parameters and the errors, see `openatac.replacement.activations.replace_activations`.
     """
     if not isinstance(net, HybridBlock):
         raise ValueError(f'net must be a HybridBlock or a PyTorch Module, not a {type(net).__name__}')
-    calls, outputs = trace_calls(net)
+    calls, outputs = record_calls(net)
     activations = [nested for nested in nested_blocks(net)
                    if nested.parents and calls[nested.block] and is_activation(nested.block)]
     inputs = [symbol for nested in activations for symbol in calls[nested.block]]
@@ -54,7 +54,7 @@ def _with_shapes(outputs: list[mx.sym.Symbol], image_shape: Sequence[int]) -> Gr
     graph = Graph.of(mx.sym.Group(outputs))
     try:
         graph.infer_shapes(**{INPUT: (1, *image_shape)})
-    except UnknownShapes:
+    except UnknownShapesError:
         raise ValueError(f'image_shape {image_shape!r} does not determine all shapes') from None
     except mx.MXNetError as error:
         raise ValueError(f'image_shape {image_shape!r} does not fit the network: '
@@ -150,7 +150,7 @@ def _put_units(net: HybridBlock, chosen: Chosen, units: dict[Block, HybridBlock]
         for nested in chosen:
             undo.callback(_put, nested, nested.block)
             _put(nested, units[nested.block])
-        calls, _ = trace_calls(net)
+        calls, _ = record_calls(net)
         check_called([nested.name for nested in chosen if not calls[units[nested.block]]])
         undo.pop_all()
     net.apply(lambda block: block._clear_cached_op())

@@ -11,9 +11,8 @@ from mxnet import autograd
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac import ChaATAC, ResNet50_v1bATAC, get_model
+from openatac import ChaATAC, ResNet50_v1bATAC, get_model, replace_activations
 from openatac.export.exported_symbol import load_block
-from openatac.replacement import replace_activations
 from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.parameters import parameters_of, with_statistics

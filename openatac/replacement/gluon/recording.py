@@ -1,6 +1,6 @@
-"""Trace a Gluon network: run it on a symbol instead of images, and record the inputs of its blocks.
+"""Record which block of a Gluon network gets which inputs, by running it on a symbol instead of images.
 
-Tracing computes nothing, so weights, running statistics and random numbers do not change.
+This computes nothing, so weights, running statistics and random numbers do not change.
 """
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import mxnet as mx
 from mxnet.gluon.block import Block, HybridBlock, SymbolBlock
 
 from openatac.errors import last_line
-from openatac.graph.known_activations import is_activation_or_gate
 from openatac.graph.nodes import INPUT
+from openatac.replacement.gluon.known_activations import is_activation_or_gate
 
 OWNER = '__owner__'  # the attribute that names the block which created a node
 
@@ -38,7 +38,7 @@ def nested_blocks(block: Block, name: str = '', key: str = '', parents: tuple[Bl
             yield from nested_blocks(child, f'{name}.{key}' if name else key, key, (*parents, block))
 
 
-def trace_calls(net: HybridBlock) -> tuple[Calls, list[mx.sym.Symbol]]:
+def record_calls(net: HybridBlock) -> tuple[Calls, list[mx.sym.Symbol]]:
     """Run a network on a symbol.
 
     Returns

@@ -90,7 +90,8 @@ def _without_batch_norms(onnx: Any, model: Any) -> Any:
         if ranks.get(x) != 4:
             continue
         scale, shift = _scale_and_shift(norm, values)
-        weight, conv = scale.reshape(-1, 1, 1, 1), producers.get(x)
+        weight = scale.reshape(-1, 1, 1, 1)
+        conv = producers.get(x)
         if conv is not None and conv.op_type == 'Conv' and uses[x] == 1:
             if len(conv.input) == 3:
                 shift = shift + values[conv.input[2]] * scale
@@ -127,7 +128,7 @@ def _without_tiny_channels(weight: np.ndarray) -> np.ndarray:
 
 
 def _float_nodes(model: Any) -> list[str]:
-    """Return the nodes to leave in float32, as `openatac.export.int8.symbol.float_nodes` does."""
+    """Return the nodes to leave in float32, as in `openatac.export.int8.symbol_quantization.float_nodes`."""
     sizes = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim[2:]]
              for info in model.graph.value_info}
     return [node.name for node in model.graph.node if np.prod(sizes.get(node.output[0], [])) == 1]

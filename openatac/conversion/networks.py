@@ -19,6 +19,7 @@ from openatac.errors import ParameterFileError
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph, Node
+from openatac.graph.symbol_files import read_graph
 from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.mxnet_format import write_params
@@ -105,7 +106,7 @@ def _load(network: Any, params: Any) -> tuple[Graph, dict[str, np.ndarray]]:
             raise ValueError(f'a symbol file is called PREFIX{SYMBOL_SUFFIX}, and {path} is not')
         prefix = path[:-len(SYMBOL_SUFFIX)]
         check_files(prefix, [path])
-        graph = Graph.read(path)
+        graph = read_graph(path)
         if params is None:
             params = prefix + PARAMS_SUFFIX
             check_files(prefix, [params])
@@ -170,20 +171,21 @@ def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained:
         module.register_buffer(name, tensor)
 
 
-def _torch_graph(symbol: Graph) -> torch.fx.Graph:
-    graph, values = torch.fx.Graph(), {}
-    data = graph.placeholder(INPUT)
-    training = graph.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
-    for node in symbol.nodes():
+def _torch_graph(graph: Graph) -> torch.fx.Graph:
+    """Return a graph of PyTorch's functions that computes the same."""
+    result, values = torch.fx.Graph(), {}
+    data = result.placeholder(INPUT)
+    training = result.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
+    for node in graph.nodes():
         if node.is_variable:
-            values[node] = data if node.name == INPUT else graph.create_node('get_attr', node.name)
+            values[node] = data if node.name == INPUT else result.create_node('get_attr', node.name)
             continue
         function, operands, settings = find_operator(node)
         if takes_training(function):
             settings = dict(settings, training=training)
         inputs = tuple(values[source.node] for source in node.inputs)
-        values[node] = graph.create_node('call_function', function, inputs + operands, settings, node.name)
-    outputs = tuple(values[output.node] for output in symbol.outputs)
-    graph.output(outputs[0] if len(outputs) == 1 else outputs)
-    graph.eliminate_dead_code()
-    return graph
+        values[node] = result.create_node('call_function', function, inputs + operands, settings, node.name)
+    outputs = tuple(values[output.node] for output in graph.outputs)
+    result.output(outputs[0] if len(outputs) == 1 else outputs)
+    result.eliminate_dead_code()
+    return result

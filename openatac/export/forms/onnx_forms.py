@@ -51,7 +51,7 @@ class OnnxForm(Form):
 
 
 class OnnxInt8Form(OnnxForm):
-    """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.int8.onnx`."""
+    """PREFIX-int8.onnx, quantized by ONNX Runtime; see `openatac.export.int8.onnx_quantization`."""
 
     name = 'onnx-int8'
     suffixes = (INT8 + '.onnx',)
@@ -62,5 +62,5 @@ class OnnxInt8Form(OnnxForm):
     is_quantized = True
 
     def model(self, network: NetworkToWrite) -> Any:
-        from openatac.export.int8.onnx import quantize_onnx
+        from openatac.export.int8.onnx_quantization import quantize_onnx
         return quantize_onnx(super().model(network), network.calibration_images)

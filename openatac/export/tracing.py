@@ -5,7 +5,8 @@ import mxnet as mx
 import numpy as np
 
 from openatac.graph.nodes import INPUT, Graph
-from openatac.graph.symbol import NDArrays, with_kinds
+from openatac.graph.symbol_block import NDArrays
+from openatac.graph.symbol_files import with_kinds
 from openatac.models.weights import wait_for_layouts
 from openatac.zoo.weights.parameter_files import without_kind
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from openatac.pytorch.nn.initial_values import initialize
-from openatac.pytorch.recording import Recording, record_forward
-from openatac.zoo.replacement_rules import Where, check_called, check_selected, selects
+from openatac.replacement.rules import Where, check_called, check_selected, selects
+from openatac.replacement.torch.recording import Recording, record_forward
 
 Location = tuple[nn.Module, str]  # a parent and the key of one of its children
 
@@ -51,7 +51,7 @@ def replace(net: nn.Module, make: Callable[[int], nn.Module], where: Where, imag
             init: Callable[[nn.Module], Any] | None) -> list[str]:
     """Replace activations with units built by ``make(channels)``, in place; return their names.
 
-    For the other parameters and the errors, see `openatac.replacement.replace_activations`.
+    For the other parameters and the errors, see `openatac.replacement.activations.replace_activations`.
     """
     recording = record_forward(net, image_shape)
     names = {module: name for name, module in net.named_modules()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from openatac.errors import last_line
-from openatac.pytorch.known_activations import FUNCTIONS, is_activation, is_activation_or_gate
+from openatac.replacement.torch.known_activations import FUNCTIONS, is_activation, is_activation_or_gate
 
 
 class Call(NamedTuple):

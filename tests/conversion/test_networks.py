@@ -36,7 +36,7 @@ torch = pytest.importorskip('torch')
 pytestmark = pytest.mark.usefixtures('one_torch_thread')
 
 from openatac.conversion import operators  # noqa: E402  (they need torch)
-from openatac.conversion.symbol_module import to_gluon, to_torch  # noqa: E402
+from openatac.conversion.networks import to_gluon, to_torch  # noqa: E402
 
 CIFAR = partial(ResNet20V2ATAC, layers=(1, 1, 1))
 CIFAR18 = partial(CIFARResNet18, layers=(1, 1, 1, 1), channels=(16, 32, 32, 64))
@@ -184,7 +184,7 @@ def test_converted_network_works_without_mxnet(net, tmp_path):
 import sys
 sys.modules['mxnet'] = None
 import numpy, torch
-from openatac.conversion.symbol_module import to_gluon, to_torch
+from openatac.conversion.networks import to_gluon, to_torch
 module = to_torch({0!r} + '-symbol.json')
 x = torch.tensor(numpy.load({1!r}))
 numpy.save({2!r}, module.eval()(x).detach().numpy())
@@ -200,7 +200,7 @@ to_gluon(module, {0!r} + '-0001.params')
 
 def test_missing_pytorch_is_reported():
     result = run_python('-c', 'import sys; sys.modules["torch"] = None\n'
-                              'import openatac.conversion.symbol_module')
+                              'import openatac.conversion.networks')
     assert "pip install 'openatac[torch]'" in result.stderr.splitlines()[-1]
 
 

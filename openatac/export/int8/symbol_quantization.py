@@ -18,8 +18,8 @@ from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError, ParameterFileError, last_line
 from openatac.export.int8 import METHODS
 from openatac.graph.fusion import separate_shortcuts
-from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapes
-from openatac.graph.symbol import NDArrays, symbol_block
+from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapesError
+from openatac.graph.symbol_block import NDArrays, symbol_block
 
 BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
 PIECE = 8    # images calibrated at a time, since the outputs of all layers are in memory
@@ -97,7 +97,7 @@ def float_nodes(symbol: mx.sym.Symbol, params: NDArrays, image_shape: SymbolicSh
     known = {name: params[name].shape for name in symbol.list_arguments() if name != INPUT}
     try:
         graph.infer_shapes(**{INPUT: (1, *image_shape), **known})
-    except (mx.MXNetError, UnknownShapes):
+    except (mx.MXNetError, UnknownShapesError):
         raise OpenatacError(f'images of shape {tuple(image_shape)} do not fit the network') from None
     return [node.name for node in graph.nodes()
             if not node.is_variable and len(node.shapes) == 1 and np.prod(node.shape[2:]) == 1]

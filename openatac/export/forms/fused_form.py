@@ -20,14 +20,14 @@ class FusedForm(Form):
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
         from openatac.graph.fusion import fuse
-        from openatac.graph.symbol import write_symbol_files
+        from openatac.graph.symbol_files import write_symbol_files
         write_symbol_files(prefix + FUSED, fuse(network.symbol), network.arrays)
 
     def details(self, network: NetworkToWrite, prefix: str, check: ParityCheck, load: Load) -> dict[str, Any]:
         """Return the numbers of operators and BatchNorms, before and after fusion."""
         from openatac.graph.fusion import count_operators
-        from openatac.graph.symbol import load_symbol_file
-        before, after = map(count_operators, (network.symbol, load_symbol_file(self.files(prefix)[0])))
+        from openatac.graph.symbol_files import read_symbol
+        before, after = map(count_operators, (network.symbol, read_symbol(self.files(prefix)[0])))
         return {'operators': [sum(before.values()), sum(after.values())],
                 'batch_norms': [before['BatchNorm'], after['BatchNorm']]}
 

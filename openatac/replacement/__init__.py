@@ -1,0 +1,1 @@
+"""Replace the activations of existing networks, in Gluon and PyTorch."""

@@ -1,0 +1,1 @@
+"""Replace activations in Gluon networks."""

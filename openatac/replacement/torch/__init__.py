@@ -1,0 +1,1 @@
+"""Replace activations in PyTorch networks, without MXNet."""
