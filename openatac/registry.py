@@ -30,7 +30,8 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, argument: str, hyphens: bool = False) -> None:
-        self._argument, self._hyphens = argument, hyphens
+        self._argument = argument
+        self._hyphens = hyphens
         self._values: dict[str, T] = {}
         self._names: dict[str, str] = {}  # lower-case name or alias -> name
         self._aliases: dict[str, str] = {}  # name -> lower-case alias

@@ -214,7 +214,8 @@ class Learner(abc.ABC):
     def _load_common_state(self, arrays: Arrays, numbers: LearnerNumbers) -> None:
         """Restore what `_with_common_state` added."""
         self.load_optimizer_states(select_optimizer_arrays(arrays))
-        self.iteration, self.image_count = numbers['iteration'], numbers['images']
+        self.iteration = numbers['iteration']
+        self.image_count = numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
 

@@ -18,7 +18,8 @@ class LossScale:
     """
 
     def __init__(self, scale: float = INITIAL_LOSS_SCALE, patience: int = 2000) -> None:
-        self.scale, self.patience = scale, patience
+        self.scale = scale
+        self.patience = patience
         self.good_steps = 0
 
     @classmethod
@@ -51,4 +52,5 @@ class LossScale:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.scale, self.good_steps = state['scale'], state['good_steps']
+        self.scale = state['scale']
+        self.good_steps = state['good_steps']

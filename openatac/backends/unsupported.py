@@ -38,7 +38,8 @@ class RunOptions(Protocol):
 
 def check_mxnet(config: RunOptions) -> None:
     """Raise FlagError for options that MXNet's backend does not support."""
-    compute, is_imagenet = config.compute, isinstance(config.compute, ImagenetCompute)
+    compute = config.compute
+    is_imagenet = isinstance(config.compute, ImagenetCompute)
     _reject_flags_of('torch', tf32=compute.tf32, compile=compute.compile, initial=bool(config.start.initial),
                      dtype=compute.dtype if compute.dtype == 'bfloat16' else '',
                      syncbn=compute.syncbn and not is_imagenet)

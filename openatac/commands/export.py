@@ -104,7 +104,8 @@ def main(argv: list[str]) -> int:
     from openatac.export.exporter import export_trained
     manifest = with_labels(args.labels, trained.manifest)._replace(precision=args.precision)
     trained = trained._replace(manifest=manifest)
-    labelled, lines = None, list[str]()
+    labelled = None
+    lines = list[str]()
     if settings.has_quantized:
         from openatac.export.accuracy import find_labelled, measure_quantized
         labelled, lines = find_labelled(trained, args.measure)

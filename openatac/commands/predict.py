@@ -90,7 +90,8 @@ def _predict(args: argparse.Namespace) -> int:
 
 def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBatch) -> None:
     from openatac.inference.gate_maps import draw_gate_maps
-    image, best = batch.inputs[0], predictor.best(batch.scores[0], 1)[0]
+    image = batch.inputs[0]
+    best = predictor.best(batch.scores[0], 1)[0]
     title = f'{os.path.basename(batch.names[0])}: {best.label} ({best.score:.2f})'
     draw_gate_maps(path, prefix, image, predictor.transform.to_pixels(image), title)
 
@@ -107,7 +108,8 @@ class _Printer:
     """Prints the predictions of a batch, as lines of JSON or as a table."""
 
     def __init__(self, predictor: Predictor, paths: list[str], top: int, as_json: bool) -> None:
-        self._predictor, self._as_json = predictor, as_json
+        self._predictor = predictor
+        self._as_json = as_json
         self._top = min(top, predictor.manifest.classes)
         self._folder = printable(os.path.join(_common_folder(paths), ''))
         image = max(len(name) for name in ['image', *map(self._short, paths)])

@@ -48,7 +48,8 @@ def log_to(path: str | None = None, log_format: str = LOG_FORMAT) -> None:
         return
     # Keep this handler, since another thread may be giving it a message; from now on it passes messages on at
     # once.
-    before, held.flushLevel = held.target, logging.NOTSET
+    before = held.target
+    held.flushLevel = logging.NOTSET
     held.setTarget(file)
     held.flush()
     if before is not None:

@@ -30,7 +30,8 @@ class ConvertedNetwork(torch.fx.GraphModule):
 
 
 def _load(nodes: list[tuple[Any, ...]], state: dict[str, Any]) -> ConvertedNetwork:
-    module, graph = ConvertedNetwork(torch.nn.Module(), torch.fx.Graph()), torch.fx.Graph()
+    module = ConvertedNetwork(torch.nn.Module(), torch.fx.Graph())
+    graph = torch.fx.Graph()
     module.__dict__.update(state)
     loaded: dict[str, torch.fx.Node] = {}
     for op, target, args, kwargs, name in nodes:

@@ -173,7 +173,8 @@ def _register(module: torch.nn.Module, name: str, tensor: torch.Tensor, trained:
 
 def _torch_graph(graph: Graph) -> torch.fx.Graph:
     """Return a graph of PyTorch's functions that computes the same."""
-    result, values = torch.fx.Graph(), {}
+    result = torch.fx.Graph()
+    values = {}
     data = result.placeholder(INPUT)
     training = result.create_node('get_attr', 'training')  # the module's own, as train() and eval() set it
     for node in graph.nodes():

@@ -304,7 +304,8 @@ def find_operator(node: Node) -> tuple[Callable, tuple[Any, ...], dict[str, Any]
     OpenatacError
         If the table does not cover the operator or its attributes; the message names it.
     """
-    operator, kind = node.operator, KINDS.get(node.operator)
+    operator = node.operator
+    kind = KINDS.get(node.operator)
     key = f'{operator} {node.get(kind)}' if kind else operator
     if key not in OPERATORS:
         raise OpenatacError(f'PyTorch has no counterpart of the operator {key} (of {node.name}): '

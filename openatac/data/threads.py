@@ -24,7 +24,8 @@ def prefetch(batches: Iterable[Item], ahead: int = AHEAD) -> Generator[Item, Non
     if not ahead:
         yield from batches
         return
-    iterator, end = iter(batches), cast(Item, object())
+    iterator = iter(batches)
+    end = cast(Item, object())
     thread = ThreadPoolExecutor(1, thread_name_prefix='prefetch')
     try:
         pending = collections.deque(thread.submit(next, iterator, end) for _ in range(ahead + 1))

@@ -53,7 +53,8 @@ class Outcomes:
 
     def __init__(self) -> None:
         self.labels, self.predicted, self.ranks = (np.empty(0, 'int64') for _ in range(3))
-        self.scores, self.losses = np.empty(0), np.empty(0)
+        self.scores = np.empty(0)
+        self.losses = np.empty(0)
 
     def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Add a batch: outputs (B, classes), before the softmax, and labels (B,).
@@ -65,7 +66,8 @@ class Outcomes:
         """
         check_outputs(outputs)
         labels, rows = labels.astype('int64'), np.arange(len(labels))
-        predicted, probabilities = outputs.argmax(axis=1), softmax(outputs)
+        predicted = outputs.argmax(axis=1)
+        probabilities = softmax(outputs)
         own = outputs[rows, labels]
         # Not the logarithm of a probability, which can round to zero.
         losses = outputs.max(axis=1) - own - np.log(probabilities[rows, predicted])

@@ -36,7 +36,8 @@ class Report:
     """
 
     def __init__(self, folder: str | None, predictions: str | None) -> None:
-        self.folder, self.predictions = folder, predictions
+        self.folder = folder
+        self.predictions = predictions
         self.outcomes = Outcomes()
         if folder:
             with writing(f'--report: {folder}', 'choose another folder'):
@@ -105,7 +106,9 @@ def _class_rows(matrix: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]
     """Return a row for each class: its images, its accuracy and its most frequent confusion."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
-    images, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    images = matrix.sum(axis=1)
+    predicted = matrix.sum(axis=0)
+    correct = matrix.diagonal()
     return [{'class': index, 'name': name, 'images': images[index], 'correct': correct[index],
              'accuracy': round(correct[index] / images[index], 6) if images[index] else '',
              'predicted': predicted[index],

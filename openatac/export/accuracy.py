@@ -84,7 +84,8 @@ def accuracies(networks: Sequence[NetworkFunction],
     OpenatacError
         If there are no images.
     """
-    right, images = [0] * len(networks), 0
+    right = [0] * len(networks)
+    images = 0
     for pixels, labels in batches:
         for index, network in enumerate(networks):
             right[index] += int((network(pixels).argmax(axis=1) == labels).sum())

@@ -76,7 +76,8 @@ class _Replacement:
 
     def __init__(self, folder: str, work: str, stack: contextlib.ExitStack) -> None:
         self.folder = folder
-        self.new, self.backup = os.path.join(work, 'new'), os.path.join(work, 'old')
+        self.new = os.path.join(work, 'new')
+        self.backup = os.path.join(work, 'old')
         self._stack = stack
         self._backups: list[tuple[str, str]] = []   # old path -> backup
         self._moves: list[tuple[str, str]] = []  # staged file -> final path
@@ -90,7 +91,8 @@ class _Replacement:
 
     def stage(self, file: str) -> None:
         """Let `commit` put a new file in place; write to a device or FIFO immediately."""
-        source, target = os.path.join(self.new, file), find_target(os.path.join(self.folder, file))
+        source = os.path.join(self.new, file)
+        target = find_target(os.path.join(self.folder, file))
         if target.is_stream:
             target.write_through(source)
             return

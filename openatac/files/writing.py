@@ -120,7 +120,8 @@ def temporary_file(target: Target) -> Iterator[str]:
     The file is removed at the end, and so are temporary files that killed processes left for the same path. A
     living process holds a lock on its file, except on Windows, which cannot rename a locked file.
     """
-    folder, name = tempfile.gettempdir(), 'openatac'
+    folder = tempfile.gettempdir()
+    name = 'openatac'
     if not target.is_stream:
         folder, name = os.path.split(target.path)
         _remove_abandoned(folder, name)

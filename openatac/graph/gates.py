@@ -35,7 +35,8 @@ def _gate(product: Node, order: dict[Node, int]) -> Gate | None:
 
 
 def _is_computed_from(output: Output, x: Output, order: dict[Node, int]) -> bool:
-    seen, waiting = {output}, [output]
+    seen = {output}
+    waiting = [output]
     while waiting:
         current = waiting.pop()
         if current == x:

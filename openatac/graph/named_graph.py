@@ -36,7 +36,8 @@ def named_graph(net: Any) -> tuple[Graph, dict[str, np.ndarray]]:
     names: dict[str, tuple[str, Any]] = {}
     for name, parameter in net._collect_params_with_prefix().items():
         names.setdefault(parameter.name, (name, parameter))
-    graph, arrays = Graph.of(net(mx.sym.var(INPUT))), {}
+    graph = Graph.of(net(mx.sym.var(INPUT)))
+    arrays = {}
     for node in graph.nodes():
         if node.is_variable and node.name in names:
             node.name, parameter = names[node.name]

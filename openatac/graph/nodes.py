@@ -124,7 +124,8 @@ class Node:
                            for source in node.inputs]
             node.name = f'{self.name}_{node.name}'
         (result,) = graph.outputs
-        self.operator, self.inputs = result.node.operator, result.node.inputs
+        self.operator = result.node.operator
+        self.inputs = result.node.inputs
         self.attributes = result.node.attributes
 
 
@@ -140,7 +141,8 @@ class Graph:
     """
 
     def __init__(self, outputs: Sequence[Output], about: dict[str, Any] = MXNET_VERSION) -> None:
-        self.outputs, self.about = list(outputs), about
+        self.outputs = list(outputs)
+        self.about = about
 
     @classmethod
     def of(cls, symbol: Any) -> Graph:

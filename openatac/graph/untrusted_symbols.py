@@ -132,7 +132,8 @@ def _check_entry(entry: list[int], nodes: list[dict[str, Any]], count_outputs: C
     """Check [node, output number], optionally with the version of an array changed in place."""
     _expect(len(entry) in (2, 3) and 0 <= entry[0] < len(nodes) and 0 <= entry[-1] <= MAX_NUMBER,
             f'{who} refers to a node that does not exist or comes later')
-    node, output = nodes[entry[0]], entry[1]
+    node = nodes[entry[0]]
+    output = entry[1]
     count = 1 if output == 0 or node['op'] == 'null' or count_outputs is None else count_outputs(node)
     _expect(0 <= output < count,
             f"{who} refers to output {output} of node {node['name'][:80]}, which has {count}")
@@ -147,7 +148,8 @@ def _check_attribute(attribute: str, text: str, name: str) -> None:
         whole = number.lstrip('+-').isdecimal()
         low, high = (-MAX_NUMBER, MAX_NUMBER) if whole else (-math.inf, math.inf)
         if attribute in _SIZES:
-            low, high = 1 if whole else 0, MAX_INPUTS if attribute in _COUNTS else MAX_SIZE
+            low = 1 if whole else 0
+            high = MAX_INPUTS if attribute in _COUNTS else MAX_SIZE
         _expect(low <= float(number) <= high,
                 f'{attribute} of {name} is {text[:80]}, where a number must be from {low} to {high}')
 

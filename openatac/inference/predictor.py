@@ -103,14 +103,16 @@ class Predictor:
 
     def __init__(self, network: RunnableNetwork, batch_size: int = INFERENCE_BATCH) -> None:
         check_whole('batch_size', batch_size, 1, MAX_BATCH)
-        self.network, self.batch_size = network, batch_size
+        self.network = network
+        self.batch_size = batch_size
         self.manifest: Manifest = network.manifest
         self.transform = InputTransform(self.manifest)
 
     def with_manifest(self, manifest: Manifest) -> Predictor:
         """Return a predictor with another description of the same network, such as with other labels."""
         other = copy.copy(self)
-        other.manifest, other.transform = manifest, InputTransform(manifest)
+        other.manifest = manifest
+        other.transform = InputTransform(manifest)
         return other
 
     @property

@@ -41,7 +41,8 @@ class ChaATAC(HybridBlock):
     def __init__(self, channels: int, r: float = 2, useReLU: bool = True, useGlobal: bool = False,
                  **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.channels, self.inter_channels = channels, bottleneck(channels, r, 'r')
+        self.channels = channels
+        self.inter_channels = bottleneck(channels, r, 'r')
         with self.name_scope():
             self.module = nn.HybridSequential(prefix='module')
             if useGlobal:

@@ -62,8 +62,10 @@ class AttentionAugmentedConv2D(HybridBlock):
         super().__init__(**kwargs)
         self._keys, values = attention_widths(channels, kernel_size, strides, kappa, upsilon, heads,
                                               key_depth)
-        self._values, self._downsample = values, downsample
-        self._heads, self._depth = heads, self._keys // heads
+        self._values = values
+        self._downsample = downsample
+        self._heads = heads
+        self._depth = self._keys // heads
         with self.name_scope():
             self.conv = nn.Conv2D(channels - values, kernel_size, strides, dilation * (kernel_size // 2),
                                   dilation, use_bias=False, in_channels=in_channels)

@@ -41,7 +41,8 @@ class GroupNorm(HybridBlock):
                  gamma_initializer: Any = 'ones', beta_initializer: Any = 'zeros', **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_groups(in_channels, num_groups)
-        self._num_groups, self._epsilon = num_groups, epsilon
+        self._num_groups = num_groups
+        self._epsilon = epsilon
         self._dtype = 'float32'
         with self.name_scope():
             self.gamma = self.params.get('gamma', shape=(in_channels,), init=gamma_initializer)

@@ -55,11 +55,14 @@ class StandAloneSelfAttention(HybridBlock):
         super().__init__(**kwargs)
         check_odd('kernel_size', kernel_size)
         check_heads(channels, heads, 2 * heads)
-        self._heads, self._depth = heads, channels // heads
+        self._heads = heads
+        self._depth = channels // heads
         self._window = {'kernel': (kernel_size,) * 2, 'stride': (1, 1), 'dilate': (dilation,) * 2,
                         'pad': (dilation * (kernel_size // 2),) * 2}
-        self._side, self._pixels = kernel_size, kernel_size ** 2
-        half, normal = self._depth // 2, init.Normal(self._depth ** -0.5)
+        self._side = kernel_size
+        self._pixels = kernel_size ** 2
+        half = self._depth // 2
+        normal = init.Normal(self._depth ** -0.5)
         with self.name_scope():
             self.query, self.key, self.value = (_pointwise(channels, in_channels) for _ in range(3))
             self.pool = nn.AvgPool2D(strides, strides, ceil_mode=True,
@@ -131,9 +134,12 @@ class AttentionStem(HybridBlock):
         check_whole('mixtures', mixtures, 1, MAX_CHANNELS)
         check_whole('block', block, 1, MAX_SIDE)
         check_heads(channels, heads, heads)
-        self._channels, self._in_channels = channels, in_channels
-        self._heads, self._depth = heads, channels // heads
-        self._block, self._places = block, block ** 2
+        self._channels = channels
+        self._in_channels = in_channels
+        self._heads = heads
+        self._depth = channels // heads
+        self._block = block
+        self._places = block ** 2
         with self.name_scope():
             self.query, self.key = (_pointwise(channels, in_channels) for _ in range(2))
             self.values = self.params.get('values', shape=(mixtures, channels * in_channels),

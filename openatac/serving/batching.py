@@ -28,7 +28,8 @@ class Batcher:
     """
 
     def __init__(self, network: Callable[[np.ndarray], np.ndarray], batch_size: int) -> None:
-        self._network, self._batch_size = network, batch_size
+        self._network = network
+        self._batch_size = batch_size
         self._waiting: deque[tuple[np.ndarray, Future[np.ndarray]]] = deque()
         self.thread = ThreadPoolExecutor(1, 'network')
 

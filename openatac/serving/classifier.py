@@ -30,7 +30,8 @@ class Classifier:
 
     def __init__(self, predictor: Predictor, gates: Callable[[np.ndarray], list[GateMap]] | None = None,
                  limits: Limits = LIMITS) -> None:
-        self.predictor, self.gates = predictor, gates
+        self.predictor = predictor
+        self.gates = gates
         self.limits = limits
         self._batcher = Batcher(predictor.network, predictor.batch_size)
         self._decoders = ThreadPoolExecutor(len(allowed_processors()), 'decoder')

@@ -37,5 +37,6 @@ def _query_gpu(driver: ctypes.CDLL, index: int) -> Gpu:
 
 def visible_gpus() -> list[str]:
     """Return the name of each of `nvidia_gpus` in CUDA_VISIBLE_DEVICES."""
-    count, names = len(nvidia_gpus()), os.environ.get('CUDA_VISIBLE_DEVICES')
+    count = len(nvidia_gpus())
+    names = os.environ.get('CUDA_VISIBLE_DEVICES')
     return list(map(str, range(count))) if names is None else names.split(',')[:count]

@@ -46,7 +46,8 @@ def thread_count() -> ThreadCount:
     chosen = _chosen_counts()
     if chosen:
         return chosen[0]
-    count, limit = cores.physical_cores(), os.environ.get('OMP_THREAD_LIMIT', '')
+    count = cores.physical_cores()
+    limit = os.environ.get('OMP_THREAD_LIMIT', '')
     return ThreadCount(min(count, int(limit)) if is_thread_count(limit) else count, None)
 
 

@@ -73,7 +73,8 @@ class _DecodedFiles(InputImages):
     """The images of ``source``, whose labels are indices into ``classes``."""
 
     def __init__(self, source: ImageSource, classes: Sequence[int]) -> None:
-        self.source, self.classes = source, classes
+        self.source = source
+        self.classes = classes
 
     def __len__(self) -> int:
         return len(self.source)

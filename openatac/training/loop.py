@@ -146,14 +146,17 @@ class _Loop:
 
     def __init__(self, task: TrainingTask, progress: Progress, trackers: Sequence[Tracker],
                  stop: StopRequest) -> None:
-        self.task, self.learner = task, task.learner
-        self.progress, self.trackers = progress, trackers
+        self.task = task
+        self.learner = task.learner
+        self.progress = progress
+        self.trackers = trackers
         self.stop = stop
         self.checkpoints = checkpoints_of(task.folder)
         self.is_writer = self.learner.process_group.rank == 0
 
     def run_epoch(self) -> None:
-        started, before = time.perf_counter(), self.learner.image_count
+        started = time.perf_counter()
+        before = self.learner.image_count
         self.train()
         images = (self.learner.image_count - before) * self.learner.process_group.size
         row = self.evaluate(images / (time.perf_counter() - started))
@@ -191,9 +194,11 @@ class _Loop:
 
     def report(self, learning_rate: float, clock: _Clock, bar: tqdm[Any]) -> None:
         """Read the metrics so far, check that they are finite, and show them."""
-        metrics, metric_name = self.learner.read_metrics(), self.learner.objective.metric_name
+        metrics = self.learner.read_metrics()
+        metric_name = self.learner.objective.metric_name
         self.check_loss(metrics)
-        progress, speed = self.progress, clock.images_per_second()
+        progress = self.progress
+        speed = clock.images_per_second()
         batches = self.task.training.batches_in(progress.epoch)
         interval = Interval(progress.epoch, progress.batch, batches, speed, metrics, learning_rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric_name: f'{metrics.metric:.4f}'}, refresh=False)
@@ -265,10 +270,13 @@ class _Clock:
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self.image_count, self.time = learner.image_count, time.perf_counter()
+        self.image_count = learner.image_count
+        self.time = time.perf_counter()
 
     def images_per_second(self) -> float:
-        images, now = self.learner.image_count, time.perf_counter()
+        images = self.learner.image_count
+        now = time.perf_counter()
         speed = (images - self.image_count) * self.learner.process_group.size / max(now - self.time, 1e-9)
-        self.image_count, self.time = images, now
+        self.image_count = images
+        self.time = now
         return speed

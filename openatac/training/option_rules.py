@@ -83,7 +83,8 @@ def _check_imagenet(config: ImagenetConfig) -> None:
                             f'--num-epochs {epochs} allows')
     if config.compute.syncbn and config.network.use_gn:
         raise FlagError('--syncbn', 'leave it out, since --use-gn replaces every BatchNorm')
-    data, usual = config.data, option_defaults(ImagenetConfig)
+    data = config.data
+    usual = option_defaults(ImagenetConfig)
     if data.use_rec and data.data_dir != usual['data_dir'] and data.rec_train == usual['rec_train']:
         raise FlagError('--data-dir', 'with --use-rec, as in the recipe, the photographs are in '
                         '--rec-train and --rec-val; give these, or add --no-use-rec')

@@ -109,10 +109,12 @@ def slots(act_type: str, replace_act: str, act_layers: int, act_order: str) -> l
     ValueError
         For an unknown name, ``act_layers`` outside 0..4 or an unknown ``act_order``.
     """
-    chosen, other = ACTIVATIONS.name_of(act_type), ACTIVATIONS.name_of(replace_act, 'replace_act')
+    chosen = ACTIVATIONS.name_of(act_type)
+    other = ACTIVATIONS.name_of(replace_act, 'replace_act')
     check_whole('act_layers', act_layers, 0, SLOTS)
     if act_order not in ('bac', 'pre'):
         raise ArgumentError('act_order', 'act_order must be bac (from the back) or pre (from the front), not '
                             f'{act_order!r}')
-    first, last = [other] * (SLOTS - act_layers), [chosen] * act_layers
+    first = [other] * (SLOTS - act_layers)
+    last = [chosen] * act_layers
     return first + last if act_order == 'bac' else last + first

@@ -30,8 +30,10 @@ class MxnetBackend(Backend):
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
-        self.net, self.compute = net, compute
-        self.image_shape, self.seed = image_shape, seed
+        self.net = net
+        self.compute = compute
+        self.image_shape = image_shape
+        self.seed = seed
         self.contexts, line = choose_contexts(gpus, fall_back)
         self.device_count = len(self.contexts)
         self._has_gpu = self.contexts[0].device_type == 'gpu'

@@ -68,12 +68,15 @@ class MxnetLearner(Learner):
                  normalise: Callable[[NDArray], NDArray] | None = None) -> None:
         compute = compute or Compute()
         hybrid = compute.mode == 'hybrid'
-        self.net, self.contexts = net, contexts
-        self.dtype, self.seed = compute.dtype, seed
+        self.net = net
+        self.contexts = contexts
+        self.dtype = compute.dtype
+        self.seed = seed
         self.objective = objective or MxnetObjective()
         self.loss_scale = LossScale.of(compute)
         self.process_group = process_group or SingleProcess()
-        self.top5, self.normalise = top5, normalise
+        self.top5 = top5
+        self.normalise = normalise
         net.cast(self.dtype)
         if hybrid:
             # No static_shape on CPUs: it keeps oneDNN's copies of all intermediate arrays, 1.8 GB instead of
@@ -169,7 +172,8 @@ class MxnetLearner(Learner):
         return self._over_all_processes(_totals(self._sums), self.image_count)
 
     def reset_metrics(self) -> None:
-        self._sums, self.image_count = [mx.nd.zeros(2, ctx) for ctx in self.contexts], 0
+        self._sums = [mx.nd.zeros(2, ctx) for ctx in self.contexts]
+        self.image_count = 0
 
     # ------------------------------------------------------------------------------ evaluation
 
@@ -286,7 +290,8 @@ class MxnetLearner(Learner):
 
     def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
         """Yield (parameter's name, its optimizer arrays on one device), created if needed."""
-        updater, optimizer = self.trainer._updaters[device], self.trainer._optimizer
+        updater = self.trainer._updaters[device]
+        optimizer = self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
             if name not in self._trained:
                 continue

@@ -25,7 +25,8 @@ class LocalValues:
     """
 
     def __init__(self, arrays: dict[str, list[NDArray]], process_group: ProcessGroup) -> None:
-        self.arrays, self.process_group = arrays, process_group
+        self.arrays = arrays
+        self.process_group = process_group
         self.devices = len(next(iter(arrays.values())))
 
     def state(self) -> Arrays:

@@ -88,7 +88,8 @@ def _replace_gates(graph: Graph) -> bool:
              if _kind(gate.factor.node) == 'sigmoid' and gate.x.shape == gate.factor.shape]
     for x, factor, product in gates:
         h = _without_scale(factor.node.inputs[0])
-        product.operator, product.attributes = '_backward_Activation', {'act_type': 'softrelu'}
+        product.operator = '_backward_Activation'
+        product.attributes = {'act_type': 'softrelu'}
         product.inputs = [x, h, h]
     return bool(gates)
 

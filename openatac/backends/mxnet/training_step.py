@@ -53,8 +53,10 @@ class RecordedStep:
 
     def __init__(self, net: HybridBlock, objective: MxnetObjective, dtype: str,
                  updates_statistics: bool) -> None:
-        self.net, self.objective = net, objective
-        self.dtype, self.updates_statistics = dtype, updates_statistics
+        self.net = net
+        self.objective = objective
+        self.dtype = dtype
+        self.updates_statistics = updates_statistics
 
     def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:
         """Return the results of the shards; store the gradients in the parameters.
@@ -76,7 +78,8 @@ class RecordedStep:
 
     def _forward(self, x: mx.nd.NDArray, y: mx.nd.NDArray, lam: float) -> Result:
         x = self.objective.inputs(x, lam).astype(self.dtype, copy=False)
-        targets, soft_targets = self.objective.targets(y, lam), self.objective.soft_targets(x)
+        targets = self.objective.targets(y, lam)
+        soft_targets = self.objective.soft_targets(x)
         if x.context.device_type == 'cpu' and self.updates_statistics:
             # On the CPU, MXNet's BatchNorm updates its running statistics in its backward pass, and the first
             # BatchNorm, on the image, runs one only if the image requires a gradient. On a GPU, where the
@@ -116,8 +119,10 @@ class CpuStep:
     def __init__(self, net: HybridBlock, graph: mx.sym.Symbol, names: list[str], classes: int,
                  objective: MxnetObjective) -> None:
         self.parameters = net.collect_params()
-        self.graph, self.names = graph, names
-        self.classes, self.objective = classes, objective
+        self.graph = graph
+        self.names = names
+        self.classes = classes
+        self.objective = objective
         self._bound: dict[Any, Any] = {}
 
     def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:

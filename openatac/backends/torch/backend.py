@@ -39,8 +39,10 @@ class TorchBackend(Backend):
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
                  fall_back: bool) -> None:
-        self.net, self.compute = net, compute
-        self.image_shape, self.seed = image_shape, seed
+        self.net = net
+        self.compute = compute
+        self.image_shape = image_shape
+        self.seed = seed
         self.module: Any = None
         self.device, line = _device(gpus, fall_back)
         if compute.dtype == 'float16' and self.device == 'cpu':

@@ -47,7 +47,8 @@ class _Forward(torch.nn.Module):
 
     def __init__(self, module: torch.nn.Module, forward: Callable[..., Any]) -> None:
         super().__init__()
-        self._learned, self._function = torch.nn.ParameterList(module.parameters()), forward
+        self._learned = torch.nn.ParameterList(module.parameters())
+        self._function = forward
 
     def forward(self, *arrays: Any) -> Any:
         return self._function(*arrays)

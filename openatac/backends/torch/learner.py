@@ -86,7 +86,8 @@ class TorchLearner(Learner):
                  top5: bool = False, no_wd: bool = False, process_group: ProcessGroup | None = None) -> None:
         compute = compute or Compute()
         self.device = torch.device(device)
-        self.dtype, self.seed = compute.dtype, seed
+        self.dtype = compute.dtype
+        self.seed = seed
         self.objective = objective or TorchObjective()
         self.loss_scale = LossScale.of(compute)
         self.top5 = top5
@@ -216,7 +217,8 @@ class TorchLearner(Learner):
         return self._over_all_processes(self._sums.tolist(), self.image_count)
 
     def reset_metrics(self) -> None:
-        self._sums, self.image_count = torch.zeros(2, dtype=torch.float64, device=self.device), 0
+        self._sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.image_count = 0
 
     # ------------------------------------------------------------------------------ evaluation
 

@@ -24,7 +24,8 @@ class LocalValues:
     """
 
     def __init__(self, tensors: dict[str, torch.Tensor], process_group: ProcessGroup) -> None:
-        self.tensors, self.process_group = tensors, process_group
+        self.tensors = tensors
+        self.process_group = process_group
 
     def state(self) -> Arrays:
         """Return {indexed name: array} of all processes; each process must call this."""

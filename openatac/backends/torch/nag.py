@@ -58,7 +58,8 @@ class NAG(torch.optim.Optimizer):
 
     def _update(self, group: dict[str, Any], weights: list[Any], momenta: list[torch.Tensor]) -> None:
         # A few kernels for hundreds of arrays, where a loop over them would keep a GPU waiting for Python.
-        momentum, decay = group['momentum'], group['weight_decay'] * group['wd_mult']
+        momentum = group['momentum']
+        decay = group['weight_decay'] * group['wd_mult']
         rate = self.learning_rate * group['lr_mult']
         gradients = torch._foreach_mul([weight.grad for weight in weights], self.rescale)
         descent = torch._foreach_add(gradients, weights, alpha=decay)

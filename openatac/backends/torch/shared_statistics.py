@@ -35,7 +35,8 @@ def _normalise(x: Tensor, gamma: Tensor | None, beta: Tensor, eps: float) -> tup
 
     All processes must have the same number of images.
     """
-    axes, shape = [0, *range(2, x.dim())], (-1, *[1] * (x.dim() - 2))
+    axes = [0, *range(2, x.dim())]
+    shape = (-1, *[1] * (x.dim() - 2))
     exact = x.to(torch.promote_types(x.dtype, torch.float32))
     mean = _Mean.apply(exact.mean(axes))
     centred = exact - mean.view(shape)

@@ -32,9 +32,11 @@ class BadImages:
 
     def __init__(self, source: ImageSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
         self._source = source
-        self.max_share, self._named = max_share, named
+        self.max_share = max_share
+        self._named = named
         self._known: set[int] = set()
-        tolerated, at_least = int(max_share * len(source)), 1 if max_share > 0 else 0
+        tolerated = int(max_share * len(source))
+        at_least = 1 if max_share > 0 else 0
         self.allowed = min(max(tolerated, at_least), len(source) - 1)
 
     @property

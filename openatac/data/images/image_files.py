@@ -32,8 +32,10 @@ class ImageFiles:
 
     def __init__(self, root: str, names: np.ndarray, labels: np.ndarray,
                  class_names: tuple[str, ...]) -> None:
-        self.root, self.class_names = root, class_names
-        self._names, self._labels = names, labels
+        self.root = root
+        self.class_names = class_names
+        self._names = names
+        self._labels = labels
 
     @property
     def labels(self) -> np.ndarray:

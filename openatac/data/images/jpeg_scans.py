@@ -19,7 +19,8 @@ def lacks_scans(data: bytes) -> bool:
         if marker == PROGRESSIVE and len(content) > 5:
             missing = {component: set(range(64)) for component in content[6:6 + 3 * content[5]:3]}
         elif marker == START_OF_SCAN and content and len(content) >= 4 + 2 * content[0]:
-            components, settings = content[1:1 + 2 * content[0]:2], content[1 + 2 * content[0]:]
+            components = content[1:1 + 2 * content[0]:2]
+            settings = content[1 + 2 * content[0]:]
             first, last, precision = settings[:3]
             if precision & 15 == 0:
                 for component in components:

@@ -19,7 +19,8 @@ class ImageSubset:
     """
 
     def __init__(self, source: ImageSource, indices: np.ndarray) -> None:
-        self._source, self._indices = source, indices
+        self._source = source
+        self._indices = indices
         self.reading_order: Sequence[int] | None = None
         if source.reading_order is not None:
             place = np.argsort(source.reading_order)  # of each image in the reading order

@@ -72,7 +72,8 @@ class TrainingPhotoBatches:
                  max_bad_share: float = MAX_BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
-        self.image_count, self.batch_size = len(source), batch_size
+        self.image_count = len(source)
+        self.batch_size = batch_size
         self._images_per_batch = share.images_per_batch(batch_size)
         self._first = share.rank * self._images_per_batch
         # A batch may reach into the next epoch.

@@ -74,7 +74,8 @@ class TrainingTransform:
 
     def __init__(self, size: Size, seed: int, jitter: Jitter = PUBLISHED_JITTER) -> None:
         self.height, self.width = sides(size)
-        self.seed, self.jitter = seed, jitter
+        self.seed = seed
+        self.jitter = jitter
         self._rng = np.random.RandomState()  # creating it takes ten times as long as seeding it
 
     def draw(self, epoch: int, index: int, height: int, width: int) -> Augmentation:
@@ -123,7 +124,8 @@ def _draw_crop(rng: np.random.RandomState, height: int, width: int) -> tuple[int
     for area, aspect, turn, top, left in rng.random_sample((TRIES, 5)).tolist():
         area = height * width * (AREA[0] + area * (AREA[1] - AREA[0]))
         aspect = ASPECT[0] + aspect * (ASPECT[1] - ASPECT[0])
-        long, short = int(math.sqrt(area * aspect) + 0.5), int(math.sqrt(area / aspect) + 0.5)
+        long = int(math.sqrt(area * aspect) + 0.5)
+        short = int(math.sqrt(area / aspect) + 0.5)
         w, h = (short, long) if turn > 0.5 else (long, short)
         if 0 < w <= width and 0 < h <= height:
             return int(left * (width - w + 1)), int(top * (height - h + 1)), w, h

@@ -58,7 +58,8 @@ class PhotoWorkers:
     """
 
     def __init__(self, prepare_image: PrepareImage, batch_size: int, size: Size, workers: int) -> None:
-        self._prepare_image, self._workers = prepare_image, min(workers, batch_size)
+        self._prepare_image = prepare_image
+        self._workers = min(workers, batch_size)
         if os.name == 'nt' and workers:  # child processes inherit no descriptors there
             log.warning('on Windows this process reads the photographs itself and ignores -j')
             self._workers = 0
@@ -95,7 +96,8 @@ class PhotoWorkers:
             self._turn += 1
             turn = self._turn
             self._begin()
-        waiting, slots = iter(batches), collections.deque(range(IN_WORK))
+        waiting = iter(batches)
+        slots = collections.deque(range(IN_WORK))
         pending: collections.deque[tuple[int, int]] = collections.deque()
         while True:
             with self._lock:

@@ -43,7 +43,8 @@ def check_records(rec: str, idx: str | None = None, workers: int = 1) -> Checked
     if os.path.isdir(rec):
         raise DataError(f'{rec} is a folder: --check reads the record file that was packed from one')
     records = RecordFile(rec, idx or index_beside(rec))
-    labels, bad = set(), 0
+    labels = set()
+    bad = 0
     check = functools.partial(_check_record, records)
     with tqdm(total=len(records), unit='images', disable=None) as bar:
         for index, (label, problem) in map_in_order(check, range(len(records)), workers):

@@ -141,8 +141,10 @@ class _Packing:
 
     def __init__(self, images: ImageFiles, order: np.ndarray, settings: PackSettings,
                  part: BinaryIO) -> None:
-        self.images, self.order = images, order
-        self.settings, self.part = settings, part
+        self.images = images
+        self.order = order
+        self.settings = settings
+        self.part = part
         self.position = 0
         self.checksums = array.array('I')
 
@@ -154,7 +156,8 @@ class _Packing:
                 print_to_stderr(f'resuming after {self.position} images')
                 return
         self.part.truncate(0)
-        self.position, self.checksums = 0, array.array('I')
+        self.position = 0
+        self.checksums = array.array('I')
         write_text(journal, description)
 
     def _description(self) -> str:

@@ -65,7 +65,8 @@ class RecordFile:
 
     def __init__(self, rec: str, idx: str | None = None, classes: int | None = None,
                  names: Sequence[str] | None = None) -> None:
-        self.path, self.class_names = rec, read_class_names(rec, classes) or ()
+        self.path = rec
+        self.class_names = read_class_names(rec, classes) or ()
         self.classes = len(self.class_names) if classes is None and self.class_names else classes
         self._class_of_label: Sequence[int] | None = None
         if self.class_names and names:
@@ -169,7 +170,8 @@ class RecordFile:
 
     def _checked(self, label: float, index: int) -> int:
         """Return the class of a label; raise DataError if there is no such class."""
-        is_whole, end = label == label // 1, self.classes or float('inf')
+        is_whole = label == label // 1
+        end = self.classes or float('inf')
         if is_whole and 0 <= label < end:
             return int(label) if self._class_of_label is None else self._class_of_label[int(label)]
         among = f'{self.classes} classes (0 to {self.classes - 1})' if self.classes else 'classes'
@@ -178,7 +180,8 @@ class RecordFile:
 
     def _check_index(self, idx: str) -> None:
         """Raise DataError if the file has no records at the index's offsets, judged by a sample."""
-        count, bounds = len(self), self.bounds
+        count = len(self)
+        bounds = self.bounds
         sample = np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
         right = sum(record_end(self._descriptor, bounds[i], bounds[-1]) == bounds[i + 1] for i in sample[:-1])
         if right * 2 < len(sample) - 1:

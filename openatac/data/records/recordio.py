@@ -26,7 +26,8 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 def pack_record(payload: bytes) -> bytes:
     """Return a record with the given payload, as bytes."""
     parts = []
-    start, at = 0, payload.find(MAGIC)
+    start = 0
+    at = payload.find(MAGIC)
     while at >= 0:
         if at % 4 == 0:
             parts.append(payload[start:at])
@@ -46,7 +47,8 @@ def unpack_record(data: bytes) -> bytes:
         if len(data) - at < RECORD_HEADER.size:
             raise BadImageError('the record is cut off')
         magic, word = RECORD_HEADER.unpack_from(data, at)
-        kind, size = word >> 29, word & LONGEST - 1
+        kind = word >> 29
+        size = word & LONGEST - 1
         if magic != MAGIC or kind not in expected:
             raise BadImageError("the record's header is damaged")
         at += RECORD_HEADER.size

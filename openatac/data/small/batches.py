@@ -45,8 +45,10 @@ class TrainingSmallImageBatches:
     def __init__(self, images: ImageSet, batch_size: int, seed: int, raw: bool = False,
                  share: ProcessShare = WHOLE) -> None:
         check_batch_fits(len(images), batch_size)
-        self.images, self.batch_size = images, batch_size
-        self.seed, self.raw = seed, raw
+        self.images = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.raw = raw
         self._images_per_batch = share.images_per_batch(batch_size)
         self._first = share.rank * self._images_per_batch
 
@@ -85,7 +87,8 @@ class EvaluationSmallImageBatches:
         self.left_out = images.left_out
         if share.size > 1:
             images = images.select(np.array(share.range_of(len(images))))
-        self.images, self.raw = images, raw
+        self.images = images
+        self.raw = raw
         self.batch_size = share.images_per_batch(batch_size)
 
     def __len__(self) -> int:

@@ -46,7 +46,8 @@ class BuiltInDataset(abc.ABC):
 
 class _Cifar(BuiltInDataset):
     def __init__(self, name: str) -> None:
-        self.name, self.outputs = name, len(class_names(name))
+        self.name = name
+        self.outputs = len(class_names(name))
 
     def class_names(self, label_set: str) -> list[str]:
         names = class_names(self.name, label_set)

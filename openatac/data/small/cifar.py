@@ -149,7 +149,8 @@ def _read_batch(file: File, label_set: LabelSet) -> tuple[np.ndarray, np.ndarray
     if not isinstance(batch, dict):
         raise DataError(f'{file.name} is not a dictionary')
     batch = {key.decode('latin-1') if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    images, labels = batch.get('data'), _as_array(batch.get(label_set.key))
+    images = batch.get('data')
+    labels = _as_array(batch.get(label_set.key))
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (PIXELS,):
         raise DataError(f"{file.name} has no 'data' of uint8 (N, {PIXELS})")
     if labels.dtype.kind not in 'iu' or labels.shape != images.shape[:1] or not len(labels):

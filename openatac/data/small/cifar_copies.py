@@ -98,7 +98,8 @@ class _Relabelled:
     """An `ImageSource` with its labels replaced."""
 
     def __init__(self, source: ImageFiles, labels: Sequence[int]) -> None:
-        self._source, self._labels = source, labels
+        self._source = source
+        self._labels = labels
         self.reading_order = source.reading_order
 
     def __len__(self) -> int:
@@ -113,7 +114,8 @@ class _Relabelled:
 
 def _labels(images: ImageFiles, path: str, class_names: Sequence[str]) -> list[int]:
     """Return each image's label, from the nearest enclosing folder with the name of a class."""
-    index, labels = {name: label for label, name in enumerate(class_names)}, []
+    index = {name: label for label, name in enumerate(class_names)}
+    labels = []
     for number in range(len(images)):
         *folders, _ = PurePath(images.name(number)).parts
         label = next((index[folder] for folder in reversed(folders) if folder in index), None)

@@ -94,7 +94,8 @@ def read_images(source: ImageSource, side: int, class_names: Sequence[str],
 
     Unreadable images are named in the log and left out. Raises DataError if there are too many.
     """
-    bad, order = BadImages(source, max_bad_share), source.reading_order
+    bad = BadImages(source, max_bad_share)
+    order = source.reading_order
     pixels = np.empty((len(source), 3, side, side), np.uint8)
     labels = np.full(len(source), -1, np.int32)
 

@@ -68,7 +68,8 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
             raise OpenatacError(f'ONNX Runtime {onnxruntime.__version__} cannot quantize this network '
                                 f'({first_line(error)}): update it, or leave out --onnx or --int8') from None
         quantized = onnx.load(target)
-    quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
+    quantized.producer_name = model.producer_name
+    quantized.producer_version = model.producer_version
     quantized.doc_string = description(model, 'in INT8 where that is fast')
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
@@ -148,7 +149,8 @@ def _reader(quantization: Any, batches: Iterable[np.ndarray]) -> Any:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Silence ONNX Runtime's advice: it logs to the root logger, and configures it if nobody else has."""
-    handler, disabled = logging.NullHandler(), logging.root.manager.disable
+    handler = logging.NullHandler()
+    disabled = logging.root.manager.disable
     logging.root.addHandler(handler)
     logging.disable(logging.WARNING)
     try:

@@ -71,7 +71,8 @@ def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: Symbo
     shape: tuple[Any, ...] = ('N', *image_shape)
     if dynamic_size:
         _check_size_does_not_matter(graph, symbol, arrays, image_shape)
-        shape, graph.shapes = ('N', image_shape[0], 'H', 'W'), {}
+        shape = ('N', image_shape[0], 'H', 'W')
+        graph.shapes = {}
     model = _model(onnx, graph, shape, output_shape, name, metadata or {})
     model = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     onnx.checker.check_model(model, full_check=True)

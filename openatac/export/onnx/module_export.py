@@ -37,7 +37,8 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
             raise OpenatacError(f'PyTorch cannot convert the network to ONNX ({first_line(error)})') from None
     model = onnx.load_from_string(file.getvalue())
     model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = 'openatac', __version__
+    model.producer_name = 'openatac'
+    model.producer_version = __version__
     set_metadata(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -174,7 +174,8 @@ def _scale(before: int, after: int) -> np.float32:
 
 def _im2col(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
     """Build the windows (B, C k, n) of k pixels with a convolution that picks each pixel of a window."""
-    shape, kernel = node.inputs[0].shape, tuple(node.get('kernel'))
+    shape = node.inputs[0].shape
+    kernel = tuple(node.get('kernel'))
     pixels = math.prod(kernel)
     planes = graph.reshape(x, shape, (-1, 1, *shape[2:]))
     windows = graph.add('Conv', planes, graph.constant(np.eye(pixels).reshape(pixels, 1, *kernel)),
@@ -198,7 +199,8 @@ def _convolution(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias:
 
 
 def _fully_connected(graph: OnnxGraph, node: Node, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
-    shape, length = node.inputs[0].shape, node.inputs[1].shape[1]
+    shape = node.inputs[0].shape
+    length = node.inputs[1].shape[1]
     rows = shape[0] if node.get('flatten') or len(shape) == 2 else -1
     product = graph.add('Gemm', graph.reshape(x, shape, (rows, length)), weight, *bias, transB=1)
     return product if len(node.shape) == 2 else graph.reshape(product, (), node.shape)
@@ -216,7 +218,8 @@ def _batch_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Te
 
 def _group_norm(graph: OnnxGraph, node: Node, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Add an InstanceNormalization over groups as channels: MXNet uses one scale and shift per group."""
-    groups, shape = node.get('num_groups'), node.shape
+    groups = node.get('num_groups')
+    shape = node.shape
     planes = graph.reshape(x, shape, (shape[0], groups, math.prod(shape[1:]) // groups))
     normal = graph.add('InstanceNormalization', planes, gamma, beta, epsilon=float(node.get('eps')))
     return graph.reshape(normal, (), shape)
@@ -244,7 +247,8 @@ def _pooling(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 def _pads(node: Node, window: dict[str, Any]) -> tuple[list[int], list[int]]:
     """Return the padding before and after each axis that gives MXNet's windows."""
-    before, after = window['pads'][:len(window['strides'])], []
+    before = window['pads'][:len(window['strides'])]
+    after = []
     for size, count, kernel, stride, pad in zip(node.inputs[0].shape[2:], node.shape[2:],
                                                 window['kernel_shape'], window['strides'], before):
         after.append(max(pad, (count - 1) * stride + kernel - size - pad))
@@ -309,7 +313,8 @@ def _argmax(graph: OnnxGraph, node: Node, x: Tensor) -> Tensor:
 
 def _pick(graph: OnnxGraph, node: Node, x: Tensor, indices: Tensor) -> Tensor:
     """Pick the elements at ``indices``, which are floats in MXNet; ReduceMax if they come from argmax."""
-    data, source = node.inputs[0], node.inputs[1].node
+    data = node.inputs[0]
+    source = node.inputs[1].node
     shape = data.shape
     axis = _only(node, 'axis', *range(-len(shape), len(shape))) % len(shape)
     if source.operator == 'argmax' and source.inputs[0] == data and source.get('axis') % len(shape) == axis:

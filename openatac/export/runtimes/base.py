@@ -85,7 +85,8 @@ class Runtime(abc.ABC):
         return cls(prefix, manifest, device)
 
     def __init__(self, prefix: str, manifest: Manifest, device: str = CPU) -> None:
-        self.prefix, self.manifest = prefix, manifest
+        self.prefix = prefix
+        self.manifest = manifest
         self.device = device
         check_files(prefix, self.form.files(prefix))
         with self._failures('be loaded'):

@@ -113,7 +113,8 @@ class ResNet50_v1bATAC(nn.Module):
                 BottleneckV1bATAC, planes=planes, activation=activations[index], norm=norm,
                 attention=find_attention(attention, reduction), spatial=_spatial(replaced, index),
                 last_gamma=last_gamma)
-            channels, shortcut = planes * EXPANSION, None
+            channels = planes * EXPANSION
+            shortcut = None
             if strides[index] != 1 or in_channels != channels:
                 shortcut = _shortcut(in_channels, channels, strides[index], avg_down, norm)
             stage = Stage(

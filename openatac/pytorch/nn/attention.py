@@ -48,7 +48,8 @@ class CBAM(nn.Module):
         pixel_max = x.flatten(2).max(2).values
         channel_gate = torch.sigmoid(self.excite(x.mean((2, 3))) + self.excite(pixel_max))
         refined = x * channel_gate[:, :, None, None]
-        channel_mean, channel_max = refined.mean(1, keepdim=True), refined.max(1, keepdim=True).values
+        channel_mean = refined.mean(1, keepdim=True)
+        channel_max = refined.max(1, keepdim=True).values
         pixel_gate = torch.sigmoid(self.bn(self.conv(torch.cat([channel_mean, channel_max], 1))))
         return refined * pixel_gate
 

@@ -25,7 +25,8 @@ class AttentionAugmentedConv2D(nn.Module):
         super().__init__()
         self.keys, self.values = attention_widths(channels, kernel_size, strides, kappa, upsilon, heads,
                                                   key_depth)
-        self.heads, self.depth = heads, self.keys // heads
+        self.heads = heads
+        self.depth = self.keys // heads
         self.downsample = downsample
         self.conv = conv2d(in_channels, channels - self.values, kernel_size, stride=strides,
                            padding=dilation * (kernel_size // 2), dilation=dilation)

@@ -25,7 +25,8 @@ class StandAloneSelfAttention(nn.Module):
         super().__init__()
         check_odd('kernel_size', kernel_size)
         check_heads(channels, heads, 2 * heads)
-        self.heads, self.depth = heads, channels // heads
+        self.heads = heads
+        self.depth = channels // heads
         self.side = kernel_size
         self.window = {'kernel_size': kernel_size, 'dilation': dilation,
                        'padding': dilation * (kernel_size // 2)}
@@ -69,7 +70,8 @@ class AttentionStem(nn.Module):
         check_whole('mixtures', mixtures, 1, MAX_CHANNELS)
         check_whole('block', block, 1, MAX_SIDE)
         check_heads(channels, heads, heads)
-        self.heads, self.block = heads, block
+        self.heads = heads
+        self.block = block
         self.values = nn.Parameter(torch.randn(mixtures, channels * in_channels) * in_channels ** -0.5)
         self.rows = nn.Parameter(torch.randn(block, 1, channels) * channels ** -0.5)
         self.columns = nn.Parameter(torch.randn(1, block, channels) * channels ** -0.5)

@@ -36,8 +36,10 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.9, scale: bool = True,
                  center: bool = True, use_global_stats: bool = False, biased_variance: bool = False) -> None:
         super().__init__()
-        self.epsilon, self.momentum = epsilon, momentum
-        self.scale, self.use_global_stats = scale, use_global_stats
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.scale = scale
+        self.use_global_stats = use_global_stats
         self.biased_variance = biased_variance
         for name, value, learned in (('gamma', torch.ones(channels), scale),
                                      ('beta', torch.zeros(channels), center)):
@@ -97,8 +99,10 @@ class GroupNorm(nn.Module):
     def __init__(self, channels: int, num_groups: int = 32, epsilon: float = 1e-5) -> None:
         super().__init__()
         check_groups(channels, num_groups)
-        self.num_groups, self.epsilon = num_groups, epsilon
-        self.gamma, self.beta = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.num_groups = num_groups
+        self.epsilon = epsilon
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.group_norm(x, self.num_groups, self.gamma, self.beta, self.epsilon)

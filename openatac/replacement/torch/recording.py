@@ -84,7 +84,8 @@ def record_forward(net: nn.Module, image_shape: Sequence[int]) -> Recording:
     ValueError
         If the image does not fit the network.
     """
-    recording, modules = Recording(), [*net.modules()]
+    recording = Recording()
+    modules = [*net.modules()]
     training = {module: module.training for module in modules}
     handles = [handle for module in modules for handle in (
         module.register_forward_pre_hook(recording.enter), module.register_forward_hook(recording.leave))]

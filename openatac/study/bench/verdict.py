@@ -26,7 +26,8 @@ def _verdict(measured: Sequence[Measurement]) -> Iterator[str]:
            f'{max(measured, key=_speed).runtime}')
     if not pytorch:
         return
-    theirs, named = max(pytorch, key=_speed), ''
+    theirs = max(pytorch, key=_speed)
+    named = ''
     for kind, candidates in (('ours', ours), ('ours in float32', float32), ('MXNet in float32', mxnet)):
         if candidates and max(candidates, key=_speed).runtime != named:
             best = max(candidates, key=_speed)

@@ -130,5 +130,6 @@ class Comparison(NamedTuple):
 def describe_seeds(groups: Sequence[Group]) -> str:
     """Return the number of seeds in the groups, such as '1 seed' or '2 to 3 seeds'."""
     counts = [len(group.runs) for group in groups]
-    fewest, most = min(counts), counted(max(counts), 'seed')
+    fewest = min(counts)
+    most = counted(max(counts), 'seed')
     return most if fewest == max(counts) else f'{fewest} to {most}'

@@ -122,7 +122,8 @@ def _welch_test(own: Sequence[float], others: Sequence[float]) -> WelchTest | No
 
 def holm(values: Sequence[float]) -> list[float]:
     """Return p values after Holm's correction, in the given order."""
-    corrected, largest = [0.0] * len(values), 0.0
+    corrected = [0.0] * len(values)
+    largest = 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
         corrected[index] = largest
@@ -159,7 +160,8 @@ def seeds_needed(comparison: Comparison) -> int | None:
                   if len(group.runs) > 1]
     if not any(deviations):
         return None
-    effect, normal = WORTH_SHOWING / max(deviations), statistics.NormalDist()
+    effect = WORTH_SHOWING / max(deviations)
+    normal = statistics.NormalDist()
     reach = normal.inv_cdf(1 - LEVEL / 2) + normal.inv_cdf(POWER)
     fewest = max(2, math.ceil(2 * (reach / effect) ** 2))  # if the deviation were known
     return next(seeds for seeds in itertools.count(fewest) if power(effect, seeds) >= POWER)

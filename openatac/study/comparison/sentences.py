@@ -37,7 +37,8 @@ def conclusion(comparison: Comparison, found: Sequence[Difference]) -> list[str]
 def circumstances(comparison: Comparison) -> list[str]:
     """Return sentences on the properties common to the runs: data, recipe, devices, versions and dates."""
     runs = comparison.runs
-    summary, options = runs[0].summary, option_fields(CifarConfig)
+    summary = runs[0].summary
+    options = option_fields(CifarConfig)
     settings = {name: value for run in runs for name, value in shared_settings(run).items()}
     recipe = ', '.join(f'{name} {value}' for name, value in sorted(settings.items())
                        if name not in ELSEWHERE and not (name in options and options[name].has(Role.MINOR)

@@ -64,7 +64,8 @@ class Sweep:
     def record_recipe(self) -> None:
         """Record recipe and flags in the folder; raise OpenatacError if it has runs with different ones."""
         path = os.path.join(self.folder, 'recipe.json')
-        words, before = ['--recipe', self.recipe, *self.flags], None
+        words = ['--recipe', self.recipe, *self.flags]
+        before = None
         if glob.glob(os.path.join(glob.escape(self.folder), 'runs', '*', SETTINGS)):
             with contextlib.suppress(OSError, ValueError):
                 before = read_json(path, list[str])

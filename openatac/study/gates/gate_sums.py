@@ -33,8 +33,11 @@ class GateSums:
     """
 
     def __init__(self, layer: str, stage: str, unit: str) -> None:
-        self.layer, self.stage, self.unit = layer, stage, unit
-        self.images, self.sums = 0, np.zeros(())
+        self.layer = layer
+        self.stage = stage
+        self.unit = unit
+        self.images = 0
+        self.sums = np.zeros(())
         self.shape: tuple[int, ...] = ()
 
     def add(self, x: np.ndarray, gate: np.ndarray) -> None:

@@ -47,7 +47,8 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
     OpenatacError
         If the run has no gates, has diverged, or lacks a file.
     """
-    run, library = RunFolder(folder), installed_library()
+    run = RunFolder(folder)
+    library = installed_library()
     built = run.network()
     config: Config = built.config
     if data_dir:
@@ -55,12 +56,14 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
     if isinstance(config, CifarConfig):
         if dataset:
             config = with_changes(config, dataset=dataset)
-        source, batches = str(config.data.dataset), _cifar_images(config.data, image_count)
+        source = str(config.data.dataset)
+        batches = _cifar_images(config.data, image_count)
     elif dataset:
         raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '
                             'leave it out')
     else:
-        source, batches = 'imagenet', _photographs(config, image_count)
+        source = 'imagenet'
+        batches = _photographs(config, image_count)
     file = {'best': BEST, 'last': LAST}.get(params)
     path = run.file(file) if file else params
     library.load_parameters(built.net, path)

@@ -192,7 +192,8 @@ def estimate_step(setup: Setup) -> Step:
     """
     _check(setup)
     computing = setup.batch_size / setup.images_per_second
-    communication, backward = _communication(setup), (1 - FORWARD) * computing
+    communication = _communication(setup)
+    backward = (1 - FORWARD) * computing
     if setup.ddp:
         return Step(computing, communication,
                     ddp_exposed_seconds(setup.gradient_bytes, communication, backward))

@@ -21,7 +21,8 @@ def network_costs(network: str, published: bool = False) -> Costs:
 
 def our_cost(number: Published) -> float:
     """Return our parameters in M, or operations in G, counted as in the number's source."""
-    total, counting = network_costs(number.network, number.counting.published), number.counting
+    total = network_costs(number.network, number.counting.published)
+    counting = number.counting
     if number.measure == PARAMETERS:
         return (total.parameters if counting.running_statistics else total.trainable) / 1e6
     return counting.operations * total.multiply_adds / 1e9

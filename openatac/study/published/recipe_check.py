@@ -58,7 +58,8 @@ def _published(run: FinishedRun) -> dict[str, Any]:
 
 def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
     """Return a run's differences from the published run in the ``names`` that are relevant to it."""
-    options, published = option_fields(type(run.config)), _published(run)
+    options = option_fields(type(run.config))
+    published = _published(run)
     actual = {**option_values(run.config), **run.summary, 'images per step': run.images_per_step}
     return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names
                  if name in published and actual[name] != published[name]

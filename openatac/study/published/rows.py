@@ -67,7 +67,8 @@ def make_row(number: Published, runs: Sequence[FinishedRun], speeds: Sequence[Sp
     if not values:
         time = training_time(number, speeds)
         return PublishedRow(number, (), None, None, f'not run: {time or "no speed was measured"}', time)
-    difference, half = statistics.mean(values) - number.value, _half_interval(values)
+    difference = statistics.mean(values) - number.value
+    half = _half_interval(values)
     tolerance = number.uncertainty + half
     digits = 4 if number.measure == ACCURACY else 2
     shown = f'{round(difference, digits) + 0.0:+.{digits}f}'  # never -0

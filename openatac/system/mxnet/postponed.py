@@ -38,7 +38,8 @@ def postponing(module: ModuleType) -> Iterator[None]:
     if library is None or library.name in sys.modules:
         yield
         return
-    hidden, variables = True, vars(module)
+    hidden = True
+    variables = vars(module)
     import_ = variables['__builtins__']['__import__']
 
     def hiding_import(name: str, globals_: Any = None, locals_: Any = None, members: Any = (), level: int = 0

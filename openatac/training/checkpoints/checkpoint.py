@@ -78,7 +78,8 @@ class Checkpoints:
                                   ) from None
 
     def _write(self, name: str, arrays: Arrays, state: dict[str, Any]) -> None:
-        temporary, final = os.path.join(self.folder, '.' + name), os.path.join(self.folder, name)
+        temporary = os.path.join(self.folder, '.' + name)
+        final = os.path.join(self.folder, name)
         try:
             os.mkdir(temporary)
             write_params(os.path.join(temporary, ARRAYS), arrays)

@@ -117,7 +117,10 @@ class Progress:
             raise CheckpointError(f'the newest checkpoint in {folder} does not belong to this run ({error}): '
                                   'start another run with another --save-dir') from None
         saved = state['progress']
-        self.epoch, self.batch = saved['epoch'], saved['batch']
-        self.history, self.best = saved['history'], saved['best']
-        self.disturbed, self.inexact = saved.get('disturbed', False), saved.get('inexact', [])
+        self.epoch = saved['epoch']
+        self.batch = saved['batch']
+        self.history = saved['history']
+        self.best = saved['best']
+        self.disturbed = saved.get('disturbed', False)
+        self.inexact = saved.get('inexact', [])
         return True

@@ -35,7 +35,8 @@ def adapt_checkpoint(task: TrainingTask, schedule_of: Callable[[Any], Schedule],
     options = option_fields(type(config))
     added = {name: field.default for name, field in options.items()
              if field.has(Role.RESULT) and field.has(Role.NEWER)}
-    before, now = {**added, **state['settings']}, {**added, **task.settings}
+    before = {**added, **state['settings']}
+    now = {**added, **task.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].has(Role.SCHEDULED)]
     elsewhere = [name for name in changed if name == 'devices' or (

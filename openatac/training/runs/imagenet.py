@@ -146,7 +146,8 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
 
 def cpu_command(command: str) -> str:
     """Return the command, changed to run on the CPU in float32."""
-    words, kept = shlex.split(command), []
+    words = shlex.split(command)
+    kept = []
     while words:
         word = words.pop(0)
         if word.split('=')[0] in ('--num-gpus', '--dtype', '--loss-scale'):

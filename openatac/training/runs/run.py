@@ -57,8 +57,11 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     log_format: ClassVar[str] = LOG_FORMAT
 
     def __init__(self, built: BuiltNetwork[AnyConfig], command: str, process_group: ProcessGroup) -> None:
-        self.net, self.name, self.config = built.net, built.name, built.config
-        self.command, self.process_group = command, process_group
+        self.net = built.net
+        self.name = built.name
+        self.config = built.config
+        self.command = command
+        self.process_group = process_group
 
     # ------------------------------------------------------------------------------- the steps
 
@@ -135,7 +138,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def initial_learner(self) -> Learner:
         """Return the learner of a run, with the network's initial values."""
-        training, objective = self.config.training, self.objective()
+        training = self.config.training
+        objective = self.objective()
         self.initialize()  # after a teacher, which uses MXNet's random state too
         return self.backend.learner(training.optimizer, objective, training.no_wd, self.counts_top5)
 

@@ -45,10 +45,12 @@ class ContentionWatch(Tracker):
 
     def __init__(self, progress: Progress, read: Callable[[], Usage | None] | None = None,
                  threads: int = 0) -> None:
-        self.progress, self.read = progress, read or read_usage
+        self.progress = progress
+        self.read = read or read_usage
         self.threads = threads or thread_count().threads
         self.before = self.read()
-        self.crowded, self.said = 0, False
+        self.crowded = 0
+        self.said = False
 
     def interval(self, step: int, values: dict[str, float]) -> None:
         """Check the usage since the last check, unless that was only a moment ago."""
@@ -115,7 +117,8 @@ def _ticks_of_descendants(root: str, process: int) -> int:
             continue
         ticks[int(name)] = sum(map(int, fields[11:15]))  # its own, and its children's that it has waited for
         children.setdefault(int(fields[1]), []).append(int(name))
-    total, family = 0, [process]
+    total = 0
+    family = [process]
     while family:
         member = family.pop()
         total += ticks[member]

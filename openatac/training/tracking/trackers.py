@@ -65,7 +65,8 @@ class HistoryFigure(Tracker):
 
     def __init__(self, folder: str, title: str, evaluated: str = 'test') -> None:
         self.folder = folder
-        self.title, self.evaluated = title, evaluated
+        self.title = title
+        self.evaluated = evaluated
         os.makedirs(folder, exist_ok=True)
 
     def finish(self, history: list[EpochRow], summary: Summary) -> None:

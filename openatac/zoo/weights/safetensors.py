@@ -53,7 +53,8 @@ def _array(data: bytes, tensor: _Tensor) -> np.ndarray:
     if tensor['dtype'] not in _TYPES:
         raise ValueError('an unknown type')
     first, last = tensor['data_offsets']
-    shape, kind = tensor['shape'], np.dtype(_TYPES[tensor['dtype']])
+    shape = tensor['shape']
+    kind = np.dtype(_TYPES[tensor['dtype']])
     if not first <= last <= len(data) or last - first != math.prod(shape) * kind.itemsize:
         raise ValueError('an array of another size')
     array = np.frombuffer(data, kind, math.prod(shape), first).reshape(shape)
