@@ -18,7 +18,7 @@ class MemberGroup(ProcessGroup):
 
     def __init__(self, member: Member) -> None:
         self._member, self._open = member, True
-        self.heartbeat_timeout = member.place.heartbeat_timeout
+        self.heartbeat_timeout = member.rendezvous.heartbeat_timeout
         member.wait_for_all()
 
     @property

@@ -23,7 +23,7 @@ from openatac.backends.process_group import SingleProcess
 from openatac.distributed.hub import Hub
 from openatac.distributed.member import Member
 from openatac.distributed.member_group import MemberGroup
-from openatac.distributed.place import Place, read_seconds
+from openatac.distributed.rendezvous import Rendezvous, read_seconds
 from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, first_line
 
@@ -63,7 +63,7 @@ class TorchWorkerGroup(MemberGroup):
         except RuntimeError as error:
             # This may come from the exchange. If a process died, the hub names it and ends this one during
             # the sleep.
-            time.sleep(3 * self._member.place.failure_grace)
+            time.sleep(3 * self._member.rendezvous.failure_grace)
             if not re.search('gloo|nccl|connection', f'{type(error).__name__} {error}', re.IGNORECASE):
                 raise
             raise OpenatacError(f'the processes cannot exchange arrays any more ({first_line(error)}): check '
@@ -108,7 +108,7 @@ def join_run() -> SingleProcess | TorchWorkerGroup:
     except (DistError, ValueError) as error:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
-    own = PrefixStore(member.place.name, store)  # a restarted run reuses the previous run's store
+    own = PrefixStore(member.rendezvous.name, store)  # a restarted run reuses the previous run's store
     return enter(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
 
 
@@ -119,10 +119,10 @@ def _open_hub(store: Any, size: int, seconds: dict[str, Any]) -> Hub:
     both = not all_here and socket.has_dualstack_ipv6()
     listener = socket.create_server((LOOPBACK if all_here else '', 0), backlog=128, dualstack_ipv6=both,
                                     family=socket.AF_INET6 if both else socket.AF_INET)
-    place = Place('worker', address, hub_port=listener.getsockname()[1], workers=size, name=uuid.uuid4().hex,
-                  **seconds)
-    hub = Hub(place, listener)
-    store.set(HUB, f'{address} {place.hub_port} {place.name}')
+    rendezvous = Rendezvous('worker', address, hub_port=listener.getsockname()[1], workers=size,
+                            name=uuid.uuid4().hex, **seconds)
+    hub = Hub(rendezvous, listener)
+    store.set(HUB, f'{address} {rendezvous.hub_port} {rendezvous.name}')
     return hub
 
 
@@ -131,10 +131,10 @@ def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, Any]) -> Memb
     end = time.monotonic() + seconds['arrival_timeout']
     while True:
         address, port, name = store.get(HUB).decode().split()
-        place = Place('worker', address, hub_port=int(port), workers=size, name=name,
-                      **{**seconds, 'arrival_timeout': 1.0})
+        rendezvous = Rendezvous('worker', address, hub_port=int(port), workers=size, name=name,
+                                **{**seconds, 'arrival_timeout': 1.0})
         try:
-            return Member(place, has_hub=rank == 0)
+            return Member(rendezvous, has_hub=rank == 0)
         except OpenatacError:  # the address may date from before a restart
             if time.monotonic() > end:
                 raise OpenatacError(f'worker 0 does not answer on {address}, port {port}: open all ports '

@@ -1,4 +1,4 @@
-"""The training runs of openatac compare end with it; --jobs spreads them over the available GPUs (simulated)."""
+"""The training runs of openatac compare end with it; --jobs spreads them over GPUs, which are simulated."""
 import os
 import signal
 import subprocess
