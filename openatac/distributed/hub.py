@@ -87,7 +87,7 @@ class Hub:
         """Wait until all members have arrived."""
         self.complete.wait()
 
-    def wait_for_goodbyes(self) -> None:
+    def wait_until_empty(self) -> None:
         """Wait until all members have left."""
         if not self.empty.wait(self.rendezvous.heartbeat_timeout):
             exit_process(f'{", ".join(map(str, self.members))} did not leave at the end of the run')

@@ -1,7 +1,7 @@
 """Multi-process training with MXNet's parameter server.
 
-    group = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
-    ...                                         # gluon.Trainer(..., kvstore=group.kvstore)
+    group = kvstore.join_run('dist_sync')  # in a scheduler or server it never returns
+    ...                                    # gluon.Trainer(..., kvstore=group.kvstore)
     group.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report it and end within
@@ -23,10 +23,9 @@ from openatac.backends.process_group import SingleProcess
 from openatac.console.signals import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup
+from openatac.distributed.member_group import MemberGroup, join_group
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
 from openatac.distributed.rendezvous import Rendezvous, read_rendezvous, set_addresses
-from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, last_line
 
 
@@ -116,7 +115,7 @@ def join_run(name: str) -> SingleProcess | MxnetWorkerGroup:
     if rendezvous.role != 'worker':
         _serve(rendezvous)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
-    return enter(Member(rendezvous), functools.partial(MxnetWorkerGroup, name))
+    return join_group(Member(rendezvous), functools.partial(MxnetWorkerGroup, name))
 
 
 def _serve(rendezvous: Rendezvous) -> NoReturn:
@@ -125,14 +124,14 @@ def _serve(rendezvous: Rendezvous) -> NoReturn:
     connection: Hub | Member
     if rendezvous.role == 'scheduler':
         hub = connection = Hub(rendezvous)
-        leave = hub.wait_for_goodbyes
+        leave = hub.wait_until_empty
         _pass_on_signals(hub.ask_to_stop)
     else:
         # Only the workers are asked to stop, and they need the servers until they have stopped.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         connection = Member(rendezvous)
-        leave = connection.goodbye
+        leave = connection.leave
 
     def fail(message: str) -> NoReturn:
         connection.fail(message)

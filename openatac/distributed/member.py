@@ -77,7 +77,7 @@ class Member:
         self._send({'kind': 'gather', 'name': name, 'content': content})
         return self._answers.get()['contents']
 
-    def goodbye(self) -> None:
+    def leave(self) -> None:
         """Leave the run, which can then continue without this process."""
         self.is_leaving = True
         self._send({'kind': 'goodbye'})

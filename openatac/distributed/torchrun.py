@@ -1,7 +1,7 @@
-"""Multi-process training with PyTorch, started by torchrun or by `start_here`.
+"""Multi-process training with PyTorch, started by torchrun or by `start_workers`.
 
-    group = torchrun.join_run()                 # in each process
-    ...                                         # torch.distributed exchanges the arrays
+    group = torchrun.join_run()  # in each process
+    ...                          # torch.distributed exchanges the arrays
     group.close()
 
 When a process dies, all others report it and end within seconds (see `openatac.distributed.member`); PyTorch
@@ -22,9 +22,8 @@ from typing import Any
 from openatac.backends.process_group import SingleProcess
 from openatac.distributed.hub import Hub
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup
+from openatac.distributed.member_group import MemberGroup, join_group
 from openatac.distributed.rendezvous import Rendezvous, read_seconds
-from openatac.distributed.run_end import enter
 from openatac.errors import OpenatacError, first_line
 
 # For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
@@ -72,14 +71,14 @@ class TorchWorkerGroup(MemberGroup):
     def close(self) -> None:
         super().close()
         if self._hub:
-            self._hub.wait_for_goodbyes()
+            self._hub.wait_until_empty()
 
     def _leave(self) -> None:
         import torch.distributed as dist
         dist.destroy_process_group()
 
 
-def is_part() -> bool:
+def is_distributed() -> bool:
     """Return whether this process is one of several, according to torchrun's variables."""
     return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
@@ -95,7 +94,7 @@ def join_run() -> SingleProcess | TorchWorkerGroup:
     OpenatacError
         If the variables are wrong, or not all processes arrive.
     """
-    if not is_part():
+    if not is_distributed():
         return SingleProcess()
     from torch.distributed import DistError, PrefixStore
     from torch.distributed.rendezvous import rendezvous
@@ -109,7 +108,7 @@ def join_run() -> SingleProcess | TorchWorkerGroup:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
     own = PrefixStore(member.rendezvous.name, store)  # a restarted run reuses the previous run's store
-    return enter(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
+    return join_group(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
 
 
 def _open_hub(store: Any, size: int, seconds: dict[str, Any]) -> Hub:

@@ -37,7 +37,7 @@ try:
         hub.wait_for_all()
         print('complete', flush=True)
         hub.empty.wait()  # stands for MXNet's own loop
-        hub.wait_for_goodbyes()
+        hub.wait_until_empty()
         exit_process(None, 0)
     member = Member(rendezvous)
     member.wait_for_all()
@@ -67,7 +67,7 @@ for deed in deeds:
         member.send_rank(0)
     else:
         time.sleep(60)
-member.goodbye()
+member.leave()
 '''
 
 
