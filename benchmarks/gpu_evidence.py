@@ -36,9 +36,9 @@ sys.path.insert(0, str(ROOT))  # nothing needs to be installed
 from gpu_data import QUALITY  # noqa: E402
 
 from openatac.console.text import markdown_table  # noqa: E402
-from openatac.distributed.launch.guard import start_guard  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.files.writing import write_text  # noqa: E402
+from openatac.system.guard import Guard  # noqa: E402
 
 BENCHMARKS = ROOT / 'benchmarks'
 TESTS = ROOT / 'tests' / 'backends' / 'test_torch_gpu.py'
@@ -142,7 +142,7 @@ class Stages:
     def __init__(self, folder, seconds):
         self.folder = folder
         self.seconds, self.end = seconds, time.monotonic() + seconds
-        self.guard = start_guard()  # if this process is killed, so is the stage
+        self.guard = Guard()  # if this process is killed, so is the stage
         self.rows = {}
         os.makedirs(self.path('logs'), exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
@@ -171,7 +171,7 @@ class Stages:
                 [sys.executable, *map(str, command)], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 start_new_session=True, env={**os.environ, 'PYTHONPATH': os.pathsep.join(
                     filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))})
-            self.guard(process.pid)
+            self.guard.add(process.pid)
             try:
                 outcome = 'failed' if process.wait(limit) else 'done'
             except subprocess.TimeoutExpired:

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def fail(message: str, code: int) -> None:
         if arguments and arguments[0] in TRAINING:  # it may be one process of several
-            from openatac.distributed.run_end import end_run
+            from openatac.distributed.member_group import end_run
             end_run(message, code)
         else:
             streams.print_to_stderr(f'{name}: {message}')

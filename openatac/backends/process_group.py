@@ -18,9 +18,9 @@ class ProcessGroup(abc.ABC):
     rank, size : int
         The index of this process, and the number of processes.
     is_asynchronous : bool
-        Whether each process takes its steps independently, and servers update the weights.
+        Whether each process takes its steps independently, and servers update the weights. Only in MXNet.
     kvstore : str or mxnet.kvstore.KVStore
-        The store for gluon.Trainer, in MXNet.
+        The store for gluon.Trainer. Only in MXNet.
     """
 
     rank: int
@@ -54,13 +54,13 @@ class ProcessGroup(abc.ABC):
         """Leave the run, together with the other processes."""
 
     def prepare(self, trainer: Any, batch_size: int) -> None:  # noqa: B027 (most groups need none)
-        """Give all processes the same initial values, before the first step of the gluon.Trainer."""
+        """MXNet: give all processes the same initial values, before the first step of the gluon.Trainer."""
 
     def set_learning_rate(self, learning_rate: float) -> None:  # noqa: B027
-        """Set the learning rate of servers that update the weights."""
+        """MXNet: set the learning rate of servers that update the weights."""
 
     def exchanging(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context for work that exchanges arrays through torch.distributed.
+        """PyTorch: return a context for work that exchanges arrays through torch.distributed.
 
         If another process dies while it is open, this process ends with a message that names the dead one.
         """

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from openatac.commands.shared.catalogue import command_parser
 from openatac.distributed.launch.clusters import CLUSTERS, Launch
 from openatac.distributed.launch.start import run_processes, start_processes
-from openatac.distributed.place import MOST_PROCESSES
+from openatac.distributed.rendezvous import MOST_PROCESSES
 from openatac.errors import FlagError
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number

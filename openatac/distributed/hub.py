@@ -21,8 +21,8 @@ from openatac.distributed.messages import (
     keep_alive,
     parse_message,
 )
-from openatac.distributed.place import Place
 from openatac.distributed.ports import bind
+from openatac.distributed.rendezvous import Rendezvous
 from openatac.errors import OpenatacError, reason
 
 # The errors that a malformed message can raise.
@@ -47,9 +47,9 @@ class Hub:
 
     Parameters
     ----------
-    place : Place
+    rendezvous : Rendezvous
     listener : socket, optional
-        The socket to listen on. Default: one at the place's address, with MXNet's port reserved too.
+        The socket to listen on. Default: one at the hub's address, with MXNet's port reserved too.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ class Hub:
         If it cannot listen.
     """
 
-    def __init__(self, place: Place, listener: socket.socket | None = None) -> None:
-        self.place = place
+    def __init__(self, rendezvous: Rendezvous, listener: socket.socket | None = None) -> None:
+        self.rendezvous = rendezvous
         self.members: list[_Connected] = []
         self.failure: str | None = None
         self.complete, self.empty = threading.Event(), threading.Event()
@@ -73,7 +73,7 @@ class Hub:
         self._gathered: dict[int | None, Any] = {}  # what the workers waiting there sent, by rank
         self._left: _Connected | None = None  # the last worker that left
         if listener is None:
-            self._mxnet_socket, listener = _take_ports(place)
+            self._mxnet_socket, listener = _take_ports(rendezvous)
         self._socket = listener
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -87,15 +87,16 @@ class Hub:
         """Wait until all members have arrived."""
         self.complete.wait()
 
-    def wait_for_goodbyes(self) -> None:
+    def wait_until_empty(self) -> None:
         """Wait until all members have left."""
-        if not self.empty.wait(self.place.heartbeat_timeout):
+        if not self.empty.wait(self.rendezvous.heartbeat_timeout):
             exit_process(f'{", ".join(map(str, self.members))} did not leave at the end of the run')
 
     def fail(self, text: str) -> None:
         """Tell the others why this process failed, and give the message time to reach them."""
-        asyncio.run_coroutine_threadsafe(self._fail(f'{self.place.hub} failed: {text}'), self._loop)
-        time.sleep(self.place.failure_grace / 2)
+        report = self._fail(f'{self.rendezvous.hub_process} failed: {text}')
+        asyncio.run_coroutine_threadsafe(report, self._loop)
+        time.sleep(self.rendezvous.failure_grace / 2)
 
     async def _ask_to_stop(self, number: int) -> None:
         if self.complete.is_set():
@@ -109,7 +110,7 @@ class Hub:
         async with server:
             while True:
                 self._broadcast({'kind': 'beat'})
-                await asyncio.sleep(self.place.heartbeat_timeout / 4)
+                await asyncio.sleep(self.rendezvous.heartbeat_timeout / 4)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(coroutine)
@@ -117,25 +118,25 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def _watch_arrivals(self) -> None:
-        place = self.place
-        await asyncio.sleep(place.arrival_timeout)
+        rendezvous = self.rendezvous
+        await asyncio.sleep(rendezvous.arrival_timeout)
         if not self.complete.is_set():
             arrived = [f'{self._count(role)} of {count} {role}s' for role, count in (
-                ('worker', place.workers), ('server', place.servers)) if count]
-            await self._fail(f'only {" and ".join(arrived)} arrived within {place.arrival_timeout:g} s: '
+                ('worker', rendezvous.workers), ('server', rendezvous.servers)) if count]
+            await self._fail(f'only {" and ".join(arrived)} arrived within {rendezvous.arrival_timeout:g} s: '
                              'check why the others did not start')
             return
-        await asyncio.sleep(place.arrival_timeout)
+        await asyncio.sleep(rendezvous.arrival_timeout)
         late = [member for member in self.members if member.role == 'worker' and member.rank is None]
         if late:  # only in MXNet: PyTorch's workers know their ranks before they arrive
             await self._fail(f"{late[0]} cannot reach MXNet's own processes: open the ports between the "
-                             f'machines, {place.scheduler_port} and 10000 to 50000')
+                             f'machines, {rendezvous.scheduler_port} and 10000 to 50000')
 
     # ----------------------------------------------------- one connection, from its hello to its end
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = await asyncio.wait_for(_read(reader, SMALL), self.place.heartbeat_timeout)
+            hello = await asyncio.wait_for(_read(reader, SMALL), self.rendezvous.heartbeat_timeout)
             member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
@@ -147,7 +148,7 @@ class Hub:
             return
         keep_alive(writer.get_extra_info('socket'))
         self.members.append(member)
-        if len(self.members) == self.place.workers + self.place.servers:
+        if len(self.members) == self.rendezvous.workers + self.rendezvous.servers:
             self.complete.set()
             self._broadcast({'kind': 'complete'})
         try:
@@ -157,22 +158,22 @@ class Hub:
 
     def _refusal(self, hello: Message) -> str | None:
         """Return why the sender of this hello does not belong to the run, or None."""
-        place = self.place
-        if hello.get('job') != place.name:
-            return (f'{place.hub} on {place.hub_in_words} belongs to another run: choose another '
-                    f'{place.port_variable}')
+        rendezvous = self.rendezvous
+        if hello.get('job') != rendezvous.name:
+            return (f'{rendezvous.hub_process} on {rendezvous.run_address} belongs to another run: choose '
+                    f'another {rendezvous.port_variable}')
         workers, servers = hello.get('workers'), hello.get('servers')
-        if (workers, servers) != (place.workers, place.servers):
-            text = (f'a {hello["role"]} was started for {_in_words(workers, servers)}, but {place.hub} for '
-                    f'{_in_words(place.workers, place.servers)}: give all processes the same '
-                    f'{place.count_variables}')
+        if (workers, servers) != (rendezvous.workers, rendezvous.servers):
+            text = (f'a {hello["role"]} was started for {_in_words(workers, servers)}, but '
+                    f'{rendezvous.hub_process} for {_in_words(rendezvous.workers, rendezvous.servers)}: give '
+                    f'all processes the same {rendezvous.count_variables}')
             if not self.complete.is_set():
                 self._spawn(self._fail(text))  # the run can never become complete
             return text
-        limit = {'worker': place.workers, 'server': place.servers}.get(hello['role'], 0)
+        limit = {'worker': rendezvous.workers, 'server': rendezvous.servers}.get(hello['role'], 0)
         if self._count(hello['role']) >= limit or self.complete.is_set():
-            return (f'the run on {place.hub_in_words} already has its '
-                    f'{_in_words(place.workers, place.servers)}')
+            return (f'the run on {rendezvous.run_address} already has its '
+                    f'{_in_words(rendezvous.workers, rendezvous.servers)}')
         return None
 
     def _count(self, role: str) -> int:
@@ -181,10 +182,11 @@ class Hub:
     async def _listen(self, member: _Connected, reader: asyncio.StreamReader) -> None:
         try:
             while member in self.members:
-                message = await asyncio.wait_for(_read(reader, LARGE), self.place.heartbeat_timeout)
+                message = await asyncio.wait_for(_read(reader, LARGE), self.rendezvous.heartbeat_timeout)
                 await self._handle(member, message)
         except asyncio.TimeoutError:
-            await self._fail(f'{member} has been silent for {self.place.heartbeat_timeout:g} s: {ADVICE}')
+            silence = self.rendezvous.heartbeat_timeout
+            await self._fail(f'{member} has been silent for {silence:g} s: {ADVICE}')
         except (EOFError, OSError):
             await self._fail(f'{member} died: {ADVICE}')
         except MALFORMED:
@@ -194,7 +196,7 @@ class Hub:
     async def _handle(self, member: _Connected, message: Message) -> None:
         if message['kind'] == 'rank':
             taken = [other.rank for other in self.members]
-            if message['rank'] in taken or not 0 <= message['rank'] < self.place.workers:
+            if message['rank'] in taken or not 0 <= message['rank'] < self.rendezvous.workers:
                 raise ValueError('rank')
             member.rank = message['rank']
         elif message['kind'] == 'gather':
@@ -222,8 +224,8 @@ class Hub:
         self._step = message['name']
         self._gathered[member.rank] = message['content']
         await self._check_gathering()
-        if len(self._gathered) == self.place.workers:
-            contents = [self._gathered[rank] for rank in range(self.place.workers)]
+        if len(self._gathered) == self.rendezvous.workers:
+            contents = [self._gathered[rank] for rank in range(self.rendezvous.workers)]
             self._gathered = {}
             self._broadcast({'kind': 'gathered', 'contents': contents}, 'worker')
 
@@ -244,11 +246,11 @@ class Hub:
         if self.failure is None:
             self.failure = text
             self._broadcast({'kind': 'end', 'text': text})
-            await asyncio.sleep(self.place.failure_grace * 1.5)
+            await asyncio.sleep(self.rendezvous.failure_grace * 1.5)
             # In a thread: the loop must still send.
             await self._loop.run_in_executor(None, exit_process, text)
         else:
-            await asyncio.sleep(self.place.failure_grace * 3)
+            await asyncio.sleep(self.rendezvous.failure_grace * 3)
 
 
 def _in_words(workers: Any, servers: Any) -> str:
@@ -260,15 +262,15 @@ async def _read(reader: asyncio.StreamReader, limit: int) -> Message:
     return parse_message(await reader.readexactly(length))
 
 
-def _take_ports(place: Place) -> list[socket.socket]:
+def _take_ports(rendezvous: Rendezvous) -> list[socket.socket]:
     """Reserve MXNet's port until MXNet's scheduler listens there, and listen on the hub's port."""
     sockets = []
-    for port in (place.scheduler_port, place.hub_port):
+    for port in (rendezvous.scheduler_port, rendezvous.hub_port):
         try:
-            sockets.append(bind(place.address, port))
+            sockets.append(bind(rendezvous.address, port))
         except OSError as error:
             raise OpenatacError(
-                f'the scheduler cannot listen on {place.address}, port {port} ({reason(error)}): '
+                f'the scheduler cannot listen on {rendezvous.address}, port {port} ({reason(error)}): '
                 'DMLC_PS_ROOT_URI must be an address of its machine, DMLC_PS_ROOT_PORT and '
                 'OPENATAC_MEMBERSHIP_PORT must be free') from None
     sockets[1].listen(128)

@@ -1,7 +1,7 @@
 """Multi-process training with MXNet's parameter server.
 
-    group = kvstore.join_run('dist_sync')       # in a scheduler or server it never returns
-    ...                                         # gluon.Trainer(..., kvstore=group.kvstore)
+    group = kvstore.join_run('dist_sync')  # in a scheduler or server it never returns
+    ...                                    # gluon.Trainer(..., kvstore=group.kvstore)
     group.close()
 
 `openatac launch` starts all processes of a run. When one of them dies, all others report it and end within
@@ -23,10 +23,9 @@ from openatac.backends.process_group import SingleProcess
 from openatac.console.signals import RUN_STOP_SIGNALS
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup
+from openatac.distributed.member_group import MemberGroup, join_group
 from openatac.distributed.parameter_server import send_learning_rate, send_optimizer, serve
-from openatac.distributed.place import Place, read_place, set_addresses
-from openatac.distributed.run_end import enter
+from openatac.distributed.rendezvous import Rendezvous, read_rendezvous, set_addresses
 from openatac.errors import OpenatacError, last_line
 
 
@@ -111,35 +110,35 @@ def join_run(name: str) -> SingleProcess | MxnetWorkerGroup:
                                 f'the key-value store {name!r} is for one process: choose dist_sync, '
                                 'dist_device_sync or dist_async')
         return SingleProcess(name)
-    place = read_place(os.environ, name)
-    set_addresses(place)
-    if place.role != 'worker':
-        _serve(place)
+    rendezvous = read_rendezvous(os.environ, name)
+    set_addresses(rendezvous)
+    if rendezvous.role != 'worker':
+        _serve(rendezvous)
     import mxnet  # noqa: F401  (its exit handler, registered before ours, runs after it)
-    return enter(Member(place), functools.partial(MxnetWorkerGroup, name))
+    return join_group(Member(rendezvous), functools.partial(MxnetWorkerGroup, name))
 
 
-def _serve(place: Place) -> NoReturn:
+def _serve(rendezvous: Rendezvous) -> NoReturn:
     """Act as scheduler or server until the run ends, then end the process."""
     from openatac.distributed.hub import Hub
     connection: Hub | Member
-    if place.role == 'scheduler':
-        hub = connection = Hub(place)
-        leave = hub.wait_for_goodbyes
+    if rendezvous.role == 'scheduler':
+        hub = connection = Hub(rendezvous)
+        leave = hub.wait_until_empty
         _pass_on_signals(hub.ask_to_stop)
     else:
         # Only the workers are asked to stop, and they need the servers until they have stopped.
         for number in RUN_STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        connection = Member(place)
-        leave = connection.goodbye
+        connection = Member(rendezvous)
+        leave = connection.leave
 
     def fail(message: str) -> NoReturn:
         connection.fail(message)
         exit_process(message)
 
     try:
-        serve(place.role, connection.wait_for_all, fail)
+        serve(rendezvous.role, connection.wait_for_all, fail)
     except ImportError as error:
         fail(str(error))
     except Exception as error:

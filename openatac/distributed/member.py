@@ -18,7 +18,7 @@ from typing import Any
 
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.messages import LARGE, Message, body_length, frame, keep_alive, parse_message
-from openatac.distributed.place import Place
+from openatac.distributed.rendezvous import Rendezvous
 from openatac.errors import OpenatacError, reason
 
 ADVICE = 'restart the same command with --resume auto, which resumes from the last checkpoint if there is one'
@@ -29,13 +29,13 @@ class Member:
 
     Parameters
     ----------
-    place : Place
+    rendezvous : Rendezvous
     has_hub : bool
         Whether the hub runs in this process.
 
     Attributes
     ----------
-    place : Place
+    rendezvous : Rendezvous
     stop_signal : int
         The signal that asked the whole run to stop, or 0.
     is_leaving : bool
@@ -47,17 +47,18 @@ class Member:
         If no hub answers in time.
     """
 
-    def __init__(self, place: Place, has_hub: bool = False) -> None:
-        self.place, self._has_hub = place, has_hub
+    def __init__(self, rendezvous: Rendezvous, has_hub: bool = False) -> None:
+        self.rendezvous, self._has_hub = rendezvous, has_hub
         self.stop_signal, self.is_leaving = 0, False
         self._answers: queue.Queue[Message] = queue.Queue()
         self._sending = threading.Lock()
-        self._socket = _connect(place)
+        self._socket = _connect(rendezvous)
         # A process that we fork to load data must not keep our connection open after we die.
         if hasattr(os, 'register_at_fork'):  # not on Windows
             os.register_at_fork(after_in_child=self._socket.close)
-        self._send({'kind': 'hello', 'role': place.role, 'host': socket.gethostname(), 'process': os.getpid(),
-                    'job': place.name, 'workers': place.workers, 'servers': place.servers})
+        self._send({'kind': 'hello', 'role': rendezvous.role, 'host': socket.gethostname(),
+                    'process': os.getpid(), 'job': rendezvous.name, 'workers': rendezvous.workers,
+                    'servers': rendezvous.servers})
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         threading.Thread(target=self._send_heartbeats, daemon=True).start()
@@ -72,11 +73,11 @@ class Member:
 
     def gather(self, content: Any, name: str) -> list[Any]:
         """Return the JSON-serializable ``content`` of each worker, by rank; errors call it ``name``."""
-        check_gathered_size(content, name, self.place.workers)
+        check_gathered_size(content, name, self.rendezvous.workers)
         self._send({'kind': 'gather', 'name': name, 'content': content})
         return self._answers.get()['contents']
 
-    def goodbye(self) -> None:
+    def leave(self) -> None:
         """Leave the run, which can then continue without this process."""
         self.is_leaving = True
         self._send({'kind': 'goodbye'})
@@ -88,7 +89,8 @@ class Member:
         self._send({'kind': 'failed', 'text': text})
         self.is_leaving = True
         if self._has_hub:
-            time.sleep(self.place.failure_grace / 2)  # for the hub, which ends with us, to tell the others
+            # For the hub, which ends with us, to tell the others.
+            time.sleep(self.rendezvous.failure_grace / 2)
 
     def _send(self, message: Message) -> None:
         # If this fails, the listener learns why, possibly from the hub's last message.
@@ -98,7 +100,7 @@ class Member:
     def _send_heartbeats(self) -> None:
         while not self.is_leaving:
             self._send({'kind': 'beat'})
-            time.sleep(self.place.heartbeat_timeout / 4)
+            time.sleep(self.rendezvous.heartbeat_timeout / 4)
 
     def _listen(self) -> None:
         try:
@@ -106,7 +108,7 @@ class Member:
                 length = body_length(self._receive(4), LARGE)
                 self._handle(parse_message(self._receive(length)))
         except socket.timeout:
-            self._lost_hub(f'has been silent for {self.place.heartbeat_timeout:g} s')
+            self._lost_hub(f'has been silent for {self.rendezvous.heartbeat_timeout:g} s')
         except (OSError, EOFError):
             self._lost_hub('died')
         except ValueError:
@@ -124,7 +126,7 @@ class Member:
     def _handle(self, message: Message) -> None:
         if message['kind'] == 'end':
             # This process may be about to report the same failure itself.
-            time.sleep(self.place.failure_grace)
+            time.sleep(self.rendezvous.failure_grace)
             exit_process(message['text'])
         elif message['kind'] == 'stop':
             self.stop_signal = message['signal']
@@ -133,7 +135,7 @@ class Member:
 
     def _lost_hub(self, what: str) -> None:
         if not self.is_leaving:
-            exit_process(f'{self.place.hub} on {self.place.address} {what}: {ADVICE}')
+            exit_process(f'{self.rendezvous.hub_process} on {self.rendezvous.address} {what}: {ADVICE}')
 
 
 def check_gathered_size(content: Any, name: str, workers: int) -> None:
@@ -143,14 +145,14 @@ def check_gathered_size(content: Any, name: str, workers: int) -> None:
                          'together')
 
 
-def _connect(place: Place) -> socket.socket:
-    """Connect to the hub, trying for ``place.arrival_timeout`` seconds."""
-    end = time.monotonic() + place.arrival_timeout
+def _connect(rendezvous: Rendezvous) -> socket.socket:
+    """Connect to the hub, trying for ``rendezvous.arrival_timeout`` seconds."""
+    end = time.monotonic() + rendezvous.arrival_timeout
     while True:
         problem: object
         try:
-            connection = socket.create_connection((place.address, place.hub_port),
-                                                  timeout=place.heartbeat_timeout)
+            connection = socket.create_connection((rendezvous.address, rendezvous.hub_port),
+                                                  timeout=rendezvous.heartbeat_timeout)
             if connection.getsockname() != connection.getpeername():
                 keep_alive(connection)
                 return connection
@@ -160,7 +162,7 @@ def _connect(place: Place) -> socket.socket:
             problem = reason(error)
         if time.monotonic() > end:
             raise OpenatacError(
-                f'no scheduler answers on {place.address}, port {place.hub_port}, within '
-                f'{place.arrival_timeout:g} s ({problem}): start it, or correct DMLC_PS_ROOT_URI and '
+                f'no scheduler answers on {rendezvous.address}, port {rendezvous.hub_port}, within '
+                f'{rendezvous.arrival_timeout:g} s ({problem}): start it, or correct DMLC_PS_ROOT_URI and '
                 'DMLC_PS_ROOT_PORT')
         time.sleep(0.1)

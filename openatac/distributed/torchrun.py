@@ -1,7 +1,7 @@
-"""Multi-process training with PyTorch, started by torchrun or by `start_here`.
+"""Multi-process training with PyTorch, started by torchrun or by `start_workers`.
 
-    group = torchrun.join_run()                 # in each process
-    ...                                         # torch.distributed exchanges the arrays
+    group = torchrun.join_run()  # in each process
+    ...                          # torch.distributed exchanges the arrays
     group.close()
 
 When a process dies, all others report it and end within seconds (see `openatac.distributed.member`); PyTorch
@@ -22,9 +22,8 @@ from typing import Any
 from openatac.backends.process_group import SingleProcess
 from openatac.distributed.hub import Hub
 from openatac.distributed.member import Member
-from openatac.distributed.member_group import MemberGroup
-from openatac.distributed.place import Place, read_seconds
-from openatac.distributed.run_end import enter
+from openatac.distributed.member_group import MemberGroup, join_group
+from openatac.distributed.rendezvous import Rendezvous, read_seconds
 from openatac.errors import OpenatacError, first_line
 
 # For processes that are alive but do not reach an exchange; a death is noticed within seconds. Some may
@@ -63,7 +62,7 @@ class TorchWorkerGroup(MemberGroup):
         except RuntimeError as error:
             # This may come from the exchange. If a process died, the hub names it and ends this one during
             # the sleep.
-            time.sleep(3 * self._member.place.failure_grace)
+            time.sleep(3 * self._member.rendezvous.failure_grace)
             if not re.search('gloo|nccl|connection', f'{type(error).__name__} {error}', re.IGNORECASE):
                 raise
             raise OpenatacError(f'the processes cannot exchange arrays any more ({first_line(error)}): check '
@@ -72,14 +71,14 @@ class TorchWorkerGroup(MemberGroup):
     def close(self) -> None:
         super().close()
         if self._hub:
-            self._hub.wait_for_goodbyes()
+            self._hub.wait_until_empty()
 
     def _leave(self) -> None:
         import torch.distributed as dist
         dist.destroy_process_group()
 
 
-def is_part() -> bool:
+def is_distributed() -> bool:
     """Return whether this process is one of several, according to torchrun's variables."""
     return 'RANK' in os.environ and os.environ.get('WORLD_SIZE', '1') != '1'
 
@@ -95,7 +94,7 @@ def join_run() -> SingleProcess | TorchWorkerGroup:
     OpenatacError
         If the variables are wrong, or not all processes arrive.
     """
-    if not is_part():
+    if not is_distributed():
         return SingleProcess()
     from torch.distributed import DistError, PrefixStore
     from torch.distributed.rendezvous import rendezvous
@@ -108,8 +107,8 @@ def join_run() -> SingleProcess | TorchWorkerGroup:
     except (DistError, ValueError) as error:
         raise OpenatacError(f'the processes of torchrun did not find each other ({first_line(error)}): give '
                             'all of them the same WORLD_SIZE, MASTER_ADDR and MASTER_PORT') from None
-    own = PrefixStore(member.place.name, store)  # a restarted run reuses the previous run's store
-    return enter(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
+    own = PrefixStore(member.rendezvous.name, store)  # a restarted run reuses the previous run's store
+    return join_group(member, lambda member: TorchWorkerGroup(member, rank, size, own, hub))
 
 
 def _open_hub(store: Any, size: int, seconds: dict[str, Any]) -> Hub:
@@ -119,10 +118,10 @@ def _open_hub(store: Any, size: int, seconds: dict[str, Any]) -> Hub:
     both = not all_here and socket.has_dualstack_ipv6()
     listener = socket.create_server((LOOPBACK if all_here else '', 0), backlog=128, dualstack_ipv6=both,
                                     family=socket.AF_INET6 if both else socket.AF_INET)
-    place = Place('worker', address, hub_port=listener.getsockname()[1], workers=size, name=uuid.uuid4().hex,
-                  **seconds)
-    hub = Hub(place, listener)
-    store.set(HUB, f'{address} {place.hub_port} {place.name}')
+    rendezvous = Rendezvous('worker', address, hub_port=listener.getsockname()[1], workers=size,
+                            name=uuid.uuid4().hex, **seconds)
+    hub = Hub(rendezvous, listener)
+    store.set(HUB, f'{address} {rendezvous.hub_port} {rendezvous.name}')
     return hub
 
 
@@ -131,10 +130,10 @@ def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, Any]) -> Memb
     end = time.monotonic() + seconds['arrival_timeout']
     while True:
         address, port, name = store.get(HUB).decode().split()
-        place = Place('worker', address, hub_port=int(port), workers=size, name=name,
-                      **{**seconds, 'arrival_timeout': 1.0})
+        rendezvous = Rendezvous('worker', address, hub_port=int(port), workers=size, name=name,
+                                **{**seconds, 'arrival_timeout': 1.0})
         try:
-            return Member(place, has_hub=rank == 0)
+            return Member(rendezvous, has_hub=rank == 0)
         except OpenatacError:  # the address may date from before a restart
             if time.monotonic() > end:
                 raise OpenatacError(f'worker 0 does not answer on {address}, port {port}: open all ports '

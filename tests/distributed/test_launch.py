@@ -7,11 +7,13 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from openatac.distributed.launch.processes import Child, ChildProcesses
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
+from openatac.system.guard import Guard
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, sentences
 
 # ---------------------------------------------------------------------- with MXNet's kvstore
@@ -254,7 +256,8 @@ def test_unusable_hosts_and_commands_are_named(tmp_path):
 def test_ended_process_group_is_not_signalled_later():
     """Its id may by then belong to another process. A group with living children is still signalled."""
     told = []
-    group = ChildProcesses(told.append, 'a test', 5.0)
+    guard = SimpleNamespace(add=told.append, remove=lambda number: told.append(-number))
+    group = ChildProcesses(guard, 'a test', 5.0)
     gone = group.start(Child('worker', 0), [sys.executable, '-S', '-c', ''], {})
     orphans = group.start(Child('worker', 1), ['sh', '-c', 'sleep 300 > /dev/null 2>&1 &'], {})
     assert group.wait() == 0
@@ -263,10 +266,9 @@ def test_ended_process_group_is_not_signalled_later():
 
 
 def test_end_of_a_process_is_noticed_without_the_guard():
-    def guard(pid):
-        if pid < 0:
-            raise BrokenPipeError
-
+    guard = Guard()
+    os.kill(guard.pid, signal.SIGKILL)
+    os.waitpid(guard.pid, 0)
     group = ChildProcesses(guard, 'a test', 5.0)
     group.start(Child('worker', 0), [sys.executable, '-S', '-c', 'raise SystemExit(3)'], {})
     assert group.wait() == 3

@@ -17,33 +17,33 @@ from openatac.distributed.kvstore import join_run
 from openatac.distributed.member import check_gathered_size
 from openatac.distributed.member_group import setting_differences
 from openatac.distributed.messages import frame
-from openatac.distributed.place import Place, read_place
 from openatac.distributed.ports import keep_ports
+from openatac.distributed.rendezvous import Rendezvous, read_rendezvous
 from openatac.errors import OpenatacError
 from tests.helpers.processes.child_environment import child_environment
 
-# One process of a run. Arguments: its place as JSON, its rank, its actions once all have arrived.
+# One process of a run. Arguments: its rendezvous as JSON, its rank, its actions once all have arrived.
 PROCESS = '''
 import json, os, sys, time
 from openatac.errors import OpenatacError
 from openatac.distributed.hub import Hub
-from openatac.distributed.place import Place
+from openatac.distributed.rendezvous import Rendezvous
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import Member
-place, rank, deeds = Place(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
+rendezvous, rank, deeds = Rendezvous(**json.loads(sys.argv[1])), sys.argv[2], sys.argv[3:]
 try:
-    if place.role == 'scheduler':
-        hub = Hub(place)
+    if rendezvous.role == 'scheduler':
+        hub = Hub(rendezvous)
         hub.wait_for_all()
         print('complete', flush=True)
         hub.empty.wait()  # stands for MXNet's own loop
-        hub.wait_for_goodbyes()
+        hub.wait_until_empty()
         exit_process(None, 0)
-    member = Member(place)
+    member = Member(rendezvous)
     member.wait_for_all()
 except OpenatacError as error:
     exit_process(str(error))
-if place.role == 'worker':
+if rendezvous.role == 'worker':
     member.send_rank(int(rank))
 print('ready', flush=True)
 for deed in deeds:
@@ -67,7 +67,7 @@ for deed in deeds:
         member.send_rank(0)
     else:
         time.sleep(60)
-member.goodbye()
+member.leave()
 '''
 
 
@@ -80,11 +80,11 @@ class Run:
 
     def start(self, role, *deeds, rank=0, workers=2, servers=1, **fields):
         # MXNet's port is not used here; it only has to be free.
-        place = dict(role=role, address='127.0.0.1', scheduler_port=self.port + 1, hub_port=self.port,
-                     workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
-                     failure_grace=0.2)
+        rendezvous = dict(role=role, address='127.0.0.1', scheduler_port=self.port + 1, hub_port=self.port,
+                          workers=workers, servers=servers, arrival_timeout=20, heartbeat_timeout=20,
+                          failure_grace=0.2)
         process = subprocess.Popen(
-            [sys.executable, '-u', '-c', PROCESS, json.dumps({**place, **fields}), str(rank), *deeds],
+            [sys.executable, '-u', '-c', PROCESS, json.dumps({**rendezvous, **fields}), str(rank), *deeds],
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env=child_environment())
         self.processes.append(process)
@@ -308,13 +308,14 @@ COMPLETE = {'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROO
 
 
 def test_place_is_read_from_environment_variables():
-    place = read_place(COMPLETE)
-    assert place == Place('worker', '127.0.0.1', scheduler_port=9091, hub_port=9092, workers=2, servers=1)
+    rendezvous = read_rendezvous(COMPLETE)
+    assert rendezvous == Rendezvous('worker', '127.0.0.1', scheduler_port=9091, hub_port=9092, workers=2,
+                                    servers=1)
     more = {'OPENATAC_MEMBERSHIP_PORT': '7', 'OPENATAC_MEMBERSHIP_SILENCE': '2.5',
             'OPENATAC_MEMBERSHIP_WAIT': '3', 'OPENATAC_MEMBERSHIP_NAME': 'x'}
-    assert read_place({**COMPLETE, **more}) == place._replace(
+    assert read_rendezvous({**COMPLETE, **more}) == rendezvous._replace(
         hub_port=7, name='x', arrival_timeout=3.0, heartbeat_timeout=2.5)
-    assert read_place({**COMPLETE, 'DMLC_PS_ROOT_PORT': '65535'}).hub_port == 65534
+    assert read_rendezvous({**COMPLETE, 'DMLC_PS_ROOT_PORT': '65535'}).hub_port == 65534
 
 
 @pytest.mark.parametrize('variable', COMPLETE)
@@ -324,7 +325,7 @@ def test_invalid_variables_are_refused(variable, value):
         pytest.skip('any text may be a name')
     environment = {name: text for name, text in {**COMPLETE, variable: value}.items() if text is not None}
     with pytest.raises(OpenatacError, match=f'{variable} .*openatac launch'):
-        read_place(environment)
+        read_rendezvous(environment)
 
 
 def test_kvstore_names_are_checked(monkeypatch):

@@ -43,6 +43,8 @@ def environment():
 class TrainingHere:
     """A stand-in for a training's process that trains in this process, which saves the start-up."""
 
+    pid = None
+
     def __init__(self, command, stderr, **options):
         assert command[:3] == [sys.executable, '-m', 'openatac']
         with contextlib.redirect_stderr(io.StringIO()) as errors:
@@ -59,6 +61,7 @@ def training_in_this_process():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_queue, 'subprocess', SimpleNamespace(
             Popen=TrainingHere, DEVNULL=subprocess.DEVNULL))
+        patch.setattr(training_queue, 'Guard', lambda patience: SimpleNamespace(add=bool, remove=bool))
         yield
 
 
@@ -184,7 +187,7 @@ def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
 
 @pytest.mark.parametrize('code, reported', [(-signal.SIGKILL, 1), (2, 2)])
 def test_end_of_a_failed_training_is_reported(code, reported, data, tmp_path, monkeypatch):
-    failed = SimpleNamespace(poll=lambda: code)
+    failed = SimpleNamespace(poll=lambda: code, pid=None)
     monkeypatch.setattr(training_queue.subprocess, 'Popen', lambda *_, **__: failed)
     assert compare(tmp_path / 'runs', *all_of(data)).returncode == reported
 

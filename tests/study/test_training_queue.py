@@ -1,4 +1,7 @@
-"""openatac compare --jobs spreads training runs over the available GPUs, which are simulated here."""
+"""The training runs of openatac compare end with it; --jobs spreads them over GPUs, which are simulated."""
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -6,7 +9,10 @@ import pytest
 from openatac.commands import compare
 from openatac.study.comparison.training_queue import QueuedRun, run_queue
 from openatac.system import nvidia_driver
+from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.commands import call_command
+from tests.helpers.processes.marked_processes import MARK, marked_processes
+from tests.helpers.processes.scripts import finish, wait_until
 
 SAYS_ITS_GPU = [sys.executable, '-S', '-c', 'import os, sys; sys.exit(os.environ["CUDA_VISIBLE_DEVICES"])']
 
@@ -42,3 +48,38 @@ def test_only_parallel_pytorch_jobs_are_spread_over_gpus(monkeypatch, tmp_path, 
     monkeypatch.setattr(compare, 'run_queue', lambda runs, jobs, gpus=(): asked.append(list(gpus)) or {})
     call_command('compare', tmp_path / 'sweep', '--units', 'relu,atac', *flags)
     assert asked == [gpus]
+
+
+# Arguments: the file that the run writes, and its deed: to ignore SIGTERM, or to have a child.
+QUEUE = '''
+import sys
+from openatac.console.program import run_command
+from openatac.study.comparison.training_queue import QueuedRun, run_queue
+command = [sys.executable, '-S', '-c', """
+import signal, subprocess, sys, time
+if sys.argv[2] == 'stubborn':
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else:
+    subprocess.Popen(['sleep', '300'])
+open(sys.argv[1], 'w').close()
+time.sleep(300)
+""", *sys.argv[1:]]
+sys.exit(run_command(lambda: run_queue([QueuedRun('a', '', command)], 1), lambda message, code: None))
+'''
+
+
+@pytest.mark.parametrize('deed, first, second, code', [
+    ('stubborn', signal.SIGTERM, signal.SIGTERM, 130), ('stubborn', signal.SIGINT, signal.SIGTERM, 130),
+    ('child', signal.SIGKILL, None, -signal.SIGKILL)])
+def test_no_run_outlives_the_queue(tmp_path, deed, first, second, code):
+    mark, file = os.urandom(8).hex(), tmp_path / 'started'
+    process = subprocess.Popen([sys.executable, '-c', QUEUE, file, deed], text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=child_environment(**{MARK: mark}))
+    wait_until(file.exists, 'the run', process)
+    process.send_signal(first)
+    if second:
+        assert 'again' in process.stderr.readline()
+        process.send_signal(second)
+    result = finish(process)
+    assert result.returncode == code and 'Traceback' not in result.stderr
+    wait_until(lambda: not marked_processes(mark), 'the end of its processes', timeout=10)

@@ -24,13 +24,13 @@ def train_in_processes(config: Config, program: str) -> int | None:
 
     from openatac.distributed import torchrun
     from openatac.distributed.launch.start import run_processes
-    from openatac.distributed.launch.torch_processes import own_command, start_here
-    if torchrun.is_part() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
+    from openatac.distributed.launch.torch_processes import own_command, start_workers
+    if torchrun.is_distributed() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
         return None
     if not hasattr(os, 'fork'):
         raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
-    return run_processes(lambda children: start_here(children, own_command(), len(gpus)), program=program)
+    return run_processes(lambda children: start_workers(children, own_command(), len(gpus)), program=program)
 
 
 def join_process_group(config: Config) -> ProcessGroup:
@@ -38,13 +38,13 @@ def join_process_group(config: Config) -> ProcessGroup:
     from openatac.distributed import kvstore, torchrun
     alone = _needs_one_process(config)
     if config.compute.library == 'gluon':
-        if torchrun.is_part() and 'TORCHELASTIC_RUN_ID' in os.environ:
+        if torchrun.is_distributed() and 'TORCHELASTIC_RUN_ID' in os.environ:
             raise FlagError('--engine', 'torchrun is for torch; start several processes of '
                             f'{config.compute.engine} with `openatac launch`')
         return kvstore.join_run(SINGLE_PROCESS_STORE if alone else config.training.kvstore)
-    if alone and torchrun.is_part():
+    if alone and torchrun.is_distributed():
         raise UsageError('this command needs one process; start it without torchrun')
-    if config.compute.syncbn and not (alone or torchrun.is_part()):
+    if config.compute.syncbn and not (alone or torchrun.is_distributed()):
         raise FlagError('--syncbn', 'it needs two or more processes, and this is one; leave it out')
     return torchrun.join_run()
 

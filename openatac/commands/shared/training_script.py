@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from openatac.backends.process_group import ProcessGroup
 from openatac.commands.shared import network_from_flags, training_flags, training_processes
 from openatac.console import program
-from openatac.distributed.run_end import end_run
+from openatac.distributed.member_group import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
 from openatac.training.option_rules import check_options

@@ -10,12 +10,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple, TextIO
 
 from openatac.console.signals import STOP_SIGNALS, shell_code
-from openatac.distributed.launch.guard import signal_group
 from openatac.errors import OpenatacError, reason
+from openatac.system.guard import Guard, signal_group
 
 
 class Child(NamedTuple):
@@ -61,8 +61,8 @@ class ChildProcesses:
 
     Parameters
     ----------
-    guard : function
-        Called with the id of each process, and with minus the id once its group is gone; see `start_guard`.
+    guard : Guard
+        It ends them if this process is killed.
     program : str
         The name of this program in messages.
     patience : float
@@ -76,7 +76,7 @@ class ChildProcesses:
         `Ended` and `Signalled`, in the order in which they happened.
     """
 
-    def __init__(self, guard: Callable[[int], object], program: str, patience: float) -> None:
+    def __init__(self, guard: Guard, program: str, patience: float) -> None:
         self.guard, self.program = guard, program
         self.patience = patience
         self.ports: list[socket.socket] = []
@@ -99,7 +99,7 @@ class ChildProcesses:
                 stderr=subprocess.PIPE, start_new_session=True)
         except OSError as error:
             raise OpenatacError(f'{command[0]} cannot be run ({reason(error)})') from None
-        self.guard(process.pid)
+        self.guard.add(process.pid)
         self.processes[child] = process
         for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
             reader = threading.Thread(target=self._show, args=(child.label, source, target), daemon=True)
@@ -113,8 +113,7 @@ class ChildProcesses:
         code = process.wait()
         if not signal_group(process.pid, 0):
             self._gone.add(process.pid)
-            with contextlib.suppress(OSError):  # the guard was killed; the end must still be reported
-                self.guard(-process.pid)
+            self.guard.remove(process.pid)
         self.events.put(Ended(child, code))
 
     def _show(self, label: str, source: IO[bytes], target: TextIO) -> None:

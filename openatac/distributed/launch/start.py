@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from openatac.console.signals import RUN_STOP_SIGNALS, stop_signals
 from openatac.distributed.launch.clusters import CLUSTERS, Launch, read_hosts
-from openatac.distributed.launch.guard import start_guard
 from openatac.distributed.launch.processes import Child, ChildProcesses, Signalled
 from openatac.distributed.ports import keep_ports
 from openatac.errors import OpenatacError, reason
 from openatac.system.cores import cores_per_process
+from openatac.system.guard import Guard
 
 # Passed on to other machines if they are set here; --env adds others.
 PASSED_ON = ('DMLC_INTERFACE', 'LD_LIBRARY_PATH', 'OMP_NUM_THREADS', 'OPENATAC_MEMBERSHIP_SILENCE',
@@ -30,7 +30,7 @@ def run_processes(begin: Callable[[ChildProcesses], object], program: str = 'ope
     program, patience
         As in `ChildProcesses`.
     """
-    children = ChildProcesses(start_guard(), program, patience)
+    children = ChildProcesses(Guard(), program, patience)
     with stop_signals(lambda number, frame: children.events.put(Signalled(number)), RUN_STOP_SIGNALS):
         try:
             kept = begin(children)  # noqa: F841

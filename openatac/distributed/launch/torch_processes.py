@@ -16,7 +16,7 @@ def own_command() -> list[str]:
     return [sys.executable, *([sys.argv[0]] if spec is None else ['-m', spec.name]), *sys.argv[1:]]
 
 
-def start_here(children: ChildProcesses, command: list[str], count: int) -> Any:
+def start_workers(children: ChildProcesses, command: list[str], count: int) -> Any:
     """Start ``count`` processes of ``command`` on this machine, with torchrun's variables.
 
     Returns

@@ -5,7 +5,6 @@ Each resumes from its own checkpoints (train_cifar.py --resume auto), so the que
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -22,13 +21,13 @@ from openatac.errors import OpenatacError
 from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
 from openatac.study.finished_runs import read_run
+from openatac.system.guard import Guard
 from openatac.system.threads import thread_count
 from openatac.training.run_folder import RunFolder
 
 TRAIN_CIFAR = [sys.executable, '-m', 'openatac', 'train-cifar']
 PATIENCE = 60  # seconds to wait for a run that a killed queue has left behind
-# Imported here, because after a fork the import could wait forever for a lock held by another thread.
-_LIBC = ctypes.CDLL(None) if sys.platform == 'linux' else None
+ORPHAN_PATIENCE = 600  # seconds that such a run has for its checkpoint, which may follow an evaluation
 # Windows has no SIGTERM that a process can handle.
 _STOP = getattr(signal, 'CTRL_BREAK_EVENT', signal.SIGTERM)
 
@@ -101,6 +100,7 @@ class _Queue:
 
     def __init__(self, runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
         self._jobs, self._gpus = jobs, gpus
+        self._guard = Guard(ORPHAN_PATIENCE) if hasattr(os, 'fork') else None  # Windows has no fork
         self.waiting = list(runs)
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}
@@ -116,7 +116,10 @@ class _Queue:
             self.waiting.remove(run)
             slot = min(set(range(self._jobs)) - {process.slot for process in self.running})
             gpu = self._gpus[slot % len(self._gpus)] if self._gpus else None
-            self.running.append(_Process(run, slot, self._jobs, gpu))
+            process = _Process(run, slot, self._jobs, gpu)
+            self.running.append(process)
+            if self._guard:
+                self._guard.add(process.pid)
 
     def stop(self) -> None:
         """Ask all active runs to stop with a checkpoint."""
@@ -132,6 +135,8 @@ class _Queue:
         """Remove runs that have ended, print how they ended, and record failures."""
         for process in [process for process in self.running if not process.is_running()]:
             self.running.remove(process)
+            if self._guard:
+                self._guard.remove(process.pid)
             failure = process.end(stopping)
             if failure:
                 self.failed[process.run.name] = failure
@@ -155,12 +160,13 @@ class _Process:
         threads, chosen = thread_count()
         if not chosen:
             environment['OMP_NUM_THREADS'] = str(max(1, threads // jobs))
-        self._process = subprocess.Popen(
-            run.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=self._errors, start_new_session=True, preexec_fn=_end_with_parent if _LIBC else None,
-            creationflags=getattr(subprocess, 'CREATE_NEW_PROCESS_GROUP', 0))
         self._bar = tqdm(desc=run.name, unit='epoch', position=slot, leave=False,
                          disable=not on_terminal())
+        self._process = subprocess.Popen(
+            run.command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=self._errors, start_new_session=True,
+            creationflags=getattr(subprocess, 'CREATE_NEW_PROCESS_GROUP', 0))
+        self.pid = self._process.pid
 
     def is_running(self) -> bool:
         """Return whether it is still running, and show its progress."""
@@ -174,13 +180,12 @@ class _Process:
         """Ask it to stop with a checkpoint, once."""
         if not self._stopping:
             self._stopping = True
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(_STOP)
+            self._process.send_signal(_STOP)
 
     def kill(self) -> None:
-        """Kill it."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        """Kill it, and wait for its end."""
+        self._process.kill()
+        self._process.wait()
 
     def end(self, stopping: bool) -> Failure | None:
         """Print how it ended; return a `Failure` if it failed, else None."""
@@ -205,12 +210,6 @@ def _epochs(folder: str) -> tuple[int, int | None]:
         return run.epochs(), run.config().training.num_epochs
     except (OSError, ValueError, OpenatacError):
         return 0, None
-
-
-def _end_with_parent() -> None:
-    # If this program is killed, its training runs stop with a checkpoint.
-    assert _LIBC is not None
-    _LIBC.prctl(1, signal.SIGTERM)
 
 
 def _is_free(folder: str) -> bool:

@@ -15,7 +15,7 @@ from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.torch.learner import TorchLearner
 from openatac.distributed import torchrun
-from openatac.distributed.run_end import end_run
+from openatac.distributed.member_group import end_run
 from openatac.errors import OpenatacError
 from openatac.pytorch import BatchNorm
 from tests.helpers.processes.child_environment import child_environment
@@ -24,8 +24,8 @@ BATCH, STEPS, RATE = 12, 6, 0.05  # images of a step over all processes
 LAUNCH = '''
 import sys
 from openatac.distributed.launch.start import run_processes
-from openatac.distributed.launch.torch_processes import start_here
-sys.exit(run_processes(lambda group: start_here(group, sys.argv[2:], int(sys.argv[1]))))
+from openatac.distributed.launch.torch_processes import start_workers
+sys.exit(run_processes(lambda group: start_workers(group, sys.argv[2:], int(sys.argv[1]))))
 '''
 
 
@@ -120,7 +120,7 @@ def fails(group):
 # -------------------------------------------------------------------------------------- processes
 
 def start(count, *command, **environment):
-    """Start a command in ``count`` processes with `start_here`."""
+    """Start a command in ``count`` processes with `start_workers`."""
     return subprocess.Popen(
         [sys.executable, '-c', LAUNCH, str(count), *map(str, command)], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ import sys
 import time
 
 from openatac.distributed.kvstore import join_run
-from openatac.distributed.run_end import end_run
+from openatac.distributed.member_group import end_run
 from openatac.errors import OpenatacError
 from openatac.training.stopping import STEP
 

@@ -1,4 +1,4 @@
-"""The place of a process in a distributed run; for MXNet, as its DMLC_* variables describe it."""
+"""How a process finds the others of its run; for MXNet, as its DMLC_* variables describe it."""
 from __future__ import annotations
 
 import argparse
@@ -19,13 +19,13 @@ _PROCESSES = number(int, low=1, high=MOST_PROCESSES)
 _SECONDS = number(float, low=0.1, high=MAX_SECONDS)
 
 
-class Place(NamedTuple):
-    """One process's place in a run.
+class Rendezvous(NamedTuple):
+    """What a process must know to find the others of its run and to stay with them.
 
     Attributes
     ----------
     role : str
-        One of `ROLES`.
+        Of this process, one of `ROLES`.
     address, hub_port : str, int
         Where the hub of `openatac.distributed.hub` listens.
     workers, servers : int
@@ -56,13 +56,13 @@ class Place(NamedTuple):
     # For messages; PyTorch has neither servers nor a scheduler.
 
     @property
-    def hub(self) -> str:
-        """The name of the hub's process."""
+    def hub_process(self) -> str:
+        """What users call the process of the hub."""
         return 'the scheduler' if self.servers else 'worker 0'
 
     @property
-    def hub_in_words(self) -> str:
-        """Where the hub's process is found."""
+    def run_address(self) -> str:
+        """The address and port by which users know the run."""
         return f'{self.address}, port {self.scheduler_port or self.hub_port}'
 
     @property
@@ -76,8 +76,8 @@ class Place(NamedTuple):
         return 'DMLC_NUM_WORKER and DMLC_NUM_SERVER' if self.servers else 'WORLD_SIZE'
 
 
-def read_place(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Place:
-    """Return the `Place` that the variables describe; raise OpenatacError if they do not describe one."""
+def read_rendezvous(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Rendezvous:
+    """Return the `Rendezvous` that the variables describe; raise OpenatacError if they do not."""
     role = environment.get('DMLC_ROLE')
     if role not in ROLES:
         raise OpenatacError(f'the key-value store {kvstore} needs DMLC_ROLE to be scheduler, server or '
@@ -87,7 +87,7 @@ def read_place(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Pl
         raise OpenatacError(f"DMLC_PS_ROOT_URI must be the scheduler's address, but is missing: {LAUNCH}")
     port = _read(environment, 'DMLC_PS_ROOT_PORT', PORT)
     beside = port + 1 if port < MAX_PORT else port - 1
-    return Place(
+    return Rendezvous(
         role, address, scheduler_port=port,
         hub_port=_read(environment, 'OPENATAC_MEMBERSHIP_PORT', PORT, beside),
         workers=_read(environment, 'DMLC_NUM_WORKER', _PROCESSES),
@@ -96,8 +96,9 @@ def read_place(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Pl
 
 
 def read_seconds(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return {field of `Place`: seconds} for the timeouts that the user can set."""
-    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, Place._field_defaults[name])
+    """Return {field of `Rendezvous`: seconds} for the timeouts that the user can set."""
+    defaults = Rendezvous._field_defaults
+    return {name: _read(environment, f'OPENATAC_MEMBERSHIP_{variable}', _SECONDS, defaults[name])
             for name, variable in (('arrival_timeout', 'WAIT'), ('heartbeat_timeout', 'SILENCE'))}
 
 
@@ -113,12 +114,12 @@ def _read(environment: Mapping[str, str], variable: str, kind: Any, default: flo
         raise OpenatacError(f'{variable} must be {kind}, but is {text!r}: {LAUNCH}') from None
 
 
-def set_addresses(place: Place) -> None:
+def set_addresses(rendezvous: Rendezvous) -> None:
     """Set the addresses on which this process's MXNet listens.
 
     MXNet listens on addresses, not on names, and by default never on the loopback interface.
     """
-    own = ('DMLC_NODE_HOST', 'DMLC_PS_ROOT_URI') if place.role == 'scheduler' else ('DMLC_NODE_HOST',)
+    own = ('DMLC_NODE_HOST', 'DMLC_PS_ROOT_URI') if rendezvous.role == 'scheduler' else ('DMLC_NODE_HOST',)
     for variable in own:
         name = os.environ.get(variable)
         if name:
@@ -127,5 +128,5 @@ def set_addresses(place: Place) -> None:
             except (OSError, UnicodeError):
                 raise OpenatacError(f'{variable} is {name!r}, which is neither an IPv4 address nor a name '
                                     'that this machine can resolve: correct it') from None
-    if place.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
+    if rendezvous.address.startswith(('127.', 'localhost')) and not os.environ.get('DMLC_INTERFACE'):
         os.environ.setdefault('DMLC_NODE_HOST', '127.0.0.1')
