@@ -68,7 +68,7 @@ class FlagError(UsageError):
 
 
 class ArgumentError(UsageError):
-    """A network cannot be built with the value of one of its arguments.
+    """The value of an argument is not possible.
 
     Attributes
     ----------

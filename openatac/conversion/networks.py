@@ -16,13 +16,13 @@ import torch
 from openatac.conversion.converted_network import ConvertedNetwork
 from openatac.conversion.operators import batch_norm, find_operator, takes_training
 from openatac.errors import ParameterFileError
+from openatac.files.export_checksums import check_files
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.files.mxnet_arrays import write_params
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph, Node
 from openatac.graph.symbol_files import read_graph
-from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.loading import shape_fits
-from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.parameter_files import ARG, AUX, read_parameter_file, without_kind
 from openatac.zoo.weights.pytorch_files import numbers_of
 

@@ -10,13 +10,13 @@ import mxnet as mx
 
 from openatac.errors import OpenatacError
 from openatac.export.forms.base import prefix_of
+from openatac.files.export_checksums import check_files
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.graph.symbol_block import NDArrays, symbol_block
 from openatac.graph.symbol_files import array_keys, read_symbol
 from openatac.graph.tensor_sizes import check_takes_images
 from openatac.models.weights import read_arrays
-from openatac.zoo.weights.export_checksums import check_files
 from openatac.zoo.weights.parameter_files import ARG, without_kind
 
 

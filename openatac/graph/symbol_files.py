@@ -19,12 +19,12 @@ import numpy as np
 
 from openatac.errors import OpenatacError, last_line, reason
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
+from openatac.files.mxnet_arrays import write_params
 from openatac.files.reading import TEXT_LIMIT, PathLike, read_input
 from openatac.files.schema import parse_json
 from openatac.files.writing import write_text
 from openatac.graph.nodes import INPUT, MXNET_VERSION, Graph
 from openatac.graph.untrusted_symbols import CountOutputs, check_graph
-from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.parameter_files import ARG, AUX, without_kind
 
 if TYPE_CHECKING:

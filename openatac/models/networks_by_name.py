@@ -46,11 +46,11 @@ def get_model(name: str, classes: int | None = None, ctx: Any = None, pretrained
     ParameterFileError
         For a file that is damaged or from another network.
     """
-    host, settings = parse_network_name(name)
+    host, named = parse_network_name(name)
     weights = pretrained_file(name, pretrained)
     if classes is not None:
         kwargs['classes'] = classes
-    net = host.gluon(**{**settings, **kwargs})
+    net = host.gluon(**{**named, **kwargs})
     if weights:
         load_pretrained(net, Pretrained(weights, host.output), ctx)
     return net

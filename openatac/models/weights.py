@@ -9,9 +9,9 @@ from typing import Union
 import mxnet as mx
 import numpy as np
 
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.files.reading import PathLike
 from openatac.zoo.weights.loading import StoredShape, all_arrays, pretrained_arrays
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from openatac.zoo.weights.pretrained import Pretrained
 
 log = logging.getLogger('openatac')

@@ -203,8 +203,8 @@ def from_json(config_type: type[ConfigT], settings: Mapping[str, Any]) -> Config
     Raises
     ------
     ValueError
-        For a value that the flag would reject, or if an option is missing that a network depends on and all
-        versions wrote.
+        For a value of another type, a number or an image size that the flag would reject, or if an option is
+        missing that a network depends on and all versions wrote.
     """
     given = {}
     for name, field in option_fields(config_type).items():

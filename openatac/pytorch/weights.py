@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from openatac.files.mxnet_arrays import write_params
 from openatac.files.reading import PathLike
 from openatac.files.writing import writing
 from openatac.pytorch.gluon_names import gluon_names
 from openatac.zoo.weights.loading import StoredShape, all_arrays, pretrained_arrays
-from openatac.zoo.weights.mxnet_format import write_params
 from openatac.zoo.weights.pretrained import Pretrained
 from openatac.zoo.weights.pytorch_files import numbers_of
 

@@ -11,6 +11,7 @@ from openatac.files.run_file_names import LOG, SUMMARY
 from openatac.training.config import Config
 from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
 
+IMAGES_PER_STEP = 'images per step'  # in differences between runs; see `FinishedRun.images_per_step`
 COLUMNS = {'epoch', 'train_loss', 'val_accuracy'}  # of metrics.csv, at least
 
 
@@ -109,7 +110,7 @@ def _date(log: str) -> str:
 
 def _names(config: Config, model: str) -> tuple[str, str]:
     """Return the names of the network and its unit; in older runs, the model does not name a global gate."""
-    from openatac.zoo.names import unit_name
+    from openatac.zoo.names import network_name, unit_name
     network = config.network
     if network.act_type is None:
         raise ValueError('act_type is missing')
@@ -117,4 +118,4 @@ def _names(config: Config, model: str) -> tuple[str, str]:
                      network.channels)
     if network.host or network.blocks is None:
         return model, unit
-    return f'{config.host.title_of(network.blocks)}_{unit}', unit
+    return network_name(config.host, network.blocks, unit), unit

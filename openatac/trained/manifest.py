@@ -46,7 +46,7 @@ class Manifest(NamedTuple):
     arguments : dict
         Further arguments of its host, such as {'r': 2, 'useGlobal': True}.
     sha256 : dict
-        {ending of a file name, after PREFIX: checksum}, see `openatac.zoo.weights.export_checksums`.
+        {ending of a file name, after PREFIX: checksum}, see `openatac.files.export_checksums`.
     """
 
     model: str

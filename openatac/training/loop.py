@@ -19,12 +19,12 @@ from openatac.console.streams import on_terminal
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
 from openatac.data.threads import prefetch
 from openatac.errors import OpenatacError
+from openatac.files.mxnet_arrays import write_params
 from openatac.files.run_file_names import BEST, LAST
 from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of
 from openatac.training.checkpoints.progress import Best, EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
-from openatac.zoo.weights.mxnet_format import write_params
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -46,10 +46,9 @@ def check_options(config: Config) -> None:
 
 
 def _check_pretrained(name: str, start: Start) -> None:
-    for other in ('evaluate', 'resume_from', 'resume_params'):
-        if getattr(start, other, None):
-            raise FlagError('--pretrained', f'{flag_of(other)} names the parameters too; leave out '
-                            'one of the two')
+    for other, params in (('--evaluate', start.evaluate), (start.params_flag, start.params)):
+        if params:
+            raise FlagError('--pretrained', f'{other} names the parameters too; leave out one of the two')
     try:
         resolve_parameter_file(name)
     except ParameterFileError as error:

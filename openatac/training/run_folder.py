@@ -138,10 +138,9 @@ class RunFolder:
     def build(self, config: Config, library: Library | None = None) -> BuiltNetwork[Config]:
         """Like `network`, for a config of this run that has already been read."""
         from openatac.training.networks.build import build_network
-        from openatac.training.networks.named_options import with_named_options
         try:
             # syncbn is for several devices
-            return build_network(with_named_options(with_changes(config, syncbn=False)), library)
+            return build_network(with_changes(config, syncbn=False), library)
         except UsageError as error:
             raise OpenatacError(f'{self.path} does not describe a network ({error}): its settings.json or '
                                 'summary.json was changed, or was written by another version') from None

@@ -34,6 +34,11 @@ def unit_name(act_type: str, attention: str | None = None, useGlobal: bool = Fal
     return unit if channels is None else f'{unit}@{"-".join(map(str, channels))}'
 
 
+def network_name(host: Host, blocks: int | None, unit: str) -> str:
+    """Return the name of a host's network with ``blocks`` per stage, if that varies, and a unit."""
+    return f'{host.title_of(blocks)}_{unit}'
+
+
 def units_of(host: Host) -> dict[str, dict[str, Any]]:
     """Return {unit in a name: the host's settings for it}, for all units that the host accepts."""
     units: dict[str, dict[str, Any]] = {}
@@ -67,9 +72,8 @@ def get_model_list() -> list[str]:
     """List the networks with one unit, sorted. `get_model` accepts other depths and combinations too."""
     names = []
     for host in HOSTS.values():
-        titles = [host.title_of(blocks) for blocks in host.blocks or (None,)]
-        names += [f'{title}_{unit}' for title in titles for unit, settings in units_of(host).items()
-                  if _is_one_unit(settings)]
+        names += [network_name(host, blocks, unit) for blocks in host.blocks or (None,)
+                  for unit, settings in units_of(host).items() if _is_one_unit(settings)]
     return sorted(names)
 
 
@@ -87,16 +91,31 @@ def parse_network_name(name: str) -> tuple[Host, dict[str, Any]]:
     UsageError
         If there is no such network; the message names the nearest ones.
     """
-    for host in HOSTS.values():
-        settings, unit = host.parse(name) or ({}, '')
-        of_unit = parse_unit(host, unit)
-        if of_unit is not None:
-            return host, {**settings, **of_unit}
+    parsed = _parse(name)
+    if parsed:
+        host, settings, _ = parsed
+        return host, settings
     near = difflib.get_close_matches(name.lower(), get_model_list(), n=5, cutoff=0.3)
     hint = (f'the nearest names are {", ".join(near)}' if near else
             f"valid names include {', '.join(host.example for host in HOSTS.values())}; openatac models '*' "
             'lists them')
     raise UsageError(f'unknown model {name!r}; {hint}')
+
+
+def _parse(name: str) -> tuple[Host, dict[str, Any], str] | None:
+    """Return (host, settings, unit) for the name of a network; None for another name."""
+    for host in HOSTS.values():
+        settings, unit = host.parse(name) or ({}, '')
+        of_unit = parse_unit(host, unit)
+        if of_unit is not None:
+            return host, {**settings, **of_unit}, unit
+    return None
+
+
+def unit_in(name: str) -> str | None:
+    """Return the unit in a network's name, such as 'swish_se'; None if this is not a network's name."""
+    parsed = _parse(name)
+    return parsed and parsed[2]
 
 
 def host_of(name: str) -> Host:

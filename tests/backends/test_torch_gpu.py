@@ -78,12 +78,12 @@ def test_step_does_not_wait_for_the_gpu(network):
         torch.cuda.set_sync_debug_mode('default')
 
 
-@pytest.mark.parametrize('channels_last', [False, True])
-def test_batches_made_on_the_gpu_are_the_same(channels_last):
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_batches_made_on_the_gpu_are_the_same(layout):
     pixels = np.random.RandomState(0).randint(0, 256, (37, 3, 32, 32), np.uint8)
     images = ImageSet(pixels, np.arange(37, dtype=np.int32), tuple(map(str, range(37))))
-    training = DeviceTrainingBatches(images, 8, 3, GPU, channels_last)
-    evaluation = DeviceEvaluationBatches(images, 8, GPU, channels_last)
+    training = DeviceTrainingBatches(images, 8, 3, GPU, layout)
+    evaluation = DeviceEvaluationBatches(images, 8, GPU, layout)
     training_here = TrainingSmallImageBatches(images, 8, 3)
     evaluation_here = EvaluationSmallImageBatches(images, 8)
     for found, expected in itertools.zip_longest(

@@ -11,9 +11,9 @@ from openatac.backends.compute import Compute
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.errors import DeviceError, OpenatacError
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.graph.named_graph import export_graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.learners.training_steps import batch, relative_difference
 from tests.helpers.networks.parameters import initialised, parameters_of
 from tests.helpers.processes.fresh_python import output_of

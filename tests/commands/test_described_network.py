@@ -9,7 +9,7 @@ import pytest
 import openatac
 import train_imagenet
 from openatac import cli
-from openatac.zoo.weights.mxnet_format import read_params
+from openatac.files.mxnet_arrays import read_params
 from tests.helpers.images.made_up_images import write_data_dir, write_photos
 from tests.helpers.networks.safetensors import write_safetensors
 from tests.helpers.processes.commands import call_command, command_error, rows_of

@@ -10,6 +10,7 @@ from mxnet import gluon
 
 from openatac import get_model, get_model_list
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.graph.named_graph import export_graph
 from openatac.graph.nodes import Graph
 from openatac.models.cifar_resnet import ResNet20V2ATAC
@@ -17,7 +18,6 @@ from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.group_norm import GroupNorm
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.networks.both_libraries import (
     RightSELU,

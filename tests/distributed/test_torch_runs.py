@@ -13,8 +13,8 @@ import openatac
 import train_cifar
 import train_imagenet
 from openatac.distributed.launch import start as launch
+from openatac.files.mxnet_arrays import read_params
 from openatac.training.checkpoints.checkpoint import checkpoints_of
-from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.images.made_up_images import write_data_dir
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.child_environment import child_environment

@@ -26,6 +26,7 @@ from openatac.errors import OpenatacError
 from openatac.export.forms.base import FORMS
 from openatac.export.runtimes.base import open_runtime
 from openatac.files.checksums import file_sha256
+from openatac.files.mxnet_arrays import read_params
 from openatac.graph.symbol_files import read_symbol, with_kinds, write_symbol_files
 from openatac.models.weights import read_arrays, save_parameters
 from openatac.options.command_line import DEFAULT, ParsedFlags
@@ -46,7 +47,6 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig, network_settings
 from openatac.training.networks.initial_files import read_initial_config
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.exports import small_export
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import write_photos

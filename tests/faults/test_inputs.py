@@ -13,6 +13,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.distributed.launch.clusters import read_hosts
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
+from openatac.files.mxnet_arrays import read_params
 from openatac.files.reading import check_input, open_input, read_input, read_limited, read_text
 from openatac.models.weights import read_arrays
 from openatac.options.command_line import DEFAULT, ParsedFlags
@@ -23,7 +24,6 @@ from openatac.trained.manifest import read_manifest
 from openatac.training.config import CifarConfig
 from openatac.training.networks.initial_files import read_initial_config
 from openatac.training.run_folder import RunFolder
-from openatac.zoo.weights.mxnet_format import read_params
 from tests.helpers.paths import ROOT
 
 # They open the kernel's tables, standard input, and files that they have just written.

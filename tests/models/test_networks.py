@@ -14,6 +14,7 @@ from openatac.registry import bind
 from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.host_arguments import place_activations
+from openatac.zoo.names import unit_in
 from openatac.zoo.units import ACTIVATIONS
 from tests.helpers.images.random_images import random_images
 from tests.helpers.networks.parameters import parameters_of
@@ -91,6 +92,13 @@ def test_names_are_case_insensitive_and_arguments_reach_the_host():
 def test_wrong_name_lists_similar_names():
     with pytest.raises(ValueError, match='cifar_resnet20_v2_atac'):
         get_model('cifar_resnet20_atac')
+
+
+@pytest.mark.parametrize('name, unit', [
+    ('cifar_resnet8_v2_swish_se', 'swish_se'), ('resnet50_v1b_ATAC', 'atac'),
+    ('cifar_resnet8_v2_relu@17-17-35-68', 'relu@17-17-35-68'), ('cifar_resnet9_v2_relu', None), ('mine', None)])
+def test_unit_is_found_in_a_name(name, unit):
+    assert unit_in(name) == unit
 
 
 def test_unknown_argument_is_rejected():

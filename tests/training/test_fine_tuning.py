@@ -9,8 +9,8 @@ import pytest
 
 import train_imagenet
 from openatac import get_model
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.models.fine_tuning import freeze
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.made_up_images import write_cifar, write_data_dir
 from tests.helpers.learners.mxnet_learner import use_two_devices
 from tests.helpers.networks.parameters import parameters_of

@@ -7,7 +7,7 @@ import pytest
 
 import train_imagenet
 from openatac.backends.teacher import Teacher
-from openatac.zoo.weights.mxnet_format import read_params
+from openatac.files.mxnet_arrays import read_params
 from tests.helpers.networks.imagenet_hosts import teacher_flags
 from tests.helpers.processes.scripts import (
     assert_metrics_agree,

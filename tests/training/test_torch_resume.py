@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from openatac.zoo.weights.mxnet_format import read_params, write_params
+from openatac.files.mxnet_arrays import read_params, write_params
 from tests.helpers.processes.interrupted_runs import (
     BATCHES,
     EPOCHS,

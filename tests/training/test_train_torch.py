@@ -10,8 +10,8 @@ import pytest
 import openatac
 from openatac import cli
 from openatac.export.exported_symbol import load_block
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.models.weights import load_parameters
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.images.cifar_slice import write_slice
 from tests.helpers.processes.interrupted_runs import flags
 from tests.helpers.processes.scripts import (

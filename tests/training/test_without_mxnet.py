@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import openatac
-from openatac.zoo.weights.mxnet_format import read_params
+from openatac.files.mxnet_arrays import read_params
 from tests.helpers.processes.commands import call_command, rows_of
 from tests.helpers.processes.fresh_python import run_python
 from tests.helpers.processes.scripts import json_of, log_of, metrics_of

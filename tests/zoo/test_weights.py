@@ -11,8 +11,8 @@ import pytest
 
 from openatac import get_model
 from openatac.errors import OpenatacError, ParameterFileError
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.models.weights import load_parameters
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 from tests.helpers.exports.exporting import export
 from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.networks.parameter_files import (

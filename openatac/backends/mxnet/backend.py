@@ -45,10 +45,10 @@ class MxnetBackend(Backend):
     # Pixels go to a GPU as uint8, a quarter of the bytes of the float32 that `normalise` computes from them.
 
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingSmallImageBatches:
-        return TrainingSmallImageBatches(images, batch_size, seed, raw=self._has_gpu)
+        return TrainingSmallImageBatches(images, batch_size, seed, self._has_gpu, self.process_group.share)
 
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> EvaluationSmallImageBatches:
-        return EvaluationSmallImageBatches(images, batch_size, raw=self._has_gpu)
+        return EvaluationSmallImageBatches(images, batch_size, self._has_gpu, self.process_group.share)
 
     def initialize(self, params: str | Pretrained | None = None) -> None:
         initialize_parameters(self.net, self.seed, self.contexts, params)

@@ -15,6 +15,7 @@ from openatac.backends.devices import choose_gpus
 from openatac.backends.learner import OptimizerSettings
 from openatac.backends.objective import ObjectiveSettings
 from openatac.backends.teacher import Teacher
+from openatac.backends.torch.compilation import memory_layout
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
 from openatac.backends.torch.learner import TorchLearner, reporting_out_of_memory
 from openatac.backends.torch.objective import TorchObjective
@@ -51,17 +52,17 @@ class TorchBackend(Backend):
 
     @reporting_out_of_memory()
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> DeviceTrainingBatches:
-        return DeviceTrainingBatches(images, batch_size, seed, self.device, self._is_channels_last,
+        return DeviceTrainingBatches(images, batch_size, seed, self.device, self._layout,
                                      self.process_group.share)
 
     @reporting_out_of_memory()
     def evaluation_batches(self, images: ImageSet, batch_size: int) -> DeviceEvaluationBatches:
-        return DeviceEvaluationBatches(images, batch_size, self.device, self._is_channels_last,
+        return DeviceEvaluationBatches(images, batch_size, self.device, self._layout,
                                        self.process_group.share)
 
     @property
-    def _is_channels_last(self) -> bool:
-        return self.compute.compile and self.device != 'cpu'  # as the learner's layout
+    def _layout(self) -> torch.memory_format:
+        return memory_layout(self.compute, self.device)
 
     def initialize(self, params: str | Pretrained | None = None) -> None:
         if isinstance(self.net, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Compile a training step with torch.compile."""
+"""Compile a training step with torch.compile, and choose the layout of its arrays."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 
+from openatac.backends.compute import Compute
 from openatac.errors import DeviceError, first_line
+
+
+def memory_layout(compute: Compute, device: str) -> torch.memory_format:
+    """Return the memory layout of the images and weights of a network in training."""
+    # A compiled step on a GPU needs the layout in which tensor cores work: otherwise arrays are reordered
+    # around each convolution.
+    return torch.channels_last if compute.compile and device != 'cpu' else torch.contiguous_format
 
 
 def compile_function(function: Callable, device: torch.device) -> Callable:

@@ -30,17 +30,17 @@ class DeviceTrainingBatches(TrainingSmallImageBatches):
     images : ImageSet
     batch_size, seed : int
     device : str
-    channels_last : bool
-        Whether each pixel's channels are adjacent in memory, as tensor cores prefer.
+    layout : torch.memory_format
+        Of the images.
     share : ProcessShare
     """
 
     ahead = 0
 
     def __init__(self, images: ImageSet, batch_size: int, seed: int, device: str,
-                 channels_last: bool = False, share: ProcessShare = WHOLE) -> None:
+                 layout: torch.memory_format = torch.contiguous_format, share: ProcessShare = WHOLE) -> None:
         super().__init__(images, batch_size, seed, share=share)
-        self._normalise = _Normalise(device, channels_last)
+        self._normalise = _Normalise(device, layout)
         pixels = _pixels_on(device, images)
         self._height, self._width = pixels.shape[1:3]
         self._padded = torch.nn.functional.pad(pixels, (0, 0, PAD, PAD, PAD, PAD))
@@ -77,10 +77,11 @@ class DeviceEvaluationBatches(EvaluationSmallImageBatches):
 
     ahead = 0
 
-    def __init__(self, images: ImageSet, batch_size: int, device: str, channels_last: bool = False,
+    def __init__(self, images: ImageSet, batch_size: int, device: str,
+                 layout: torch.memory_format = torch.contiguous_format,
                  share: ProcessShare = WHOLE) -> None:
         super().__init__(images, batch_size, share=share)
-        self._normalise = _Normalise(device, channels_last)
+        self._normalise = _Normalise(device, layout)
         self._pixels, self._labels = _pixels_on(device, self.images), _labels_on(device, self.images)
 
     def __iter__(self) -> Iterator[Any]:
@@ -96,12 +97,12 @@ class _Normalise:
     dividing. Also, one kernel replaces three.
     """
 
-    def __init__(self, device: str, channels_last: bool) -> None:
+    def __init__(self, device: str, layout: torch.memory_format) -> None:
         levels = np.arange(256, dtype='uint8')
         values = transforms.normalise(np.broadcast_to(levels, (1, 3, 1, 256)))
         self._table = torch.from_numpy(values).to(device).flatten()
         self._first = torch.arange(0, 3 * 256, 256, device=device)  # where each channel's levels begin
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._layout = layout
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         return self._table[pixels + self._first].permute(0, 3, 1, 2).contiguous(memory_format=self._layout)

@@ -24,14 +24,14 @@ from openatac.backends.loss_scale import LossScale
 from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.state_names import MASTER, METRICS, MOMENTUM, indexed, is_statistic, parameter_array
 from openatac.backends.torch.arrays import copy_into, to_numpy
-from openatac.backends.torch.compilation import compile_function
+from openatac.backends.torch.compilation import compile_function, memory_layout
 from openatac.backends.torch.data_parallel import average_gradients
 from openatac.backends.torch.local_values import LocalValues
 from openatac.backends.torch.nag import NAG
 from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.shared_statistics import SharedStatistics
 from openatac.errors import DeviceError
-from openatac.zoo.weights.mxnet_format import write_params
+from openatac.files.mxnet_arrays import write_params
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -94,7 +94,7 @@ class TorchLearner(Learner):
         self.process_group = process_group or SingleProcess()
         shared = compute.syncbn and self.process_group.size > 1
         self._statistics = SharedStatistics if shared else contextlib.nullcontext
-        self.layout = torch.contiguous_format
+        self.layout = memory_layout(compute, self.device.type)
         if self.device.type == 'cuda':
             self._set_up_gpu(compute)
         self.module = module.to(self.device, memory_format=self.layout).train()  # type: ignore[call-overload]
@@ -112,9 +112,6 @@ class TorchLearner(Learner):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = compute.tf32
         # Times cuDNN's algorithms for each shape at its first batch and keeps the fastest, as MXNet does.
         torch.backends.cudnn.benchmark = True
-        if compute.compile:
-            # The layout that tensor cores work in: otherwise arrays are reordered around each convolution.
-            self.layout = torch.channels_last
 
     def _make_optimizer(self, optimizer: OptimizerSettings, no_wd: bool) -> NAG:
         rates = getattr(self.module, 'meta', {}).get('lr_mult') or {}  # of fine-tuning

@@ -23,6 +23,7 @@ from typing import Any
 from openatac.data.images.class_names import read_class_list
 from openatac.errors import FlagError, OpenatacError
 from openatac.files.export_file_names import MANIFEST_SUFFIX, PARAMS_SUFFIX
+from openatac.files.mxnet_arrays import missing_file
 from openatac.files.run_file_names import SETTINGS
 from openatac.image_size import size_of
 from openatac.options.command_line import ParsedFlags, flag_of
@@ -40,7 +41,6 @@ from openatac.training.networks.named_options import with_named_options
 from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import BY_FLAGS
 from openatac.zoo.names import parse_network_name
-from openatac.zoo.weights.mxnet_format import missing_file
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')

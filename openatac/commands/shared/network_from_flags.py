@@ -46,17 +46,12 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
         return read_initial_network(config.start.initial, given)
     from openatac.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
-    from openatac.training.networks.named_options import (
-        ignored_options,
-        is_registered_for,
-        with_named_options,
-    )
-    config = with_named_options(config)
+    from openatac.training.networks.named_options import ignored_options, is_registered_for
     # With MXNet, a unit that is not registered for PyTorch is converted.
     in_torch = _builds_in_torch(config) and (is_registered_for('torch', config) or not has_mxnet())
     built = build_network(config, PYTORCH if in_torch else GLUON)
-    set_up_fine_tuning(built.net, config)
-    for option in ignored_options(config):
+    set_up_fine_tuning(built.net, built.config)
+    for option in ignored_options(built.config):
         if given.origins[option] == COMMAND_LINE:
             raise FlagError(flag_of(option), f'the host of {built.name} has no such setting; leave it out')
     return built

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from openatac.errors import DeviceError, OpenatacError, last_line
 from openatac.export.forms.base import Form
+from openatac.files.export_checksums import check_files
 from openatac.registry import Registry
 from openatac.trained.manifest import Manifest, read_manifest
-from openatac.zoo.weights.export_checksums import check_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +122,7 @@ class Runtime(abc.ABC):
             raise
         except Exception as error:
             raise OpenatacError(f'{self.prefix} cannot {what} by the engine {self.name} '
-                                f'({last_line(error)}): export again') from None
+                                f'({last_line(error)}): export again') from error
 
 
 # ------------------------------------------------------------------------------------ registry

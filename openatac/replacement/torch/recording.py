@@ -82,7 +82,7 @@ def record_forward(net: nn.Module, image_shape: Sequence[int]) -> Recording:
     Raises
     ------
     ValueError
-        If the image does not fit the network.
+        If the network cannot run on the image.
     """
     recording = Recording()
     modules = [*net.modules()]
@@ -93,8 +93,8 @@ def record_forward(net: nn.Module, image_shape: Sequence[int]) -> Recording:
         with torch.no_grad(), recording:
             net.eval()(_image(net, image_shape))
     except Exception as error:  # of any kind, from the user's code
-        raise ValueError(f'image_shape {tuple(image_shape)!r} does not fit the network: '
-                         f'{last_line(error)}') from None
+        raise ValueError(f'{type(net).__name__} cannot run on an image of image_shape '
+                         f'{tuple(image_shape)!r}: {last_line(error)}') from error
     finally:
         for handle in handles:
             handle.remove()

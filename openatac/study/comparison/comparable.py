@@ -6,7 +6,7 @@ from typing import Any
 
 from openatac.errors import OpenatacError
 from openatac.options.declaration import Role, option_fields, option_values
-from openatac.study.finished_runs import FinishedRun
+from openatac.study.finished_runs import IMAGES_PER_STEP, FinishedRun
 from openatac.training.config import CifarConfig
 
 
@@ -19,7 +19,7 @@ def shared_settings(run: FinishedRun) -> dict[str, Any]:
     shared = {name: settings[name] for name, field in option_fields(type(run.config)).items()
               if field.has(Role.RESULT) and not field.has(Role.IN_NAME) and field.option.matters(settings)
               and name not in ('seed', 'batch_size')}
-    return {**shared, 'data': run.data, 'images per step': run.images_per_step}
+    return {**shared, 'data': run.data, IMAGES_PER_STEP: run.images_per_step}
 
 
 def check_comparable(runs: Sequence[FinishedRun]) -> None:

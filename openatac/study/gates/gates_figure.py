@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from openatac.figures import COLOURS, shortened
-from openatac.study.unit_styles import STYLED_UNITS, unit_styles
+from openatac.study.unit_styles import unit_styles
+from openatac.zoo.names import unit_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +47,7 @@ def gates_figure(rows: Sequence[GateRow]) -> Figure:
 
 def _colours(networks: Mapping[str, str]) -> dict[str, str]:
     """Return {run: colour} for {run: network}: the units' colours, unless two runs share a unit."""
-    units = {run: next((unit for unit in sorted(STYLED_UNITS, key=len, reverse=True)
-                        if network.endswith(f'_{unit}')), run) for run, network in networks.items()}
+    units = {run: unit_in(network) or run for run, network in networks.items()}
     if len(set(units.values())) == len(units):
         return {run: unit_styles(units.values())[unit]['color'] for run, unit in units.items()}
     return {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(networks)}

@@ -5,7 +5,7 @@ from typing import Any
 
 from openatac.data.small import cifar
 from openatac.options.declaration import Role, option_defaults, option_fields, option_values
-from openatac.study.finished_runs import FinishedRun
+from openatac.study.finished_runs import IMAGES_PER_STEP, FinishedRun
 from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES, NETWORKS
 from openatac.training import recipes
 from openatac.training.config import CifarConfig, ImagenetConfig
@@ -17,8 +17,8 @@ CIFAR100_SETTINGS: dict[str, Any] = {
 IMAGENET_SETTINGS: dict[str, Any] = {
     **option_defaults(ImagenetConfig), **recipes.IMAGENET['imagenet_atac'], 'dataset': 'imagenet',
     'training_images': IMAGENET_TRAINING_IMAGES, 'test_images': IMAGENET_VALIDATION_IMAGES}
-CIFAR100_SETTINGS['images per step'] = CIFAR100_SETTINGS['batch_size']
-IMAGENET_SETTINGS['images per step'] = IMAGENET_SETTINGS['batch_size'] * IMAGENET_SETTINGS['num_gpus']
+CIFAR100_SETTINGS[IMAGES_PER_STEP] = CIFAR100_SETTINGS['batch_size']
+IMAGENET_SETTINGS[IMAGES_PER_STEP] = IMAGENET_SETTINGS['batch_size'] * IMAGENET_SETTINGS['num_gpus']
 DATA = ('cifar100_labels', 'training_images', 'test_images', 'num_epochs')
 # Options that can differ: other seeds, batches split over other devices and, on ImageNet, float32.
 FREE = {CifarConfig: ('seed', 'mode', 'batch_size'),
@@ -37,7 +37,7 @@ def not_comparable(run: FinishedRun) -> tuple[str, ...]:
     recipe = [name for name, field in option_fields(type(run.config)).items()
               if field.has(Role.RESULT) and not field.has(Role.IN_NAME)]
     free = FREE[type(run.config)]
-    return _differences(run, 'images per step', *(name for name in recipe if name not in free))
+    return _differences(run, IMAGES_PER_STEP, *(name for name in recipe if name not in free))
 
 
 def built_as_published(run: FinishedRun) -> bool:
@@ -60,7 +60,7 @@ def _differences(run: FinishedRun, *names: str) -> tuple[str, ...]:
     """Return a run's differences from the published run in the ``names`` that are relevant to it."""
     options = option_fields(type(run.config))
     published = _published(run)
-    actual = {**option_values(run.config), **run.summary, 'images per step': run.images_per_step}
+    actual = {**option_values(run.config), **run.summary, IMAGES_PER_STEP: run.images_per_step}
     return tuple(f'{name} {actual[name]} instead of {published[name]}' for name in names
                  if name in published and actual[name] != published[name]
                  and (name not in options or options[name].option.matters(actual)))

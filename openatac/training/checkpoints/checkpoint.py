@@ -20,10 +20,10 @@ from openatac.backends.learner import Arrays
 from openatac.backends.state_names import parts
 from openatac.errors import CheckpointError, ParameterFileError, reason
 from openatac.files.checksums import file_sha256
+from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.files.run_file_names import CHECKPOINTS
 from openatac.files.schema import read_json
 from openatac.files.writing import flush, write_text
-from openatac.zoo.weights.mxnet_format import read_params, write_params
 
 ARRAYS, STATE, MANIFEST = 'arrays.params', 'state.json', 'manifest.json'
 COUNT = 2  # the last and, in case it is damaged, the one before

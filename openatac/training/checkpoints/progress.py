@@ -115,7 +115,7 @@ class Progress:
             learner.load_state(arrays, state['engine'])
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise CheckpointError(f'the newest checkpoint in {folder} does not belong to this run ({error}): '
-                                  'start another run with another --save-dir') from None
+                                  'start another run with another --save-dir') from error
         saved = state['progress']
         self.epoch = saved['epoch']
         self.batch = saved['batch']

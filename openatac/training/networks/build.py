@@ -11,7 +11,8 @@ from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
 from openatac.training.config import AnyConfig, Config, ImagenetConfig
-from openatac.zoo.names import unit_name
+from openatac.training.networks.named_options import with_named_options
+from openatac.zoo.names import network_name, unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
 
@@ -24,7 +25,7 @@ class BuiltNetwork(Generic[AnyConfig]):
     net : HybridBlock or Module
     name : str
     config : CifarConfig or ImagenetConfig
-        From `with_named_options`.
+        With the options that the network's name determines.
     """
 
     net: Any
@@ -33,7 +34,7 @@ class BuiltNetwork(Generic[AnyConfig]):
 
 
 def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNetwork[AnyConfig]:
-    """Build the network of a config from `with_named_options`.
+    """Build the network of a config.
 
     Parameters
     ----------
@@ -46,6 +47,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     UsageError
         For options that do not describe a network.
     """
+    config = with_named_options(config)
     network, host, shape = config.network, config.host, config.image_shape
     library = library or installed_library()
     assert network.act_type is not None
@@ -60,7 +62,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     settings['classes'] = config.classes
     unit = unit_name(network.act_type, network.attention, settings.get('useGlobal', False),
                      network.self_attention, network.channels)
-    name = f'{host.title_of(network.blocks)}_{unit}'
+    name = network_name(host, network.blocks, unit)
     try:
         with _naming_flags(settings):
             return BuiltNetwork(library.build(host, settings, shape, config.training.seed), name, config)

@@ -67,6 +67,7 @@ def _parse_model(model: str) -> tuple[Host, dict[str, Any]]:
 def is_registered_for(library: LibraryName, config: Config) -> bool:
     """Return whether the host and the units of a config are registered for the library."""
     try:
+        config = with_named_options(config)
         parts = [config.host, *(REGISTRIES[name].find(unit) for name, unit in _units(config).items())]
     except UsageError:
         return False

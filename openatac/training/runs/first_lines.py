@@ -12,7 +12,7 @@ PAPER_R = CIFAR['cifar10_atac']['r']
 
 
 def first_lines(config: Config) -> Iterator[str]:
-    """Yield the lines for a config from `openatac.training.networks.named_options.with_named_options`."""
+    """Yield the lines for the config of a `BuiltNetwork`."""
     gpus, recipe = config.training.gpus, config.training.recipe
     settings = {**CIFAR, **IMAGENET}.get(recipe or '', {})
     if parse_gpus(gpus) and (settings.get('gpus') == gpus or 'num_gpus' in settings):

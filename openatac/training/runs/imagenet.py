@@ -16,6 +16,7 @@ from openatac.backends.teacher import Teacher
 from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.errors import DeviceError, ParameterFileError
+from openatac.files.mxnet_arrays import read_params
 from openatac.training import loop
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import ImagenetConfig
@@ -24,7 +25,6 @@ from openatac.training.runs.published_log import ImagenetLog
 from openatac.training.runs.run import Run
 from openatac.training.schedule import warmup_schedule
 from openatac.training.sections.imagenet import IMAGENET_CLASSES, SMOOTHING, ImagenetTraining
-from openatac.zoo.weights.mxnet_format import read_params
 
 log = logging.getLogger('openatac')
 

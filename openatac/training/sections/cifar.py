@@ -137,7 +137,6 @@ class CifarStart(Start):
 
     @property
     def params(self) -> Optional[str]:
-        """The parameter file to start from."""
         return self.resume_from
 
 

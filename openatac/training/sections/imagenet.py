@@ -186,7 +186,6 @@ class ImagenetStart(Start):
 
     @property
     def params(self) -> Optional[str]:
-        """The parameter file to start from."""
         return self.resume_params
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, ClassVar, Literal, Optional
 
 from openatac.options.declaration import (
     Role,
@@ -107,6 +107,7 @@ class Training(Section, title='training'):
 class Start(Section, title='start'):
     """Where a run starts, or what the script does instead of training."""
 
+    params_flag: ClassVar[str]  # gives `params`
     initial: Optional[str] = option(
         None, 'torch: take the network from the files of --write-initial; needs no MXNet', metavar='PREFIX')
     write_initial: Optional[str] = option(
@@ -127,6 +128,11 @@ class Start(Section, title='start'):
         parse=COUNT)
     print_config: bool = option(
         False, 'print each setting and where its value comes from, and stop', roles=Role.NEWER)
+
+    @property
+    def params(self) -> Optional[str]:
+        """The parameter file of the same network to start from."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

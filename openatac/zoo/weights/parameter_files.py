@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import ParameterFileError
+from openatac.files.export_checksums import check_files
 from openatac.files.export_file_names import FUSED, INT8, PARAMS_SUFFIX
-from openatac.zoo.weights.export_checksums import check_files
-from openatac.zoo.weights.mxnet_format import read_params
+from openatac.files.mxnet_arrays import read_params
 from openatac.zoo.weights.pytorch_files import read_state_dict
 from openatac.zoo.weights.safetensors import read_safetensors
 

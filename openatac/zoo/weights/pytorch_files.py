@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import ParameterFileError
+from openatac.files.mxnet_arrays import MAX_PARAMS_BYTES
 from openatac.files.reading import check_input
 from openatac.system.installed import NO_PYTORCH, has_torch
-from openatac.zoo.weights.mxnet_format import MAX_PARAMS_BYTES
 
 KIND = 'a state_dict saved by torch.save'
 

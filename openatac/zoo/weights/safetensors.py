@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypedDict
 import numpy as np
 
 from openatac.errors import ParameterFileError
+from openatac.files.mxnet_arrays import MAX_PARAMS_BYTES
 from openatac.files.reading import open_input
 from openatac.files.schema import parse_json, validate
 from openatac.limits import Bounds
-from openatac.zoo.weights.mxnet_format import MAX_PARAMS_BYTES
 
 _SIZE = Annotated[int, Bounds(0, MAX_PARAMS_BYTES)]
 _TYPES = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'BF16': '<u2', 'I64': '<i8', 'I32': '<i4', 'I16': '<i2',

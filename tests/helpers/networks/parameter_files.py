@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from openatac import get_model
+from openatac.files.mxnet_arrays import write_params
 from openatac.graph.named_graph import export_graph
-from openatac.zoo.weights.mxnet_format import write_params
 from tests.helpers.networks.parameters import parameters_of, with_statistics
 from tests.helpers.networks.safetensors import write_safetensors
 

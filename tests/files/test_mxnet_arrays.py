@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.zoo.weights.mxnet_format import read_layout, read_params
+from openatac.files.mxnet_arrays import read_layout, read_params
 
 
 def check_layout(path):
