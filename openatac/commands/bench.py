@@ -31,7 +31,7 @@ from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
 from openatac.system.processor import int8_line
 
-MOST_SIZES = 8  # torch.compile handles no more for one network
+MAX_SIZES = 8  # torch.compile handles no more for one network
 HEADER = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')
 
 
@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sizes(text: str) -> list[int]:
     sizes = comma_separated(BATCH_SIZE)(text)
-    if len(sizes) > MOST_SIZES:
-        raise argparse.ArgumentTypeError(f'{text!r} has more than {MOST_SIZES} sizes')
+    if len(sizes) > MAX_SIZES:
+        raise argparse.ArgumentTypeError(f'{text!r} has more than {MAX_SIZES} sizes')
     return sizes
 
 

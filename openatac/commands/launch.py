@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from openatac.commands.shared.catalogue import command_parser
 from openatac.distributed.launch.clusters import CLUSTERS, Launch
 from openatac.distributed.launch.start import run_processes, start_processes
-from openatac.distributed.rendezvous import MOST_PROCESSES
+from openatac.distributed.rendezvous import MAX_PROCESSES
 from openatac.errors import FlagError
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p = command_parser('launch', __doc__, allow_abbrev=False,
                        usage='%(prog)s -n WORKERS [options] -- COMMAND ...')
-    count = number(int, low=1, high=MOST_PROCESSES)
+    count = number(int, low=1, high=MAX_PROCESSES)
     p.add_argument('-n', '--workers', metavar='WORKERS', type=count, required=True,
                    help='number of processes that train')
     p.add_argument('-s', '--servers', metavar='SERVERS', type=count,

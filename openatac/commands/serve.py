@@ -30,7 +30,7 @@ from openatac.serving.request_limits import LIMITS, Limits
 from openatac.system.installed import has_mxnet
 from openatac.system.optional_packages import pip_install
 
-MOST_MEGAPIXELS = 178  # Pillow refuses larger images
+MAX_MEGAPIXELS = 178  # Pillow refuses larger images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument('--max-megabytes', type=number(float, above=0, high=512), metavar='N',
                        default=LIMITS.bytes / MEGABYTE, help='size of the file (default: %(default)g)')
-    group.add_argument('--max-megapixels', type=number(float, above=0, high=MOST_MEGAPIXELS), metavar='N',
+    group.add_argument('--max-megapixels', type=number(float, above=0, high=MAX_MEGAPIXELS), metavar='N',
                        default=LIMITS.pixels / 1e6,
                        help='size of the image, in millions of pixels (default: %(default)g)')
     group.add_argument('--max-requests', type=number(int, low=1, high=10000), metavar='N',

@@ -24,7 +24,7 @@ from openatac.errors import DataError, reason
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
 
-LARGEST = 1024 * MEGABYTE  # limit for a file and for an unpacked archive (CIFAR's: 186)
+MAX_ARCHIVE_BYTES = 1024 * MEGABYTE  # limit for a file and for an unpacked archive (CIFAR's: 186)
 NAMED = 8  # how many files a message lists
 ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
 UTF8_FLAG = 0x800  # marks a UTF-8 name in a zip file; without it, zipfile decodes the name as CP437
@@ -61,7 +61,7 @@ def open_files(path: str, published: Collection[str]) -> Iterator[dict[str, File
     ------
     DataError
         If the path cannot be read, here or in the ``with`` body, or the archive is damaged, contains links or
-        devices, or unpacks to more than `LARGEST` bytes. Other errors in the body pass through.
+        devices, or unpacks to more than `MAX_ARCHIVE_BYTES` bytes. Other errors in the body pass through.
     """
     try:
         if os.path.isdir(path):
@@ -89,7 +89,7 @@ def list_briefly(names: Iterable[str]) -> str:
 
 def _folder_files(folder: str) -> dict[str, File]:
     paths = {name: os.path.join(folder, name) for name in os.listdir(folder)}
-    return {name: File(path, os.path.getsize(path), functools.partial(open_input, path, LARGEST))
+    return {name: File(path, os.path.getsize(path), functools.partial(open_input, path, MAX_ARCHIVE_BYTES))
             for name, path in paths.items() if os.path.isfile(path)}
 
 
@@ -121,19 +121,19 @@ def _reporting_damage(path: str, *damages: type[Exception]) -> Iterator[None]:
 
 
 def _checked(files: dict[str, File]) -> dict[str, File]:
-    """Return the files without hidden ones; raise if they unpack to more than `LARGEST` bytes."""
-    if sum(file.size for file in files.values()) > LARGEST:
+    """Return the files without hidden ones; raise if they unpack to more than `MAX_ARCHIVE_BYTES` bytes."""
+    if sum(file.size for file in files.values()) > MAX_ARCHIVE_BYTES:
         raise _too_large()
     return {name: file for name, file in files.items()
             if not any(part.startswith(('.', '__MACOSX')) for part in name.split('/'))}
 
 
 class _LimitedGzip(gzip.GzipFile):
-    """A gzip stream for tarfile that never unpacks more than `LARGEST` bytes."""
+    """A gzip stream for tarfile that never unpacks more than `MAX_ARCHIVE_BYTES` bytes."""
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
-            data = super().read(LARGEST + 1 - self.tell())
+            data = super().read(MAX_ARCHIVE_BYTES + 1 - self.tell())
             self._check(self.tell())
             return data
         self._check(self.tell() + size)
@@ -144,7 +144,7 @@ class _LimitedGzip(gzip.GzipFile):
         return super().seek(offset, whence)
 
     def _check(self, end: int) -> None:
-        if end > LARGEST:
+        if end > MAX_ARCHIVE_BYTES:
             raise _too_large()
 
 
@@ -187,7 +187,7 @@ def _zip_name(member: zipfile.ZipInfo) -> str:
 
 
 def _too_large() -> ValueError:
-    return ValueError(f'it unpacks to more than the limit of {LARGEST // MEGABYTE} MB')
+    return ValueError(f'it unpacks to more than the limit of {MAX_ARCHIVE_BYTES // MEGABYTE} MB')
 
 
 def _safe_name(name: str, shown: str) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 from openatac.distributed.crash_exit import exit_process
 from openatac.distributed.member import ADVICE
 from openatac.distributed.messages import (
-    LARGE,
-    SMALL,
+    MAX_HELLO_BYTES,
+    MAX_MESSAGE_BYTES,
     Message,
     body_length,
     frame,
@@ -136,7 +136,7 @@ class Hub:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            hello = await asyncio.wait_for(_read(reader, SMALL), self.rendezvous.heartbeat_timeout)
+            hello = await asyncio.wait_for(_read(reader, MAX_HELLO_BYTES), self.rendezvous.heartbeat_timeout)
             member = _Connected(hello, writer)
             refusal = self._refusal(hello)
         except (asyncio.TimeoutError, EOFError, OSError, *MALFORMED):
@@ -182,7 +182,8 @@ class Hub:
     async def _listen(self, member: _Connected, reader: asyncio.StreamReader) -> None:
         try:
             while member in self.members:
-                message = await asyncio.wait_for(_read(reader, LARGE), self.rendezvous.heartbeat_timeout)
+                message = await asyncio.wait_for(_read(reader, MAX_MESSAGE_BYTES),
+                                                 self.rendezvous.heartbeat_timeout)
                 await self._handle(member, message)
         except asyncio.TimeoutError:
             silence = self.rendezvous.heartbeat_timeout

@@ -17,7 +17,14 @@ import time
 from typing import Any
 
 from openatac.distributed.crash_exit import exit_process
-from openatac.distributed.messages import LARGE, Message, body_length, frame, keep_alive, parse_message
+from openatac.distributed.messages import (
+    MAX_MESSAGE_BYTES,
+    Message,
+    body_length,
+    frame,
+    keep_alive,
+    parse_message,
+)
 from openatac.distributed.rendezvous import Rendezvous
 from openatac.errors import OpenatacError, reason
 
@@ -105,7 +112,7 @@ class Member:
     def _listen(self) -> None:
         try:
             while True:
-                length = body_length(self._receive(4), LARGE)
+                length = body_length(self._receive(4), MAX_MESSAGE_BYTES)
                 self._handle(parse_message(self._receive(length)))
         except socket.timeout:
             self._lost_hub(f'has been silent for {self.rendezvous.heartbeat_timeout:g} s')
@@ -140,9 +147,9 @@ class Member:
 
 def check_gathered_size(content: Any, name: str, workers: int) -> None:
     """Raise ValueError if the content is too large to gather from this number of workers."""
-    if len(frame({'kind': 'gather', 'name': name, 'content': content})) * workers > LARGE:
-        raise ValueError(f'{name} is too large to be gathered: the limit is {LARGE >> 20} MB for all workers '
-                         'together')
+    if len(frame({'kind': 'gather', 'name': name, 'content': content})) * workers > MAX_MESSAGE_BYTES:
+        raise ValueError(f'{name} is too large to be gathered: the limit is {MAX_MESSAGE_BYTES >> 20} MB '
+                         'for all workers together')
 
 
 def _connect(rendezvous: Rendezvous) -> socket.socket:

@@ -6,7 +6,8 @@ import socket
 import struct
 from typing import Any
 
-SMALL, LARGE = 1 << 12, 1 << 26  # limits in bytes: of the hello, and of messages from a member or the hub
+MAX_HELLO_BYTES = 1 << 12
+MAX_MESSAGE_BYTES = 1 << 26  # from a member or the hub
 
 Message = dict[str, Any]
 

@@ -13,9 +13,9 @@ from openatac.options.flag_types import PORT, number
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'
-MOST_PROCESSES = 10000  # of each role
+MAX_PROCESSES = 10000  # of each role
 
-_PROCESSES = number(int, low=1, high=MOST_PROCESSES)
+_PROCESSES = number(int, low=1, high=MAX_PROCESSES)
 _SECONDS = number(float, low=0.1, high=MAX_SECONDS)
 
 

@@ -19,8 +19,8 @@ PathLike = Union[str, 'os.PathLike[str]']
 
 MEGABYTE = 2 ** 20
 _SEEKING = threading.Lock()
-TEXT_LIMIT = 64 * MEGABYTE    # for settings, metrics, class lists and other files read whole
-IMAGE_LIMIT = 512 * MEGABYTE  # for one image file, also on standard input
+MAX_TEXT_BYTES = 64 * MEGABYTE    # for settings, metrics, class lists and other files read whole
+MAX_IMAGE_BYTES = 512 * MEGABYTE  # for one image file, also on standard input
 BYTE_ORDER_MARK = '\ufeff'     # begins text files from some editors
 
 # Windows supports only the first and the last.
@@ -70,7 +70,7 @@ def read_input(path: PathLike, limit: int) -> bytes:
 
 
 def read_text(path: PathLike, errors: str = 'strict') -> str:
-    """Return the text of a UTF-8 file of at most `TEXT_LIMIT` bytes.
+    """Return the text of a UTF-8 file of at most `MAX_TEXT_BYTES` bytes.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_text(path: PathLike, errors: str = 'strict') -> str:
     ValueError
         If the file is not UTF-8 (see ``errors`` of `bytes.decode`).
     """
-    return read_input(path, TEXT_LIMIT).decode('utf-8', errors)
+    return read_input(path, MAX_TEXT_BYTES).decode('utf-8', errors)
 
 
 def read_lines(path: str, what: str) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from openatac.errors import OpenatacError, last_line, reason
 from openatac.files.export_file_names import PARAMS_SUFFIX, SYMBOL_SUFFIX
 from openatac.files.mxnet_arrays import write_params
-from openatac.files.reading import TEXT_LIMIT, PathLike, read_input
+from openatac.files.reading import MAX_TEXT_BYTES, PathLike, read_input
 from openatac.files.schema import parse_json
 from openatac.files.writing import write_text
 from openatac.graph.nodes import INPUT, MXNET_VERSION, Graph
@@ -48,7 +48,7 @@ def read_checked_json(path: PathLike, count_outputs: CountOutputs | None = None)
         For a missing or damaged file, or a graph that `check_graph` refuses.
     """
     try:
-        return check_graph(parse_json(read_input(path, TEXT_LIMIT).decode('utf-8')), count_outputs)
+        return check_graph(parse_json(read_input(path, MAX_TEXT_BYTES).decode('utf-8')), count_outputs)
     except FileNotFoundError:
         raise OpenatacError(f'there is no symbol file {path}') from None
     except OSError as error:

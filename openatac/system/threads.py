@@ -11,7 +11,7 @@ from openatac.system import cores
 from openatac.system.installed import has_cuda_wheel
 
 THREAD_VARIABLES = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 SPINS = '20000'  # of a waiting thread before it sleeps; 0.1 to 1 ms, depending on the processor
 
 
@@ -70,14 +70,14 @@ def _chosen_counts() -> list[ThreadCount]:
         allowed = len(fields) == 1 or variable == 'OMP_NUM_THREADS'
         if not allowed or not all(map(is_thread_count, fields)):
             raise UnfitEnvironment(f'the environment variable {variable} is {text!r}, but must be a number '
-                                   f'of threads from 1 to {MOST_THREADS}: correct it, or unset it')
+                                   f'of threads from 1 to {MAX_THREADS}: correct it, or unset it')
         counts.append(ThreadCount(int(fields[0]), variable))
     return counts
 
 
 def is_thread_count(text: str) -> bool:
-    """Return whether ``text`` is a whole number from 1 to `MOST_THREADS`."""
-    return text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= MOST_THREADS
+    """Return whether ``text`` is a whole number from 1 to `MAX_THREADS`."""
+    return text.isascii() and text.isdecimal() and len(text) < 9 and 0 < int(text) <= MAX_THREADS
 
 
 @contextlib.contextmanager

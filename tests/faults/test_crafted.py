@@ -166,7 +166,7 @@ def test_errors_state_the_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(untrusted_symbols, 'MAX_NODES', 3)
     with pytest.raises(OpenatacError, match=r'\b3\b'):
         read_symbol(write(tmp_path, small()))
-    monkeypatch.setattr(symbol_files, 'TEXT_LIMIT', 2 ** 20)
+    monkeypatch.setattr(symbol_files, 'MAX_TEXT_BYTES', 2 ** 20)
     with pytest.raises(OpenatacError, match='1 MB'):
         read_symbol(write(tmp_path, f'"{"x" * 2 ** 20}"'))
 
@@ -204,7 +204,7 @@ def test_parameter_type_unknown_to_gluon_is_refused(prefix):
 
 @pytest.fixture
 def small_limit(monkeypatch):
-    monkeypatch.setattr(archives, 'LARGEST', 2 ** 20)
+    monkeypatch.setattr(archives, 'MAX_ARCHIVE_BYTES', 2 ** 20)
 
 
 def archive(folder, *members, tail=b''):

@@ -21,14 +21,14 @@ COSTS = ('-m', 'openatac', 'costs', 'cifar_resnet8_v2_relu')
 
 @pytest.mark.parametrize('variable, text', [
     *(('OMP_NUM_THREADS', text) for text in (
-        'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(threads.MOST_THREADS + 1),
+        'abc', '1.5', '99999999999', '0', '-1', ',', '2,', '2,x', '٣', str(threads.MAX_THREADS + 1),
         '9' * 5000)),
     ('MXNET_OMP_MAX_THREADS', 'abc'), ('MXNET_OMP_MAX_THREADS', '2,2')])
 def test_invalid_thread_counts_are_refused(monkeypatch, variable, text):
     monkeypatch.setenv(variable, text)
     with pytest.raises(UnfitEnvironment, match=variable) as error:
         threads.thread_count()
-    assert repr(text) in str(error.value) and str(threads.MOST_THREADS) in str(error.value)
+    assert repr(text) in str(error.value) and str(threads.MAX_THREADS) in str(error.value)
 
 
 @pytest.mark.parametrize('text, used', [('2', 2), ('2,2', 2), (' 3 , 2', 3), ('007', 7)])

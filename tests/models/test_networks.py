@@ -96,7 +96,8 @@ def test_wrong_name_lists_similar_names():
 
 @pytest.mark.parametrize('name, unit', [
     ('cifar_resnet8_v2_swish_se', 'swish_se'), ('resnet50_v1b_ATAC', 'atac'),
-    ('cifar_resnet8_v2_relu@17-17-35-68', 'relu@17-17-35-68'), ('cifar_resnet9_v2_relu', None), ('mine', None)])
+    ('cifar_resnet8_v2_relu@17-17-35-68', 'relu@17-17-35-68'), ('cifar_resnet9_v2_relu', None),
+    ('mine', None)])
 def test_unit_is_found_in_a_name(name, unit):
     assert unit_in(name) == unit
 

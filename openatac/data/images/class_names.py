@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from openatac.console.text import first_few
 from openatac.errors import DataError
-from openatac.files.reading import TEXT_LIMIT, opening, read_input, read_lines
+from openatac.files.reading import MAX_TEXT_BYTES, opening, read_input, read_lines
 
 DEVKIT_CLASSES = 'meta.mat'  # in ImageNet's development kit, a MATLAB file
 
@@ -56,7 +56,7 @@ def read_devkit_classes(path: str) -> tuple[str, ...]:
         raise DataError(f'{path} needs SciPy, which cannot be imported ({error}): run pip install scipy'
                         ) from error
     with opening(f'the classes {path}'):
-        data = read_input(path, TEXT_LIMIT)
+        data = read_input(path, MAX_TEXT_BYTES)
     try:
         synsets = loadmat(io.BytesIO(data), squeeze_me=True)['synsets']
         leaves = {int(synset['ILSVRC2012_ID']): str(synset['WNID']) for synset in synsets

@@ -17,7 +17,7 @@ from openatac.data.images.jpeg_scans import lacks_scans
 from openatac.data.images.opencv import find_opencv
 from openatac.data.images.source import BadImageError
 from openatac.errors import reason
-from openatac.files.reading import IMAGE_LIMIT, read_input, read_limited
+from openatac.files.reading import MAX_IMAGE_BYTES, read_input, read_limited
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -67,10 +67,10 @@ def decode_file(path: str) -> np.ndarray:
 def _read(path: str) -> bytes:
     try:
         if path != STDIN:
-            return read_input(path, IMAGE_LIMIT)
+            return read_input(path, MAX_IMAGE_BYTES)
         if sys.stdin is None:
             raise BadImageError('standard input is closed')
-        return read_limited(sys.stdin.buffer, IMAGE_LIMIT, path)
+        return read_limited(sys.stdin.buffer, MAX_IMAGE_BYTES, path)
     except OSError as error:
         raise BadImageError(reason(error)) from None
 

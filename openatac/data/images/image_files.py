@@ -10,7 +10,7 @@ import numpy as np
 from openatac.data.images.source import BadImageError
 from openatac.data.images.subset import ImageSubset
 from openatac.errors import reason
-from openatac.files.reading import IMAGE_LIMIT, read_input
+from openatac.files.reading import MAX_IMAGE_BYTES, read_input
 
 
 class ImageFiles:
@@ -60,7 +60,7 @@ class ImageFiles:
     def read(self, index: int) -> tuple[bytes, int]:
         """Return (the bytes of image file ``index``, its label); raise BadImageError if it cannot be read."""
         try:
-            data = read_input(os.path.join(self.root, self.name(index)), IMAGE_LIMIT)
+            data = read_input(os.path.join(self.root, self.name(index)), MAX_IMAGE_BYTES)
             return data, int(self._labels[index])
         except OSError as error:
             raise BadImageError(reason(error)) from error

@@ -18,8 +18,8 @@ from openatac.data.images.source import BadImageError
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.recordio import (
     IMAGE,
-    LONGEST,
     MAGIC,
+    MAX_PART_BYTES,
     RECORD_HEADER,
     record_end,
     scan,
@@ -161,7 +161,7 @@ class RecordFile:
     def record(self, index: int) -> bytes:
         """Return the bytes of the file from the offset of record ``index`` to that of the next."""
         start, end = self._bounds[index:index + 2].tolist()
-        if end - start > LONGEST:
+        if end - start > MAX_PART_BYTES:
             raise BadImageError(f'the record is {end - start} bytes long')
         try:
             return read_at(self._descriptor, end - start, start)

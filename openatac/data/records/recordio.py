@@ -18,7 +18,7 @@ from openatac.files.reading import read_at
 MAGIC = b'\x0a\x23\xd7\xce'
 RECORD_HEADER = struct.Struct('<4sI')     # magic, kind << 29 | length
 IMAGE = struct.Struct('<IfQQ')   # number of labels before the image or 0, label, id, second id
-LONGEST = 2 ** 29                # parts are shorter; no image comes close
+MAX_PART_BYTES = 2 ** 29         # parts are shorter; no image comes close
 
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
@@ -48,7 +48,7 @@ def unpack_record(data: bytes) -> bytes:
             raise BadImageError('the record is cut off')
         magic, word = RECORD_HEADER.unpack_from(data, at)
         kind = word >> 29
-        size = word & LONGEST - 1
+        size = word & MAX_PART_BYTES - 1
         if magic != MAGIC or kind not in expected:
             raise BadImageError("the record's header is damaged")
         at += RECORD_HEADER.size
@@ -83,7 +83,7 @@ def _part_at(descriptor: int, offset: int) -> tuple[int, int] | None:
     if len(head) < RECORD_HEADER.size or head[:4] != MAGIC:
         return None
     word = RECORD_HEADER.unpack(head)[1]
-    length = word & LONGEST - 1
+    length = word & MAX_PART_BYTES - 1
     return word >> 29, offset + RECORD_HEADER.size + length + -length % 4
 
 

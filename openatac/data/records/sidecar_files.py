@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from openatac.errors import DataError
-from openatac.files.reading import BYTE_ORDER_MARK, TEXT_LIMIT, opening, read_input, read_text
+from openatac.files.reading import BYTE_ORDER_MARK, MAX_TEXT_BYTES, opening, read_input, read_text
 
 INDEX, CHECKSUMS, CLASSES = '.idx', '.crc32', '.classes'
 
@@ -32,7 +32,7 @@ def read_index(idx: str, rec: str, size: int) -> np.ndarray:
     Raises DataError if ``idx`` is not an index, or its offsets do not fit the record file.
     """
     with opening(f'the index {idx}'):
-        text = read_input(idx, 2 * size + TEXT_LIMIT)  # a line is shorter than two records
+        text = read_input(idx, 2 * size + MAX_TEXT_BYTES)  # a line is shorter than two records
     fields = text.split()
     if not fields:
         raise DataError(f'the index {idx} is empty: give another, or leave it out')
@@ -61,7 +61,7 @@ def read_checksums(rec: str, count: int) -> np.ndarray | None:
     if not os.path.lexists(path):
         return None
     with opening(f'the checksums {path}'):
-        fields = read_input(path, TEXT_LIMIT + 64 * count).split()
+        fields = read_input(path, MAX_TEXT_BYTES + 64 * count).split()
     try:
         checksums = np.array([int(field, 16) for field in fields[1::2]], np.int64)
         if ((checksums < 0) | (checksums >= 2 ** 32)).any():

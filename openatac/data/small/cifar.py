@@ -125,8 +125,9 @@ def _read_binary(dataset: CifarDataset, files: dict[str, File], names: Sequence[
 def _count_records(file: File, record: int) -> int:
     """Return the number of records of ``record`` bytes in the file."""
     count, extra = divmod(file.size, record)
-    if file.size > archives.LARGEST:
-        raise DataError(f'{file.name} is larger than the limit of {archives.LARGEST // MEGABYTE} MB')
+    limit = archives.MAX_ARCHIVE_BYTES
+    if file.size > limit:
+        raise DataError(f'{file.name} is larger than the limit of {limit // MEGABYTE} MB')
     if not file.size:
         raise DataError(f'{file.name} is empty')
     if extra:

@@ -23,7 +23,8 @@ from openatac.system.threads import set_threads, thread_count
 if TYPE_CHECKING:
     import numpy as np
 
-WARM_UP, LEAST = 2, 3  # untimed batches before a turn, and the minimum number of timed ones
+WARM_UP = 2      # untimed batches before a turn
+MIN_BATCHES = 3  # timed in a turn
 _TAKE_TURNS = 'from openatac.study.bench.process import take_turns; take_turns(int(sys.argv[1]))'
 
 
@@ -133,7 +134,7 @@ def _turn(network: Runtime, images: np.ndarray, seconds: float) -> Turn:
         network(images)
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < LEAST or time.perf_counter() < end:
+    while len(times) < MIN_BATCHES or time.perf_counter() < end:
         start = time.perf_counter()
         network(images)
         times.append(time.perf_counter() - start)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GateRow = dict[str, Any]  # a line of gates.csv
-LONGEST = 60          # run name in characters
+MAX_LABEL_LENGTH = 60          # run name in characters
 
 PARTS = {'between_pixels': ('pixels', 1.0), 'between_images': ('images', 0.5),  # column -> name, opacity
          'between_channels': ('channels', 0.2)}
@@ -37,7 +37,7 @@ def gates_figure(rows: Sequence[GateRow]) -> Figure:
             _draw_gate(panels, position + (index - (len(here) - 1) / 2) * room, min(0.25, 0.9 * room), row,
                        colours[row['run']])
     _label(panels, layers)
-    names = [shortened(f'{run} ({_units(rows, run)})', LONGEST) for run in runs]
+    names = [shortened(f'{run} ({_units(rows, run)})', MAX_LABEL_LENGTH) for run in runs]
     columns = max(1, int(figure.get_figwidth() / (1 + 0.1 * max(map(len, names)))))
     figure.legend(handles=[_patch(name, color=colours[run]) for run, name in zip(runs, names)],
                   loc='outside upper center', ncol=min(len(names), columns),

@@ -11,7 +11,7 @@ from openatac.files.schema import validate
 from openatac.limits import Bounds
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 
-EpochRow = dict[str, Any]  # a row of the history: the results of an epoch
+EpochRow = dict[str, Any]  # a row of metrics.csv, {column: value}; docs/reference/files.md lists the columns
 _Count = Annotated[int, Bounds(0, 2 ** 40)]
 
 
