@@ -1,4 +1,5 @@
-"""The devices that a command line asks for, with any library."""
+"""The devices that a command line asks for, and those of a run in words, with any library."""
+import math
 from collections.abc import Callable
 
 from openatac.errors import DeviceError, FlagError
@@ -68,3 +69,20 @@ def parse_gpus(text: str) -> list[int]:
     if len(set(indices)) != len(fields):
         raise FlagError('--gpus', f'{text!r} is not a list of GPU indices like 0,1')
     return indices
+
+
+# ---------------------------------------------------------------- devices of a run, as in its files
+
+def describe_devices(processes: int, count: int, kind: str) -> str:
+    """Return '2 x gpu' or, for several processes, '2 x 1 x cpu'; each has ``count`` devices of a kind."""
+    return f'{processes} x {count} x {kind}' if processes > 1 else f'{count} x {kind}'
+
+
+def device_count(devices: str) -> int:
+    """Count the devices in a text of `describe_devices`."""
+    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
+
+
+def are_gpus(devices: str) -> bool:
+    """Return whether the devices in a text of `describe_devices` are GPUs."""
+    return devices.endswith('gpu')

@@ -93,7 +93,7 @@ class Learner(abc.ABC):
     @property
     @abc.abstractmethod
     def devices(self) -> str:
-        """The devices in words, such as '2 x gpu', '1 x cpu' or, for two processes, '2 x 1 x cpu'."""
+        """The devices of all processes, in the words of `openatac.backends.devices.describe_devices`."""
 
     @property
     @abc.abstractmethod
@@ -191,11 +191,6 @@ class Learner(abc.ABC):
     def _step_seed(self) -> int:
         """Return the seed of the next step's randomness."""
         return (self.seed * 1000003 + self.iteration) % 2 ** 31
-
-    def _describe_devices(self, count: int, kind: str) -> str:
-        """Return `devices` for ``count`` devices in this process, each a 'cpu' or a 'gpu'."""
-        processes = f'{self.process_group.size} x ' if self.process_group.size > 1 else ''
-        return f'{processes}{count} x {kind}'
 
     def _over_all_processes(self, totals: Sequence[float], count: int) -> Metrics:
         """Combine this process's sums over its ``count`` images with the other processes' into metrics."""

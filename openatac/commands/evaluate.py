@@ -15,7 +15,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.commands.shared.network_arguments import add_engine, add_labels, with_labels
+from openatac.commands.shared.labels_flag import add_labels, with_labels
+from openatac.commands.shared.trained_network_flags import add_engine
 from openatac.console.streams import on_terminal
 from openatac.console.text import for_terminal
 from openatac.data.images.listed import list_in
@@ -30,7 +31,7 @@ from openatac.trained.manifest import Manifest, read_manifest
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
-    from openatac.trained.input_images import InputImages
+    from openatac.trained.image_sources import InputImages
 
 
 def main(argv: list[str]) -> int:
@@ -72,7 +73,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from openatac.evaluation.report import Report
-    from openatac.trained.network_inputs import named_batches
+    from openatac.trained.input_transform import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(args.labels, read_manifest(prefix))
     report, images = Report(args.report, args.predictions), _find_images(args, manifest)
@@ -92,15 +93,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
-    from openatac.trained import input_images
+    from openatac.trained import image_sources
     if args.dataset:
         outputs = BUILT_IN_DATASETS[split_name(args.dataset)[0]].outputs
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')
-        return input_images.from_dataset(args.dataset, args.data_dir, train=False)
+        return image_sources.from_dataset(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return input_images.from_records(args.images, manifest)
+        return image_sources.from_records(args.images, manifest)
     if args.val_labels:
-        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list)
-    return input_images.from_class_folders(args.images, manifest)
+        return image_sources.from_list(args.images, args.val_labels, manifest, args.class_list)
+    return image_sources.from_class_folders(args.images, manifest)

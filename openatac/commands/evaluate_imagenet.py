@@ -11,12 +11,12 @@ import shlex
 
 from openatac.backends.compute import Compute
 from openatac.backends.process_group import SingleProcess
-from openatac.backends.registered_backends import check_backend
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.train_imagenet import TrainImagenet
 from openatac.options.command_line import add_section, from_arguments, show_defaults
 from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.training.config import ImagenetConfig
+from openatac.training.option_rules import check_options
 from openatac.training.recipes import IMAGENET
 from openatac.training.sections.imagenet import (
     ImagenetData,
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     from openatac.console.log import log_to
     log_to()
     script = TrainImagenet()
-    check_backend(given.config)
+    check_options(given.config)
     built = script.build_network(given)
     command = shlex.join([*p.prog.split(), *argv])
     left_out = script.make_run(built, command, SingleProcess()).evaluate()

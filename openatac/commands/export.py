@@ -18,7 +18,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.commands.shared.network_arguments import add_labels, with_labels
+from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.console.text import for_terminal
 from openatac.data.small.built_in_datasets import NAMES_WITH_LABELS
 from openatac.errors import FlagError, UsageError

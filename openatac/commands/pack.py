@@ -25,7 +25,7 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.console.log import log_to
 from openatac.console.program import INTERRUPTED
 from openatac.data.archives import is_archive_name
-from openatac.data.images.bad_images import MAX_BAD_SHARE
+from openatac.data.images.bad_images import BAD_SHARE
 from openatac.data.images.class_names import read_class_list
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
@@ -91,7 +91,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument('--shuffle', type=number(int, low=0, high=MAX_NUMPY_SEED), metavar='SEED',
                    help='shuffle the images with this seed (default: sorted by class)')
     # Unlike in training, 1 is allowed: it packs whatever can be read.
-    p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=MAX_BAD_SHARE, metavar='S',
+    p.add_argument('--max-bad-share', type=number(float, low=0, high=1), default=BAD_SHARE, metavar='S',
                    help='fail if more than this share of the images, and more than one, cannot be read '
                         '(default: %(default)s)')
     p.add_argument('-j', type=number(int, low=1, high=MAX_WORKERS), default=len(allowed_processors()),

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import figure_file
-from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
+from openatac.commands.shared.labels_flag import add_labels, with_labels
+from openatac.commands.shared.trained_network_flags import add_engine, add_model
 from openatac.console import streams
 from openatac.console.text import for_terminal, printable
 from openatac.errors import FlagError, UsageError

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.commands.shared.network_arguments import add_engine, add_labels, add_model, with_labels
+from openatac.commands.shared.labels_flag import add_labels, with_labels
+from openatac.commands.shared.trained_network_flags import add_engine, add_model
 from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol_form import SymbolForm

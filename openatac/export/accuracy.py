@@ -11,10 +11,10 @@ from openatac.export.runtimes.base import open_runtime
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import replace_file
 from openatac.library import GLUON, NetworkFunction, library_of
-from openatac.trained import input_images
-from openatac.trained.input_images import InputImages
+from openatac.trained import image_sources
+from openatac.trained.image_sources import InputImages
+from openatac.trained.input_transform import sample_batches
 from openatac.trained.manifest import read_manifest, write_manifest
-from openatac.trained.network_inputs import sample_batches
 from openatac.trained.trained_network import TrainedNetwork
 
 
@@ -24,7 +24,7 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputIma
     If there are none, return None, with log lines that say why.
     """
     if folder:
-        return input_images.from_class_folders(folder, trained.manifest), []
+        return image_sources.from_class_folders(folder, trained.manifest), []
     try:
         return trained.open_images(train=False), []
     except DataError as error:

@@ -15,6 +15,7 @@ WANDB_ID = 'wandb-id'  # of the Weights & Biases run, which a resumed run contin
 SUMMARY = 'summary.json'  # written when the run finishes
 # checkpoints.checkpoint
 CHECKPOINTS = 'checkpoints'  # a folder
+# `openatac.files.reserved_folder`
 LOCK = '.lock'  # while a process trains
 # runs.next_steps
 SAMPLE = 'sample.png'  # one of the images

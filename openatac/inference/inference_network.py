@@ -10,14 +10,13 @@ from openatac.errors import DeviceError, OpenatacError, UsageError
 from openatac.export.runtimes.base import CPU
 from openatac.files.export_file_names import SYMBOL_SUFFIX
 from openatac.files.run_file_names import BEST
-from openatac.files.schema import read_json
 from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.trained.manifest import Manifest
 from openatac.trained.run_manifest import run_manifest
 from openatac.trained.trained_network import load_run
-from openatac.training.networks.initial_files import FLAGS_SUFFIX
+from openatac.training.networks.initial_files import read_written_network
 from openatac.training.networks.named_options import is_registered_for
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.parameter_files import read_parameter_file
@@ -119,7 +118,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
     if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):
         raise OpenatacError(f'{folder} does not contain the graph of its network: load it where MXNet is '
                             'installed, or load an export of it, or put the files of --initial back')
-    name = str(read_json(initial + FLAGS_SUFFIX, dict).get('model'))
+    name = read_written_network(initial).model
     values = {key: array.astype('float32') for key, array in read_parameter_file(params).items()}
     return to_torch(initial + SYMBOL_SUFFIX, values), run_manifest(name, config)
 

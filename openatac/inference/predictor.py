@@ -21,8 +21,8 @@ from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.inference.inference_network import load_for_inference
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import Manifest
-from openatac.trained.network_inputs import InputTransform
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ import os
 import re
 from typing import NamedTuple
 
+from openatac.backends.devices import device_count
 from openatac.errors import OpenatacError
 from openatac.files.reading import open_input
 from openatac.files.run_file_names import LOG, SUMMARY
 from openatac.training.config import Config
-from openatac.training.run_folder import RunFolder, Summary, config_of_summary, device_count
+from openatac.training.run_folder import RunFolder, Summary, config_of_summary
 
 IMAGES_PER_STEP = 'images per step'  # in differences between runs; see `FinishedRun.images_per_step`
 COLUMNS = {'epoch', 'train_loss', 'val_accuracy'}  # of metrics.csv, at least

@@ -44,7 +44,7 @@ class LogLines(abc.ABC):
         self.log_interval = log_interval
 
     @abc.abstractmethod
-    def interval(self, interval: Interval) -> str:
+    def interval(self, so_far: EpochSoFar) -> str:
         """Return the line for a reading of the metrics within an epoch, or ''."""
 
     @abc.abstractmethod
@@ -103,8 +103,8 @@ class TrainingTask(NamedTuple):
     kept: KeptEpochs
 
 
-class Interval(NamedTuple):
-    """Training since the epoch began: ``batch`` of ``batches`` batches, at the current ``learning_rate``.
+class EpochSoFar(NamedTuple):
+    """An epoch up to its batch ``batch`` of ``batches``, at the current ``learning_rate``.
 
     Attributes
     ----------
@@ -200,9 +200,9 @@ class _Loop:
         progress = self.progress
         speed = clock.images_per_second()
         batches = self.task.training.batches_in(progress.epoch)
-        interval = Interval(progress.epoch, progress.batch, batches, speed, metrics, learning_rate)
+        so_far = EpochSoFar(progress.epoch, progress.batch, batches, speed, metrics, learning_rate)
         bar.set_postfix({'loss': f'{metrics.loss:.4f}', metric_name: f'{metrics.metric:.4f}'}, refresh=False)
-        line = self.task.lines.interval(interval)
+        line = self.task.lines.interval(so_far)
         if line:
             log.info('%s', line, extra={'on_bar': not bar.disable})
         for tracker in self.trackers:

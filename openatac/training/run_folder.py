@@ -5,7 +5,6 @@
 """
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 
@@ -162,8 +161,3 @@ def config_of_summary(summary: Summary) -> Config:
 def _config(settings: dict[str, Any]) -> Config:
     """Build the config of parsed settings; ValueError if they do not describe a run."""
     return from_json(config_type_of(settings), settings)
-
-
-def device_count(devices: str) -> int:
-    """Count the devices in a text such as '2 x 1 x cpu'."""
-    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])

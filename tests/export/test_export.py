@@ -17,8 +17,8 @@ from openatac.export.tracing import trace
 from openatac.graph.fusion import count_operators, fuse
 from openatac.graph.symbol_block import symbol_block
 from openatac.models.weights import load_parameters, save_parameters
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import read_manifest
-from openatac.trained.network_inputs import InputTransform
 from tests import oracle
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import encoded, smooth

@@ -17,8 +17,8 @@ from openatac.data.photos.transforms import (
 )
 from openatac.errors import OpenatacError
 from openatac.models.weights import save_parameters
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import Manifest
-from openatac.trained.network_inputs import InputTransform
 from openatac.training.run_folder import RunFolder
 from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.images.made_up_images import blocks, encoded, write_data_dir

@@ -39,8 +39,8 @@ from openatac.study.finished_runs import find_runs
 from openatac.study.published.numbers import IMAGENET_NUMBERS
 from openatac.study.published.rows import make_row
 from openatac.study.published.training_time import run_speeds
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import read_manifest
-from openatac.trained.network_inputs import InputTransform
 from openatac.trained.trained_network import load_run
 from openatac.training.checkpoints.checkpoint import Checkpoints
 from openatac.training.checkpoints.progress import Progress

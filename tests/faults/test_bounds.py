@@ -154,7 +154,7 @@ def test_wrong_numbers_in_settings_are_refused(run_folder, tmp_path, capsys, wro
 
 @pytest.mark.parametrize('ratio', [1e-6, -1, 2, math.nan])
 def test_crop_ratio_in_a_manifest_is_checked(ratio):
+    from openatac.trained.input_transform import InputTransform
     from openatac.trained.manifest import Manifest
-    from openatac.trained.network_inputs import InputTransform
     with pytest.raises(OpenatacError, match=re.escape(str(ratio))):
         InputTransform(Manifest('x', 10, (3, 32, 32), (0, 0, 0), (1, 1, 1), crop_ratio=ratio))

@@ -14,7 +14,7 @@ from openatac import cli
 from openatac.console.log import log_to
 from openatac.console.text import for_html, for_markdown, for_terminal, text_table
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
-from openatac.study.comparison.records import without_paths
+from openatac.study.comparison.run_files import without_paths
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python

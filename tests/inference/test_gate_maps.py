@@ -7,8 +7,8 @@ from PIL import Image
 from openatac import get_model
 from openatac.inference.gate_maps import gate_figure, open_gates
 from openatac.models.weights import load_parameters
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import read_manifest
-from openatac.trained.network_inputs import InputTransform
 from tests.helpers.exports.animal_export import ANIMALS, animal_network
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.made_up_images import smooth, write_image

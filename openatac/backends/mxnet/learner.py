@@ -15,6 +15,7 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends.compute import Compute
+from openatac.backends.devices import describe_devices
 from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
@@ -121,7 +122,7 @@ class MxnetLearner(Learner):
 
     @property
     def devices(self) -> str:
-        return self._describe_devices(len(self.contexts), self.contexts[0].device_type)
+        return describe_devices(self.process_group.size, len(self.contexts), self.contexts[0].device_type)
 
     @property
     def versions(self) -> dict[str, str]:

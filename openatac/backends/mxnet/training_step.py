@@ -21,7 +21,7 @@ Result = tuple[mx.nd.NDArray, mx.nd.NDArray, mx.nd.NDArray]  # logits, targets, 
 
 
 def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tuple[int, ...],
-                  objective: MxnetObjective, dtype: str, hybrid: bool) -> CpuStep | RecordedStep:
+                  objective: MxnetObjective, dtype: str, hybrid: bool) -> CpuStep | AutogradStep:
     """Return the fastest step of ``net``, initialised on ``contexts``, for images (B, *image_shape).
 
     On the CPU a hybridized network runs as a `CpuStep` if possible, otherwise with the operators of
@@ -34,10 +34,10 @@ def training_step(net: HybridBlock, contexts: list[mx.Context], image_shape: tup
             return step
         net = faster_network(net, image_shape)
         net.hybridize(static_alloc=True)
-    return RecordedStep(net, objective, dtype, updates_statistics)
+    return AutogradStep(net, objective, dtype, updates_statistics)
 
 
-class RecordedStep:
+class AutogradStep:
     """A step whose gradients MXNet derives.
 
     Parameters
@@ -126,7 +126,7 @@ class CpuStep:
         self._bound: dict[Any, Any] = {}
 
     def run(self, shards: list[Shard], lam: float, scale: float | None = None) -> list[Result]:
-        """Like `RecordedStep.run`; a CPU step is in float32 and needs no ``scale``."""
+        """Like `AutogradStep.run`; a CPU step is in float32 and needs no ``scale``."""
         results = []
         for x, y in shards:
             targets = self.objective.targets(y, lam)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from openatac.backends.compute import Compute
+from openatac.backends.devices import describe_devices
 from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
@@ -125,7 +126,7 @@ class TorchLearner(Learner):
 
     @property
     def devices(self) -> str:
-        return self._describe_devices(1, 'gpu' if self.device.type == 'cuda' else 'cpu')
+        return describe_devices(self.process_group.size, 1, 'gpu' if self.device.type == 'cuda' else 'cpu')
 
     @property
     def versions(self) -> dict[str, str]:

@@ -4,12 +4,25 @@ from __future__ import annotations
 import collections
 import os
 import re
+from typing import Any
 
 from openatac.errors import DataError, FlagError
 from openatac.files.reading import read_lines
 from openatac.trained.manifest import Manifest
 
 _SYNSET = re.compile(r'(n\d{8})[\s,:]+(.*)')  # WordNet ids, as in ImageNet's lists
+
+
+def add_labels(parser: Any, default: str = 'those in the export') -> None:
+    """Add --labels to a parser or a group of one; see `with_labels`."""
+    parser.add_argument('--labels', metavar='FILE|NAMES',
+                        help='names of the classes, separated by commas, or a file with one per line, also '
+                             f'as in "n01440764 tench, Tinca tinca" (default: {default})')
+
+
+def with_labels(labels: str | None, manifest: Manifest) -> Manifest:
+    """Return the manifest with the class names of --labels; raise FlagError if they are wrong."""
+    return manifest._replace(labels=class_names_from_flag(labels, manifest))
 
 
 def class_names_from_flag(labels: str | None, manifest: Manifest) -> list[str]:

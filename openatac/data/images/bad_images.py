@@ -4,7 +4,7 @@ import logging
 from openatac.data.images.source import ImageSource
 from openatac.errors import DataError
 
-MAX_BAD_SHARE = 0.01
+BAD_SHARE = 0.01  # that is tolerated by default
 NAMED = 20  # bad images named in the log; the rest are only counted
 
 Reasons = list[tuple[int, str]]  # index of each bad image, and why it cannot be read
@@ -30,7 +30,7 @@ class BadImages:
         and never all of them.
     """
 
-    def __init__(self, source: ImageSource, max_share: float = MAX_BAD_SHARE, named: int = NAMED) -> None:
+    def __init__(self, source: ImageSource, max_share: float = BAD_SHARE, named: int = NAMED) -> None:
         self._source = source
         self.max_share = max_share
         self._named = named

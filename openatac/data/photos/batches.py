@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import numpy as np
 
 from openatac.data.batch_sizes import WHOLE, ProcessShare, check_batch_fits
-from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages, Reasons
+from openatac.data.images.bad_images import BAD_SHARE, BadImages, Reasons
 from openatac.data.images.decoding import decode
 from openatac.data.images.opencv import warn_without_opencv
 from openatac.data.images.source import BadImageError, ImageSource
@@ -69,7 +69,7 @@ class TrainingPhotoBatches:
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, seed: int, workers: int,
                  share: ProcessShare = WHOLE, jitter: Jitter = PUBLISHED_JITTER,
-                 max_bad_share: float = MAX_BAD_SHARE) -> None:
+                 max_bad_share: float = BAD_SHARE) -> None:
         check_batch_fits(len(source), batch_size)
         warn_without_opencv()
         self.image_count = len(source)
@@ -122,7 +122,7 @@ class EvaluationPhotoBatches:
     ahead = AHEAD
 
     def __init__(self, source: ImageSource, size: Size, batch_size: int, crop_ratio: float,
-                 workers: int = 0, share: ProcessShare = WHOLE, max_bad_share: float = MAX_BAD_SHARE) -> None:
+                 workers: int = 0, share: ProcessShare = WHOLE, max_bad_share: float = BAD_SHARE) -> None:
         self._source = source
         self._images_per_batch = share.images_per_batch(batch_size)
         self._indices = share.range_of(len(source))

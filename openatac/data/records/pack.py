@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from openatac.console.streams import print_to_stderr
-from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
+from openatac.data.images.bad_images import BAD_SHARE, BadImages
 from openatac.data.images.decoding import decode
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImageError
@@ -67,7 +67,7 @@ class Packed(NamedTuple):
 
 
 def pack(images: ImageFiles, out: str, settings: PackSettings = UNCHANGED, workers: int = 1,
-         max_bad_share: float = MAX_BAD_SHARE) -> Packed | None:
+         max_bad_share: float = BAD_SHARE) -> Packed | None:
     """Write out.rec, out.idx, out.classes and out.crc32.
 
     Parameters

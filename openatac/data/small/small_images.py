@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.data.archives import File, list_briefly, open_files
 from openatac.data.images.archived import ArchivedFolder
-from openatac.data.images.bad_images import MAX_BAD_SHARE, BadImages
+from openatac.data.images.bad_images import BAD_SHARE, BadImages
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.images.image_files import ImageFiles
@@ -82,14 +82,14 @@ def _not_understood(path: str, names: Iterable[str], found: Iterable[str]) -> Da
 
 
 def load_class_folders(path: str, side: int, class_names: Sequence[str] | None = None,
-                       max_bad_share: float = MAX_BAD_SHARE, *, train: bool) -> ImageSet:
+                       max_bad_share: float = BAD_SHARE, *, train: bool) -> ImageSet:
     """Return the training or test images of `open_split`, resized to (side, side)."""
     with open_split(path, class_names, train=train) as source:
         return read_images(source, side, source.class_names, max_bad_share)
 
 
 def read_images(source: ImageSource, side: int, class_names: Sequence[str],
-                max_bad_share: float = MAX_BAD_SHARE) -> ImageSet:
+                max_bad_share: float = BAD_SHARE) -> ImageSet:
     """Read and decode all images of a source, and resize them to (side, side).
 
     Unreadable images are named in the log and left out. Raises DataError if there are too many.

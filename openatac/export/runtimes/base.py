@@ -89,7 +89,7 @@ class Runtime(abc.ABC):
         self.manifest = manifest
         self.device = device
         check_files(prefix, self.form.files(prefix))
-        with self._failures('be loaded'):
+        with self._failures('be loaded', ': export again'):
             self.load()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ class Runtime(abc.ABC):
         """Return the outputs for images of the right shape."""
 
     @contextlib.contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
+    def _failures(self, what: str, advice: str = '') -> Iterator[None]:
         """Convert any error from the library to OpenatacError: libraries share no base class for errors."""
         try:
             yield
@@ -122,7 +122,7 @@ class Runtime(abc.ABC):
             raise
         except Exception as error:
             raise OpenatacError(f'{self.prefix} cannot {what} by the engine {self.name} '
-                                f'({last_line(error)}): export again') from error
+                                f'({last_line(error)}){advice}') from error
 
 
 # ------------------------------------------------------------------------------------ registry

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from openatac.pytorch.models.parts import cifar_stage, find_attention
-from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.nn.initializers import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
 from openatac.zoo.host_arguments import check_cifar_resnet18, place_activations

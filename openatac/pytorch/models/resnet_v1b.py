@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from openatac.errors import ArgumentError
 from openatac.pytorch.models.parts import Stage, find_attention
-from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.nn.initializers import initialize
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.registry import Factory
 from openatac.zoo.host_arguments import (

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openatac.argument_checks import check_number
-from openatac.pytorch.nn.initial_values import SLOPE
+from openatac.pytorch.nn.initializers import SLOPE
 
 
 class PReLU(nn.Module):

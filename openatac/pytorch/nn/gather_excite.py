@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openatac.pytorch.nn.initial_values import msra_prelu_
+from openatac.pytorch.nn.initializers import msra_prelu_
 from openatac.pytorch.nn.lazy_weight import ShapedByInput
 from openatac.pytorch.nn.normalisation import BatchNorm
 from openatac.pytorch.nn.squeeze_excite import excitation

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from openatac.pytorch.nn.initial_values import initialize
+from openatac.pytorch.nn.initializers import initialize
 from openatac.replacement.rules import Where, check_called, check_selected, selects
 from openatac.replacement.torch.recording import Recording, record_forward
 

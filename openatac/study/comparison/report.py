@@ -16,7 +16,7 @@ from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
 from openatac.study.comparison.error_figure import error_figure
 from openatac.study.comparison.html_page import page_html
-from openatac.study.comparison.records import ADVICE, without_paths
+from openatac.study.comparison.run_files import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 
 NOTE = 'note.txt'

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from openatac.backends.devices import are_gpus
 from openatac.console.text import counted
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
@@ -50,7 +51,7 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
 
 def _processors(run: FinishedRun) -> tuple[str, int]:
     """Return ('GPU' or 'CPU core', the number in use, or 0 if it is unknown)."""
-    if run.summary['device'].endswith('gpu'):
+    if are_gpus(run.summary['device']):
         return 'GPU', run.devices
     threads = run.summary['threads']
     return 'CPU core', run.devices * int(threads) if threads.isdecimal() else 0

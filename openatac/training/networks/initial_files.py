@@ -29,9 +29,22 @@ log = logging.getLogger('openatac')
 FLAGS_SUFFIX = '-flags.json'
 
 
-class _Written(NamedTuple):
+class WrittenNetwork(NamedTuple):
+    """The contents of ``PREFIX-flags.json``: the network's name, and {option: value} of its options."""
+
     model: str
     flags: dict[str, Any]
+
+
+def read_written_network(prefix: str) -> WrittenNetwork:
+    """Read ``PREFIX-flags.json``; raise OpenatacError if it is missing or damaged."""
+    try:
+        return read_json(prefix + FLAGS_SUFFIX, WrittenNetwork)
+    except OSError as error:
+        raise OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} cannot be read ({reason(error)}): write it '
+                            'with the same command and --write-initial, where MXNet is installed') from None
+    except ValueError as error:
+        raise _damaged(prefix, error) from None
 
 
 def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
@@ -60,13 +73,7 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
 def read_initial_config(prefix: str, given: ParsedFlags[AnyConfig]) -> tuple[str, AnyConfig]:
     """Return (the network's name, the config of ``given`` with its options); see `read_initial_network`."""
     config_type = type(given.config)
-    try:
-        model, written = read_json(prefix + FLAGS_SUFFIX, _Written)
-    except OSError as error:
-        raise OpenatacError(f'--initial: {prefix + FLAGS_SUFFIX} cannot be read ({reason(error)}): write it '
-                            'with the same command and --write-initial, where MXNet is installed') from None
-    except ValueError as error:
-        raise _damaged(prefix, error) from None
+    model, written = read_written_network(prefix)
     other = ImagenetConfig if config_type is CifarConfig else CifarConfig
     if set(written) & (set(option_fields(other)) - set(option_fields(config_type))):
         raise FlagError('--initial', f'the network in {prefix} was made by the other script')

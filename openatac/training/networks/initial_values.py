@@ -4,8 +4,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from openatac.backends.base import Backend
 from openatac.errors import OpenatacError
-from openatac.library import GLUON, library_of
+from openatac.library import GLUON, PYTORCH, library_of
 from openatac.system.installed import has_mxnet
 from openatac.training.config import Config
 from openatac.training.networks.build import build_network
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
 log = logging.getLogger('openatac')
 
 
-def initial_values(net: Any, config: Config) -> str | Pretrained | None:
-    """Return the parameters that a network starts from; None if it has its values, or its seed draws them.
+def initialize(backend: Backend, net: Any, config: Config) -> None:
+    """Give the network of a backend the values that it starts from.
 
-    A PyTorch module gets MXNet's random numbers here if MXNet is installed and its host and units are
-    registered for Gluon.
+    A PyTorch module gets MXNet's random numbers if MXNet is installed and its host and units are registered
+    for Gluon.
     """
-    if config.start.initial:
-        return None
-    params = parameter_source(config)
-    if library_of(net) is GLUON:
-        return params
-    if has_mxnet() and is_registered_for('gluon', config):
+    if config.start.initial:  # the network has them
+        backend.initialize()
+        return
+    if library_of(net) is PYTORCH and has_mxnet() and is_registered_for('gluon', config):
         _draw_by_mxnet(net, config)
-        return None
-    if not isinstance(params, str):
+        backend.initialize()
+        return
+    params = parameter_source(config)
+    if library_of(net) is PYTORCH and not isinstance(params, str):
         log.info('PyTorch draws the initial values, not MXNet: the same --seed gives other values, from the '
                  'same distribution')
-    return params
+    backend.initialize(params)
 
 
 def draw_on_cpu(net: HybridBlock, config: Config) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from openatac.backends.devices import device_count
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
@@ -14,7 +15,6 @@ from openatac.options.declaration import Role, from_json, option_fields, option_
 from openatac.training.checkpoints.progress import State
 from openatac.training.config import Config
 from openatac.training.loop import Schedule, TrainingTask
-from openatac.training.run_folder import device_count
 
 log = logging.getLogger('openatac')
 REPEAT = 'repeat them, or start another run with another --save-dir'

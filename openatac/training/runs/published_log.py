@@ -2,16 +2,16 @@
 from __future__ import annotations
 
 from openatac.training.checkpoints.progress import EpochRow
-from openatac.training.loop import Interval, LogLines
+from openatac.training.loop import EpochSoFar, LogLines
 
 
 class CifarLog(LogLines):
     """The lines of the published CIFAR script, plus the progress within an epoch."""
 
-    def interval(self, interval: Interval) -> str:
-        return (f'Epoch[{interval.epoch}] Batch [{interval.batch}/{interval.batches}]\t'
-                f'Speed: {interval.speed:.1f} samples/sec\taccuracy={interval.metrics.metric:f}\t'
-                f'loss={interval.metrics.loss:f}\tlr={interval.learning_rate:g}')
+    def interval(self, so_far: EpochSoFar) -> str:
+        return (f'Epoch[{so_far.epoch}] Batch [{so_far.batch}/{so_far.batches}]\t'
+                f'Speed: {so_far.speed:.1f} samples/sec\taccuracy={so_far.metrics.metric:f}\t'
+                f'loss={so_far.metrics.loss:f}\tlr={so_far.learning_rate:g}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         return [f'[Epoch {row["epoch"]}] train={row["train_accuracy"]:f} val={row["val_accuracy"]:f} '
@@ -25,13 +25,13 @@ class ImagenetLog(LogLines):
         super().__init__(log_interval)
         self.metric_name = metric_name
 
-    def interval(self, interval: Interval) -> str:
+    def interval(self, so_far: EpochSoFar) -> str:
         # As published, only after whole intervals, counting batches from 0.
-        if not self.log_interval or interval.batch % self.log_interval:
+        if not self.log_interval or so_far.batch % self.log_interval:
             return ''
-        return (f'Epoch[{interval.epoch}] Batch [{interval.batch - 1}]\t'
-                f'Speed: {interval.speed:f} samples/sec\t{self.metric_name}={interval.metrics.metric:f}\t'
-                f'lr={interval.learning_rate:f}')
+        return (f'Epoch[{so_far.epoch}] Batch [{so_far.batch - 1}]\t'
+                f'Speed: {so_far.speed:f} samples/sec\t{self.metric_name}={so_far.metrics.metric:f}\t'
+                f'lr={so_far.learning_rate:f}')
 
     def epoch(self, row: EpochRow, seconds: float) -> list[str]:
         epoch = row['epoch']

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from openatac.backends.devices import are_gpus
 from openatac.backends.learner import Learner
 from openatac.console.log import LOG_FORMAT, log_to
 from openatac.errors import CheckpointError
@@ -180,7 +181,7 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, option_values(config)))
     # On a GPU, other processes hardly matter. One of several workers would take the others for strangers.
-    if learner.process_group.size == 1 and not learner.devices.endswith('gpu'):
+    if learner.process_group.size == 1 and not are_gpus(learner.devices):
         trackers.append(ContentionWatch(progress))
     return trackers
 

@@ -20,7 +20,7 @@ from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import AnyConfig, result_settings
 from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.build import BuiltNetwork
-from openatac.training.networks.initial_values import initial_values
+from openatac.training.networks.initial_values import initialize
 from openatac.training.run_folder import DatasetName, Summary
 from openatac.training.runs import recorded_training
 from openatac.training.runs.evaluation import evaluate_with_report
@@ -149,7 +149,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def initialize(self) -> None:
         """Give the network its initial values."""
-        self.backend.initialize(initial_values(self.net, self.config))
+        initialize(self.backend, self.net, self.config)
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         """Return {name: value} of everything that the result depends on, including the images' contents."""

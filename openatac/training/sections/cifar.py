@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
-from openatac.data.images.bad_images import MAX_BAD_SHARE
+from openatac.data.images.bad_images import BAD_SHARE
 from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, SmallDatasetName, name_with_labels
 from openatac.data.small.cifar_layouts import IMAGE_SIDE
 from openatac.limits import MAX_SIDE
@@ -78,7 +78,7 @@ class CifarData(Section, title='data'):
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
         None, flags=(), roles=Role.NEWER, matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
+        BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
         'left out', parse=SHARE, roles=Role.NEWER)
     data_url: Optional[str] = location_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')

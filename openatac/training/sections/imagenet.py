@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Optional
 
 from openatac.backends.kvstore_names import KVSTORES, SINGLE_PROCESS_STORE
-from openatac.data.images.bad_images import MAX_BAD_SHARE
+from openatac.data.images.bad_images import BAD_SHARE
 from openatac.image_size import Size
 from openatac.limits import MAX_CLASSES, MAX_WORKERS, MIN_CROP_RATIO
 from openatac.options.declaration import (
@@ -113,7 +113,7 @@ class ImagenetData(Section, title='data'):
         parse=number(int, low=0, high=MAX_WORKERS),
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
-        MAX_BAD_SHARE, 'maximum share of damaged photographs; they are reported and left out',
+        BAD_SHARE, 'maximum share of damaged photographs; they are reported and left out',
         parse=SHARE, roles=Role.NEWER)
 
     test_name: ClassVar[str] = 'validation'  # what logs and figures call the test images

@@ -13,9 +13,9 @@ from mxnet import autograd, gluon
 from openatac import get_model
 from openatac.data.small import transforms
 from openatac.export.tracing import trace
-from openatac.trained import input_images
+from openatac.trained import image_sources
+from openatac.trained.input_transform import sample_batches
 from openatac.trained.manifest import Manifest
-from openatac.trained.network_inputs import sample_batches
 
 MODEL = 'cifar_resnet8_v2_atac'
 DIGITS = Manifest(MODEL, 10, (3, 8, 8), *(tuple(255 * float(value) for value in values.ravel())
@@ -69,5 +69,5 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    labelled = input_images.from_dataset('digits', None, train=train)
+    labelled = image_sources.from_dataset('digits', None, train=train)
     return sample_batches(labelled, DIGITS, len(labelled))

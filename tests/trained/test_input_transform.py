@@ -5,8 +5,8 @@ import pytest
 from openatac.data.images.decoding import decode
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches
+from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import Manifest
-from openatac.trained.network_inputs import InputTransform
 from tests.helpers.exports.animal_export import ANIMALS
 from tests.helpers.images.cifar_colours import PIXEL_MEAN, PIXEL_STD
 from tests.helpers.images.made_up_images import encoded, smooth, write_image, write_photos
