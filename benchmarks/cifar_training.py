@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 import openatac
-from openatac.console.text import markdown_table
 from openatac.files.csv_file import write_csv
 from openatac.study.bench.machine import machine
+from openatac.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, str(ROOT / 'train_cifar.py'), '--useReLU', '--log-interval', '10']

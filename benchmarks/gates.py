@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import openatac  # (makes MXNet import, and sets its threads)
-from openatac.console.text import markdown_table
 from openatac.files.csv_file import write_csv
 from openatac.study.bench.machine import machine
+from openatac.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 FIELDS = 'network', 'operators', 'images_per_second', 'range', 'rounds', 'threads', 'versions'

@@ -35,10 +35,10 @@ sys.path.insert(0, str(ROOT))  # nothing needs to be installed
 
 from gpu_data import QUALITY  # noqa: E402
 
-from openatac.console.text import markdown_table  # noqa: E402
 from openatac.files.csv_file import read_csv, write_csv  # noqa: E402
 from openatac.files.writing import write_text  # noqa: E402
 from openatac.system.guard import Guard  # noqa: E402
+from openatac.text import markdown_table  # noqa: E402
 
 BENCHMARKS = ROOT / 'benchmarks'
 TESTS = ROOT / 'tests' / 'backends' / 'test_torch_gpu.py'

@@ -1,8 +1,8 @@
 """Print the table of inference speeds in docs/reference/speed.md from results/inference."""
 from pathlib import Path
 
-from openatac.console.text import markdown_table
 from openatac.files.csv_file import read_csv
+from openatac.text import markdown_table
 
 RESULTS = Path(__file__).resolve().parent.parent / 'results' / 'inference'
 NETWORKS = {f'{host}_{unit}': f'{name} {words}'

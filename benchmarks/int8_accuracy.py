@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 import openatac
-from openatac.console.text import markdown_table
 from openatac.export.int8 import METHODS
 from openatac.files.csv_file import read_csv, write_csv
 from openatac.study.bench.machine import machine
+from openatac.text import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = ('form', 'kernels', 'calibration', 'float32', 'INT8', 'mean loss in points', 'largest loss', 'n')

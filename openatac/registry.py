@@ -164,7 +164,7 @@ def arguments_of(factory: Factory) -> tuple[str, ...]:
                  if parameter.kind not in variadic)
 
 
-def bind(factory: Factory, **settings: Any) -> Factory:
+def bind_accepted(factory: Factory, **settings: Any) -> Factory:
     """Bind the ``settings`` that the factory accepts, and drop the rest."""
     takes = arguments_of(factory)
     return partial(factory, **{name: value for name, value in settings.items() if name in takes})

@@ -34,6 +34,11 @@ class ProcessGroup(abc.ABC):
         return ProcessShare(self.rank, self.size)
 
     @property
+    def is_writer(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.rank == 0
+
+    @property
     def stop_signal(self) -> int:
         """The number of the signal that asked the whole run to stop, or 0."""
         return 0

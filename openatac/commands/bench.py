@@ -16,7 +16,6 @@ from typing import Any
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
-from openatac.console.text import text_table
 from openatac.errors import FlagError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import RUNTIMES
@@ -30,6 +29,7 @@ from openatac.study.bench.measurement import measure
 from openatac.study.bench.speed_figure import bench_figure
 from openatac.study.bench.verdict import verdict
 from openatac.system.processor import int8_line
+from openatac.text import text_table
 
 MAX_SIZES = 8  # torch.compile handles no more for one network
 HEADER = ('export', 'engine', 'batch', 'p50 ms', 'p95 ms', 'images/s', 'rounds', 'difference')

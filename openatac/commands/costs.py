@@ -10,10 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.console.text import text_table
 from openatac.image_size import sides
 from openatac.options.flag_types import CLASSES, ImageSize
 from openatac.study.costs.named_costs import costs_by_name_or_file, image_shape_of
+from openatac.text import text_table
 
 if TYPE_CHECKING:
     from openatac.study.costs.gluon_costs import Costs, Layer

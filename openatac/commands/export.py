@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.labels_flag import add_labels, with_labels
-from openatac.console.text import for_terminal
 from openatac.data.small.built_in_datasets import NAMES_WITH_LABELS
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
@@ -30,6 +29,7 @@ from openatac.options.declaration import Role, section_fields
 from openatac.options.flag_types import CLASSES, IMAGES, ImageSize
 from openatac.system.installed import has_mxnet
 from openatac.system.processor import int8_line
+from openatac.text import for_terminal
 from openatac.training.sections.cifar import CifarNetwork
 from openatac.training.sections.imagenet import ImagenetNetwork
 

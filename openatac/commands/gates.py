@@ -16,7 +16,6 @@ from typing import Any
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import add_format_flag
-from openatac.console.text import for_terminal, short_names, text_table
 from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
@@ -24,6 +23,7 @@ from openatac.files.writing import check_writable, writing
 from openatac.options.flag_types import IMAGES, prefix
 from openatac.study.gates.gates_figure import gates_figure
 from openatac.study.gates.run_gates import gates_of_run
+from openatac.text import for_terminal, short_names, text_table
 
 SHOWN = {  # head of a column in the printed table -> column of the file
     'layer': 'layer', 'unit': 'unit', 'mean': 'mean', 'deviation': 'standard_deviation',

@@ -11,8 +11,8 @@ import fnmatch
 from collections.abc import Sequence
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.console.text import text_table
 from openatac.errors import FlagError, UsageError
+from openatac.text import text_table
 from openatac.zoo.weights.pretrained import ModelCard, model_card, pretrained_names
 
 HEADER = ('network', 'parameters', 'multiply-adds', 'trained on', 'accuracy', 'runs')

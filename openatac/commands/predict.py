@@ -20,7 +20,6 @@ from openatac.commands.shared.figure_flags import figure_file
 from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.commands.shared.trained_network_flags import add_engine, add_model
 from openatac.console import streams
-from openatac.console.text import for_terminal, printable
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
@@ -28,6 +27,7 @@ from openatac.export.runtimes.choice import runtime_for
 from openatac.limits import INFERENCE_BATCH, TOP
 from openatac.options.flag_types import BATCH_SIZE, CLASSES
 from openatac.system.processor import int8_line
+from openatac.text import for_terminal, printable
 
 if TYPE_CHECKING:
     from openatac.inference.predictor import PredictedBatch, Predictor

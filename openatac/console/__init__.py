@@ -1,1 +1,1 @@
-"""Code shared by all commands: exit codes and signals, standard streams, and text output."""
+"""Code shared by all commands: exit codes and signals, standard streams, and the log."""

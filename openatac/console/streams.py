@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from openatac.console.text import for_terminal
 from openatac.files.writing import STREAMS
+from openatac.text import for_terminal
 
 CLOSED = 141  # a shell's code for a program ended by SIGPIPE, as programs in other languages are
 

@@ -19,10 +19,10 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from openatac.console.text import first_few
 from openatac.errors import DataError, reason
 from openatac.files.checksums import file_md5
 from openatac.files.reading import MEGABYTE, open_input
+from openatac.text import first_few
 
 MAX_ARCHIVE_BYTES = 1024 * MEGABYTE  # limit for a file and for an unpacked archive (CIFAR's: 186)
 NAMED = 8  # how many files a message lists

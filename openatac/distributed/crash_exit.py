@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from openatac.console.text import for_terminal
+from openatac.text import for_terminal
 
 _exiting = threading.Lock()  # held by the one thread that ends the process, and never released
 

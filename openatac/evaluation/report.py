@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from openatac.console.text import printable
 from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.evaluation.outcomes import BINS, Bin, Outcomes
 from openatac.figures import write_figure
 from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import check_writable, write_text, writing
+from openatac.text import printable
 
 HARDEST = 3  # how many classes the log names
 

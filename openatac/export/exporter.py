@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openatac.console.text import text_table
 from openatac.errors import DataError, OpenatacError, last_line
 from openatac.export.file_set import replace_set
 from openatac.export.forms.base import FORMS, ExportSettings, Form, NetworkToWrite, check_export_name
@@ -19,6 +18,7 @@ from openatac.files.checksums import file_sha256
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import writing
 from openatac.library import PYTORCH, NetworkFunction, library_of
+from openatac.text import text_table
 from openatac.trained import image_sources
 from openatac.trained.input_transform import sample_inputs
 from openatac.trained.manifest import Manifest, write_manifest

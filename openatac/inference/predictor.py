@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from openatac.argument_checks import check_whole
-from openatac.console.text import printable
 from openatac.data.batch_sizes import batched
 from openatac.data.images.decoding import decode_file, to_pixels
 from openatac.data.images.source import BadImageError
@@ -21,6 +20,7 @@ from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.inference.inference_network import load_for_inference
 from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
+from openatac.text import printable
 from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import Manifest
 from openatac.zoo.weights.pretrained import resolve_parameter_file

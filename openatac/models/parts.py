@@ -6,13 +6,13 @@ from typing import Any
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from openatac.registry import Factory, bind
+from openatac.registry import Factory, bind_accepted
 from openatac.zoo.units import ATTENTIONS
 
 
 def find_attention(name: str | None, reduction: float) -> Factory | None:
     """Return the factory of the attention block called ``name``; None for no name."""
-    return None if name is None else bind(ATTENTIONS.find(name).gluon, reduction=reduction)
+    return None if name is None else bind_accepted(ATTENTIONS.find(name).gluon, reduction=reduction)
 
 
 def cifar_stage(block: type[HybridBlock], index: int, blocks: int, in_channels: int, channels: int,

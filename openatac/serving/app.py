@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from openatac.console.text import for_html
 from openatac.data.images.source import BadImageError
 from openatac.errors import OpenatacError
 from openatac.files.reading import MEGABYTE
@@ -18,6 +17,7 @@ from openatac.limits import MAX_CLASSES, TOP
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
 from openatac.serving.request_limits import Refusal
+from openatac.text import for_html
 
 
 def create_app(classifier: Classifier) -> FastAPI:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from openatac.console.text import text_table
 from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.run_file_names import LAST, SUMMARY
@@ -15,14 +14,16 @@ from openatac.study.comparison.comparison import Comparison, Group, group_runs
 from openatac.study.comparison.error_figure import comparison_curves
 from openatac.study.comparison.training_queue import TRAIN_CIFAR
 from openatac.study.finished_runs import read_run
+from openatac.text import text_table
+from openatac.zoo.units import ATAC
 
 if TYPE_CHECKING:
     from openatac.inference.predictor import Prediction
 
 UNITS: dict[str, list[str]] = {  # name -> flags of train_cifar.py
     'ReLU': ['--act-type', 'relu'],
-    'global gate': ['--act-type', 'ChaATAC', '--useGlobal'],
-    'ATAC': ['--act-type', 'ChaATAC'],
+    'global gate': ['--act-type', ATAC, '--useGlobal'],
+    'ATAC': ['--act-type', ATAC],
 }
 TRAINED = 'cifar_resnet8_v2_atac'  # one of `openatac.zoo.weights.pretrained`
 HEADER = ('unit', 'parameters', 'multiply-adds', 'best test acc.', 'last test acc.', 'images/s')

@@ -62,7 +62,7 @@ def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
             tempfile.TemporaryDirectory(prefix='.dry-run-', dir=task.folder) as folder:
         measure('checkpoint', _save, folder)
         measure('resume', _resume, folder)
-    if learner.process_group.rank == 0:
+    if learner.process_group.is_writer:
         print(table(parts))
         peak = peak_memory()
         print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.' if peak else
@@ -121,12 +121,12 @@ def _validate(task: TrainingTask, batches: int) -> list[int]:
 
 def _save(task: TrainingTask, folder: str) -> list[int]:
     state = task.learner.state()
-    if task.learner.process_group.rank == 0:
+    if task.learner.process_group.is_writer:
         Progress().save(folder, task.settings, *state)
     return []
 
 
 def _resume(task: TrainingTask, folder: str) -> list[int]:
-    if task.learner.process_group.rank == 0:
+    if task.learner.process_group.is_writer:
         Progress().resume(folder, task.learner, lambda arrays, state: (arrays, state))
     return []

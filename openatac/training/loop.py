@@ -152,7 +152,7 @@ class _Loop:
         self.trackers = trackers
         self.stop = stop
         self.checkpoints = checkpoints_of(task.folder)
-        self.is_writer = self.learner.process_group.rank == 0
+        self.is_writer = self.learner.process_group.is_writer
 
     def run_epoch(self) -> None:
         started = time.perf_counter()
@@ -219,17 +219,17 @@ class _Loop:
     def evaluate(self, speed: float) -> EpochRow:
         """Evaluate, add the epoch's row to the history, and note whether it is the best."""
         task, learner, progress = self.task, self.learner, self.progress
-        training = learner.read_all_metrics()
-        validation = learner.evaluate(prefetch(task.evaluation, task.evaluation.ahead))
-        self.check_loss(validation)
-        if validation.metric > progress.best.accuracy:
-            progress.best = Best(validation.metric, progress.epoch)
+        trained = learner.read_all_metrics()
+        evaluated = learner.evaluate(prefetch(task.evaluation, task.evaluation.ahead))
+        self.check_loss(evaluated)
+        if evaluated.metric > progress.best.accuracy:
+            progress.best = Best(evaluated.metric, progress.epoch)
         row = {
             'epoch': progress.epoch, 'iteration': learner.iteration,
             'lr': task.schedule[LEARNING_RATE](learner.iteration - 1),
-            'train_loss': training.loss, 'train_' + learner.objective.metric_name: training.metric,
-            'val_loss': validation.loss, 'val_accuracy': validation.metric,
-            **({} if validation.top5 is None else {'val_top5_accuracy': validation.top5}),
+            'train_loss': trained.loss, 'train_' + learner.objective.metric_name: trained.metric,
+            'val_loss': evaluated.loss, 'val_accuracy': evaluated.metric,
+            **({} if evaluated.top5 is None else {'val_top5_accuracy': evaluated.top5}),
             'best_accuracy': progress.best.accuracy, 'images_per_second': round(speed, 1),
         }
         progress.history = [*progress.history, row]

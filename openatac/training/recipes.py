@@ -21,8 +21,10 @@ digits
 
 from typing import Any
 
+from openatac.zoo.units import ATAC
+
 _CIFAR = dict(
-    model='atac', act_type='ChaATAC', useReLU=True, r=2, blocks=3, act_layers=4, gpus='0', mode='hybrid',
+    model='atac', act_type=ATAC, useReLU=True, r=2, blocks=3, act_layers=4, gpus='0', mode='hybrid',
     num_epochs=400, batch_size=128, lr=0.2, momentum=0.9, wd=1e-4, lr_decay=0.1, lr_decay_period=0,
     lr_decay_epoch='300,350',
 )
@@ -35,7 +37,7 @@ CIFAR: dict[str, dict[str, Any]] = {
 }
 IMAGENET: dict[str, dict[str, Any]] = {
     'imagenet_atac': dict(
-        act_type='ChaATAC', r=2, act_layers=2, last_gamma=True, num_classes=1000, use_rec=True,
+        act_type=ATAC, r=2, act_layers=2, last_gamma=True, num_classes=1000, use_rec=True,
         input_size=224, crop_ratio=0.875, num_workers=48, batch_size=128, num_gpus=2, dtype='float16',
         mode='hybrid', num_epochs=160, lr=0.075, momentum=0.9, wd=1e-4, no_wd=True, lr_mode='cosine',
         warmup_lr=0.0, warmup_epochs=5, label_smoothing=True),

@@ -12,8 +12,8 @@ from typing import Any
 from openatac.argument_checks import check_counts, check_number, check_whole
 from openatac.errors import ArgumentError
 from openatac.limits import MAX_BLOCKS, MAX_CHANNELS, MAX_CLASSES
-from openatac.registry import Factory, LibraryName, bind
-from openatac.zoo.units import ACTIVATIONS, SELF_ATTENTIONS
+from openatac.registry import Factory, LibraryName, bind_accepted
+from openatac.zoo.units import ACTIVATIONS, ATAC, SELF_ATTENTIONS
 
 SLOTS = 4
 
@@ -24,7 +24,7 @@ LOCAL_ATAC: dict[str, Any] = {'useReLU': True, 'useGlobal': False}  # ResNet v1b
 
 # Defaults by name, so names can be listed without loading either library. The signatures in both libraries
 # repeat them (a test keeps them equal). A norm_layer of None stands for the library's BatchNorm.
-_ATAC = {'act_type': 'ChaATAC', 'r': 2, 'useReLU': True, 'useGlobal': False}
+_ATAC = {'act_type': ATAC, 'r': 2, 'useReLU': True, 'useGlobal': False}
 _PLACES = {'act_layers': 4, 'replace_act': 'relu', 'act_order': 'bac'}
 _ATTENTION = {'attention': None, 'reduction': 16}
 _NORM = {'norm_layer': None, 'norm_kwargs': None}
@@ -35,20 +35,20 @@ CIFAR_RESNET18_V1: dict[str, Any] = {
     'layers': (2, 2, 2, 2), 'channels': (64, 128, 256, 512), 'classes': 10, 'drop_rate': 0.0, **_ATAC,
     **_PLACES, **_NORM, **_ATTENTION}
 RESNET50_V1B: dict[str, Any] = {
-    'act_type': 'ChaATAC', 'r': 2, 'act_layers': 2, 'layers': (3, 4, 6, 3), 'classes': 1000, 'dilated': False,
+    'act_type': ATAC, 'r': 2, 'act_layers': 2, 'layers': (3, 4, 6, 3), 'classes': 1000, 'dilated': False,
     'last_gamma': False, 'deep_stem': False, 'stem_width': 32, 'avg_down': False, 'final_drop': 0.0,
     'use_global_stats': False, 'name_prefix': '', 'self_attention': None, **_NORM, **_ATTENTION}
 
 
 def check_cifar_resnet_v2(layers: Sequence[int], channels: Sequence[int], classes: int,
                           drop_rate: float) -> None:
-    """Raise ValueError unless these describe a pre-activation CIFAR network."""
+    """Raise ArgumentError unless these describe a pre-activation CIFAR network."""
     _check_cifar_host(3, layers, channels, classes, drop_rate)
     _check_strides(channels)
 
 
 def check_cifar_channels(channels: Sequence[int]) -> None:
-    """Raise ValueError unless a pre-activation CIFAR network can have these channels."""
+    """Raise ArgumentError unless a pre-activation CIFAR network can have these channels."""
     check_counts('channels', channels, 4, MAX_CHANNELS)
     _check_strides(channels)
 
@@ -61,7 +61,7 @@ def _check_strides(channels: Sequence[int]) -> None:
 
 def check_cifar_resnet18(layers: Sequence[int], channels: Sequence[int], classes: int,
                          drop_rate: float) -> None:
-    """Raise ValueError unless these describe a ResNet-18 for CIFAR."""
+    """Raise ArgumentError unless these describe a ResNet-18 for CIFAR."""
     _check_cifar_host(4, layers, channels, classes, drop_rate)
 
 
@@ -75,7 +75,7 @@ def _check_cifar_host(stages: int, layers: Sequence[int], channels: Sequence[int
 
 def check_resnet_v1b(layers: Sequence[int], classes: int, stem_width: int, final_drop: float,
                      self_attention: str | None, deep_stem: bool) -> None:
-    """Raise ValueError unless these describe a ResNet v1b."""
+    """Raise ArgumentError unless these describe a ResNet v1b."""
     check_counts('layers', layers, 4, MAX_BLOCKS)
     check_whole('classes', classes, 1, MAX_CLASSES)
     check_whole('stem_width', stem_width, 1, MAX_CHANNELS // 2)
@@ -97,7 +97,7 @@ def place_activations(library: LibraryName, act_type: str, replace_act: str, act
     For the other parameters, see `slots`. Each activation gets the ``settings`` (r, useReLU, useGlobal) that
     it accepts.
     """
-    return [bind(ACTIVATIONS.find(name).of(library), **settings)
+    return [bind_accepted(ACTIVATIONS.find(name).of(library), **settings)
             for name in slots(act_type, replace_act, act_layers, act_order)]
 
 

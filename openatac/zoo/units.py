@@ -40,13 +40,14 @@ def _unit(name: str, gluon: str, torch: str | None = None) -> Factories:
     return Factories(name, 'openatac.nn.' + gluon, 'openatac.pytorch.nn.' + (torch or gluon))
 
 
+ATAC = 'ChaATAC'
 ACTIVATIONS: Registry[Factories] = Registry('act_type')
 for _name in ('relu', 'prelu', 'elu', 'selu', 'gelu', 'swish', 'mish'):
     ACTIVATIONS.register(_name, _unit(_name, 'activations:' + _name))
 ACTIVATIONS.register('frelu', _unit('frelu', 'frelu:FReLU'))
 ACTIVATIONS.register('sine', _unit('sine', 'activations:sine'))
 ACTIVATIONS.register('xunit', _unit('xunit', 'xunit:XUnit'))
-ACTIVATIONS.register('ChaATAC', _unit('ChaATAC', 'atac:ChaATAC', 'atac:ATAC'), alias='atac')
+ACTIVATIONS.register(ATAC, _unit(ATAC, 'atac:ChaATAC', 'atac:ATAC'), alias='atac')
 
 ATTENTIONS: Registry[Factories] = Registry('attention')
 for _name, _module in {

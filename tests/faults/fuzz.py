@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from random import Random
 from typing import NamedTuple, Optional
 
-from openatac.console.text import text_table
+from openatac.text import text_table
 from tests.faults.mutate import damage
 from tests.faults.readers import REFUSALS, Content, Reader, readers, write_files
 

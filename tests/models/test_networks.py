@@ -10,7 +10,7 @@ from openatac import ChaATAC, ResNet20V2ATAC, ResNet50_v1bATAC, get_model
 from openatac.errors import ParameterFileError
 from openatac.models.cifar_resnet18 import CIFARResNet18
 from openatac.models.weights import save_parameters
-from openatac.registry import bind
+from openatac.registry import bind_accepted
 from openatac.training.networks.build import build_network
 from openatac.training.networks.named_options import with_named_options
 from openatac.zoo.host_arguments import place_activations
@@ -25,7 +25,7 @@ from tests.helpers.processes.scripts import config_of
 def test_hybridized_gradients_before_a_global_pool_equal_numeric_ones(name):
     channels = 4
     head = nn.HybridSequential()
-    head.add(bind(ACTIVATIONS.find(name).gluon, r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(),
+    head.add(bind_accepted(ACTIVATIONS.find(name).gluon, r=2)(channels), nn.GlobalAvgPool2D(), nn.Flatten(),
              nn.Dense(3))
     mx.random.seed(1)
     head.initialize(mx.init.Normal(0.5))

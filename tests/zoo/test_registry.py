@@ -2,7 +2,7 @@
 import pytest
 
 import openatac
-from openatac.registry import Registry, arguments_of, bind
+from openatac.registry import Registry, arguments_of, bind_accepted
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 
 
@@ -35,8 +35,8 @@ def test_settings_are_read_from_signatures():
         """Take two settings."""
 
     assert arguments_of(factory) == ('channels', 'r')
-    assert arguments_of(bind(factory, r=3, reduction=4)) == ('channels', 'r')
-    assert bind(factory, r=3, reduction=4).keywords == {'r': 3}
+    assert arguments_of(bind_accepted(factory, r=3, reduction=4)) == ('channels', 'r')
+    assert bind_accepted(factory, r=3, reduction=4).keywords == {'r': 3}
 
 
 def test_invalid_names_are_refused():

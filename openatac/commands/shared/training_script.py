@@ -90,7 +90,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             return 1 if left_out else 0
         run.train()
         process_group.close()
-        if process_group.rank == 0:
+        if process_group.is_writer:
             _export_if_asked(config)
         return None
 

@@ -5,9 +5,9 @@ import io
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
-from openatac.console.text import first_few
 from openatac.errors import DataError
 from openatac.files.reading import MAX_TEXT_BYTES, opening, read_input, read_lines
+from openatac.text import first_few
 
 DEVKIT_CLASSES = 'meta.mat'  # in ImageNet's development kit, a MATLAB file
 

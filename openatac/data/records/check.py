@@ -5,13 +5,13 @@ import functools
 import os
 from typing import NamedTuple
 
-from openatac.console.text import for_terminal
 from openatac.data.images.decoding import decode
 from openatac.data.images.source import BadImageError
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside
 from openatac.data.threads import map_in_order
 from openatac.errors import DataError
+from openatac.text import for_terminal
 
 
 class Checked(NamedTuple):

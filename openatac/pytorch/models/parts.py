@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from openatac.registry import Factory, bind
+from openatac.registry import Factory, bind_accepted
 from openatac.zoo.units import ATTENTIONS
 
 
@@ -13,7 +13,7 @@ def find_attention(name: str | None, reduction: float) -> Factory:
     """Return the factory of the attention block called ``name``; the identity for no name."""
     if name is None:
         return nn.Identity
-    return bind(ATTENTIONS.find(name).torch, reduction=reduction)
+    return bind_accepted(ATTENTIONS.find(name).torch, reduction=reduction)
 
 
 class Stage(nn.Sequential):

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from openatac.console.streams import on_terminal, print_to_stderr
-from openatac.console.text import short_names
 from openatac.errors import OpenatacError
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.study.bench.process import BenchProcess, Turn
+from openatac.text import short_names
 from openatac.trained.manifest import read_manifest
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from openatac.console.text import counted
 from openatac.study.comparison.comparable import check_comparable, shared_settings
 from openatac.study.finished_runs import FinishedRun
+from openatac.text import counted
 from openatac.training.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from openatac.console.text import counted
 from openatac.study.comparison.comparison import Comparison, Group
+from openatac.text import counted
 
 LEVEL = 0.05            # of significance
 WORTH_SHOWING = 0.01    # the difference in accuracy that `seeds_needed` assumes

@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from openatac.console.text import for_html
 from openatac.figures import style
 from openatac.pages import fill_page
 from openatac.study.comparison import sentences, tables
@@ -16,6 +15,7 @@ from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.error_figure import comparison_curves, error_figure
 from openatac.study.comparison.run_files import without_paths
 from openatac.system.optional_packages import pip_install
+from openatac.text import for_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from openatac.console.text import for_markdown, markdown_table, without_controls
 from openatac.errors import OpenatacError
 from openatac.figures import write_figure
 from openatac.files.csv_file import write_csv
@@ -18,6 +17,7 @@ from openatac.study.comparison.error_figure import error_figure
 from openatac.study.comparison.html_page import page_html
 from openatac.study.comparison.run_files import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
+from openatac.text import for_markdown, markdown_table, without_controls
 
 NOTE = 'note.txt'
 HELD_OUT = ('validation_images', 'test_accuracy')  # columns if images were held out for validation

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from openatac.console.text import counted
 from openatac.study.plan.estimate import (
     LARGEST_LINEAR_BATCH,
     PUBLISHED_BATCH,
@@ -12,6 +11,7 @@ from openatac.study.plan.estimate import (
     linear_rate,
 )
 from openatac.study.plan.step_time import DDP_BUCKET, GB, GBIT, Setup
+from openatac.text import counted
 
 
 def estimate_text(estimate: Estimate) -> str:

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from openatac.console.text import counted, for_terminal, text_table
 from openatac.study.finished_runs import FinishedRun
 from openatac.study.published.numbers import ACCURACY, COSTS
 from openatac.study.published.recipe_check import not_comparable
 from openatac.study.published.rows import RULE, PublishedRow
 from openatac.study.published.training_time import AUTHORS_SPEED, Speed
 from openatac.study.spread import mean_and_deviation
+from openatac.text import counted, for_terminal, text_table
 
 Line = tuple[str, ...]
 

@@ -9,10 +9,9 @@ from openatac.options.declaration import Role, section_fields, with_changes
 from openatac.registry import Factories, LibraryName
 from openatac.training.config import AnyConfig, CifarConfig, Config, ImagenetConfig
 from openatac.training.sections.cifar import BY_FLAGS
-from openatac.training.sections.shared import ATAC
 from openatac.zoo.hosts import HOSTS, PUBLISHED_CIFAR_HOST, Host
 from openatac.zoo.names import parse_network_name
-from openatac.zoo.units import REGISTRIES
+from openatac.zoo.units import ATAC, REGISTRIES
 
 
 def with_named_options(config: AnyConfig) -> AnyConfig:

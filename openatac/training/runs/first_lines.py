@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from openatac.backends.devices import parse_gpus
 from openatac.training.config import CifarConfig, Config
 from openatac.training.recipes import CIFAR, IMAGENET
-from openatac.training.sections.shared import ATAC
+from openatac.zoo.units import ATAC
 
 PAPER_R = CIFAR['cifar10_atac']['r']
 

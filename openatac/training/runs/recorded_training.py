@@ -131,7 +131,7 @@ def train_and_record(task: loop.TrainingTask, schedule_of: Callable[[Any], loop.
         log.info('continuing after epoch %d, batch %d', progress.epoch, progress.batch)
     check_same_start(task.learner, progress)
     folder, trackers = config.output.save_dir, []
-    if task.learner.process_group.rank == 0:
+    if task.learner.process_group.is_writer:
         with checkpoints_of(folder).writing():
             write_text(os.path.join(folder, SETTINGS),
                        json.dumps({**option_values(config), 'command': description.command}, indent=1,

@@ -91,7 +91,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             description = recorded_training.Description(self.command, f'{self.name} on {self.images_name}', {
                 'model': self.name, 'dataset': self.dataset, **splits.counts()})
             summary = recorded_training.train_and_record(task, self.schedule, progress, config, description)
-            if summary and group.rank == 0:
+            if summary and group.is_writer:
                 print_next_steps(config, self.sample(splits.test))
             return summary
 

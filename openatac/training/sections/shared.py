@@ -28,12 +28,10 @@ from openatac.options.flag_types import (
 )
 from openatac.training.schedule import decay_epochs
 from openatac.zoo.host_arguments import SLOTS
-from openatac.zoo.units import ACTIVATIONS
+from openatac.zoo.units import ACTIVATIONS, ATAC
 
 if TYPE_CHECKING:
     from openatac.backends.learner import OptimizerSettings
-
-ATAC = 'ChaATAC'  # as `openatac.zoo.units` registers it
 
 
 @dataclass(frozen=True)

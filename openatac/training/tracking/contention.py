@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from openatac.console.text import counted
 from openatac.system.cores import allowed_processors, has_affinity
 from openatac.system.threads import thread_count
+from openatac.text import counted
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.tracking.trackers import Tracker
 

@@ -8,9 +8,9 @@ from typing import Any, Union
 
 import numpy as np
 
-from openatac.console.text import first_few
 from openatac.errors import OtherClassesError, ParameterFileError
 from openatac.files.reading import PathLike
+from openatac.text import first_few
 from openatac.zoo.weights.parameter_files import read_for_network
 from openatac.zoo.weights.pretrained import Pretrained
 

@@ -14,7 +14,7 @@ import openatac
 from openatac.backends.mxnet.backend import MxnetBackend
 from openatac.export.forms.base import Form
 from openatac.export.runtimes.base import Runtime
-from openatac.registry import bind
+from openatac.registry import bind_accepted
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.imagenet_hosts import in_resnets_place, shallow_host
 
@@ -55,9 +55,9 @@ class Tiny(HybridBlock):
             self.features = nn.HybridSequential(prefix='part1_')
             with self.features.name_scope():
                 self.features.add(nn.Conv2D(8, 3, strides=2, padding=1, in_channels=3),
-                                  bind(ACTIVATIONS.find(act_type).gluon, r=r)(8))
+                                  bind_accepted(ACTIVATIONS.find(act_type).gluon, r=r)(8))
                 if attention is not None:
-                    self.features.add(bind(ATTENTIONS.find(attention).gluon, reduction=reduction)(8))
+                    self.features.add(bind_accepted(ATTENTIONS.find(attention).gluon, reduction=reduction)(8))
             self.pool = nn.GlobalAvgPool2D()
             self.head = nn.Dense(classes, in_units=8)
 
