@@ -95,15 +95,20 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
 
 def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise FlagError if the command line contradicts the known options."""
-    wanted, options = option_values(with_named_options(given.config)), option_fields(type(given.config))
-    has_model = wanted.get('model', BY_FLAGS) != BY_FLAGS
+    wanted = option_values(with_named_options(given.config))
     for name, value in known.items():
-        by_model = has_model and (name == 'host' or options[name].has(Role.IN_NAME))
-        flag = 'model' if by_model and not given.is_given(name) else name
-        if name != 'model' and given.is_given(flag) and wanted[name] != value:
+        origin = _origin(name, given)
+        if name != 'model' and given.is_given(origin) and wanted[name] != value:
             other = ', or give openatac evaluate an export and other images' if name == 'dataset' else ''
-            raise FlagError(flag_of(flag), f'{wanted[flag]} contradicts {source}, which '
+            raise FlagError(flag_of(origin), f'{wanted[origin]} contradicts {source}, which '
                             f'describes {path} as a network with {name} {value}; leave it out{other}')
+
+
+def _origin(name: str, given: ParsedFlags[Any]) -> str:
+    """Return the option that determines ``name``: 'model' if the network's name includes it, or itself."""
+    model = getattr(given.config.network, 'model', BY_FLAGS)
+    in_name = name == 'host' or option_fields(type(given.config))[name].has(Role.IN_NAME)
+    return 'model' if model != BY_FLAGS and in_name and not given.is_given(name) else name
 
 
 def _check_class_list(given: ParsedFlags[Any], source: str, names: list[str] | None) -> None:
