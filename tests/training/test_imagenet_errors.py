@@ -11,8 +11,9 @@ from openatac.options.declaration import option_values
 from openatac.training.config import ImagenetConfig
 from openatac.training.recipes import IMAGENET
 from tests.helpers.images.made_up_images import write_photos
+from tests.helpers.processes.commands import call_command
 from tests.helpers.processes.imagenet_runs import flags, record_flags, train
-from tests.helpers.processes.scripts import config_of, log_of, script_error
+from tests.helpers.processes.scripts import config_of, log_of, run_in_process, script_error
 
 pytestmark = pytest.mark.usefixtures('shallow_resnet')
 PUBLISHED = [
@@ -126,3 +127,9 @@ def test_damaged_photograph_is_named_and_skipped(photos, tmp_path, capfd):
     os.truncate(os.path.join(data, 'val', 'class1', '000.jpg'), 400)
     assert cli.main(['evaluate-imagenet', str(tmp_path / 'run'), '-j', '0']) == 1
     assert 'on 5 images' in capfd.readouterr().err
+
+
+def test_evaluation_has_the_rules_of_training():
+    flags = ['--use-rec', '--data-dir', 'photos']
+    assert call_command('evaluate-imagenet', 'x.params', *flags) == 2
+    assert run_in_process(*flags, script=train_imagenet) == 2
