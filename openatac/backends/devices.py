@@ -78,7 +78,7 @@ def describe_devices(processes: int, count: int, kind: str) -> str:
     return f'{processes} x {count} x {kind}' if processes > 1 else f'{count} x {kind}'
 
 
-def device_count(devices: str) -> int:
+def count_devices(devices: str) -> int:
     """Count the devices in a text of `describe_devices`."""
     return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
 

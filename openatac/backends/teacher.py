@@ -10,11 +10,20 @@ from openatac.zoo.weights.pretrained import bundled_file, pretrained_names
 
 
 class Teacher(NamedTuple):
-    """The teacher of a distillation: its network, its parameter file or None, and its number of classes."""
+    """The teacher of a distillation.
+
+    Attributes
+    ----------
+    network : str
+    params : str or None
+        Its parameter file.
+    required_classes : int
+        The number of classes of the network in training, which the teacher must have too.
+    """
 
     network: str
     params: str | None
-    classes: int
+    required_classes: int
 
     def with_bundled_file(self) -> Teacher:
         """Return the teacher with the bundled weights of its network, if it names none and there are some."""
@@ -31,9 +40,9 @@ class Teacher(NamedTuple):
 
     def check_classes(self, classes: int) -> None:
         """Raise OpenatacError unless the teacher's network has as many classes as the one in training."""
-        if classes != self.classes:
+        if classes != self.required_classes:
             raise OpenatacError(f'the teacher {self.network} has {classes} classes, but the network has '
-                                f'{self.classes}: choose a teacher with the same classes')
+                                f'{self.required_classes}: choose a teacher with the same classes')
 
     @contextlib.contextmanager
     def loading(self) -> Iterator[None]:

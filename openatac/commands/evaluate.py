@@ -31,7 +31,7 @@ from openatac.trained.manifest import Manifest, read_manifest
 from openatac.training.sections.shared import Output
 
 if TYPE_CHECKING:
-    from openatac.trained.image_sources import InputImages
+    from openatac.trained.input_images import InputImages
 
 
 def main(argv: list[str]) -> int:
@@ -93,15 +93,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
-    from openatac.trained import image_sources
+    from openatac.trained import input_images
     if args.dataset:
         outputs = BUILT_IN_DATASETS[split_name(args.dataset)[0]].outputs
         if outputs != manifest.classes:
             raise DataError(f'{args.dataset} is for networks with {outputs} outputs, and {args.export} has '
                             f'{manifest.classes}: give images of its classes')
-        return image_sources.from_dataset(args.dataset, args.data_dir, train=False)
+        return input_images.from_dataset(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return image_sources.from_records(args.images, manifest)
+        return input_images.from_records(args.images, manifest)
     if args.val_labels:
-        return image_sources.from_list(args.images, args.val_labels, manifest, args.class_list)
-    return image_sources.from_class_folders(args.images, manifest)
+        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list)
+    return input_images.from_class_folders(args.images, manifest)

@@ -11,8 +11,8 @@ from openatac.export.runtimes.base import open_runtime
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import replace_file
 from openatac.library import GLUON, NetworkFunction, library_of
-from openatac.trained import image_sources
-from openatac.trained.image_sources import InputImages
+from openatac.trained import input_images
+from openatac.trained.input_images import InputImages
 from openatac.trained.input_transform import sample_batches
 from openatac.trained.manifest import read_manifest, write_manifest
 from openatac.trained.trained_network import TrainedNetwork
@@ -24,7 +24,7 @@ def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputIma
     If there are none, return None, with log lines that say why.
     """
     if folder:
-        return image_sources.from_class_folders(folder, trained.manifest), []
+        return input_images.from_class_folders(folder, trained.manifest), []
     try:
         return trained.open_images(train=False), []
     except DataError as error:
@@ -85,11 +85,11 @@ def accuracies(networks: Sequence[NetworkFunction],
         If there are no images.
     """
     right = [0] * len(networks)
-    images = 0
-    for pixels, labels in batches:
+    image_count = 0
+    for images, labels in batches:
         for index, network in enumerate(networks):
-            right[index] += int((network(pixels).argmax(axis=1) == labels).sum())
-        images += len(labels)
-    if not images:
+            right[index] += int((network(images).argmax(axis=1) == labels).sum())
+        image_count += len(labels)
+    if not image_count:
         raise OpenatacError('there are no images to measure the accuracy on')
-    return [count / images for count in right], images
+    return [count / image_count for count in right], image_count

@@ -19,7 +19,7 @@ from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.files.writing import writing
 from openatac.library import PYTORCH, NetworkFunction, library_of
 from openatac.text import text_table
-from openatac.trained import image_sources
+from openatac.trained import input_images
 from openatac.trained.input_transform import sample_inputs
 from openatac.trained.manifest import Manifest, write_manifest
 from openatac.trained.trained_network import TrainedNetwork, load_run
@@ -157,7 +157,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSetting
 def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:
     """Return inputs from real images; None, with log lines that say why, if there are none."""
     if folder is not None:
-        return sample_inputs(image_sources.from_folder(folder), trained.manifest, COMPARED), []
+        return sample_inputs(input_images.from_folder(folder), trained.manifest, COMPARED), []
     try:
         return sample_inputs(trained.open_images(train=False), trained.manifest, COMPARED), []
     except DataError as error:
@@ -167,7 +167,7 @@ def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarra
 def _calibration_images(trained: TrainedNetwork, folder: str | None) -> list[np.ndarray]:
     """Return the batches of inputs to calibrate quantized forms on."""
     try:
-        images = image_sources.from_folder(folder) if folder else trained.open_images(train=True)
+        images = input_images.from_folder(folder) if folder else trained.open_images(train=True)
         inputs = sample_inputs(images, trained.manifest, CALIBRATED)
     except DataError as error:
         raise OpenatacError(f'quantized forms (--int8) need images: {error}; give a folder of them '

@@ -1,8 +1,8 @@
-"""A Gluon network's graph with the structural names of its parameters, for other backends.
+"""The graph of a Gluon network with the structural names of its parameters, and its files for other backends.
 
-MXNet reads the files too. They differ from ordinary symbol files in two ways: the arrays are named as in the
-network's .params files (``features.0.gamma``), and the attribute ``__grad_req__`` of each tells whether it is
-trained.
+The files differ from an export's symbol files in two ways: the arrays are named as in the network's .params
+files (``features.0.gamma``), and the attribute ``__grad_req__`` of each tells whether it is trained. MXNet
+reads them too.
 """
 from __future__ import annotations
 

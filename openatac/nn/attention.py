@@ -103,7 +103,7 @@ class LocalSEBlock(ChaATAC):
     """
 
     def __init__(self, channels: int, reduction: float = 16, **kwargs: Any) -> None:
-        bottleneck(channels, reduction, 'reduction')
+        bottleneck(channels, reduction, 'reduction')  # an error names reduction, not ATAC's r
         super().__init__(channels, r=reduction, **kwargs)
 
 

@@ -170,6 +170,11 @@ def section_fields(section: type[Section], attribute: str = '') -> dict[str, Fie
             for field in dataclasses.fields(section)}  # type: ignore[arg-type]
 
 
+def options_in(config_type: type, *sections: str) -> set[str]:
+    """Return the names of the options in these sections, attributes of a config; KeyError for another."""
+    return {name for section in sections for name in section_fields(config_sections(config_type)[section])}
+
+
 def option_defaults(config_type: type) -> dict[str, Any]:
     """Return {name: default} of all options of a config."""
     return {name: field.default for name, field in option_fields(config_type).items()}

@@ -17,7 +17,7 @@ from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
 from openatac.trained.manifest import Manifest
 
 if TYPE_CHECKING:
-    from openatac.trained.image_sources import InputImages
+    from openatac.trained.input_images import InputImages
 
 MAX_ASPECT = 100  # the longer side of an image over the shorter
 log = logging.getLogger('openatac')

@@ -14,8 +14,8 @@ from openatac.files.run_file_names import BEST
 from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of
-from openatac.trained import image_sources
-from openatac.trained.image_sources import InputImages
+from openatac.trained import input_images
+from openatac.trained.input_images import InputImages
 from openatac.trained.manifest import Manifest
 from openatac.trained.run_manifest import (
     output_names,
@@ -99,11 +99,11 @@ def _load_built(built: BuiltNetwork[Config], params: str, size: Size | None, dat
 def _images_of(config: Config) -> OpenImages:
     """Return a function that opens the training or the test images of a run."""
     if isinstance(config, ImagenetConfig):
-        return partial(image_sources.from_photos, config.data, config.classes)
+        return partial(input_images.from_photos, config.data, config.classes)
     data = config.data
     if data.has_own_images:
-        return partial(image_sources.from_own_images, data)
-    return partial(image_sources.from_dataset, data.dataset_with_labels, data.data_dir)
+        return partial(input_images.from_own_images, data)
+    return partial(input_images.from_dataset, data.dataset_with_labels, data.data_dir)
 
 
 # --------------------------------------------------------------------------- a name and a file
@@ -158,7 +158,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
         manifest = photos_manifest(name, outputs, size, PUBLISHED_CROP_RATIO, arguments)
         return TrainedNetwork(net, manifest, _no_images)
     manifest = small_images_manifest(name, outputs, size, output_names(dataset) if dataset else [], arguments)
-    open_images = partial(image_sources.from_dataset, dataset, data_dir) if dataset else _no_images
+    open_images = partial(input_images.from_dataset, dataset, data_dir) if dataset else _no_images
     return TrainedNetwork(net, manifest, open_images)
 
 

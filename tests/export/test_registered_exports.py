@@ -18,7 +18,7 @@ from openatac.export.runtimes.base import RUNTIMES, open_runtime, runtimes_of
 from openatac.export.runtimes.choice import runtime_for
 from openatac.files.checksums import file_sha256
 from openatac.models.weights import save_parameters
-from openatac.trained.image_sources import from_class_folders
+from openatac.trained.input_images import from_class_folders
 from openatac.trained.manifest import Manifest, read_manifest
 from openatac.trained.trained_network import TrainedNetwork
 from tests.helpers.images.made_up_images import encoded, smooth, write_photos

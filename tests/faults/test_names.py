@@ -9,7 +9,7 @@ from openatac.commands import pack, predict
 from openatac.data.images.folder import ImageFolder, class_folders
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.trained import image_sources
+from openatac.trained import input_images
 from openatac.trained.manifest import read_manifest, write_manifest
 from tests.helpers.exports.small_export import MANIFEST
 from tests.helpers.images.made_up_images import encoded, plain
@@ -54,7 +54,7 @@ def test_export_with_latin1_labels_predicts(folder, prefix, capsys):
     description = MANIFEST._replace(labels=[LATIN1, 'class0', 'x'])
     write_manifest(prefix + '.json', description)
     assert read_manifest(prefix).labels == description.labels
-    assert len(image_sources.from_class_folders(folder, description)) == 12
+    assert len(input_images.from_class_folders(folder, description)) == 12
     image = os.path.join(folder, LATIN1, '000.jpg')
     for flags in ([], ['--json']):
         assert predict.main([prefix, image, '--top', '3', *flags]) == 0
@@ -89,4 +89,4 @@ def test_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
         (tmp_path / name / 'x.png').write_bytes(encoded(plain(9), 'PNG'))
     manifest = MANIFEST._replace(classes=2, labels=['cat', 'dog'])
     with pytest.raises(DataError, match="'Cat'.*'cat'"):
-        image_sources.from_class_folders(str(tmp_path), manifest)
+        input_images.from_class_folders(str(tmp_path), manifest)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from openatac.registry import bind
+from openatac.registry import bind_accepted
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS, SELF_ATTENTIONS
 from tests.helpers.networks.both_libraries import RightSELU, difference, differences, random_network
 from tests.helpers.networks.parameters import parameters_of
@@ -38,8 +38,8 @@ UNITS = {
 def twins(unit, settings):
     """Return (Gluon's block, PyTorch's module with its values, images) in float64."""
     block, x = random_network(
-        partial(bind(unit.gluon, **settings), CHANNELS), (CHANNELS, SIDE, SIDE), 'float64')
-    module = pytorch.use_biased_variance(bind(unit.torch, **settings)(CHANNELS)).double()
+        partial(bind_accepted(unit.gluon, **settings), CHANNELS), (CHANNELS, SIDE, SIDE), 'float64')
+    module = pytorch.use_biased_variance(bind_accepted(unit.torch, **settings)(CHANNELS)).double()
     module(torch.tensor(x))  # the first input determines the shape of some weights
     module.load_state_dict({name: torch.tensor(parameter.data().asnumpy())
                             for name, parameter in parameters_of(block).items()})

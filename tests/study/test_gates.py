@@ -16,7 +16,7 @@ from openatac.nn.atac import ChaATAC
 from openatac.nn.attention import CBAM
 from openatac.nn.gather_excite import GatherExcite
 from openatac.nn.squeeze_excite import SEBlock
-from openatac.registry import bind
+from openatac.registry import bind_accepted
 from openatac.study.gates.gluon_gates import gate_statistics, unit_gates
 from openatac.zoo.units import ACTIVATIONS, ATTENTIONS
 from tests.helpers.networks.gate_statistics import expected, numbers
@@ -93,7 +93,7 @@ def test_constant_gates_have_no_correlation_or_variance_parts():
 
 
 GATED = {'ge, extent 2': lambda: GatherExcite(C, extent=2, variant='theta'),
-         **{name: partial(bind(ATTENTIONS.find(name).gluon, reduction=2), C)
+         **{name: partial(bind_accepted(ATTENTIONS.find(name).gluon, reduction=2), C)
             for name in ATTENTIONS if name != 'nin'},
          **{name: partial(ACTIVATIONS.find(name).gluon, C) for name in ('swish', 'mish', 'xunit', 'ChaATAC')}}
 

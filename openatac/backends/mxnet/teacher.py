@@ -45,7 +45,7 @@ def _build(teacher: Teacher) -> HybridBlock:
     except UsageError:
         return _build_gluoncvs(teacher)
     teacher.required_file()
-    return host.gluon(classes=teacher.classes, **settings)
+    return host.gluon(classes=teacher.required_classes, **settings)
 
 
 def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
@@ -58,7 +58,7 @@ def _build_gluoncvs(teacher: Teacher) -> HybridBlock:
     # GluonCV's own classifiers have 1000 classes, and files that it downloads
     settings: dict[str, Any] = {'pretrained': True}
     if teacher.params:
-        settings = {'pretrained': False, 'classes': teacher.classes}
+        settings = {'pretrained': False, 'classes': teacher.required_classes}
     try:
         return model_zoo.get_model(teacher.network, **settings)
     except Exception as error:  # any kind: GluonCV can fail while building, downloading, unpacking or reading

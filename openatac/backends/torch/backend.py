@@ -103,7 +103,7 @@ class TorchBackend(Backend):
         teacher = teacher.with_bundled_file()
         params = teacher.required_file()
         try:
-            net = get_model(teacher.network, teacher.classes)
+            net = get_model(teacher.network, teacher.required_classes)
         except UsageError as error:
             raise OpenatacError(f'--teacher: {error}') from None
         with teacher.loading():

@@ -33,6 +33,7 @@ from openatac.options.declaration import (
     option_defaults,
     option_fields,
     option_values,
+    options_in,
     with_changes,
 )
 from openatac.trained.manifest import Manifest, read_manifest
@@ -77,9 +78,9 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
         return given
     source, known = described
     options = option_fields(type(given.config))
-    network = [name for name in known if options[name].section == 'network'
+    network = [name for name in known if name in options_in(type(given.config), 'network')
                and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)]
-    data = [name for name in known if options[name].section == 'data']
+    data = [name for name in known if name in options_in(type(given.config), 'data')]
     if not with_data:
         wanted = option_values(given.config)
         network = [name for name in network if name != 'num_classes']
@@ -160,8 +161,8 @@ def _described_options(path: str, config_type: type[AnyConfig]) -> tuple[str, di
     if known is None:
         return None
     _, run = _options_of_run(folder, config_type) or ('', {})
-    if run and all(run[name] == value for name, value in known.items()
-                   if name != 'model' and option_fields(config_type)[name].section == 'network'):
+    of_network = options_in(config_type, 'network') - {'model'}
+    if run and all(run[name] == value for name, value in known.items() if name in of_network):
         known = {**run, **known}  # an export in its run's folder: the run has the data options too
     return manifest, known
 
@@ -198,4 +199,4 @@ def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> di
         known['model'] = manifest.model
     config = from_json(config_type, {**option_defaults(config_type), **known})
     return {name: value for name, value in option_values(with_named_options(config)).items()
-            if option_fields(config_type)[name].section == 'network' or name in known}
+            if name in options_in(config_type, 'network') or name in known}

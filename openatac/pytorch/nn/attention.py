@@ -62,7 +62,7 @@ class LocalSEBlock(ATAC):
     """
 
     def __init__(self, channels: int, reduction: float = 16) -> None:
-        bottleneck(channels, reduction, 'reduction')
+        bottleneck(channels, reduction, 'reduction')  # an error names reduction, not ATAC's r
         super().__init__(channels, r=reduction)
 
 

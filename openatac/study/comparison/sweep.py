@@ -15,7 +15,7 @@ from openatac.files.run_file_names import SETTINGS
 from openatac.files.schema import read_json
 from openatac.files.writing import write_text
 from openatac.options.command_line import flag_spellings
-from openatac.options.declaration import Role, option_fields
+from openatac.options.declaration import Role, option_fields, options_in
 from openatac.study.comparison.folder_names import folder_name
 from openatac.study.comparison.training_queue import TRAIN_CIFAR, QueuedRun
 from openatac.training.config import CifarConfig
@@ -99,9 +99,10 @@ def reserved_flags() -> Iterator[str]:
     These are the flags for unit, depth and seed, and the flags that determine how a run starts and where its
     files go, but not its result.
     """
+    of_run = options_in(CifarConfig, 'network', 'start', 'output')
     for name, field in option_fields(CifarConfig).items():
         own = name in ('seed', 'recipe') or field.has(Role.IN_NAME)
-        handles_run = field.section in ('network', 'start', 'output') and not field.has(Role.RESULT)
+        handles_run = name in of_run and not field.has(Role.RESULT)
         if own or (handles_run and name not in ('log_interval', 'save_period')):
             for flag in flag_spellings(name, field):
                 yield from (flag, '--no-' + flag[2:])

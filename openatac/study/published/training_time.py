@@ -52,9 +52,9 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
 def _processors(run: FinishedRun) -> tuple[str, int]:
     """Return ('GPU' or 'CPU core', the number in use, or 0 if it is unknown)."""
     if are_gpus(run.summary['device']):
-        return 'GPU', run.devices
+        return 'GPU', run.device_count
     threads = run.summary['threads']
-    return 'CPU core', run.devices * int(threads) if threads.isdecimal() else 0
+    return 'CPU core', run.device_count * int(threads) if threads.isdecimal() else 0
 
 
 def benchmark_speeds(folder: str) -> Iterator[Speed]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from openatac.backends.devices import device_count
+from openatac.backends.devices import count_devices
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
@@ -101,7 +101,7 @@ def _check_engine_and_devices(config: Config, before: dict[str, Any], now: dict[
 
 
 def _images_of_a_step(settings: dict[str, Any]) -> int:
-    return settings['batch_size'] * device_count(settings['devices'])
+    return settings['batch_size'] * count_devices(settings['devices'])
 
 
 def _convert(task: TrainingTask, now: dict[str, Any], arrays: Arrays, state: State, line: str

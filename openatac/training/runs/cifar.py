@@ -30,9 +30,9 @@ class CifarRun(Run[CifarConfig, ImageSet]):
         super().__init__(built, command, process_group)
         self.reader = reader
 
-    def schedule(self, training: CifarTraining) -> loop.Schedule:
+    def schedule(self, training: CifarTraining, image_count: int) -> loop.Schedule:
         return {loop.LEARNING_RATE: step_schedule(
-            training.lr, training.num_epochs, self.image_count // self.batch_size, training.decay_epochs,
+            training.lr, training.num_epochs, image_count // self.batch_size, training.decay_epochs,
             training.lr_decay)}
 
     # ---------------------------------------------------------------------------------- images

@@ -43,7 +43,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
             raise DeviceError(f'{error}; on a CPU (slow: a few images per second) the command is: '
                               f'{cpu_command(self.command)}') from None
 
-    def objective(self) -> ObjectiveSettings:
+    def objective(self, image_count: int) -> ObjectiveSettings:
         training, classes = self.config.training, self.config.classes
         teacher = None
         if training.teacher and training.hard_weight < 1:
@@ -51,43 +51,43 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return {
             'classes': classes, 'smoothing': SMOOTHING if training.label_smoothing else 0.0,
             'mixup': training.mixup_alpha if training.mixup else 0.0,
-            'mixup_iterations': self._mixup_end(training),
+            'mixup_iterations': self._mixup_end(training, image_count),
             'teacher': teacher, 'temperature': training.temperature, 'hard_weight': training.hard_weight}
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         kvstore = self.config.training.kvstore if self.process_group.size > 1 else SINGLE_PROCESS_STORE
         return {**super().settings(learner, contents), 'kvstore': kvstore}
 
-    def begin(self, learner: Learner) -> Progress:
+    def begin(self, learner: Learner, image_count: int) -> Progress:
         """Return the progress at --resume-epoch, with the optimizer states of --resume-states."""
         start, epochs = self.config.start, self.config.training.num_epochs
-        scheduled = self.image_count // self.batch_size * epochs
-        iterations = self._first_iteration(epochs)
+        scheduled = image_count // self.batch_size * epochs
+        iterations = self._first_iteration(epochs, image_count)
         if iterations > 1.01 * scheduled:
             log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate '
                      'is kept from then on', scheduled, iterations)
         progress = Progress()
         progress.epoch = start.resume_epoch
-        learner.iteration = self._first_iteration(progress.epoch)
+        learner.iteration = self._first_iteration(progress.epoch, image_count)
         if start.resume_states:
             _load_optimizer_states(learner, start.resume_states)
         return progress
 
-    def schedule(self, training: ImagenetTraining) -> loop.Schedule:
+    def schedule(self, training: ImagenetTraining, image_count: int) -> loop.Schedule:
         # As published, with images // batch iterations per epoch; some epochs have one more.
-        mixup_end = self._mixup_end(training)
+        mixup_end = self._mixup_end(training, image_count)
         return {
             loop.LEARNING_RATE: warmup_schedule(
-                training.lr_mode, training.lr, training.num_epochs, self.image_count // self.batch_size,
+                training.lr_mode, training.lr, training.num_epochs, image_count // self.batch_size,
                 training.warmup_epochs, training.warmup_lr, training.decay_epochs, training.lr_decay),
             'mixup': lambda iteration: training.mixup and iteration < mixup_end}
 
-    def _mixup_end(self, training: ImagenetTraining) -> int:
+    def _mixup_end(self, training: ImagenetTraining, image_count: int) -> int:
         """Return the iteration at which mixup ends."""
-        return self._first_iteration(training.num_epochs - training.mixup_off_epoch)
+        return self._first_iteration(training.num_epochs - training.mixup_off_epoch, image_count)
 
-    def _first_iteration(self, epoch: int) -> int:
-        return first_iteration(epoch, self.image_count, self.batch_size)
+    def _first_iteration(self, epoch: int, image_count: int) -> int:
+        return first_iteration(epoch, image_count, self.batch_size)
 
     # ---------------------------------------------------------------------------------- images
 

@@ -41,17 +41,8 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         The command line.
     process_group : ProcessGroup
         The processes that train together.
-
-    Attributes
-    ----------
-    backend : Backend
-        Opened by `train` and `evaluate`.
-    image_count : int
-        The number of training images; set by `train`.
     """
 
-    backend: Backend
-    image_count: int
     falls_back_to_cpu: ClassVar[bool]  # whether the CPU is used where there is no GPU
     counts_top5: ClassVar[bool] = False
     log_format: ClassVar[str] = LOG_FORMAT
@@ -70,27 +61,28 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         config, training, group = self.config, self.config.training, self.process_group
         with recorded_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
                                                   group.rank):
-            self.backend = self.open_backend()
+            self.backend  # noqa: B018 (first, since it finds a missing GPU before the images are read)
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
             splits = split_images(*sources, training)
-            self.image_count = len(splits.training)
+            image_count = len(splits.training)
             batches = self.training_batches(splits.training)
             evaluation = self.evaluation_batches(splits.evaluation)
-            learner = self.initial_learner()
+            learner = self.initial_learner(image_count)
             settings = self.settings(learner, '+'.join(map(self.fingerprint, sources)))
+            schedule_of = functools.partial(self.schedule, image_count=image_count)
             task = loop.TrainingTask(
                 learner=learner, training=batches, evaluation=evaluation,
                 test=functools.partial(self._test, splits.test) if splits.has_held_out_images else None,
-                schedule=self.schedule(training), epochs=training.num_epochs,
+                schedule=schedule_of(training), epochs=training.num_epochs,
                 folder=config.output.save_dir, settings=settings, lines=self.log_lines(learner),
                 kept=self.kept_epochs)
-            progress = self.begin(learner)
+            progress = self.begin(learner, image_count)
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
             description = recorded_training.Description(self.command, f'{self.name} on {self.images_name}', {
                 'model': self.name, 'dataset': self.dataset, **splits.counts()})
-            summary = recorded_training.train_and_record(task, self.schedule, progress, config, description)
+            summary = recorded_training.train_and_record(task, schedule_of, progress, config, description)
             if summary and group.is_writer:
                 print_next_steps(config, self.sample(splits.test))
             return summary
@@ -105,7 +97,6 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """
         assert self.config.start.evaluate is not None
         path = resolve_parameter_file(self.config.start.evaluate)
-        self.backend = self.open_backend()
         learner = self._learner_with(path)
         images = self.open_test_images()
         batches = self.evaluation_batches(images)
@@ -125,8 +116,13 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     # --------------------------------------------------------------------- network and settings
 
+    @functools.cached_property
+    def backend(self) -> Backend:
+        """The backend with the network, opened when it is first used."""
+        return self.open_backend()
+
     def open_backend(self) -> Backend:
-        """Open the backend with the network."""
+        """Open the backend."""
         config = self.config
         return open_backend(self.net, config.compute, config.image_shape, config.training.seed,
                             config.training.gpus, self.falls_back_to_cpu, self.process_group)
@@ -136,15 +132,15 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """The number of images per step, over all devices of all processes."""
         return self.config.training.batch_size * self.backend.device_count * self.process_group.size
 
-    def initial_learner(self) -> Learner:
-        """Return the learner of a run, with the network's initial values."""
+    def initial_learner(self, image_count: int) -> Learner:
+        """Return the learner of a run on ``image_count`` images, with the network's initial values."""
         training = self.config.training
-        objective = self.objective()
+        objective = self.objective(image_count)
         self.initialize()  # after a teacher, which uses MXNet's random state too
         return self.backend.learner(training.optimizer, objective, training.no_wd, self.counts_top5)
 
-    def objective(self) -> ObjectiveSettings:
-        """Return the settings of the objective."""
+    def objective(self, image_count: int) -> ObjectiveSettings:
+        """Return the settings of the objective for ``image_count`` training images."""
         return {}
 
     def initialize(self) -> None:
@@ -155,13 +151,16 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """Return {name: value} of everything that the result depends on, including the images' contents."""
         return result_settings(self.config, learner.devices, contents)
 
-    def begin(self, learner: Learner) -> Progress:
-        """Return the progress at the start of a run."""
+    def begin(self, learner: Learner, image_count: int) -> Progress:
+        """Return the progress at the start of a run on ``image_count`` images."""
         return Progress()
 
     @abc.abstractmethod
-    def schedule(self, training: Any) -> loop.Schedule:
-        """Return the schedule of a training section, this run's or a checkpoint's."""
+    def schedule(self, training: Any, image_count: int) -> loop.Schedule:
+        """Return the schedule of a training section, this run's or a checkpoint's.
+
+        ``image_count`` is the number of training images.
+        """
 
     # ---------------------------------------------------------------------------------- images
 

@@ -14,7 +14,7 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.trained import image_sources
+from openatac.trained import input_images
 from openatac.trained.manifest import Manifest
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.commands import command_error
@@ -267,7 +267,7 @@ def test_numbered_folders_give_a_warning_about_their_order(numbers, caplog):
 
 def test_folders_match_an_export_in_text_order_by_name(numbers, caplog):
     manifest = Manifest('net', 3, (3, 32, 32), (0, 0, 0), (1, 1, 1), labels=['1', '10', '2'])
-    images = image_sources.from_class_folders(str(numbers / 'val'), manifest)
+    images = input_images.from_class_folders(str(numbers / 'val'), manifest)
     assert [images.read(index)[1] for index in range(len(images))] == [0] * 4 + [2] * 4 + [1] * 4
     assert any('1, 10, 2' in warning for warning in warnings_of(caplog))
 

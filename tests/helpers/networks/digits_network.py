@@ -13,7 +13,7 @@ from mxnet import autograd, gluon
 from openatac import get_model
 from openatac.data.small import transforms
 from openatac.export.tracing import trace
-from openatac.trained import image_sources
+from openatac.trained import input_images
 from openatac.trained.input_transform import sample_batches
 from openatac.trained.manifest import Manifest
 
@@ -69,5 +69,5 @@ def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digit_batches(train: bool) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    labelled = image_sources.from_dataset('digits', None, train=train)
+    labelled = input_images.from_dataset('digits', None, train=train)
     return sample_batches(labelled, DIGITS, len(labelled))
