@@ -9,7 +9,8 @@ import pytest
 
 from openatac.errors import OpenatacError
 from openatac.export.int8.onnx_quantization import quantize_onnx
-from openatac.export.onnx.model import to_onnx, write_model
+from openatac.export.onnx.files import write_model
+from openatac.export.onnx.gluon_export import to_onnx
 from openatac.models.networks_by_name import get_model
 from tests.helpers.exports.onnx_files import run_onnx
 from tests.helpers.networks.digits_network import KNOWS, digits

@@ -8,7 +8,8 @@ import pytest
 from mxnet import autograd, gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.model import IR_VERSION, OPSET, to_onnx, write_model
+from openatac.export.onnx.files import IR_VERSION, OPSET, write_model
+from openatac.export.onnx.gluon_export import to_onnx
 from openatac.export.runtimes.base import RUNTIMES
 from openatac.models.cifar_resnet import ResNet20V2ATAC
 from openatac.models.networks_by_name import get_model

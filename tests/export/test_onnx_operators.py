@@ -5,7 +5,7 @@ import pytest
 from mxnet import gluon
 
 from openatac.errors import OpenatacError
-from openatac.export.onnx.model import to_onnx
+from openatac.export.onnx.gluon_export import to_onnx
 from openatac.nn.gather_excite import GatherExcite
 from openatac.zoo.unit_arguments import GATHER_EXCITE_VARIANTS
 from tests.helpers.exports.onnx_files import difference, write_onnx

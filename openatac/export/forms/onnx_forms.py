@@ -9,7 +9,7 @@ from openatac.files.export_file_names import INT8
 
 
 class OnnxForm(Form):
-    """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.model`."""
+    """PREFIX.onnx, in float32, with the manifest as metadata; see `openatac.export.onnx.files`."""
 
     name = 'onnx'
     suffixes: tuple[str, ...] = ('.onnx',)
@@ -19,7 +19,7 @@ class OnnxForm(Form):
     needs_mxnet = False
 
     def write(self, network: NetworkToWrite, prefix: str) -> None:
-        from openatac.export.onnx.model import write_model
+        from openatac.export.onnx.files import write_model
         path, = self.files(prefix)
         write_model(self.model(network), path)
 
@@ -29,9 +29,9 @@ class OnnxForm(Form):
         metadata = {key: value for key, value in manifest._asdict().items()
                     if key not in ('reports', 'openatac', 'sha256')}
         if network.symbol is None:
-            from openatac.export.onnx.module_export import module_to_onnx
+            from openatac.export.onnx.torch_export import module_to_onnx
             return module_to_onnx(network.net, manifest.image_shape, metadata, network.settings.dynamic_size)
-        from openatac.export.onnx.model import to_onnx
+        from openatac.export.onnx.gluon_export import to_onnx
         return to_onnx(network.symbol, network.arrays, manifest.image_shape, manifest.model, metadata,
                        network.settings.dynamic_size)
 
@@ -39,7 +39,7 @@ class OnnxForm(Form):
         """Compare the file with the network on another image size too, if it accepts any size."""
         if not network.settings.dynamic_size:
             return {}
-        from openatac.export.onnx.model import other_size
+        from openatac.export.onnx.files import other_size
         shape = other_size(network.manifest.image_shape)
         other = ParityCheck(network.function, shape)
         difference = other.difference(load(network.manifest._replace(image_shape=shape)))

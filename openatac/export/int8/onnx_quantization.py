@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from openatac.errors import OpenatacError, first_line
-from openatac.export.onnx.model import description, import_onnx_package
+from openatac.export.onnx.files import description, import_onnx_package
 from openatac.graph.nodes import INPUT
 
 QUANTIZED = ('Conv', 'Relu', 'LeakyRelu', 'Sigmoid', 'Mul', 'Add', 'MaxPool', 'Concat')
@@ -39,7 +39,7 @@ def quantize_onnx(model: Any, batches: Iterable[np.ndarray]) -> Any:
     Parameters
     ----------
     model : onnx.ModelProto
-        As returned by `openatac.export.onnx.model.to_onnx`.
+        As returned by `openatac.export.onnx.gluon_export.to_onnx`.
     batches : iterable of float32 (B, C, H, W)
         Inputs that determine each tensor's range, from its extremes.
 

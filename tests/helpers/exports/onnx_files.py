@@ -1,7 +1,8 @@
 """Write networks as ONNX files, and run these in ONNX Runtime."""
 import numpy as np
 
-from openatac.export.onnx.model import to_onnx, write_model
+from openatac.export.onnx.files import write_model
+from openatac.export.onnx.gluon_export import to_onnx
 from openatac.export.tracing import trace
 from tests.helpers.images.random_images import random_images
 

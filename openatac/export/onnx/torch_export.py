@@ -1,6 +1,7 @@
 """Convert PyTorch networks to ONNX with PyTorch's own exporter, for machines without MXNet.
 
-The input, output, opset and metadata of the files match `openatac.export.onnx.model`; the graph differs.
+The input, output, opset and metadata of the files are as in `openatac.export.onnx.gluon_export`; the graph
+differs.
 """
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 
 from openatac.errors import OpenatacError, first_line
+from openatac.export.onnx.files import IR_VERSION, OPSET, import_onnx_package, set_metadata
 from openatac.export.onnx.graph import OUTPUT
-from openatac.export.onnx.model import IR_VERSION, OPSET, import_onnx_package, set_metadata
 from openatac.graph.nodes import INPUT, SymbolicShape
 from openatac.version import __version__
 
@@ -22,7 +23,7 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
                    dynamic_size: bool) -> Any:
     """Convert a network in evaluation mode to an onnx.ModelProto.
 
-    For the other parameters and the errors, see `openatac.export.onnx.model.to_onnx`.
+    For the other parameters and the errors, see `openatac.export.onnx.gluon_export.to_onnx`.
     """
     onnx = import_onnx_package('onnx')
     axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}

@@ -1,38 +1,36 @@
-"""Convert networks to ONNX, for ONNX Runtime and other programs.
+"""Convert Gluon networks to ONNX.
 
 The operators are written with onnx.helper. Patching MXNet 1.9.1's own exporter would have taken more code:
 its imports and opset are wrong, it lists weights as inputs, its Reshapes fix the batch size, and it lacks
 many operators of the attention blocks.
 
-A file has one input, ``data`` (N, C, H, W), and one output, ``output`` (N, classes), for any number N of
-images. Everything is computed in float32. The operators are in `openatac.export.onnx.operators`.
+The operators are in `openatac.export.onnx.operators`, and what the files have in common with those of PyTorch
+networks in `openatac.export.onnx.files`.
 """
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openatac.errors import OpenatacError
+from openatac.export.onnx.files import (
+    IR_VERSION,
+    OPSET,
+    description,
+    import_onnx_package,
+    other_size,
+    set_metadata,
+)
 from openatac.export.onnx.graph import OUTPUT, OnnxGraph, Tensor
 from openatac.export.onnx.operators import convert
-from openatac.files.writing import replace_file, writing
 from openatac.graph.nodes import INPUT, Node, SymbolicShape
-from openatac.system.optional_packages import pip_install
 from openatac.version import __version__
 from openatac.zoo.weights.parameter_files import without_kind
 
 if TYPE_CHECKING:
     import mxnet as mx
-
-# From ONNX 1.12 (June 2022), which ONNX Runtime reads from 1.12 on, as do other readers of that time.
-# Newer opsets have operators for Gelu, Mish and GroupNormalization, which would save a few nodes.
-OPSET = 17
-IR_VERSION = 8
-
 
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: SymbolicShape,
             name: str = 'network', metadata: Mapping[str, Any] | None = None, dynamic_size: bool = False
@@ -92,12 +90,6 @@ def _graph(symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray], image_shape: Sy
     return graph, node.shape
 
 
-def other_size(image_shape: SymbolicShape) -> SymbolicShape:
-    """Return a larger image shape with other proportions, to test networks that accept any size."""
-    channels, height, width = image_shape
-    return channels, height + 32, width + 64
-
-
 def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays: dict[str, np.ndarray],
                                 image_shape: SymbolicShape) -> None:
     """Raise OpenatacError unless another image size gives the same graph."""
@@ -114,20 +106,6 @@ def _check_size_does_not_matter(graph: OnnxGraph, symbol: mx.sym.Symbol, arrays:
         raise OpenatacError('the network does not take images of any size: some of its operators depend on '
                             f'it{" (" + ", ".join(sorted(different)) + ")" if different else ""}, as those '
                             'of GroupNorm and self-attention do; leave out --dynamic-size')
-
-
-def write_model(model: Any, path: str) -> None:
-    """Write an onnx.ModelProto to ``path`` atomically; raise OpenatacError if that fails."""
-    with writing(path), replace_file(path) as temporary, open(temporary, 'wb') as handle:
-        handle.write(model.SerializeToString())
-
-
-def import_onnx_package(package: str) -> Any:
-    """Import the optional package 'onnx' or 'onnxruntime'; raise OpenatacError if that fails."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise OpenatacError(f'ONNX files need {package} ({error}): run {pip_install(package)}') from None
 
 
 def _tensor(graph: OnnxGraph, node: Node) -> Tensor:
@@ -158,21 +136,3 @@ def _model(onnx: Any, graph: OnnxGraph, image_shape: SymbolicShape, output_shape
     model.doc_string = description(model, 'all in float32')
     set_metadata(model, metadata)
     return model
-
-
-def description(model: Any, precision: str) -> str:
-    """Return the doc_string of an onnx.ModelProto: its name, input and output, and the given precision."""
-    graph = model.graph
-
-    def text(tensor: Any) -> str:
-        sizes = (size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim)
-        return f'{tensor.name} ({", ".join(map(str, sizes))})'
-
-    return (f'{graph.name}: {text(graph.input[0])} to {text(graph.output[0])}, for any number N of images; '
-            f'{precision}')
-
-
-def set_metadata(model: Any, metadata: Mapping[str, Any]) -> None:
-    """Set the metadata_props of an onnx.ModelProto: strings unchanged, other values as JSON."""
-    import_onnx_package('onnx').helper.set_model_props(model, {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()})
