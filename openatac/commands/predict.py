@@ -93,7 +93,8 @@ def _draw_gates(path: str, prefix: str, predictor: Predictor, batch: PredictedBa
     from openatac.inference.gate_maps import draw_gate_maps
     image = batch.inputs[0]
     best = predictor.best(batch.scores[0], 1)[0]
-    title = f'{os.path.basename(batch.names[0])}: {best.label} ({best.score:.2f})'
+    name = os.path.basename(batch.names[0])
+    title = f'{name} in {predictor.manifest.model}: {best.label} ({best.score:.2f})'
     draw_gate_maps(path, prefix, image, predictor.transform.to_pixels(image), title)
 
 

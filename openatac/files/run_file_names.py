@@ -1,8 +1,9 @@
 """The files in the folder of a run, and which part of `openatac.training` writes them."""
 import os
 
-# runs.recorded_training
+# runs.run_reservation
 LOG = 'train.log'
+# runs.recorded_training
 SETTINGS = 'settings.json'  # every option, and the command
 # loop
 BEST = 'best.params'

@@ -140,6 +140,20 @@ def test_unit_style_is_the_same_in_all_figures():
     assert len({look['marker'] for look in unit_styles(MANY[:15]).values()}) == 15
 
 
+def test_gates_figure_draws_a_unit_in_its_colour_and_its_runs_in_shades_of_it():
+    from matplotlib.colors import rgb_to_hsv, to_rgb
+
+    def legend(*runs):
+        figure = gates_figure(gate_rows(runs, ['a']))
+        return [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()]
+
+    atac = to_rgb(unit_styles(['atac'])['atac']['color'])
+    np.testing.assert_allclose(legend('a'), [atac], atol=0.01)
+    shades = legend('a', 'b', 'c', 'd')
+    assert len(set(shades)) == 4
+    np.testing.assert_allclose(rgb_to_hsv(shades)[:, 0], rgb_to_hsv(atac)[0], atol=0.01)
+
+
 @pytest.mark.parametrize('formats, starts', [(None, {'a.png': b'\x89PNG'}),
                                              (['svg', 'pdf'], {'a.svg': b'<?xml', 'a.pdf': b'%PDF'})])
 def test_figures_are_written_in_every_format(tmp_path, formats, starts):

@@ -11,7 +11,7 @@ from openatac.options.declaration import build_config
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.config import CifarConfig
-from openatac.training.runs.recorded_training import Description, summarise
+from openatac.training.runs.run_summary import Description, summarise
 from openatac.training.tracking import contention
 from openatac.training.tracking.contention import ContentionWatch, Usage, read_usage
 

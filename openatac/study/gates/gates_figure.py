@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from openatac.figures import COLOURS, shortened
+from openatac.figures import shortened
 from openatac.study.unit_styles import unit_styles
 from openatac.zoo.names import unit_in
 
@@ -45,12 +45,18 @@ def gates_figure(rows: Sequence[GateRow]) -> Figure:
     return figure
 
 
-def _colours(networks: Mapping[str, str]) -> dict[str, str]:
-    """Return {run: colour} for {run: network}: the units' colours, unless two runs share a unit."""
-    units = {run: unit_in(network) or run for run, network in networks.items()}
-    if len(set(units.values())) == len(units):
-        return {run: unit_styles(units.values())[unit]['color'] for run, unit in units.items()}
-    return {run: COLOURS[index % len(COLOURS)] for index, run in enumerate(networks)}
+def _colours(networks: Mapping[str, str]) -> dict[str, Any]:
+    """Return {run: colour} for {run: network}: its unit's colour, in shades where runs share a unit."""
+    from matplotlib.colors import LinearSegmentedColormap
+    runs_of: dict[str, list[str]] = {}
+    for run, network in networks.items():
+        runs_of.setdefault(unit_in(network) or run, []).append(run)
+    styles = unit_styles(runs_of)
+    colours = {}
+    for unit, runs in runs_of.items():
+        shades = LinearSegmentedColormap.from_list(unit, ['black', styles[unit]['color'], 'white'])
+        colours.update({run: shades(number / (len(runs) + 1)) for number, run in enumerate(runs, 1)})
+    return colours
 
 
 def _depth(layer: str) -> tuple[float, ...]:
@@ -64,7 +70,7 @@ def _units(rows: Sequence[GateRow], run: str) -> str:
     return ' + '.join(dict.fromkeys(row['unit'] for row in rows if row['run'] == run))
 
 
-def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: GateRow, colour: str) -> None:
+def _draw_gate(panels: Sequence[Axes], x: float, width: float, row: GateRow, colour: Any) -> None:
     """Draw one layer of one run in all panels, at ``x``, with bars of that ``width``."""
     mean, near, variance, correlation = panels
     mean.errorbar(x, row['mean'], row['standard_deviation'], fmt='o', markersize=5, capsize=2, color=colour)

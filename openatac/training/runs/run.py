@@ -22,9 +22,11 @@ from openatac.training.datasets.splits import Images, split_images
 from openatac.training.networks.build import BuiltNetwork
 from openatac.training.networks.initial_values import initialize
 from openatac.training.run_folder import DatasetName, Summary
-from openatac.training.runs import recorded_training
 from openatac.training.runs.evaluation import evaluate_with_report
 from openatac.training.runs.next_steps import print_next_steps
+from openatac.training.runs.recorded_training import train_and_record
+from openatac.training.runs.run_reservation import reserve_run_folder
+from openatac.training.runs.run_summary import Description
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')
@@ -59,8 +61,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def train(self) -> Summary | None:
         """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
-        with recorded_training.reserve_run_folder(config, self.command, self.log_file, self.log_format,
-                                                  group.rank):
+        with reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
             self.backend  # noqa: B018 (first, since it finds a missing GPU before the images are read)
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
@@ -80,9 +81,9 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
             progress = self.begin(learner, image_count)
             if group.size > 1:
                 group.check_alike({**settings, 'initial_values': learner.checksum()})
-            description = recorded_training.Description(self.command, f'{self.name} on {self.images_name}', {
+            description = Description(self.command, f'{self.name} on {self.images_name}', {
                 'model': self.name, 'dataset': self.dataset, **splits.counts()})
-            summary = recorded_training.train_and_record(task, schedule_of, progress, config, description)
+            summary = train_and_record(task, schedule_of, progress, config, description)
             if summary and group.is_writer:
                 print_next_steps(config, self.sample(splits.test))
             return summary
