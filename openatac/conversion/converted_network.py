@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.fx.node import map_aggregate, map_arg
+from torch.fx.node import map_aggregate
 
 
 @dataclass
@@ -13,6 +13,10 @@ class _Input:
     """A placeholder for a node among another node's arguments."""
 
     name: str
+
+
+def _placeholder(value: Any) -> Any:
+    return _Input(value.name) if isinstance(value, torch.fx.Node) else value
 
 
 class ConvertedNetwork(torch.fx.GraphModule):
@@ -23,8 +27,8 @@ class ConvertedNetwork(torch.fx.GraphModule):
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        nodes = [(node.op, node.target, *map_arg((node.args, node.kwargs), lambda node: _Input(node.name)),
-                  node.name) for node in self.graph.nodes]
+        nodes = [(node.op, node.target, *map_aggregate((node.args, node.kwargs), _placeholder), node.name)
+                 for node in self.graph.nodes]
         state = {name: value for name, value in vars(self).items() if name not in ('_graph', '_code')}
         return _load, (nodes, state)
 

@@ -27,7 +27,7 @@ def module_to_onnx(net: torch.nn.Module, image_shape: SymbolicShape, metadata: M
     """
     onnx = import_onnx_package('onnx')
     axes = {0: 'N', **({2: 'H', 3: 'W'} if dynamic_size else {})}
-    file = io.BytesIO()
+    file: Any = io.BytesIO()  # PyTorch declares a path, and takes either
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # about a newer exporter, and shapes that become constants
         try:

@@ -43,7 +43,7 @@ class Torch(Runtime):
         from openatac.pytorch.inference import numpy_function
         torch.set_num_threads(thread_count().threads)
         layout = getattr(torch, self.memory_format)
-        net = to_torch(self.form.files(self.prefix)[0]).float().eval()
+        net: Any = to_torch(self.form.files(self.prefix)[0]).float().eval()
         net = self._prepared(net.to(self.device, memory_format=layout))
         self._function = numpy_function(net, self.device, layout)
 
@@ -65,7 +65,7 @@ class TorchCompiled(Torch):
     """Compiles the module for the exact batch sizes; the first batch of each size is slow."""
 
     name = 'torch-compiled'
-    options: ClassVar[dict[str, bool]] = {}
+    options: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:

@@ -87,6 +87,11 @@ class ResNet50_v1bATAC(nn.Module):
     tells it to use the running statistics in training too. ``name_prefix`` has no effect.
     """
 
+    layer1: Stage
+    layer2: Stage
+    layer3: Stage
+    layer4: Stage
+
     def __init__(self, act_type: str = 'ChaATAC', r: float = 2, act_layers: int = 2,
                  layers: Sequence[int] = (3, 4, 6, 3), classes: int = 1000, dilated: bool = False,
                  norm_layer: Factory = BatchNorm, norm_kwargs: dict[str, Any] | None = None,

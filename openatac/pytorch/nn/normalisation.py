@@ -33,6 +33,11 @@ class BatchNorm(nn.Module):
         unbiased one, as in PyTorch. `use_biased_variance` sets this for a whole network.
     """
 
+    gamma: Tensor
+    beta: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, channels: int, epsilon: float = 1e-5, momentum: float = 0.9, scale: bool = True,
                  center: bool = True, use_global_stats: bool = False, biased_variance: bool = False) -> None:
         super().__init__()

@@ -70,7 +70,7 @@ def gate_statistics(net: nn.Module, batches: Iterable[np.ndarray]) -> list[dict[
 
 def _gates(net: nn.Module, images: Tensor) -> Iterator[tuple[str, str, str, Tensor, Tensor]]:
     """Run the network; yield (layer, stage, unit, the unit's input, gate) for each gate."""
-    calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+    calls: list[tuple[str, nn.Module, Any, Any]] = []  # a module's input and output can be anything
     names = {module: name for name, module in net.named_modules() if name}
     products = _Products()
     with contextlib.ExitStack() as hooks, torch.no_grad(), products:
