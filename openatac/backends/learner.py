@@ -4,7 +4,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypedDict
 
 from openatac.backends.loss_scale import LossScale
@@ -13,6 +13,7 @@ from openatac.backends.process_group import ProcessGroup
 from openatac.backends.state_names import optimizer_array, select_optimizer_arrays
 from openatac.data.batch_source import Batch
 from openatac.limits import Bounds
+from openatac.zoo.weights.loading import shape_fits
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
 KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
@@ -145,7 +146,13 @@ class Learner(abc.ABC):
 
     @abc.abstractmethod
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore arrays from `optimizer_states`; KeyError if they belong to other parameters."""
+        """Restore arrays from `optimizer_states` of either backend's learner.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If they belong to other parameters; then nothing is changed.
+        """
 
     @abc.abstractmethod
     def save_parameters(self, path: str) -> None:
@@ -187,6 +194,13 @@ class Learner(abc.ABC):
         yield
 
     # ----------------------------------------------------------------- helpers for a backend
+
+    @staticmethod
+    def _check_shapes(saved: Arrays, arrays: Mapping[str, Any]) -> None:
+        """Raise KeyError or ValueError unless ``saved`` has the names and shapes of ``arrays``."""
+        for name, array in arrays.items():
+            if not shape_fits(saved[name].shape, array.shape):
+                raise ValueError(f'{name} has shape {saved[name].shape} and should have {tuple(array.shape)}')
 
     def _step_seed(self) -> int:
         """Return the seed of the next step's randomness."""

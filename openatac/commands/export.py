@@ -98,10 +98,13 @@ def main(argv: list[str]) -> int:
     """Run ``openatac export``; see the module."""
     p = parser()
     args = _parse(p, argv)
-    settings = ExportSettings(_forms(args), args.calibration, args.dynamic_size)
+    settings = ExportSettings(_forms(args, has_mxnet()), args.calibration, args.dynamic_size)
     _check(args, settings)
     trained = _find(args)
     from openatac.export.exporter import export_trained
+    from openatac.library import PYTORCH, library_of
+    if library_of(trained.net) is PYTORCH:
+        settings = settings._replace(forms=_forms(args, in_gluon=False))
     manifest = with_labels(args.labels, trained.manifest)._replace(precision=args.precision)
     trained = trained._replace(manifest=manifest)
     labelled = None
@@ -143,14 +146,9 @@ def _check(args: argparse.Namespace, settings: ExportSettings) -> None:
 
 
 def _check_forms(args: argparse.Namespace, settings: ExportSettings, has_images: bool) -> None:
-    """Raise UsageError for forms that other flags rule out, or that need MXNet where it is missing."""
-    if not has_mxnet() and not settings.forms:
-        raise FlagError('--onnx', 'symbol files need MXNet, which is not installed; add --onnx '
-                        'for an ONNX file')
+    """Raise UsageError for forms that other flags rule out."""
     for form in settings.forms:
         flags = ' '.join(form.flags)
-        if form.needs_mxnet and not has_mxnet():
-            raise FlagError(flags, 'it needs MXNet, which is not installed; leave it out')
         if args.precision not in form.precisions:
             raise FlagError('--precision', f'{args.precision} is for GPUs, and {flags} is not; '
                             'export twice, with another OUT')
@@ -176,7 +174,20 @@ def _find(args: argparse.Namespace) -> TrainedNetwork:
                       **_network_settings(args))
 
 
-def _forms(args: argparse.Namespace) -> list[Form]:
-    """Return the forms to write: the default ones, if MXNet is installed, and those that flags select."""
-    return [form for form in FORMS.values() if (form.flags or not form.needs_mxnet or has_mxnet())
-            and all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
+def _forms(args: argparse.Namespace, in_gluon: bool) -> list[Form]:
+    """Return the forms to write: the default ones, for a network in Gluon, and those that flags select.
+
+    Raises UsageError for a network in PyTorch if it does not have a selected form, or none is selected.
+    """
+    forms = [form for form in FORMS.values() if (form.flags or not form.needs_mxnet or in_gluon)
+             and all(getattr(args, flag.lstrip('-').replace('-', '_')) for flag in form.flags)]
+    if in_gluon:
+        return forms
+    lacking = 'a network in Gluon, and this one is in PyTorch' if has_mxnet() else \
+        'MXNet, which is not installed'
+    if not forms:
+        raise FlagError('--onnx', f'symbol files need {lacking}; add --onnx for an ONNX file')
+    for form in forms:
+        if form.needs_mxnet:
+            raise FlagError(' '.join(form.flags), f'it needs {lacking}; leave it out')
+    return forms

@@ -77,14 +77,22 @@ def _values(file: BinaryIO, stored: StoredArray, path: str) -> np.ndarray:
 def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays to ``path`` atomically, as MXNet's ``nd.save`` formats them.
 
+    The format has no arrays without dimensions: they become arrays of shape (1,).
+
     Raises
     ------
     OSError
         If the file cannot be written.
+    ParameterFileError
+        If the format does not have the type of an array.
     """
+    for name, array in arrays.items():
+        if array.dtype not in TYPE_FLAGS:
+            raise ParameterFileError(f'{path} cannot hold {name}, an array of {array.dtype}: convert it to '
+                                     f'{" or ".join(map(str, TYPE_FLAGS))}')
     with replace_file(path) as temporary, open(temporary, 'wb') as handle:
         handle.write(struct.pack('<QQQ', LIST, 0, len(arrays)))
-        for array in arrays.values():
+        for array in map(np.atleast_1d, arrays.values()):
             handle.write(struct.pack(f'<Iii{array.ndim}qiii', DENSE_ARRAY, 0, array.ndim, *array.shape,
                                      CPU, 0, TYPE_FLAGS[array.dtype]))
             handle.write(np.ascontiguousarray(array).tobytes())

@@ -53,7 +53,8 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
     params : str or None
         A parameter file of the run; None for its best one.
     engine : str
-        One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed, and PyTorch otherwise.
+        One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed and the network's units and host
+        are registered for Gluon, and PyTorch otherwise.
     device : str
         'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
 
@@ -67,7 +68,8 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
         If the engine is missing.
     """
     if engine == 'auto':
-        engine = 'torch' if has_torch() and (device != CPU or not has_mxnet()) else 'mxnet'
+        uses_mxnet = device == CPU and has_mxnet() and is_registered_for('gluon', RunFolder(folder).config())
+        engine = 'torch' if has_torch() and not uses_mxnet else 'mxnet'
     if engine not in ENGINES:
         raise UsageError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)

@@ -197,7 +197,8 @@ def load(source: str | os.PathLike[str], engine: str = 'auto', device: str = CPU
         the name of a network with trained weights (see `openatac.zoo.weights.pretrained`).
     engine : str
         The library that runs it: for an export, one of `openatac.export.runtimes.base.RUNTIMES`, such as
-        'onnxruntime' or 'torch'; for a run, 'mxnet' or 'torch'. 'auto' selects the fastest one installed.
+        'onnxruntime' or 'torch'; for a run, 'mxnet' or 'torch'. 'auto' selects, for an export, the fastest
+        one installed; for a run, MXNet on the CPU where it can build the network, and PyTorch otherwise.
     device : str, default 'cpu'
         'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
     batch_size : int, default 32

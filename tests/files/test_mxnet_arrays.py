@@ -5,7 +5,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from openatac.files.mxnet_arrays import read_layout, read_params
+from openatac.errors import ParameterFileError
+from openatac.files.mxnet_arrays import read_layout, read_params, write_params
 
 
 def check_layout(path):
@@ -35,6 +36,26 @@ def test_file_from_before_mxnet_0_12_passes(tmp_path):
     path.write_bytes(struct.pack('<QQQ IIIiii', 0x112, 0, 1, 2, 1, 3, 1, 0, 0) + np.ones(3, 'f').tobytes()
                      + struct.pack('<QQ', 1, 1) + b'w')
     assert read_params(str(path))['w'].tolist() == [[1, 1, 1]]
+
+
+def test_written_files_can_be_read(tmp_path):
+    arrays = {'counter': np.array(7), 'slope': np.array(0.5, 'f'), 'empty': np.zeros((0, 3), 'f'),
+              'mask': np.array([True, False]), 'transposed': np.arange(6).reshape(2, 3).T}
+    path = str(tmp_path / 'all.params')
+    write_params(path, arrays)
+    found, in_mxnet = read_params(path), mx.nd.load(path)
+    assert found.keys() == in_mxnet.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], np.atleast_1d(array))
+        np.testing.assert_array_equal(in_mxnet[name].asnumpy(), np.atleast_1d(array))
+
+
+def test_array_of_a_type_that_the_format_lacks_is_refused(path):
+    whole = path.read_bytes()
+    with pytest.raises(ParameterFileError, match='indices.*uint16.*int32'):
+        write_params(str(path), {'weight': np.ones(2, 'f'), 'indices': np.ones(2, 'uint16')})
+    assert path.read_bytes() == whole
 
 
 def test_every_truncation_is_noticed(path):

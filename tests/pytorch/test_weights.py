@@ -70,6 +70,20 @@ def test_saved_parameters_load_in_gluon(tmp_path, name):
     assert np.array_equal(outputs(again), expected)
 
 
+def test_block_with_pytorchs_own_layers_can_be_saved_and_loaded(tmp_path):
+    """PyTorch's BatchNorm counts batches in an array without dimensions, which MXNet's format lacks."""
+    def block():
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), pytorch.ATAC(8, r=2))
+
+    saved, loaded, path = block(), block(), str(tmp_path / 'block.params')
+    saved(torch.tensor(IMAGES))
+    pytorch.save_parameters(saved, path)
+    pytorch.load_parameters(loaded, path)
+    assert saved.state_dict()['1.num_batches_tracked'] == 1
+    for name, value in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
 def test_network_with_other_classes_starts_from_a_file(tmp_path, caplog):
     path = write_parameters('structural', network_with_statistics(), tmp_path)
     torch.manual_seed(3)

@@ -1,7 +1,9 @@
 """train_cifar.py with --engine torch gives the results and files of MXNet's engine."""
+import json
 import math
 import os
 import re
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -13,7 +15,8 @@ from openatac.export.exported_symbol import load_block
 from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.models.weights import load_parameters
 from tests.helpers.images.cifar_slice import write_slice
-from tests.helpers.processes.interrupted_runs import flags
+from tests.helpers.processes.commands import command_error
+from tests.helpers.processes.interrupted_runs import assert_same_outcome, drop_last_checkpoint, flags
 from tests.helpers.processes.scripts import (
     accuracy_of,
     assert_metrics_agree,
@@ -199,6 +202,39 @@ def own_gluon_host(classes, act_type):
     net = mx.gluon.nn.HybridSequential()
     net.add(mx.gluon.nn.Conv2D(4, 3), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(classes))
     return net
+
+
+def test_host_of_pytorchs_own_layers_resumes_exactly_and_predicts(
+        restored_registries, cifar10, tmp_path, capsys):
+    """Its BatchNorm counts batches in an array without dimensions."""
+    openatac.register_host('own', None, torch_factory=OwnHost)
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    command = [*TORCH, '--model', 'own_relu', '--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 2,
+               '--resume', 'auto']
+    assert run_in_process(*command, '--save-dir', whole) == 0
+    shutil.copytree(whole, stopped)
+    drop_last_checkpoint(stopped)
+    assert run_in_process(*command, '--save-dir', stopped) == 0
+    assert_same_outcome(stopped, whole)
+    prefix, sample = str(tmp_path / 'own'), str(whole / 'sample.png')
+    assert cli.main(['export', str(whole), prefix, '--onnx']) == 0
+    capsys.readouterr()
+    for network in (['--model', str(whole)], [prefix]):
+        assert cli.main(['predict', *network, sample, '--json']) == 0
+        assert len(json.loads(capsys.readouterr().out)['predictions']) == 5
+
+
+@pytest.mark.parametrize('flags', [[], ['--onnx', '--int8']])
+def test_symbol_files_of_a_host_in_pytorch_alone_are_refused(restored_registries, cifar10, tmp_path, capsys,
+                                                             flags):
+    openatac.register_host('own', None, torch_factory=OwnHost)
+    command = [*TORCH, '--model', 'own_relu', '--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 1]
+    run = tmp_path / 'run'
+    assert '--export' in script_error(capsys, 2, *command, '--save-dir', run, '--export', run / 'out')
+    assert run_in_process(*command, '--save-dir', run) == 0
+    capsys.readouterr()
+    assert command_error(capsys, 'export', 2, run, run / 'out', *flags).count('PyTorch') == 1
+    assert not (run / 'out.json').exists()
 
 
 @pytest.mark.parametrize('gluon, flags, named', [

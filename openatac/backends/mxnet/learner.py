@@ -280,17 +280,17 @@ class MxnetLearner(Learner):
             raise OSError(errno.EIO, 'MXNet could not write it: is the disk full?', path) from None
 
     def optimizer_states(self) -> Arrays:
-        return {indexed(name, index): array.asnumpy() for name, states in self._optimizer_states()
-                for index, array in enumerate(states)}
+        return {name: array.asnumpy() for name, array in self._optimizer_arrays().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
+        self._check_shapes(saved, self._optimizer_arrays())
         for device in range(len(self.contexts)):
-            for name, states in self._optimizer_states(device):
-                for index, array in enumerate(states):
-                    array[:] = saved[indexed(name, index)]
+            for name, array in self._optimizer_arrays(device).items():
+                array[:] = saved[name]
 
-    def _optimizer_states(self, device: int = 0) -> Iterator[tuple[str, list[NDArray]]]:
-        """Yield (parameter's name, its optimizer arrays on one device), created if needed."""
+    def _optimizer_arrays(self, device: int = 0) -> dict[str, NDArray]:
+        """Return {indexed name of a parameter: its optimizer array on one device}, created if needed."""
+        arrays = {}
         updater = self.trainer._updaters[device]
         optimizer = self.trainer._optimizer
         for index, (name, parameter) in enumerate(self.parameters.items()):
@@ -300,7 +300,9 @@ class MxnetLearner(Learner):
                 updater.states[index] = optimizer.create_state_multi_precision(
                     index, parameter.list_data()[device])
                 updater.states_synced[index] = True
-            yield name, _flat(updater.states[index])
+            for number, array in enumerate(_flat(updater.states[index])):
+                arrays[indexed(name, number)] = array
+        return arrays
 
 
 def _all_finite(gradients: list[NDArray], chunk: int = 200) -> bool:

@@ -292,18 +292,8 @@ class TorchLearner(Learner):
         return {name: to_numpy(tensor) for name, tensor in self._optimizer_tensors().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
-        """Restore arrays from `optimizer_states` of either backend's learner.
-
-        Raises
-        ------
-        KeyError, ValueError
-            If they belong to other parameters.
-        """
         tensors = self._optimizer_tensors()
-        for name, tensor in tensors.items():
-            if saved[name].shape != tensor.shape:
-                raise ValueError(f'{name} has shape {saved[name].shape} and should have '
-                                 f'{tuple(tensor.shape)}')
+        self._check_shapes(saved, tensors)
         for name, tensor in tensors.items():
             copy_into(tensor, saved[name])
 

@@ -51,6 +51,9 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
     in_torch = _builds_in_torch(config) and (is_registered_for('torch', config) or not has_mxnet())
     built = build_network(config, PYTORCH if in_torch else GLUON)
     set_up_fine_tuning(built.net, built.config)
+    if config.output.export and in_torch and not is_registered_for('gluon', config):
+        raise FlagError('--export', f'it writes a network in Gluon, and {built.name} is only in PyTorch; '
+                        'leave it out')
     for option in ignored_options(built.config):
         if given.origins[option] == COMMAND_LINE:
             raise FlagError(flag_of(option), f'the host of {built.name} has no such setting; leave it out')

@@ -9,7 +9,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 from openatac.files.run_file_names import BEST, LAST
-from openatac.library import PYTORCH, installed_library, library_of
+from openatac.library import PYTORCH, library_of
 from openatac.options.declaration import with_changes
 from openatac.training.config import CifarConfig, Config, ImagenetConfig, with_images_in
 from openatac.training.run_folder import RunFolder
@@ -48,7 +48,6 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
         If the run has no gates, has diverged, or lacks a file.
     """
     run = RunFolder(folder)
-    library = installed_library()
     built = run.network()
     config: Config = built.config
     if data_dir:
@@ -66,7 +65,7 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
         batches = _photographs(config, image_count)
     file = {'best': BEST, 'last': LAST}.get(params)
     path = run.file(file) if file else params
-    library.load_parameters(built.net, path)
+    library_of(built.net).load_parameters(built.net, path)
     try:
         rows = _statistics(built.net)(built.net, batches)
     except FloatingPointError as error:

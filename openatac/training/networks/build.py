@@ -8,10 +8,11 @@ from typing import Any, Generic
 
 from openatac.errors import ArgumentError, FlagError
 from openatac.image_size import Size, sides
-from openatac.library import ImageSizeError, Library, installed_library, library_of
+from openatac.library import PYTORCH, ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of, naming
+from openatac.system.installed import has_torch
 from openatac.training.config import AnyConfig, Config, ImagenetConfig
-from openatac.training.networks.named_options import with_named_options
+from openatac.training.networks.named_options import is_registered_for, with_named_options
 from openatac.zoo.names import network_name, unit_name
 from openatac.zoo.units import SELF_ATTENTIONS
 
@@ -40,7 +41,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     ----------
     config : CifarConfig or ImagenetConfig
     library : Library, optional
-        See `Library.build`; by default the one that is installed.
+        By default Gluon, or PyTorch if MXNet or one of the network's parts in Gluon is missing.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     """
     config = with_named_options(config)
     network, host, shape = config.network, config.host, config.image_shape
-    library = library or installed_library()
+    library = library or _library_for(config)
     assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.arguments if hasattr(network, name)}
     if network.channels is None:
@@ -69,6 +70,10 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     except ImageSizeError as error:
         raise FlagError(config.data.side_flag, f'{name} does not take images of {shape[1]} x '
                         f'{shape[2]} pixels ({error}); choose another size or network') from None
+
+
+def _library_for(config: Config) -> Library:
+    return PYTORCH if has_torch() and not is_registered_for('gluon', config) else installed_library()
 
 
 @contextlib.contextmanager

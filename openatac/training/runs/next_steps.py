@@ -14,6 +14,7 @@ from openatac.files.writing import replace_file
 from openatac.system.installed import has_mxnet
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.config import CifarConfig, Config
+from openatac.training.networks.named_options import is_registered_for
 
 
 def print_next_steps(config: Config, pixels: np.ndarray) -> None:
@@ -36,7 +37,8 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     sample = os.path.join(folder, SAMPLE)
     with checkpoints_of(folder).writing(), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
-    form = [] if has_mxnet() else ['--onnx']  # the only form that can be written without MXNet
+    in_gluon = has_mxnet() and is_registered_for('gluon', config)
+    form = [] if in_gluon else ['--onnx']  # the only form that PyTorch's networks have
     commands = [['export', folder, export, *form], ['predict', export, sample]]
     if isinstance(config, CifarConfig):
         commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])

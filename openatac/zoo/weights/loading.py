@@ -120,6 +120,11 @@ def _describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: 
 
 
 def shape_fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
-    """Return whether an array's shape fits a network's, which can have unknown dimensions."""
-    return expected is None or (
-        len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected)))
+    """Return whether an array's shape fits a network's, which can have unknown dimensions.
+
+    A single number can be stored as () or (1,), see `openatac.files.mxnet_arrays.write_params`.
+    """
+    if expected is None:
+        return True
+    shape, expected = shape or (1,), expected or (1,)
+    return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))
