@@ -1,6 +1,8 @@
-"""The devices that a command line asks for, and those of a run in words, with any library."""
-import math
+"""The devices that a command line asks for, and those of a run, with any library."""
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import NamedTuple
 
 from openatac.errors import DeviceError, FlagError
 from openatac.system.threads import threads_in_environment
@@ -71,18 +73,41 @@ def parse_gpus(text: str) -> list[int]:
     return indices
 
 
-# ---------------------------------------------------------------- devices of a run, as in its files
+# ---------------------------------------------------------------------------- devices of a run
 
-def describe_devices(processes: int, count: int, kind: str) -> str:
-    """Return '2 x gpu' or, for several processes, '2 x 1 x cpu'; each has ``count`` devices of a kind."""
-    return f'{processes} x {count} x {kind}' if processes > 1 else f'{count} x {kind}'
+class Devices(NamedTuple):
+    """The devices of a run, '2 x gpu' or, for several processes, '2 x 1 x cpu' in its files.
 
+    Attributes
+    ----------
+    kind : str
+        'cpu' or 'gpu'.
+    per_process : int
+    processes : int
+    """
 
-def count_devices(devices: str) -> int:
-    """Count the devices in a text of `describe_devices`."""
-    return math.prod(int(factor) for factor in devices.split(' x ')[:-1])
+    kind: str
+    per_process: int = 1
+    processes: int = 1
 
+    @classmethod
+    def parse(cls, text: str) -> Devices:
+        """Return the devices from their words in a file; raise ValueError for other words."""
+        *counts, kind = text.split(' x ')
+        if kind not in ('cpu', 'gpu') or len(counts) not in (1, 2):
+            raise ValueError(f'{text!r} names no devices such as 2 x gpu')
+        return cls(kind, *(int(count) for count in reversed(counts)))
 
-def are_gpus(devices: str) -> bool:
-    """Return whether the devices in a text of `describe_devices` are GPUs."""
-    return devices.endswith('gpu')
+    def __str__(self) -> str:
+        counts = [self.processes, self.per_process] if self.processes > 1 else [self.per_process]
+        return ' x '.join([*map(str, counts), self.kind])
+
+    @property
+    def total(self) -> int:
+        """The number of devices in all processes."""
+        return self.processes * self.per_process
+
+    @property
+    def are_gpus(self) -> bool:
+        """Whether they are GPUs."""
+        return self.kind == 'gpu'

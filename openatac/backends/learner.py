@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypedDict
 
+from openatac.backends.devices import Devices
 from openatac.backends.loss_scale import LossScale
 from openatac.backends.objective import Objective
 from openatac.backends.process_group import ProcessGroup
@@ -93,8 +94,8 @@ class Learner(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def devices(self) -> str:
-        """The devices of all processes, in the words of `openatac.backends.devices.describe_devices`."""
+    def devices(self) -> Devices:
+        """The devices of all processes."""
 
     @property
     @abc.abstractmethod

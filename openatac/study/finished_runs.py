@@ -5,7 +5,7 @@ import os
 import re
 from typing import NamedTuple
 
-from openatac.backends.devices import count_devices
+from openatac.backends.devices import Devices
 from openatac.errors import OpenatacError
 from openatac.files.reading import open_input
 from openatac.files.run_file_names import LOG, SUMMARY
@@ -28,8 +28,8 @@ class FinishedRun(NamedTuple):
         The network's name in the zoo.
     unit : str
         The unit in that name, such as 'relu', 'se', 'atac_global' or 'relu@17-17-35-68'.
-    device_count : int
-        The number of processors or GPUs used for training.
+    devices : Devices
+        The devices that it was trained on.
     summary : Summary
         The contents of summary.json.
     history : dict
@@ -42,7 +42,7 @@ class FinishedRun(NamedTuple):
     config: Config
     network: str
     unit: str
-    device_count: int
+    devices: Devices
     summary: Summary
     history: dict[str, list[float]]
     date: str = ''
@@ -59,8 +59,8 @@ class FinishedRun(NamedTuple):
 
     @property
     def images_per_step(self) -> int:
-        """The batch size of all devices together."""
-        return self.config.training.batch_size * self.device_count
+        """The number of images per step, over all devices of all processes."""
+        return self.config.training.batch_size * self.devices.total
 
     @property
     def data(self) -> str:
@@ -93,7 +93,7 @@ def read_run(folder: str) -> FinishedRun:
             raise ValueError(f'metrics.csv has {len(history["epoch"])} of {summary["epochs"]} epochs')
         config = config_of_summary(summary)
         return FinishedRun(folder, config, *_names(config, summary['model']),
-                           count_devices(summary['settings']['devices']), summary, history,
+                           Devices.parse(summary['settings']['devices']), summary, history,
                            _date(run.file(LOG)))
     except (OSError, ValueError, TypeError) as error:
         raise OpenatacError(f'{folder} is not the folder of a finished run, or it is damaged or too old '

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from openatac.backends.devices import parse_gpus
+from openatac.backends.devices import Devices, parse_gpus
 from openatac.backends.mxnet.contexts import choose_contexts
 from openatac.errors import DeviceError
 from openatac.system import nvidia_driver
@@ -142,3 +142,20 @@ def test_gpu_lists_are_parsed(text, indices):
 def test_text_that_is_not_a_list_of_gpus_is_refused(text):
     with pytest.raises(ValueError, match=re.escape(text) + '.*0,1'):
         parse_gpus(text)
+
+
+@pytest.mark.parametrize('devices, text, total', [
+    (Devices('cpu'), '1 x cpu', 1),
+    (Devices('gpu', 2), '2 x gpu', 2),
+    (Devices('cpu', 2, 3), '3 x 2 x cpu', 6)])
+def test_devices_of_a_run_are_read_back_from_its_files(devices, text, total):
+    assert str(devices) == text
+    assert Devices.parse(text) == devices
+    assert devices.total == total
+    assert devices.are_gpus == text.endswith('gpu')
+
+
+@pytest.mark.parametrize('text', ['', 'cpu', '2 x tpu', 'x x gpu', '1 x 2 x 3 x gpu'])
+def test_other_words_are_no_devices(text):
+    with pytest.raises(ValueError):
+        Devices.parse(text)

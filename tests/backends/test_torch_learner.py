@@ -338,7 +338,7 @@ print(trained.read_metrics().loss)
 
 def test_learner_reports_device_version_and_memory():
     trained = learner()
-    assert trained.devices == '1 x cpu' and trained.versions['torch'] == torch.__version__
+    assert str(trained.devices) == '1 x cpu' and trained.versions['torch'] == torch.__version__
     assert trained.device_memory() == 0 and trained.process_group.size == 1
 
 

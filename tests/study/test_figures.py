@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
+from openatac.backends.devices import Devices
 from openatac.evaluation.confusion_figure import confusion_figure
 from openatac.figures import DPI, style, write_figure
 from openatac.options.declaration import build_config
@@ -23,7 +24,7 @@ MANY = [f'a_unit_with_quite_a_long_name_{number}' for number in range(20)]
 
 def group(unit, blocks=1, parameters=77_850, accuracies=(0.7, 0.72)):
     config = build_config(CifarConfig, {'act_type': 'relu', 'blocks': blocks, 'dataset': 'cifar100'})
-    runs = [FinishedRun('run', config, 'net', unit, 1,
+    runs = [FinishedRun('run', config, 'net', unit, Devices('cpu'),
                         {'settings': {'data': '1+2'}, 'dataset': 'cifar100', 'last_accuracy': accuracy,
                          'best_accuracy': accuracy},
                         {'epoch': [0.0, 1.0], 'val_accuracy': [0.1, accuracy], 'train_loss': [2.0, 1.0]},

@@ -15,7 +15,7 @@ from mxnet.gluon.block import HybridBlock
 from mxnet.ndarray import NDArray
 
 from openatac.backends.compute import Compute
-from openatac.backends.devices import describe_devices
+from openatac.backends.devices import Devices
 from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
@@ -121,8 +121,8 @@ class MxnetLearner(Learner):
             kvstore=self.process_group.kvstore, update_on_kvstore=self.process_group.is_asynchronous)
 
     @property
-    def devices(self) -> str:
-        return describe_devices(self.process_group.size, len(self.contexts), self.contexts[0].device_type)
+    def devices(self) -> Devices:
+        return Devices(self.contexts[0].device_type, len(self.contexts), self.process_group.size)
 
     @property
     def versions(self) -> dict[str, str]:

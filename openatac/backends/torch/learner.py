@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from openatac.backends.compute import Compute
-from openatac.backends.devices import describe_devices
+from openatac.backends.devices import Devices
 from openatac.backends.learner import (
     Arrays,
     KeepOutputs,
@@ -125,8 +125,8 @@ class TorchLearner(Learner):
                    optimizer['learning_rate'], optimizer['momentum'], optimizer['wd'])
 
     @property
-    def devices(self) -> str:
-        return describe_devices(self.process_group.size, 1, 'gpu' if self.device.type == 'cuda' else 'cpu')
+    def devices(self) -> Devices:
+        return Devices('gpu' if self.device.type == 'cuda' else 'cpu', processes=self.process_group.size)
 
     @property
     def versions(self) -> dict[str, str]:

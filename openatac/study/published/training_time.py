@@ -7,7 +7,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from openatac.backends.devices import are_gpus
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
@@ -51,10 +50,10 @@ def run_speeds(runs: Sequence[FinishedRun]) -> Iterator[Speed]:
 
 def _processors(run: FinishedRun) -> tuple[str, int]:
     """Return ('GPU' or 'CPU core', the number in use, or 0 if it is unknown)."""
-    if are_gpus(run.summary['device']):
-        return 'GPU', run.device_count
+    if run.devices.are_gpus:
+        return 'GPU', run.devices.total
     threads = run.summary['threads']
-    return 'CPU core', run.device_count * int(threads) if threads.isdecimal() else 0
+    return 'CPU core', run.devices.total * int(threads) if threads.isdecimal() else 0
 
 
 def benchmark_speeds(folder: str) -> Iterator[Speed]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from openatac.backends.devices import count_devices
+from openatac.backends.devices import Devices
 from openatac.backends.learner import Arrays
 from openatac.backends.state_conversion import convert_state
 from openatac.errors import CheckpointError
@@ -94,21 +94,21 @@ def _check_engine_and_devices(config: Config, before: dict[str, Any], now: dict[
     """Raise CheckpointError unless the command allows these changes and a step keeps its image count."""
     if not config.start.allow_inexact_resume:
         raise CheckpointError(f'{refusal}{REPEAT}, or add --allow-inexact-resume')
-    images, wanted = _images_of_a_step(now), _images_of_a_step(before)
+    images, wanted = _images_per_step(now), _images_per_step(before)
     if images != wanted:
         raise CheckpointError(f'{refusal}a step had {wanted} images and would have {images}: choose a '
                               f'--batch-size and devices that make {wanted}')
 
 
-def _images_of_a_step(settings: dict[str, Any]) -> int:
-    return settings['batch_size'] * count_devices(settings['devices'])
+def _images_per_step(settings: dict[str, Any]) -> int:
+    return settings['batch_size'] * Devices.parse(settings['devices']).total
 
 
 def _convert(task: TrainingTask, now: dict[str, Any], arrays: Arrays, state: State, line: str
              ) -> tuple[Arrays, State]:
     """Convert the checkpoint for the learner, and add ``line`` to its progress."""
     progress = state['progress']
-    images = progress['batch'] * _images_of_a_step(now) // task.learner.process_group.size
+    images = progress['batch'] * _images_per_step(now) // task.learner.process_group.size
     arrays, numbers = convert_state(arrays, state['engine'], task.learner, images)
     inexact = [*progress.get('inexact', ()), line]
     return arrays, {**state, 'engine': numbers, 'progress': {**progress, 'inexact': inexact}}

@@ -32,7 +32,7 @@ class CifarRun(Run[CifarConfig, ImageSet]):
 
     def schedule(self, training: CifarTraining, image_count: int) -> loop.Schedule:
         return {loop.LEARNING_RATE: step_schedule(
-            training.lr, training.num_epochs, image_count // self.batch_size, training.decay_epochs,
+            training.lr, training.num_epochs, image_count // self.images_per_step, training.decay_epochs,
             training.lr_decay)}
 
     # ---------------------------------------------------------------------------------- images
@@ -44,10 +44,10 @@ class CifarRun(Run[CifarConfig, ImageSet]):
         return self.reader.test()
 
     def training_batches(self, images: ImageSet) -> TrainingBatchSource:
-        return self.backend.training_batches(images, self.batch_size, self.config.training.seed)
+        return self.backend.training_batches(images, self.images_per_step, self.config.training.seed)
 
     def evaluation_batches(self, images: ImageSet) -> EvaluationBatchSource:
-        return self.backend.evaluation_batches(images, self.batch_size)
+        return self.backend.evaluation_batches(images, self.images_per_step)
 
     def fingerprint(self, images: ImageSet) -> str:
         # Of the labels and every 50th image: all would take as long as reading them.

@@ -61,7 +61,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     def begin(self, learner: Learner, image_count: int) -> Progress:
         """Return the progress at --resume-epoch, with the optimizer states of --resume-states."""
         start, epochs = self.config.start, self.config.training.num_epochs
-        scheduled = image_count // self.batch_size * epochs
+        scheduled = image_count // self.images_per_step * epochs
         iterations = self._first_iteration(epochs, image_count)
         if iterations > 1.01 * scheduled:
             log.info('the schedule ends after %d of %d iterations, as the published one does; the last rate '
@@ -78,7 +78,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         mixup_end = self._mixup_end(training, image_count)
         return {
             loop.LEARNING_RATE: warmup_schedule(
-                training.lr_mode, training.lr, training.num_epochs, image_count // self.batch_size,
+                training.lr_mode, training.lr, training.num_epochs, image_count // self.images_per_step,
                 training.warmup_epochs, training.warmup_lr, training.decay_epochs, training.lr_decay),
             'mixup': lambda iteration: training.mixup and iteration < mixup_end}
 
@@ -87,7 +87,7 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
         return self._first_iteration(training.num_epochs - training.mixup_off_epoch, image_count)
 
     def _first_iteration(self, epoch: int, image_count: int) -> int:
-        return first_iteration(epoch, image_count, self.batch_size)
+        return first_iteration(epoch, image_count, self.images_per_step)
 
     # ---------------------------------------------------------------------------------- images
 
@@ -100,12 +100,13 @@ class ImagenetRun(Run[ImagenetConfig, ImageCollection]):
     def training_batches(self, images: ImageSource) -> TrainingPhotoBatches:
         data = self.config.data
         return TrainingPhotoBatches(
-            images, data.input_size, self.batch_size, self.config.training.seed, data.num_workers,
+            images, data.input_size, self.images_per_step, self.config.training.seed, data.num_workers,
             self.process_group.share, max_bad_share=data.max_bad_share)
 
     def evaluation_batches(self, images: ImageSource) -> EvaluationPhotoBatches:
         data = self.config.data
-        return EvaluationPhotoBatches(images, data.input_size, self.batch_size, data.effective_crop_ratio,
+        return EvaluationPhotoBatches(images, data.input_size, self.images_per_step,
+                                      data.effective_crop_ratio,
                                       data.num_workers, self.process_group.share, data.max_bad_share)
 
     def fingerprint(self, images: ImageCollection) -> str:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from openatac.backends.devices import are_gpus
 from openatac.backends.learner import Learner
 from openatac.errors import CheckpointError
 from openatac.files.run_file_names import SETTINGS, SUMMARY
@@ -112,6 +111,6 @@ def _trackers(config: Config, title: str, learner: Learner, progress: Progress) 
     if output.project:
         trackers.append(WeightsAndBiases(output.project, output.name, output.save_dir, option_values(config)))
     # On a GPU, other processes hardly matter. One of several workers would take the others for strangers.
-    if learner.process_group.size == 1 and not are_gpus(learner.devices):
+    if learner.process_group.size == 1 and not learner.devices.are_gpus:
         trackers.append(ContentionWatch(progress))
     return trackers

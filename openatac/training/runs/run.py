@@ -129,7 +129,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
                             config.training.gpus, self.falls_back_to_cpu, self.process_group)
 
     @property
-    def batch_size(self) -> int:
+    def images_per_step(self) -> int:
         """The number of images per step, over all devices of all processes."""
         return self.config.training.batch_size * self.backend.device_count * self.process_group.size
 
@@ -150,7 +150,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def settings(self, learner: Learner, contents: str) -> dict[str, Any]:
         """Return {name: value} of everything that the result depends on, including the images' contents."""
-        return result_settings(self.config, learner.devices, contents)
+        return result_settings(self.config, str(learner.devices), contents)
 
     def begin(self, learner: Learner, image_count: int) -> Progress:
         """Return the progress at the start of a run on ``image_count`` images."""

@@ -53,7 +53,7 @@ def summarise(config: Config, description: Description, task: TrainingTask, hist
     return {
         'command': description.command, **description.facts, 'act_type': config.network.act_type,
         'attention': config.network.attention, 'useGlobal': config.network.useGlobal,
-        'seed': config.training.seed, 'device': task.learner.devices,
+        'seed': config.training.seed, 'device': str(task.learner.devices),
         'threads': threads_in_environment(), 'epochs': len(history),
         'best_accuracy': progress.best.accuracy, 'best_epoch': progress.best.epoch,
         'last_accuracy': history[-1]['val_accuracy'], **_final_test(task),

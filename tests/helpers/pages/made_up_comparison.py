@@ -1,4 +1,5 @@
 """A comparison of made-up runs."""
+from openatac.backends.devices import Devices
 from openatac.options.declaration import build_config
 from openatac.study.comparison.comparison import Group
 from openatac.study.finished_runs import FinishedRun
@@ -23,8 +24,8 @@ def run(unit, blocks, seed, best, device='1 x cpu', dataset='digits'):
     config = build_config(CifarConfig, {
         'act_type': 'relu', 'blocks': blocks, 'seed': seed, 'dataset': dataset, 'cifar100_labels': 'coarse',
         'num_epochs': EPOCHS, 'lr': 0.1})
-    return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit, 1, summary,
-                       history, f'2026-11-{22 + seed}')
+    return FinishedRun(f'runs/{unit}-{blocks}-{seed}', config, 'cifar_resnet8_v2_relu', unit,
+                       Devices.parse(device), summary, history, f'2026-11-{22 + seed}')
 
 
 def group(unit, blocks, parameters, *bests, **options):
