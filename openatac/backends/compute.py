@@ -21,19 +21,18 @@ class Compute(Section, title='engine'):
     engine: str = compute_option(
         'mxnet', 'the compute library; torch runs the same network in PyTorch, also on GPUs that MXNet '
         'does not support',
-        choices=lambda: sorted(BACKENDS), roles=Role.NEWER | Role.NOT_OF_MXNET)
+        choices=lambda: sorted(BACKENDS), roles=Role.NOT_OF_MXNET)
     dtype: Literal['float32', 'float16', 'bfloat16'] = compute_option('float32', 'type of the activations')
     mode: Literal['hybrid', 'imperative'] = compute_option(
         'hybrid', 'whether MXNet runs the network as one graph (hybrid) or operator by operator')
     tf32: bool = compute_option(
         False, 'torch: multiply in TF32, which is faster but less exact',
-        roles=Role.NEWER | Role.NOT_OF_MXNET)
+        roles=Role.NOT_OF_MXNET)
     compile: bool = compute_option(
         False, 'torch: fuse operators with torch.compile, and on GPUs use CUDA graphs',
-        roles=Role.NEWER | Role.NOT_OF_MXNET)
+        roles=Role.NOT_OF_MXNET)
     syncbn: bool = compute_option(
-        False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet',
-        roles=Role.NEWER)
+        False, 'BatchNorm over the images of all GPUs; with MXNet, only on one machine and in train-imagenet')
 
     @property
     def library(self) -> LibraryName:

@@ -43,7 +43,9 @@ class Role(enum.Flag):
     AFFECTS_ONLY_SPEED = enum.auto()  # it changes only how fast images are read
     INEXACTLY_CHANGEABLE = enum.auto()  # --allow-inexact-resume lets a run continue with another value
     MINOR = enum.auto()  # descriptions of runs mention it only if it differs from its default
-    NEWER = enum.auto()  # files of older versions lack it; they then imply the default
+    # Every version wrote it into the files of runs, which are damaged without it. Files without any other
+    # option imply its default.
+    IN_ALL_FILES = enum.auto()
     NOT_OF_MXNET = enum.auto()  # files of MXNet runs never had it
 
 
@@ -208,14 +210,14 @@ def from_json(config_type: type[ConfigT], settings: Mapping[str, Any]) -> Config
     Raises
     ------
     ValueError
-        For a value of another type, a number or an image size that the flag would reject, or if an option is
-        missing that a network depends on and all versions wrote.
+        For a value of another type, a number or an image size that the flag would reject, or if an option
+        with the role IN_ALL_FILES is missing.
     """
     given = {}
     for name, field in option_fields(config_type).items():
         if name in settings:
             given[name] = _checked(name, field, settings[name])
-        elif field.has(Role.NETWORK) and not field.has(Role.NEWER):
+        elif field.has(Role.IN_ALL_FILES):
             raise ValueError(f'{name} is missing')
     return build_config(config_type, given)
 

@@ -1,7 +1,7 @@
 """The options that a run's result does not depend on: all others may not change when a run resumes."""
 import pytest
 
-from openatac.options.declaration import Role, option_fields
+from openatac.options.declaration import Role, build_config, from_json, option_fields, option_values
 from openatac.training.config import CifarConfig, ImagenetConfig
 
 WITHOUT_EFFECT = {
@@ -23,3 +23,16 @@ OTHERS = {CifarConfig: {'model', 'initial', 'save_period'},
 def test_result_depends_on_every_option_except_these(kind):
     without = {name for name, field in option_fields(kind).items() if not field.has(Role.RESULT)}
     assert without == WITHOUT_EFFECT | DATA_AND_DEVICES[kind] | OTHERS[kind]
+
+
+@pytest.mark.parametrize('kind', [CifarConfig, ImagenetConfig])
+def test_files_without_an_option_imply_its_default_unless_every_version_wrote_it(kind):
+    config = build_config(kind, {})
+    values = option_values(config)
+    for name, field in option_fields(kind).items():
+        others = {other: value for other, value in values.items() if other != name}
+        if field.has(Role.IN_ALL_FILES):
+            with pytest.raises(ValueError, match=name):
+                from_json(kind, others)
+        else:
+            assert from_json(kind, others) == config, name

@@ -33,10 +33,9 @@ def adapt_checkpoint(task: TrainingTask, schedule_of: Callable[[Any], Schedule],
         If the settings differ in any other way.
     """
     options = option_fields(type(config))
-    added = {name: field.default for name, field in options.items()
-             if field.has(Role.RESULT) and field.has(Role.NEWER)}
-    before = {**added, **state['settings']}
-    now = {**added, **task.settings}
+    defaults = {name: field.default for name, field in options.items() if field.has(Role.RESULT)}
+    before = {**defaults, **state['settings']}  # an older version may not have had all options
+    now = {**defaults, **task.settings}
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
     scheduled = [name for name in changed if name in options and options[name].has(Role.SCHEDULED)]
     elsewhere = [name for name in changed if name == 'devices' or (

@@ -33,27 +33,27 @@ class CifarNetwork(Network):
 
     model: str = option(
         BY_FLAGS, f'{BY_FLAGS}, described by the flags below, or a name such as cifar_resnet20_v2_swish or '
-        'cifar_resnet18_v1_atac', roles=Role.NETWORK)
-    host: Optional[str] = network_option(None, flags=(), roles=Role.NEWER | Role.MINOR)
+        'cifar_resnet18_v1_atac', roles=Role.NETWORK | Role.IN_ALL_FILES)
+    host: Optional[str] = network_option(None, flags=(), roles=Role.MINOR)
     blocks: Optional[int] = network_option(
         None, 'blocks per stage', parse=BLOCKS, default_text='3, a ResNet-20',
-        roles=Role.IN_NAME)
+        roles=Role.IN_NAME | Role.IN_ALL_FILES)
     channels: Optional[list[int]] = network_option(  # noqa: RUF009
         None, 'channels of the stem and the stages, such as 17,17,35,68',
         parse=comma_separated(COUNT, repeats=True), metavar='C,C,...',
-        default_text="the host's, 16,16,32,64 in the ResNet-20", roles=Role.IN_NAME | Role.NEWER)
+        default_text="the host's, 16,16,32,64 in the ResNet-20", roles=Role.IN_NAME)
     act_type: Optional[str] = inherited(  # type: ignore[assignment]
         Network, 'act_type', None, default_text=ATAC)
     act_layers: int = inherited(Network, 'act_layers', 4)
     useGlobal: bool = exported_option(
         False, 'pool globally in ChaATAC (SE as activation)', flags=('--useGlobal',), negatable=True,
-        roles=Role.IN_NAME, matters=only_with('act_type', ATAC))
+        roles=Role.IN_NAME | Role.IN_ALL_FILES, matters=only_with('act_type', ATAC))
     useReLU: bool = exported_option(
         False, "ChaATAC's inner ReLU, which the paper, the recipes and ChaATAC() have", flags=('--useReLU',),
-        negatable=True, matters=only_with('act_type', ATAC))
+        negatable=True, roles=Role.IN_ALL_FILES, matters=only_with('act_type', ATAC))
     drop_rate: float = network_option(
         0.0, "dropout before a block's second convolution", parse=SHARE,
-        roles=Role.TRAINING_ONLY | Role.MINOR)
+        roles=Role.TRAINING_ONLY | Role.MINOR | Role.IN_ALL_FILES)
 
     self_attention: ClassVar[Optional[str]] = None  # only the ResNet-50 for photos has it
 
@@ -64,22 +64,22 @@ class CifarData(Section, title='data'):
 
     dataset: SmallDatasetName = network_option(  # noqa: RUF009
         'cifar10', 'what to train on; folder means your own images, in train/CLASS/ and test/CLASS/ of '
-        '--data-dir')
+        '--data-dir', roles=Role.IN_ALL_FILES)
     data_dir: Optional[str] = location_option(
         None, 'folder or archive of the images; CIFAR is downloaded to a folder that is missing or empty',
         default_text="Gluon's own folder")
     image_size: Optional[int] = network_option(
         None, 'side in pixels to which images of --dataset folder are resized, ignoring their aspect '
-        'ratio', roles=Role.NEWER, parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
+        'ratio', parse=number(int, low=8, high=MAX_SIDE), default_text=f'{IMAGE_SIDE}',
         matters=only_with('dataset', 'folder'))
     class_list: Optional[str] = location_option(
         None, 'file with the class names of --dataset folder, one per line, in the order of the labels',
-        metavar='FILE', default_text='the class folders, sorted', roles=Role.NEWER)
+        metavar='FILE', default_text='the class folders, sorted')
     class_names: Optional[list[str]] = network_option(  # noqa: RUF009
-        None, flags=(), roles=Role.NEWER, matters=only_with('dataset', 'folder'))
+        None, flags=(), matters=only_with('dataset', 'folder'))
     max_bad_share: float = option(
         BAD_SHARE, 'maximum share of damaged images in --dataset folder; they are reported and '
-        'left out', parse=SHARE, roles=Role.NEWER)
+        'left out', parse=SHARE)
     data_url: Optional[str] = location_option(
         None, 'a mirror of the CIFAR archives', default_text='OPENATAC_DATA_URL, else the original site')
     cifar100_labels: Literal['fine', 'coarse'] = result_option(
@@ -133,7 +133,7 @@ class CifarStart(Start):
     params_flag: ClassVar[str] = '--resume-from'
     resume_from: Optional[str] = network_option(
         None, 'start from these parameters, which must be for the same classes', metavar='FILE',
-        roles=Role.MINOR)
+        roles=Role.MINOR | Role.IN_ALL_FILES)
 
     @property
     def params(self) -> Optional[str]:

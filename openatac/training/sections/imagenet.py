@@ -48,13 +48,15 @@ class ImagenetNetwork(Network):
     self_attention: Optional[str] = network_option(
         None, 'replacement of the 3x3 convolutions: aa (attention-augmented convolutions) or fa '
         '(stand-alone self-attention, which needs --last-gamma to start well)', default_text='none',
-        roles=Role.IN_NAME | Role.NEWER)
+        roles=Role.IN_NAME)
     num_classes: Optional[int] = network_option(
         None, 'outputs of the network', default_text='the number of classes in the training images',
-        parse=number(int, low=2, high=MAX_CLASSES))
-    use_gn: bool = exported_option(False, 'GroupNorm instead of BatchNorm')
+        parse=number(int, low=2, high=MAX_CLASSES), roles=Role.IN_ALL_FILES)
+    use_gn: bool = exported_option(
+        False, 'GroupNorm instead of BatchNorm', roles=Role.IN_ALL_FILES)
     last_gamma: bool = network_option(
-        False, "start the scale of each block's last BatchNorm at zero", roles=Role.TRAINING_ONLY)
+        False, "start the scale of each block's last BatchNorm at zero",
+        roles=Role.TRAINING_ONLY | Role.IN_ALL_FILES)
 
     # The published ResNet-50 is the only host, and has its own depth and channels.
     host: ClassVar[Optional[str]] = None
@@ -85,14 +87,13 @@ class ImagenetData(Section, title='data'):
         IMAGENET_FOLDER, 'folder with train/ and val/, each with a folder of photographs per class')
     train_labels: Optional[str] = location_option(
         None, 'list of the files in train/ and their labels (.csv, .txt or .lst) if it has no class folders',
-        metavar='FILE', default_text='none', roles=Role.NEWER)
+        metavar='FILE', default_text='none')
     val_labels: Optional[str] = location_option(
-        None, 'the same for val/', metavar='FILE', default_text='val_annotations.txt in val/, or none',
-        roles=Role.NEWER)
+        None, 'the same for val/', metavar='FILE', default_text='val_annotations.txt in val/, or none')
     class_list: Optional[str] = location_option(
         None, 'file with the class names, one per line, in the order of the labels', metavar='FILE',
-        default_text='the class folders, sorted', roles=Role.NEWER)
-    class_names: Optional[list[str]] = option(None, flags=(), roles=Role.NEWER)  # noqa: RUF009 (a run keeps them)
+        default_text='the class folders, sorted')
+    class_names: Optional[list[str]] = option(None, flags=())  # noqa: RUF009 (a run keeps them)
     use_rec: bool = location_option(False, 'read record files instead of folders', negatable=True)
     rec_train: str = location_option(
         os.path.join(IMAGENET_FOLDER, 'rec', 'train.rec'), 'training record file')
@@ -104,7 +105,7 @@ class ImagenetData(Section, title='data'):
         None, 'its index', default_text='the .idx next to it, or none')
     input_size: Size = network_option(  # noqa: RUF009
         224, 'size of the input images in pixels, a side or HEIGHTxWIDTH, such as 160x320',
-        parse=ImageSize(low=32))
+        parse=ImageSize(low=32), roles=Role.IN_ALL_FILES)
     crop_ratio: float = result_option(
         PUBLISHED_CROP_RATIO, 'side of the centre crop in validation, as a share of the short side; 0 '
         f'means {PUBLISHED_CROP_RATIO}', parse=number(float, low=MIN_CROP_RATIO, high=1, also=[0]))
@@ -114,7 +115,7 @@ class ImagenetData(Section, title='data'):
         flags=('-j', '--num-data-workers', '--num_workers'), roles=Role.AFFECTS_ONLY_SPEED)
     max_bad_share: float = option(
         BAD_SHARE, 'maximum share of damaged photographs; they are reported and left out',
-        parse=SHARE, roles=Role.NEWER)
+        parse=SHARE)
 
     test_name: ClassVar[str] = 'validation'  # what logs and figures call the test images
     side_flag: ClassVar[str] = '--input-size'
@@ -180,7 +181,8 @@ class ImagenetStart(Start):
     resume_epoch: int = result_option(
         0, 'begin at this epoch, with --resume-params and --resume-states', parse=COUNT_FROM_ZERO)
     resume_params: Optional[str] = network_option(
-        None, 'start from these parameters, which must be for the same classes', metavar='FILE')
+        None, 'start from these parameters, which must be for the same classes', metavar='FILE',
+        roles=Role.IN_ALL_FILES)
     resume_states: Optional[str] = result_option(
         None, 'start from these optimizer states', metavar='FILE.states')
 

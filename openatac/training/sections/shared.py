@@ -39,19 +39,20 @@ class Network(Section, title='network'):
     """The network options that both scripts share."""
 
     act_type: str = network_option(
-        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', roles=Role.IN_NAME)
+        ATAC, f'{", ".join(ACTIVATIONS)} or one of your own', roles=Role.IN_NAME | Role.IN_ALL_FILES)
     attention: Optional[str] = network_option(
         None, 'attention block at the end of each residual branch, such as se', default_text='none',
-        roles=Role.IN_NAME)
+        roles=Role.IN_NAME | Role.IN_ALL_FILES)
     reduction: float = exported_option(
-        16, 'channel reduction ratio of --attention', parse=RATIO, roles=Role.NEWER,
+        16, 'channel reduction ratio of --attention', parse=RATIO,
         matters=only_with('attention'))
     r: float = exported_option(
-        2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC))
+        2, 'channel reduction ratio of ChaATAC', parse=RATIO, matters=only_with('act_type', ATAC),
+        roles=Role.IN_ALL_FILES)
     act_layers: int = exported_option(
         2, 'how many of four places, counted from the end, use --act-type, and the others relu: the stages '
         'or, in a network with three, these and the activation after them',
-        parse=number(int, low=0, high=SLOTS),
+        parse=number(int, low=0, high=SLOTS), roles=Role.IN_ALL_FILES,
         matters=lambda settings: settings.get('act_type') != 'relu' or bool(settings.get('attention')))
     summary: bool = option(False, 'print the layers and stop')
 
@@ -76,19 +77,19 @@ class Training(Section, title='training'):
     lr_decay_epoch: str = schedule_option('300,350', 'epochs at the start of which the learning rate decays')
     val_split: float = result_option(
         0.0, 'share of the training images of each class to hold out for choosing the best epoch; the '
-        'test images are then used once, at the end', parse=SHARE, roles=Role.NEWER | Role.MINOR)
+        'test images are then used once, at the end', parse=SHARE, roles=Role.MINOR)
     val_seed: int = result_option(
         0, 'seed for choosing these images', parse=SEED,
-        matters=only_with('val_split'), roles=Role.NEWER)
+        matters=only_with('val_split'))
     seed: int = network_option(
         0, 'seed for initial values, order, augmentation and dropout',
-        parse=SEED)
+        parse=SEED, roles=Role.IN_ALL_FILES)
     freeze: Optional[str] = network_option(
         None, "do not train the parameters whose names match, such as 'features.*'; commas separate several "
-        'patterns', metavar='PATTERN', default_text='none', roles=Role.NEWER | Role.MINOR)
+        'patterns', metavar='PATTERN', default_text='none', roles=Role.MINOR)
     head_lr_mult: Optional[float] = network_option(
         None, 'factor on the learning rate of the last layer', parse=POSITIVE, metavar='X', default_text='1',
-        roles=Role.NEWER | Role.MINOR)
+        roles=Role.MINOR)
 
     @property
     def optimizer(self) -> OptimizerSettings:
@@ -113,19 +114,19 @@ class Start(Section, title='start'):
     pretrained: Optional[str] = network_option(
         None, 'start from these parameters, a file, the folder of a run or a name in openatac models; if '
         'they are for other classes, the last layer starts at random', metavar='FILE',
-        roles=Role.NEWER | Role.MINOR)
+        roles=Role.MINOR)
     resume: Literal['auto', 'never'] = option(
         'never', 'auto: continue from the newest checkpoint in --save-dir, if there is one')
     allow_inexact_resume: bool = option(
         False, 'let --resume auto continue on other devices, with another split of the batch among them or '
-        'with another engine; results are then no longer bit-identical', roles=Role.NEWER)
+        'with another engine; results are then no longer bit-identical')
     evaluate: Optional[str] = option(
         None, 'only test these parameters, a file or a name as for --pretrained', metavar='FILE')
     dry_run: Optional[int] = option(
         None, 'run N batches of each part, print time and memory, keep only the log', metavar='N',
         parse=COUNT)
     print_config: bool = option(
-        False, 'print each setting and where its value comes from, and stop', roles=Role.NEWER)
+        False, 'print each setting and where its value comes from, and stop')
 
     @property
     def params(self) -> Optional[str]:
@@ -145,10 +146,10 @@ class Output(Section, title='output'):
         parse=prefix)
     report: Optional[str] = option(
         None, 'folder for the report of an evaluation: accuracy of each class, confusion matrix and '
-        'calibration', metavar='DIR', default_text='none', roles=Role.NEWER)
+        'calibration', metavar='DIR', default_text='none')
     predictions: Optional[str] = option(
         None, 'file for the predictions of an evaluation, a row for each image', metavar='FILE.csv',
-        default_text='none', roles=Role.NEWER)
+        default_text='none')
     tensorboard: Optional[str] = option(None, 'write scalars for TensorBoard', metavar='DIR')
     project: Optional[str] = option(None, 'Weights & Biases project to report to')
     name: Optional[str] = option(None, 'name of the Weights & Biases run')
