@@ -96,9 +96,9 @@ class UnfitEnvironment(ImportError):
         super().__init__(message, name='mxnet')
 
 
-def reason(error: OSError) -> str:
-    """Return the operating system's reason for an error."""
-    return error.strerror or str(error)
+def reason(error: Exception) -> str:
+    """Return the operating system's reason for an error, or the error's own text."""
+    return getattr(error, 'strerror', None) or str(error)
 
 
 def first_line(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from openatac.backends.state_names import (
     parameter_array,
     parts,
 )
+from openatac.zoo.weights.loading import shape_fits
 
 
 def convert_state(arrays: Arrays, numbers: LearnerNumbers, learner: Learner, image_count: int
@@ -45,9 +46,9 @@ def convert_state(arrays: Arrays, numbers: LearnerNumbers, learner: Learner, ima
     found = {}
     for name, array in initial.items():
         value = _find(arrays, name, array, devices)
-        if value.shape != array.shape:
+        if not shape_fits(value.shape, array.shape):
             raise ValueError(f'{name} has shape {value.shape} and should have {array.shape}')
-        found[name] = value.astype(array.dtype)
+        found[name] = value.astype(array.dtype).reshape(array.shape)
     return found, {**own, **numbers, 'images': image_count}
 
 

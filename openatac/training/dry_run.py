@@ -13,6 +13,7 @@ from openatac.data.batch_source import Batch, TrainingBatchSource
 from openatac.data.threads import prefetch
 from openatac.errors import OpenatacError
 from openatac.system.memory import memory_in_use, peak_memory
+from openatac.text import text_table
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Progress
 from openatac.training.loop import LEARNING_RATE, TrainingTask
@@ -72,16 +73,15 @@ def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
 
 def table(parts: list[MeasuredPart]) -> str:
     """Format the parts as lines of text."""
-    row = '{:<12} {:>8} {:>10} {:>12} {:>10} {:>10}'.format
-    lines = [row('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
+    rows = [('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
     for part in parts:
         memory = [f'{part.memory:.0f} MB'] if part.memory else []
         gpu = [f'GPU {part.gpu_memory:.0f} MB'] if part.gpu_memory else []
-        lines.append(row(
-            part.name, part.batches or '', f'{part.seconds:.2f}',
+        rows.append((
+            part.name, str(part.batches or ''), f'{part.seconds:.2f}',
             f'{part.seconds / part.batches:.3f}' if part.batches else '',
             f'{part.image_count / part.seconds:.1f}' if part.image_count else '', ' + '.join(memory + gpu)))
-    return '\n'.join(lines)
+    return text_table(rows)
 
 
 def _endless(training: TrainingBatchSource) -> Generator[Batch, None, None]:

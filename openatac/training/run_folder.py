@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, TypedDict
 
 from openatac.data.small.built_in_datasets import SmallDatasetName
-from openatac.errors import OpenatacError, UsageError
+from openatac.errors import OpenatacError, UsageError, reason
 from openatac.files.csv_file import read_csv
 from openatac.files.reading import read_text
 from openatac.files.run_file_names import METRICS_CSV, METRICS_JSONL, SETTINGS, SUMMARY
@@ -108,9 +108,8 @@ class RunFolder:
             return _config(read_json(self.file(SETTINGS), dict))
         except (OSError, ValueError) as error:
             raise OpenatacError(
-                f'{self.path} is not the folder of a run (settings.json: '
-                f'{getattr(error, "strerror", None) or error}): give the --save-dir of a '
-                'train-cifar or train-imagenet run') from None
+                f'{self.path} is not the folder of a run (settings.json: {reason(error)}): give the '
+                '--save-dir of a train-cifar or train-imagenet run') from None
 
     def summary(self) -> Summary:
         """Read summary.json; OSError, or ValueError if it is damaged or of an older version."""

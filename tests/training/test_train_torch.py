@@ -208,14 +208,16 @@ def test_host_of_pytorchs_own_layers_resumes_exactly_and_predicts(
         restored_registries, cifar10, tmp_path, capsys):
     """Its BatchNorm counts batches in an array without dimensions."""
     openatac.register_host('own', None, torch_factory=OwnHost)
-    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    whole, stopped, elsewhere = (tmp_path / name for name in ('whole', 'stopped', 'elsewhere'))
     command = [*TORCH, '--model', 'own_relu', '--data-dir', cifar10, '--batch-size', 50, '--num-epochs', 2,
                '--resume', 'auto']
     assert run_in_process(*command, '--save-dir', whole) == 0
     shutil.copytree(whole, stopped)
     drop_last_checkpoint(stopped)
+    shutil.copytree(stopped, elsewhere)
     assert run_in_process(*command, '--save-dir', stopped) == 0
     assert_same_outcome(stopped, whole)
+    assert run_in_process(*command, '--save-dir', elsewhere, '--tf32', '--allow-inexact-resume') == 0
     prefix, sample = str(tmp_path / 'own'), str(whole / 'sample.png')
     assert cli.main(['export', str(whole), prefix, '--onnx']) == 0
     capsys.readouterr()

@@ -31,7 +31,7 @@ from openatac.backends.mxnet.local_values import LocalValues
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.training_step import training_step
 from openatac.backends.process_group import ProcessGroup, SingleProcess
-from openatac.backends.state_names import METRICS, indexed, parameter_array
+from openatac.backends.state_names import METRICS, indexed, is_statistic, parameter_array
 from openatac.models.weights import save_parameters, wait_for_layouts
 
 
@@ -93,7 +93,7 @@ class MxnetLearner(Learner):
                          if parameter.grad_req != 'null'}
         # Trained or frozen parameters: the same on all devices, unlike running statistics.
         self._weights = {name: parameter for name, parameter in self.parameters.items()
-                         if parameter._differentiable}
+                         if not is_statistic(name)}
         self._draw_initial_values(image_shape)
         self._step = training_step(net, contexts, image_shape, self.objective, self.dtype, hybrid)
         self.trainer = self._make_trainer(optimizer)

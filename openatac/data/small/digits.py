@@ -7,7 +7,7 @@ from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.system.optional_packages import pip_install
 
-TEST_IMAGES = 360
+TRAINING_IMAGES, TEST_IMAGES = 1437, 360
 CLASSES = tuple('0123456789')
 
 
