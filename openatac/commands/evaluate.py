@@ -72,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from openatac.evaluation.report import Report
+    from openatac.evaluation.classification_report import ClassificationReport
     from openatac.trained.input_transform import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(args.labels, read_manifest(prefix))
-    report, images = Report(args.report, args.predictions), _find_images(args, manifest)
+    report, images = ClassificationReport(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))

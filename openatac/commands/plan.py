@@ -13,7 +13,7 @@ from collections.abc import Callable
 from openatac.commands.shared.catalogue import command_parser
 from openatac.options.flag_types import FRACTION, number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
-from openatac.study.plan.report import estimate_text
+from openatac.study.plan.plan_report import estimate_text
 from openatac.study.plan.step_time import BYTES, Setup
 from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openatac.commands import plan as command
 from openatac.commands.shared.catalogue import COMMANDS
 from openatac.study.plan.estimate import LARGEST_LINEAR_BATCH, estimate, linear_rate, trainable_parameters
-from openatac.study.plan.report import estimate_text
+from openatac.study.plan.plan_report import estimate_text
 from openatac.study.plan.step_time import (
     GB,
     GBIT,
