@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import network_from_flags, training_flags, training_processes
+from openatac.commands.shared import training_flags, training_processes
 from openatac.console import program
 from openatac.distributed.member_group import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
+from openatac.training.networks import network_from_flags
 from openatac.training.option_rules import check_options
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
 
         Reading the images begins before the network is built.
         """
-        from openatac.commands.shared.described_network import with_described_network
+        from openatac.commands.shared.described_network_flags import with_described_network
         given = self.with_classes(with_described_network(given))
         config = given.config
         # With --initial, the data set is only known once the network is.

@@ -1,7 +1,6 @@
-"""Fill in a config with the network of a parameter file, as the files beside it describe it.
+"""Check flags against the description of a network beside its parameter file, and fill in the others.
 
-The description is the manifest of the file's export, or the settings of the run in its folder. Of both, the
-manifest takes precedence, and the run adds what a manifest lacks. Then:
+`openatac.trained.described_network` reads the description. Then:
 
 - the network is as described, and a flag that contradicts it is an error;
 - the size of the images is that of the command line, else as described;
@@ -14,34 +13,19 @@ manifest takes precedence, and the run adds what a manifest lacks. Then:
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from openatac.data.images.class_names import read_class_list
-from openatac.errors import FlagError, OpenatacError
-from openatac.files.export_file_names import MANIFEST_SUFFIX, PARAMS_SUFFIX
-from openatac.files.mxnet_arrays import missing_file
-from openatac.files.run_file_names import SETTINGS
-from openatac.image_size import size_of
+from openatac.errors import FlagError
 from openatac.options.command_line import ParsedFlags, flag_of
-from openatac.options.declaration import (
-    Role,
-    from_json,
-    option_defaults,
-    option_fields,
-    option_values,
-    options_in,
-    with_changes,
-)
-from openatac.trained.manifest import Manifest, read_manifest
-from openatac.training.config import AnyConfig, CifarConfig, ImagenetConfig
+from openatac.options.declaration import Role, option_fields, option_values, options_in, with_changes
+from openatac.trained.described_network import described_options
+from openatac.training.config import AnyConfig
 from openatac.training.networks.named_options import with_named_options
-from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import BY_FLAGS
-from openatac.zoo.names import parse_network_name
 from openatac.zoo.weights.pretrained import resolve_parameter_file
 
 log = logging.getLogger('openatac')
@@ -73,7 +57,7 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
         Whether to add the network's data too, to evaluate it. Otherwise, to fine-tune it on other data with
         other classes, the image size is the only data option to add.
     """
-    described = _described_options(path, type(given.config))
+    described = described_options(path, type(given.config))
     if described is None:
         return given
     source, known = described
@@ -141,62 +125,3 @@ def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list
     if are_given or (is_cifar and is_gone):
         places = []
     return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
-
-
-# ------------------------------------------------------- what the files beside parameters say
-
-def _described_options(path: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
-    """Return (the file that describes the network of ``path``, {name: value} of the options in it)."""
-    if not os.path.exists(path):
-        raise missing_file(path)
-    folder, prefix = os.path.dirname(path), path.removesuffix(PARAMS_SUFFIX)
-    manifest = prefix + MANIFEST_SUFFIX
-    if prefix == path or not os.path.exists(manifest):
-        return _options_of_run(folder, config_type)
-    try:
-        known = _options_of_manifest(read_manifest(prefix), config_type)
-    except (OpenatacError, ValueError) as error:
-        log.warning('ignored %s: %s', manifest, error)
-        return _options_of_run(folder, config_type)
-    if known is None:
-        return None
-    _, run = _options_of_run(folder, config_type) or ('', {})
-    of_network = options_in(config_type, 'network') - {'model'}
-    if run and all(run[name] == value for name, value in known.items() if name in of_network):
-        known = {**run, **known}  # an export in its run's folder: the run has the data options too
-    return manifest, known
-
-
-def _options_of_run(folder: str, config_type: type[AnyConfig]) -> tuple[str, dict[str, Any]] | None:
-    """Return (settings.json, its options) if the folder contains a run with such a config."""
-    run = RunFolder(folder)
-    if not os.path.exists(run.file(SETTINGS)):
-        return None
-    try:
-        config = run.config()
-        known = option_values(with_named_options(config))
-    except (OpenatacError, ValueError) as error:
-        log.warning('ignored %s: %s', run.file(SETTINGS), error)
-        return None
-    return (run.file(SETTINGS), known) if type(config) is config_type else None
-
-
-def _options_of_manifest(manifest: Manifest, config_type: type[AnyConfig]) -> dict[str, Any] | None:
-    """Return the options of an exported network; None if it belongs to the other script."""
-    host, settings = parse_network_name(manifest.model)
-    if (host.data == 'cifar') != (config_type is CifarConfig):
-        return None
-    # Settings missing from an export have the network's defaults, not the script's.
-    known: dict[str, Any] = {
-        name: default for name, default in host.arguments.items()
-        if name in option_fields(config_type) and default is not inspect.Parameter.empty
-        and option_fields(config_type)[name].default is not None}  # None leaves it to the host
-    known.update({**settings, **manifest.arguments})
-    if config_type is ImagenetConfig:
-        known.update(num_classes=manifest.classes, input_size=size_of(*manifest.image_shape[1:]),
-                     crop_ratio=manifest.crop_ratio)
-    else:
-        known['model'] = manifest.model
-    config = from_json(config_type, {**option_defaults(config_type), **known})
-    return {name: value for name, value in option_values(with_named_options(config)).items()
-            if name in options_in(config_type, 'network') or name in known}
