@@ -56,12 +56,12 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RefusedFlag, const=advice)
         return p
 
-    def with_classes(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
+    def with_classes(self, flags: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.imagenet import with_classes
-        config = given.config
+        config = flags.config
         if only_makes_network(config) or config.start.initial:
-            return given
-        return dataclasses.replace(given, config=with_classes(config))
+            return flags
+        return dataclasses.replace(flags, config=with_classes(config))
 
     def make_run(self, built: BuiltNetwork[ImagenetConfig], command: str, process_group: ProcessGroup
                  ) -> ImagenetRun:

@@ -32,24 +32,24 @@ log = logging.getLogger('openatac')
 _SIZES = ('image_size', 'input_size')
 
 
-def with_described_network(given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
+def with_described_network(flags: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
     """Return the config with the network of --evaluate or --pretrained, if a file next to it describes it.
 
     Raises FlagError if the command line, or its recipe, contradicts it.
     """
-    start = given.config.start
+    start = flags.config.start
     path = start.evaluate or start.pretrained
     if start.initial or not path:
-        return given
-    return _with_network_of(given, resolve_parameter_file(path), with_data=bool(start.evaluate))
+        return flags
+    return _with_network_of(flags, resolve_parameter_file(path), with_data=bool(start.evaluate))
 
 
-def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
+def _with_network_of(flags: ParsedFlags[AnyConfig], path: str, with_data: bool) -> ParsedFlags[AnyConfig]:
     """Return the config with the network of the parameters in ``path``, where known.
 
     Parameters
     ----------
-    given : ParsedFlags
+    flags : ParsedFlags
         Its data options on the command line take precedence: the size, the crop, and either all places or
         none.
     path : str
@@ -57,71 +57,71 @@ def _with_network_of(given: ParsedFlags[AnyConfig], path: str, with_data: bool) 
         Whether to add the network's data too, to evaluate it. Otherwise, to fine-tune it on other data with
         other classes, the image size is the only data option to add.
     """
-    described = described_options(path, type(given.config))
+    described = described_options(path, type(flags.config))
     if described is None:
-        return given
+        return flags
     source, known = described
-    options = option_fields(type(given.config))
-    network = [name for name in known if name in options_in(type(given.config), 'network')
+    options = option_fields(type(flags.config))
+    network = [name for name in known if name in options_in(type(flags.config), 'network')
                and options[name].has(Role.NETWORK) and not options[name].has(Role.TRAINING_ONLY)]
-    data = [name for name in known if name in options_in(type(given.config), 'data')]
+    data = [name for name in known if name in options_in(type(flags.config), 'data')]
     if not with_data:
-        wanted = option_values(given.config)
+        wanted = option_values(flags.config)
         network = [name for name in network if name != 'num_classes']
         data = [name for name in data if name in _SIZES and options[name].option.matters(wanted)]
-    if with_data and given.is_given('class_list'):
-        _check_class_list(given, source, known.get('class_names'))
+    if with_data and flags.is_given('class_list'):
+        _check_class_list(flags, source, known.get('class_names'))
     labels = [name for name in data if name in ('dataset', 'cifar100_labels')]
-    _check(given, path, source, {name: known[name] for name in (*network, *labels)})
+    _check(flags, path, source, {name: known[name] for name in (*network, *labels)})
     log.info('%s describes the network of %s', source, path)
-    return dataclasses.replace(given, config=with_changes(
-        given.config, **{name: known[name] for name in network}, **_data_options(given, known, data)))
+    return dataclasses.replace(flags, config=with_changes(
+        flags.config, **{name: known[name] for name in network}, **_data_options(flags, known, data)))
 
 
-def _check(given: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
+def _check(flags: ParsedFlags[Any], path: str, source: str, known: Mapping[str, Any]) -> None:
     """Raise FlagError if the command line contradicts the known options."""
-    wanted = option_values(with_named_options(given.config))
+    wanted = option_values(with_named_options(flags.config))
     for name, value in known.items():
-        origin = _origin(name, given)
-        if name != 'model' and given.is_given(origin) and wanted[name] != value:
+        origin = _origin(name, flags)
+        if name != 'model' and flags.is_given(origin) and wanted[name] != value:
             other = ', or give openatac evaluate an export and other images' if name == 'dataset' else ''
             raise FlagError(flag_of(origin), f'{wanted[origin]} contradicts {source}, which '
                             f'describes {path} as a network with {name} {value}; leave it out{other}')
 
 
-def _origin(name: str, given: ParsedFlags[Any]) -> str:
+def _origin(name: str, flags: ParsedFlags[Any]) -> str:
     """Return the option that determines ``name``: 'model' if the network's name includes it, or itself."""
-    model = getattr(given.config.network, 'model', BY_FLAGS)
-    in_name = name == 'host' or option_fields(type(given.config))[name].has(Role.IN_NAME)
-    return 'model' if model != BY_FLAGS and in_name and not given.is_given(name) else name
+    model = getattr(flags.config.network, 'model', BY_FLAGS)
+    in_name = name == 'host' or option_fields(type(flags.config))[name].has(Role.IN_NAME)
+    return 'model' if model != BY_FLAGS and in_name and not flags.is_given(name) else name
 
 
-def _check_class_list(given: ParsedFlags[Any], source: str, names: list[str] | None) -> None:
+def _check_class_list(flags: ParsedFlags[Any], source: str, names: list[str] | None) -> None:
     """Raise FlagError if the classes in --class-list, or their order, differ from the network's.
 
     With --val-labels, the list can give the classes of its numbers, in another order.
     """
-    path = given.config.data.class_list
+    path = flags.config.data.class_list
     if not names:
         return
     listed = list(read_class_list(os.path.expanduser(path)))
-    has_numbers = getattr(given.config.data, 'val_labels', None) is not None
+    has_numbers = getattr(flags.config.data, 'val_labels', None) is not None
     if listed != names and not (has_numbers and sorted(listed) == sorted(names)):
         raise FlagError('--class-list', f'{path} has different classes, or a different order, than '
                         f'{source}; leave it out')
 
 
-def _data_options(given: ParsedFlags[Any], known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+def _data_options(flags: ParsedFlags[Any], known: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Return the known data options, including the places unless the command line gives one.
 
     CIFAR is the same everywhere, so it is taken from Gluon's folder if it is no longer in its old place.
     """
-    options = option_fields(type(given.config))
+    options = option_fields(type(flags.config))
     places = [name for name in names if options[name].has(Role.LOCATES_IMAGES)]
     about = [name for name in names if name not in places and not options[name].has(Role.AFFECTS_ONLY_SPEED)]
-    are_given = any(given.is_given(place) for place in places if place != 'class_list')
+    are_given = any(flags.is_given(place) for place in places if place != 'class_list')
     is_cifar = known.get('dataset', 'folder') != 'folder'
     is_gone = not os.path.exists(os.path.expanduser(known.get('data_dir') or ''))
     if are_given or (is_cifar and is_gone):
         places = []
-    return {name: known[name] for name in (*about, *places) if not given.is_given(name)}
+    return {name: known[name] for name in (*about, *places) if not flags.is_given(name)}
