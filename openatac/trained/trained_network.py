@@ -18,7 +18,7 @@ from openatac.trained import input_images
 from openatac.trained.described_network import config_of_run
 from openatac.trained.input_images import InputImages
 from openatac.trained.manifest import Manifest
-from openatac.trained.run_manifest import (
+from openatac.trained.network_manifests import (
     output_names,
     photos_manifest,
     run_manifest,
