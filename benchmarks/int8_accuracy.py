@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import openatac
-from openatac.export.int8 import METHODS
+from openatac.export.int8.calibration_methods import CALIBRATION_METHODS
 from openatac.files.csv_file import read_csv, write_csv
 from openatac.study.bench.machine import machine
 from openatac.text import markdown_table
@@ -34,7 +34,7 @@ def main():
     p.add_argument('runs', nargs='+', metavar='RUN')
     p.add_argument('--data-dir', required=True, help="the images of the runs' data set")
     args = p.parse_args()
-    rows = [row for run in args.runs for kernels in KERNELS for calibration in METHODS
+    rows = [row for run in args.runs for kernels in KERNELS for calibration in CALIBRATION_METHODS
             for row in measure(Path(run), args.data_dir, kernels, calibration)]
     write_csv(OUTPUT, FIELDS, rows)
     print(table(read_csv(OUTPUT)))
@@ -52,7 +52,7 @@ def measure(run, data_dir, kernels, calibration):
     here = machine()
     for form, report in reports.items():
         is_onnx = form.startswith('onnx')
-        if 'accuracy' not in report or (is_onnx and (isa or calibration != METHODS[0])):
+        if 'accuracy' not in report or (is_onnx and (isa or calibration != CALIBRATION_METHODS[0])):
             continue  # ONNX files have the same numbers with any kernels and calibration
         accuracy = report['accuracy']
         yield {'run': run.name, 'form': form, 'kernels': kernels,

@@ -17,8 +17,8 @@ from openatac.files.checksums import file_sha256
 from openatac.files.schema import read_json
 from openatac.models.weights import read_arrays, write_arrays
 from openatac.study.comparison.comparison import group_runs
-from openatac.study.comparison.report import read_note
-from openatac.study.comparison.run_files import without_paths
+from openatac.study.comparison.comparison_report import read_note
+from openatac.study.comparison.copied_runs import without_paths
 from openatac.study.finished_runs import find_runs
 from openatac.training.run_folder import RunFolder
 from openatac.zoo.weights.pretrained import CARD, FOLDER, WEIGHTS

@@ -1,4 +1,4 @@
-"""Limits on flags and arguments, and the defaults that several commands share."""
+"""Limits on flags and arguments."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -11,8 +11,6 @@ MAX_CHANNELS = 2 ** 16
 MAX_SIDE = 4096         # of an image, in pixels
 MAX_PACKED_SIDE = 2 ** 14  # the short side of an image in a record file
 MAX_BATCH = 2 ** 20     # images
-INFERENCE_BATCH = 32    # images at a time, by default
-TOP = 5                 # classes that are named for an image, by default
 MIN_CROP_RATIO = 0.1    # the side of the centre crop, as a share of the short side
 MAX_COUNT = 10 ** 6     # epochs, batches, rounds and other counts
 MAX_IMAGES = 10 ** 9    # in a data set

@@ -104,8 +104,8 @@ def _dry_run(sweep: Sweep, batches: int) -> int:
 
 def _compare(sweep: Sweep, runs: Sequence[QueuedRun], args: argparse.Namespace) -> int:
     """Train, copy in other runs, and compare; return the exit code."""
-    from openatac.study.comparison.report import write_comparison, write_note
-    from openatac.study.comparison.run_files import copy_records
+    from openatac.study.comparison.comparison_report import write_comparison, write_note
+    from openatac.study.comparison.copied_runs import copy_records
     for folder in args.others or ([] if runs else [sweep.folder]):
         find_runs(folder)  # or report that there are none, before anything is written
     with reserved_folder(sweep.folder, 'comparison'):

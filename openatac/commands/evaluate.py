@@ -18,13 +18,13 @@ from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.commands.shared.trained_network_flags import add_engine
 from openatac.console.streams import on_terminal
+from openatac.data.batch_sizes import INFERENCE_BATCH
 from openatac.data.images.listed import list_in
 from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, NAMES_WITH_LABELS, split_name
 from openatac.errors import DataError, FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.runtimes.choice import runtime_for
-from openatac.limits import INFERENCE_BATCH
 from openatac.options.command_line import add_flags
 from openatac.text import for_terminal
 from openatac.trained.manifest import Manifest, read_manifest
@@ -72,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from openatac.evaluation.report import Report
+    from openatac.evaluation.classification_report import ClassificationReport
     from openatac.trained.input_transform import named_batches
     prefix = prefix_of(args.export)
     manifest = with_labels(args.labels, read_manifest(prefix))
-    report, images = Report(args.report, args.predictions), _find_images(args, manifest)
+    report, images = ClassificationReport(args.report, args.predictions), _find_images(args, manifest)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))

@@ -39,14 +39,14 @@ def main(argv: list[str]) -> int:
     add_section(p, Compute, ['engine', 'dtype', 'mode'])
     add_section(p, ImagenetOutput, ['report', 'predictions'])
     show_defaults(p, ImagenetConfig, _PUBLISHED)
-    given = from_arguments(ImagenetConfig, p.parse_args(argv), {}, '')
-    if not given.is_given('r'):  # the paper's is only a default: settings beside the file take precedence
-        given = dataclasses.replace(given, config=with_changes(given.config, **_PUBLISHED))
+    flags = from_arguments(ImagenetConfig, p.parse_args(argv), {}, '')
+    if not flags.is_given('r'):  # the paper's is only a default: settings beside the file take precedence
+        flags = dataclasses.replace(flags, config=with_changes(flags.config, **_PUBLISHED))
     from openatac.console.log import log_to
     log_to()
     script = TrainImagenet()
-    check_options(given.config)
-    built = script.build_network(given)
+    check_options(flags.config)
+    built = script.build_network(flags)
     command = shlex.join([*p.prog.split(), *argv])
     left_out = script.make_run(built, command, SingleProcess()).evaluate()
     return 1 if left_out else 0

@@ -22,7 +22,7 @@ from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.data.small.built_in_datasets import NAMES_WITH_LABELS
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import FORMS, ExportSettings, Form, check_export_name
-from openatac.export.int8 import METHODS
+from openatac.export.int8.calibration_methods import CALIBRATION_METHODS
 from openatac.files.writing import check_prefix
 from openatac.options.command_line import add_flags, flag_of, naming
 from openatac.options.declaration import Role, section_fields
@@ -67,7 +67,7 @@ def _add_forms(group: Any) -> None:
             helps.setdefault(flag, form.help)
     for flag, text in helps.items():
         group.add_argument(flag, action='store_true', help=text)
-    group.add_argument('--calibration', choices=METHODS, default=METHODS[0],
+    group.add_argument('--calibration', choices=CALIBRATION_METHODS, default=CALIBRATION_METHODS[0],
                        help='how --int8 chooses the range of each tensor; OUT-int8.onnx always uses '
                             'the extremes (default: %(default)s)')
     group.add_argument('--dynamic-size', action='store_true',

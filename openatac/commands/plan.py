@@ -13,8 +13,8 @@ from collections.abc import Callable
 from openatac.commands.shared.catalogue import command_parser
 from openatac.options.flag_types import FRACTION, number
 from openatac.study.plan.estimate import PUBLISHED_EPOCHS, estimate, trainable_parameters
-from openatac.study.plan.report import estimate_text
-from openatac.study.plan.step_time import BYTES, Setup
+from openatac.study.plan.plan_report import estimate_text
+from openatac.study.plan.step_time import BYTES, PlannedRun
 from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 
 
@@ -23,8 +23,8 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     if args.parameters is None:
         args.parameters = trainable_parameters(args.model)
-    setup = Setup(*[getattr(args, field) for field in Setup._fields])
-    print(estimate_text(estimate(setup, args.epochs, args.images, args.validation_images, args.price)))
+    run = PlannedRun(*[getattr(args, field) for field in PlannedRun._fields])
+    print(estimate_text(estimate(run, args.epochs, args.images, args.validation_images, args.price)))
     return 0
 
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
                    help="type of the gradients (default: float16, and with --ddp float32, --engine torch's)")
     p.add_argument('--overlap', type=FRACTION, metavar='SHARE',
                    help='share of the communication that overlaps the backward pass, 0 to 1 (default: '
-                        f'{Setup._field_defaults["overlap"]:g})')
+                        f'{PlannedRun._field_defaults["overlap"]:g})')
     p.add_argument('--epochs', type=whole(1), default=PUBLISHED_EPOCHS, metavar='N',
                    help='epochs of the run (default: %(default)s)')
     p.add_argument('--images', type=whole(1), default=IMAGENET_TRAINING_IMAGES, metavar='N',
@@ -67,5 +67,5 @@ def _parser() -> argparse.ArgumentParser:
                    help='trainable parameters, instead of those of --model; needs no MXNet')
     p.add_argument('--price', type=number(float, low=0, high=1e12), metavar='P',
                    help='price of one device per hour')
-    p.set_defaults(**Setup._field_defaults)
+    p.set_defaults(**PlannedRun._field_defaults)
     return p

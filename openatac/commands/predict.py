@@ -13,24 +13,21 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.figure_flags import figure_file
 from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.commands.shared.trained_network_flags import add_engine, add_model
 from openatac.console import streams
+from openatac.data.batch_sizes import INFERENCE_BATCH
 from openatac.errors import FlagError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.runtimes.base import open_runtime
 from openatac.export.runtimes.choice import runtime_for
-from openatac.limits import INFERENCE_BATCH, TOP
+from openatac.inference.predictor import TOP, PredictedBatch, Predictor, load
 from openatac.options.flag_types import BATCH_SIZE, CLASSES
 from openatac.system.processor import int8_line
 from openatac.text import for_terminal, printable
-
-if TYPE_CHECKING:
-    from openatac.inference.predictor import PredictedBatch, Predictor
 
 
 def main(argv: list[str]) -> int:
@@ -66,7 +63,6 @@ def main(argv: list[str]) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from openatac.data.images.image_paths import find_images
-    from openatac.inference.predictor import Predictor, load
     paths = list(find_images(args.images))
     if args.model:
         predictor = load(args.model, batch_size=args.batch_size)

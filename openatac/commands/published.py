@@ -15,7 +15,7 @@ from openatac.files.csv_file import write_csv
 from openatac.files.writing import writing
 from openatac.study.finished_runs import find_runs, runs_in
 from openatac.study.published.numbers import CIFAR100_NUMBERS, IMAGENET_NUMBERS, NETWORKS
-from openatac.study.published.report import published_text
+from openatac.study.published.published_report import published_text
 from openatac.study.published.rows import COLUMNS, make_row
 from openatac.study.published.training_time import AUTHORS_SPEED, benchmark_speeds, run_speeds
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from openatac.commands.shared.catalogue import command_parser
 from openatac.commands.shared.labels_flag import add_labels, with_labels
 from openatac.commands.shared.trained_network_flags import add_engine, add_model
+from openatac.data.batch_sizes import INFERENCE_BATCH
 from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.export.forms.base import prefix_of
 from openatac.export.forms.symbol_form import SymbolForm
 from openatac.files.reading import MEGABYTE
-from openatac.limits import INFERENCE_BATCH, MAX_PORT
+from openatac.limits import MAX_PORT
 from openatac.options.command_line import naming
 from openatac.options.flag_types import BATCH_SIZE, number
 from openatac.serving.request_limits import LIMITS, Limits

@@ -31,12 +31,12 @@ class TrainCifar(TrainingScript[CifarConfig]):
     name, config_type, recipes = 'train-cifar', CifarConfig, CIFAR
     _reader: BackgroundReader | None = None  # set by `begin_reading`
 
-    def with_classes(self, given: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
+    def with_classes(self, flags: ParsedFlags[CifarConfig]) -> ParsedFlags[CifarConfig]:
         from openatac.training.datasets.cifar import own_class_names
-        config, data = given.config, given.config.data
+        config, data = flags.config, flags.config.data
         if config.start.initial or not data.has_own_images or data.class_names is not None:
-            return given
-        return dataclasses.replace(given, config=with_changes(
+            return flags
+        return dataclasses.replace(flags, config=with_changes(
             config, class_names=own_class_names(config), image_size=data.side))
 
     def begin_reading(self, config: CifarConfig) -> None:

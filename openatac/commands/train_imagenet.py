@@ -19,10 +19,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import network_from_flags
 from openatac.commands.shared.training_script import TrainingScript
 from openatac.options.command_line import ParsedFlags
 from openatac.training.config import ImagenetConfig
+from openatac.training.networks.network_from_flags import only_makes_network
 from openatac.training.recipes import IMAGENET
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class TrainImagenet(TrainingScript[ImagenetConfig]):
             p.add_argument(flag, nargs=0, help=argparse.SUPPRESS, action=RefusedFlag, const=advice)
         return p
 
-    def with_classes(self, given: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
+    def with_classes(self, flags: ParsedFlags[ImagenetConfig]) -> ParsedFlags[ImagenetConfig]:
         from openatac.training.datasets.imagenet import with_classes
-        config = given.config
-        if network_from_flags.only_makes_network(config) or config.start.initial:
-            return given
-        return dataclasses.replace(given, config=with_classes(config))
+        config = flags.config
+        if only_makes_network(config) or config.start.initial:
+            return flags
+        return dataclasses.replace(flags, config=with_classes(config))
 
     def make_run(self, built: BuiltNetwork[ImagenetConfig], command: str, process_group: ProcessGroup
                  ) -> ImagenetRun:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from openatac.errors import DataError
 
+INFERENCE_BATCH = 32  # images that a trained network classifies at a time, by default
 Item = TypeVar('Item')
 
 

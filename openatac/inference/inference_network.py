@@ -14,7 +14,7 @@ from openatac.library import GLUON, PYTORCH, NetworkFunction
 from openatac.system.installed import has_mxnet, has_torch, require_mxnet, require_torch
 from openatac.system.threads import thread_count
 from openatac.trained.manifest import Manifest
-from openatac.trained.run_manifest import run_manifest
+from openatac.trained.network_manifests import run_manifest
 from openatac.trained.trained_network import load_run
 from openatac.training.networks.initial_files import read_written_network
 from openatac.training.networks.named_options import is_registered_for

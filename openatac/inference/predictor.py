@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from openatac.argument_checks import check_whole
-from openatac.data.batch_sizes import batched
+from openatac.data.batch_sizes import INFERENCE_BATCH, batched
 from openatac.data.images.decoding import decode_file, to_pixels
 from openatac.data.images.source import BadImageError
 from openatac.errors import DataError
@@ -19,7 +19,7 @@ from openatac.export.runtimes.base import CPU, open_runtime
 from openatac.export.runtimes.choice import fastest_runtime
 from openatac.files.run_file_names import holds_run
 from openatac.inference.inference_network import load_for_inference
-from openatac.limits import INFERENCE_BATCH, MAX_BATCH, MAX_CLASSES, TOP
+from openatac.limits import MAX_BATCH, MAX_CLASSES
 from openatac.text import printable
 from openatac.trained.input_transform import InputTransform
 from openatac.trained.manifest import Manifest
@@ -28,6 +28,7 @@ from openatac.zoo.weights.pretrained import resolve_parameter_file
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+TOP = 5  # classes that are named for an image, by default
 Image = Union[str, 'os.PathLike[str]', np.ndarray, 'PillowImage']
 
 

@@ -118,8 +118,8 @@ def from_arguments(config_type: type[ConfigT], arguments: argparse.Namespace, re
     return ParsedFlags(build_config(config_type, {**recipe, **given}), origins)
 
 
-def describe(given: ParsedFlags[Any]) -> Iterator[str]:
+def describe(flags: ParsedFlags[Any]) -> Iterator[str]:
     """Yield a line for each option: its name, its value and where that came from."""
-    for name, value in option_values(given.config).items():
-        if option_fields(type(given.config))[name].option.flags != ():
-            yield f'{name} = {value!r}  ({given.origins[name]})'
+    for name, value in option_values(flags.config).items():
+        if option_fields(type(flags.config))[name].option.flags != ():
+            yield f'{name} = {value!r}  ({flags.origins[name]})'

@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from openatac.data.images.source import BadImageError
 from openatac.errors import OpenatacError
 from openatac.files.reading import MEGABYTE
-from openatac.limits import MAX_CLASSES, TOP
+from openatac.inference.predictor import TOP
+from openatac.limits import MAX_CLASSES
 from openatac.pages import fill_page
 from openatac.serving.classifier import Classifier
 from openatac.serving.request_limits import Refusal

@@ -16,8 +16,8 @@ from openatac.data.images.source import ImageCollection, ImageSource
 from openatac.data.records.record_file import RecordFile
 from openatac.data.records.sidecar_files import index_beside, read_class_names
 from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS, split_name
+from openatac.data.small.class_folders import open_split
 from openatac.data.small.image_set import ImageSet
-from openatac.data.small.small_images import open_split
 from openatac.errors import DataError
 from openatac.trained.manifest import Manifest
 from openatac.training.datasets.cifar import load_small_images

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from openatac.data.batch_sizes import batched
+from openatac.data.batch_sizes import INFERENCE_BATCH, batched
 from openatac.data.images.resizing import resize_exactly
 from openatac.data.images.source import BadImageError
 from openatac.data.photos.transforms import crop_centre
 from openatac.data.sampling import evenly_spread
 from openatac.errors import DataError, OpenatacError
-from openatac.limits import INFERENCE_BATCH, MIN_CROP_RATIO
+from openatac.limits import MIN_CROP_RATIO
 from openatac.trained.manifest import Manifest
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from openatac.image_size import Size, sides
 from openatac.library import ImageSizeError, Library, installed_library, library_of
 from openatac.options.command_line import flag_of
 from openatac.trained import input_images
+from openatac.trained.described_network import config_of_run
 from openatac.trained.input_images import InputImages
 from openatac.trained.manifest import Manifest
-from openatac.trained.run_manifest import (
+from openatac.trained.network_manifests import (
     output_names,
     photos_manifest,
     run_manifest,
@@ -138,7 +139,7 @@ def load_model(name: str, params: str, classes: int | None = None, size: Size | 
     host, settings = parse_network_name(name)
     params = resolve_parameter_file(params)
     if not (classes or dataset or arguments):
-        built = _built_run(os.path.dirname(params), name.lower())
+        built = _built_run(params, name.lower())
         if built is not None:
             return _load_built(built, params, size, data_dir)
     for argument in arguments:
@@ -176,12 +177,14 @@ def _load(library: Library, host: Host, settings: dict[str, Any], params: str, c
     return net
 
 
-def _built_run(folder: str, name: str) -> BuiltNetwork[Config] | None:
-    """Return the network of the run in a folder, or None if there is no run of the network ``name``."""
-    with contextlib.suppress(OpenatacError):  # the folder can hold a settings.json of something else
-        built = RunFolder(folder).network()
-        if built.name == name:
-            return built
+def _built_run(params: str, name: str) -> BuiltNetwork[Config] | None:
+    """Return the network of the run that a parameter file lies in; None if it is not the network ``name``."""
+    config = config_of_run(params)
+    if config is not None:
+        with contextlib.suppress(OpenatacError):  # changed settings need not describe a network
+            built = RunFolder(os.path.dirname(params)).build(config)
+            if built.name == name:
+                return built
     return None
 
 

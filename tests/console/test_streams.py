@@ -57,8 +57,8 @@ def test_closed_pipe_ends_long_output_quietly():
 
 def test_csv_output_to_a_closed_pipe_ends_quietly():
     code = ('import sys\nimport numpy as np\nfrom openatac.console import program\n'
-            'from openatac.evaluation.report import Report\n'
-            'def main():\n    report = Report(None, "/dev/stdout")\n'
+            'from openatac.evaluation.classification_report import ClassificationReport\n'
+            'def main():\n    report = ClassificationReport(None, "/dev/stdout")\n'
             '    report.outcomes.add(np.eye(10)[np.zeros(20000, int)], np.zeros(20000))\n'
             '    report.write(list(map(str, range(20000))), [])\n'
             'sys.exit(program.run_command(main, lambda *said: print(said, file=sys.stderr)))')

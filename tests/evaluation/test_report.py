@@ -10,7 +10,7 @@ from PIL import Image
 
 import train_imagenet
 from openatac import get_model
-from openatac.evaluation.report import Report
+from openatac.evaluation.classification_report import ClassificationReport
 from openatac.models.weights import save_parameters
 from openatac.trained.manifest import Manifest
 from tests.helpers.exports.exporting import export
@@ -89,7 +89,7 @@ def test_files_agree_with_the_predictions(report):
 
 
 def test_class_may_have_any_name(tmp_path):
-    report = Report(str(tmp_path), None)
+    report = ClassificationReport(str(tmp_path), None)
     report.outcomes.add(np.array([[2.0, 1], [1, 2], [2, 1]]), np.array([0, 1, 1]))
     report.write(['1', '2', '3'], ['label', 'name'])
     assert (tmp_path / 'confusion.csv').read_text().split() == ['label,label,name', 'label,1,0', 'name,1,1']
@@ -190,7 +190,7 @@ def test_folders_lists_and_record_files_give_the_same_report(network, tmp_path):
 # ------------------------------------------------------------------------------------- names
 
 def test_classes_with_unknown_or_shared_names_get_numbers(tmp_path):
-    report = Report(str(tmp_path), str(tmp_path / 'p.csv'))
+    report = ClassificationReport(str(tmp_path), str(tmp_path / 'p.csv'))
     report.outcomes.add(np.eye(5), np.array([0, 1, 2, 3, 0]))
     report.write(['one', '=two', 'three', 'bytes\udcff', 'five'], ['crane', '=kite', 'crane'])
     rows = rows_of(tmp_path / 'p.csv')
@@ -202,7 +202,7 @@ def test_classes_with_unknown_or_shared_names_get_numbers(tmp_path):
 
 def test_without_matplotlib_only_the_figure_is_missing(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    report = Report(str(tmp_path), None)
+    report = ClassificationReport(str(tmp_path), None)
     report.outcomes.add(np.eye(2), np.array([0, 1]))
     report.write(['0', '1'], [])
     assert sorted(os.listdir(tmp_path)) == [name for name in FILES if name != 'confusion.png']

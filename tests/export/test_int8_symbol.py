@@ -9,7 +9,7 @@ from openatac.data.small.transforms import normalise
 from openatac.errors import OpenatacError
 from openatac.export.accuracy import accuracies
 from openatac.export.exported_symbol import load_block
-from openatac.export.int8.symbol_quantization import METHODS, float_nodes, quantize_symbol
+from openatac.export.int8.symbol_quantization import CALIBRATION_METHODS, float_nodes, quantize_symbol
 from openatac.export.parity import MIN_AGREEMENT
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import Graph
@@ -27,7 +27,7 @@ WEIGHTS_TOO = 2  # a factor of `rounding`, which omits the rounding of the weigh
 def quantized(digits_network):
     """{mode: (symbol, params)}."""
     return {mode: quantize_symbol(digits_network.symbol, digits_network.params, [digits_network.images], mode)
-            for mode in METHODS}
+            for mode in CALIBRATION_METHODS}
 
 
 def write(symbol, params, folder):
@@ -90,7 +90,7 @@ def test_float32_network_is_accurate(digits_network):
 
 
 @pytest.mark.kernels
-@pytest.mark.parametrize('mode', METHODS)
+@pytest.mark.parametrize('mode', CALIBRATION_METHODS)
 def test_int8_network_agrees_with_the_float32_one(digits_network, quantized, mode, tmp_path):
     network = load_block(write(*quantized[mode], tmp_path))
     error, agreement = compare(digits_network, network)

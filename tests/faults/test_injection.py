@@ -13,7 +13,7 @@ from PIL import Image
 from openatac import cli
 from openatac.console.log import log_to
 from openatac.files.csv_file import escape_formula, read_csv, write_csv
-from openatac.study.comparison.run_files import without_paths
+from openatac.study.comparison.copied_runs import without_paths
 from openatac.text import for_html, for_markdown, for_terminal, text_table
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error

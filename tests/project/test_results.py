@@ -8,7 +8,7 @@ import pytest
 
 from openatac.files.schema import read_json
 from openatac.options.declaration import option_values
-from openatac.study.comparison.report import write_comparison
+from openatac.study.comparison.comparison_report import write_comparison
 from openatac.study.finished_runs import runs_in
 from openatac.training.run_folder import RunFolder, Summary
 from openatac.zoo.weights.pretrained import model_card, pretrained_names

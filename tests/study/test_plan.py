@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from openatac.commands import plan as command
 from openatac.commands.shared.catalogue import COMMANDS
 from openatac.study.plan.estimate import LARGEST_LINEAR_BATCH, estimate, linear_rate, trainable_parameters
-from openatac.study.plan.report import estimate_text
+from openatac.study.plan.plan_report import estimate_text
 from openatac.study.plan.step_time import (
     GB,
     GBIT,
-    Setup,
+    PlannedRun,
     all_reduce_seconds,
     ddp_exposed_seconds,
     estimate_step,
@@ -28,7 +28,7 @@ from tests.helpers.processes.fresh_python import output_of
 from tests.oracle import build, load
 
 ATAC = 27934760  # trainable parameters of the published network
-SETUP = Setup(gpus=2, images_per_second=650, parameters=ATAC, bandwidth=25)
+SETUP = PlannedRun(gpus=2, images_per_second=650, parameters=ATAC, bandwidth=25)
 FLAGS = ['--gpus', '2', '--images-per-second', '650', '--bandwidth', '25', '--parameters', str(ATAC)]
 
 positive = st.floats(1e-3, 1e6)
@@ -38,7 +38,7 @@ counts = st.integers(1, 300)
 @st.composite
 def setups(draw):
     per_machine = draw(st.integers(1, 16))
-    return Setup(gpus=per_machine * draw(st.integers(1, 64)), gpus_per_machine=per_machine,
+    return PlannedRun(gpus=per_machine * draw(st.integers(1, 64)), gpus_per_machine=per_machine,
                  images_per_second=draw(positive), parameters=draw(st.integers(1, 10 ** 9)),
                  bandwidth=draw(positive), device_bandwidth=draw(st.none() | positive),
                  servers=draw(st.integers(0, 64)), batch_size=draw(st.integers(1, 256)),
@@ -80,7 +80,7 @@ def test_plan_of_the_published_run_equals_a_hand_calculation():
     """2 devices, one ring of 55.87 MB over 3.125 GB/s, 5004 steps per epoch as in the published schedule."""
     made = estimate(SETUP, price=2.5)
     seconds = 128 / 650 + 55869520 / 3.125e9
-    assert (made.steps_per_epoch, made.epochs, made.setup.gradient_bytes) == (5004, 160, 55869520)
+    assert (made.steps_per_epoch, made.epochs, made.run.gradient_bytes) == (5004, 160, 55869520)
     assert made.step.seconds == estimate_step(SETUP).seconds == pytest.approx(seconds)
     assert made.training_hours == pytest.approx(160 * 5004 * seconds / 3600)
     assert made.validation_hours == pytest.approx(160 * 50000 / (3 * 650 * 2) / 3600)

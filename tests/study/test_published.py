@@ -9,7 +9,6 @@ import pytest
 
 from openatac import cli
 from openatac.study.costs.gluon_costs import costs
-from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import (
     CIFAR100_NUMBERS,
     IMAGENET_NUMBERS,
@@ -20,6 +19,7 @@ from openatac.study.published.numbers import (
     TOP1,
     TOP5,
 )
+from openatac.study.published.our_costs import network_costs
 from openatac.training.recipes import CIFAR
 from openatac.training.recipes import IMAGENET as IMAGENET_RECIPES
 from openatac.zoo.names import get_model_list

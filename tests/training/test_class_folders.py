@@ -14,7 +14,7 @@ import openatac
 from openatac.cli import main as openatac_command
 from openatac.data.images.decoding import decode
 from openatac.data.images.resizing import resize_exactly
-from openatac.data.small.small_images import load_class_folders
+from openatac.data.small.class_folders import load_class_folders
 from openatac.errors import DataError
 from openatac.study.costs.gluon_costs import costs
 from tests.helpers.images.made_up_images import blocks, encoded, plain

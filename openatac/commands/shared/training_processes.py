@@ -6,9 +6,9 @@ import os
 from openatac.backends.devices import parse_gpus
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared.network_from_flags import only_makes_network
 from openatac.errors import FlagError, OpenatacError, UsageError
 from openatac.training.config import Config
+from openatac.training.networks.network_from_flags import only_makes_network
 
 
 def train_in_processes(config: Config, program: str) -> int | None:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from openatac.backends.process_group import ProcessGroup
-from openatac.commands.shared import network_from_flags, training_flags, training_processes
+from openatac.commands.shared import training_flags, training_processes
 from openatac.console import program
 from openatac.distributed.member_group import end_run
 from openatac.options.command_line import ParsedFlags, describe
 from openatac.training.config import AnyConfig, Config
+from openatac.training.networks import network_from_flags
 from openatac.training.option_rules import check_options
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
         return training_flags.parser_of(self.config_type, self.name, description, self.prog)
 
     @abc.abstractmethod
-    def with_classes(self, given: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
+    def with_classes(self, flags: ParsedFlags[AnyConfig]) -> ParsedFlags[AnyConfig]:
         """Return the config with the classes of the images."""
 
     def begin_reading(self, config: AnyConfig) -> None:
@@ -59,27 +60,27 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
                  ) -> Run[AnyConfig, Any]:
         """Return the run, which trains or evaluates the network."""
 
-    def build_network(self, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
+    def build_network(self, flags: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
         """Fill in the config, from files beside its parameters, then from the images; build its network.
 
         Reading the images begins before the network is built.
         """
-        from openatac.commands.shared.described_network import with_described_network
-        given = self.with_classes(with_described_network(given))
-        config = given.config
+        from openatac.commands.shared.described_network_flags import with_described_network
+        flags = self.with_classes(with_described_network(flags))
+        config = flags.config
         # With --initial, the data set is only known once the network is.
         if not (network_from_flags.only_makes_network(config) or config.start.initial):
             self.begin_reading(config)
-        return network_from_flags.network_from_flags(given)
+        return network_from_flags.network_from_flags(flags)
 
     def main(self, argv: list[str]) -> int | None:
         """Run the command; return its exit code, None for success."""
-        given = self._given(argv)
-        code = training_processes.train_in_processes(given.config, self.prog)
+        flags = self._parse(argv)
+        code = training_processes.train_in_processes(flags.config, self.prog)
         if code is not None:
             return code
-        process_group = training_processes.join_process_group(given.config)
-        built = self.build_network(given)
+        process_group = training_processes.join_process_group(flags.config)
+        built = self.build_network(flags)
         config = built.config
         if network_from_flags.only_makes_network(config):
             network_from_flags.print_or_write_network(built)
@@ -94,25 +95,25 @@ class TrainingScript(abc.ABC, Generic[AnyConfig]):
             _export_if_asked(config)
         return None
 
-    def _given(self, argv: list[str]) -> ParsedFlags[AnyConfig]:
+    def _parse(self, argv: list[str]) -> ParsedFlags[AnyConfig]:
         """Parse and check a command line, start the log, and return the config.
 
         With --print-config, print the config and end the process.
         """
         from openatac.console.log import log_to
         parser = self.parser()
-        given = training_flags.parse(parser, self.config_type, self.recipes, argv)
-        if given.config.start.print_config:
-            for line in describe(given):
+        flags = training_flags.parse(parser, self.config_type, self.recipes, argv)
+        if flags.config.start.print_config:
+            for line in describe(flags):
                 print(line)
             parser.exit()
-        check_options(given.config)
-        if given.config.output.export:
+        check_options(flags.config)
+        if flags.config.output.export:
             from openatac.export.forms.base import check_export_name
-            check_export_name(given.config.output.export)
+            check_export_name(flags.config.output.export)
         log_to()
-        network_from_flags.check_libraries(given.config)  # before anything is downloaded
-        return given
+        network_from_flags.check_libraries(flags.config)  # before anything is downloaded
+        return flags
 
 
 def _export_if_asked(config: Config) -> None:

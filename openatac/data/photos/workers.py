@@ -95,7 +95,7 @@ class PhotoWorkers:
         with self._lock:
             self._turn += 1
             turn = self._turn
-            self._begin()
+            self._make_ready()
         waiting = iter(batches)
         slots = collections.deque(range(IN_WORK))
         pending: collections.deque[tuple[int, int]] = collections.deque()
@@ -121,7 +121,7 @@ class PhotoWorkers:
         self._children.clear()
         self._replies_due = 0
 
-    def _begin(self) -> None:
+    def _make_ready(self) -> None:
         """Start the processes, or wait for the batches that an earlier call no longer needs."""
         if self._children:
             while self._replies_due:

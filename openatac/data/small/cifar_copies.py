@@ -19,14 +19,14 @@ from openatac.data.images.class_names import check_case
 from openatac.data.images.image_files import ImageFiles
 from openatac.data.images.source import BadImageError, ImageSource
 from openatac.data.small.cifar_layouts import IMAGE_SIDE, CifarDataset
-from openatac.data.small.image_set import ImageSet
-from openatac.data.small.small_images import (
+from openatac.data.small.class_folders import (
     TEST_FOLDERS,
     TRAINING_FOLDERS,
     find_in_archive,
     find_split,
     read_images,
 )
+from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.system.optional_packages import pip_install
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openatac.errors import UsageError
-from openatac.export.int8 import METHODS
+from openatac.export.int8.calibration_methods import CALIBRATION_METHODS
 from openatac.files.export_file_names import MANIFEST_SUFFIX
 from openatac.registry import Registry
 from openatac.trained.manifest import Manifest
@@ -35,14 +35,14 @@ class ExportSettings(NamedTuple):
     forms : sequence of Form
         For a PyTorch module, only forms that do not need MXNet.
     calibration_method : str
-        How the INT8 form is calibrated, see `openatac.export.int8.symbol_quantization`; ONNX INT8 uses the
+        How the INT8 form is calibrated, see `openatac.export.int8.calibration_methods`; ONNX INT8 uses the
         extremes.
     dynamic_size : bool
         Whether ONNX files accept images of any size.
     """
 
     forms: Sequence[Form]
-    calibration_method: str = METHODS[0]
+    calibration_method: str = CALIBRATION_METHODS[0]
     dynamic_size: bool = False
 
     @property

@@ -16,7 +16,7 @@ from mxnet.contrib import quantization
 
 from openatac.console.streams import silenced_stderr
 from openatac.errors import OpenatacError, ParameterFileError, last_line
-from openatac.export.int8 import METHODS
+from openatac.export.int8.calibration_methods import CALIBRATION_METHODS
 from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapesError
 from openatac.graph.symbol_block import NDArrays, symbol_block
@@ -28,7 +28,7 @@ Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
 
 
 def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[np.ndarray],
-                    method: str = METHODS[0], excluded: Collection[str] | None = None
+                    method: str = CALIBRATION_METHODS[0], excluded: Collection[str] | None = None
                     ) -> tuple[mx.sym.Symbol, NDArrays]:
     """Quantize a float32 network to INT8.
 
@@ -41,8 +41,7 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     batches : iterable of float32 (B, C, H, W)
         A few hundred images, normalised for the network, to calibrate it on.
     method : str
-        'naive' uses the extremes of a tensor as its range; 'entropy' uses the range that loses the least
-        information (Kullback-Leibler divergence), cutting off rare extremes.
+        One of `openatac.export.int8.calibration_methods`.
     excluded : collection of str, optional
         Names of operators of ``symbol`` to leave in float32; by default `float_nodes`.
 
@@ -58,8 +57,8 @@ def quantize_symbol(symbol: mx.sym.Symbol, params: NDArrays, batches: Iterable[n
     OpenatacError
         If there are no images, they have the wrong shape, or MXNet cannot quantize the network.
     """
-    if method not in METHODS:
-        raise ValueError(f'the calibration must be one of {", ".join(METHODS)}, not {method!r}')
+    if method not in CALIBRATION_METHODS:
+        raise ValueError(f'the calibration must be one of {", ".join(CALIBRATION_METHODS)}, not {method!r}')
     batches = iter(batches)
     missing = sorted(set(symbol.list_inputs()) - {INPUT, *params})
     if missing:

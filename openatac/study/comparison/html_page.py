@@ -11,9 +11,9 @@ from openatac.figures import style
 from openatac.pages import fill_page
 from openatac.study.comparison import sentences, tables
 from openatac.study.comparison.comparison import Comparison, Group
+from openatac.study.comparison.copied_runs import without_paths
 from openatac.study.comparison.differences import HEADER, Difference
 from openatac.study.comparison.error_figure import comparison_curves, error_figure
-from openatac.study.comparison.run_files import without_paths
 from openatac.system.optional_packages import pip_install
 from openatac.text import for_html
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openatac.errors import UsageError
-from openatac.study.plan.step_time import FORWARD, Setup, Step, estimate_step
+from openatac.study.plan.step_time import FORWARD, PlannedRun, Step, estimate_step
 from openatac.study.published.numbers import IMAGENET_TRAINING_IMAGES, IMAGENET_VALIDATION_IMAGES
 from openatac.training.recipes import IMAGENET
 
@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
 
     Attributes
     ----------
-    setup : Setup
+    run : PlannedRun
     step : Step
     epochs, steps_per_epoch : int
     training_hours, validation_hours : float
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
         The price of one device for an hour.
     """
 
-    setup: Setup
+    run: PlannedRun
     step: Step
     epochs: int
     steps_per_epoch: int
@@ -44,7 +44,7 @@ class Estimate(NamedTuple):
     @property
     def device_hours(self) -> float:
         """Hours of all devices together, without servers."""
-        return self.hours * self.setup.gpus
+        return self.hours * self.run.gpus
 
     @property
     def cost(self) -> float | None:
@@ -59,10 +59,10 @@ class Estimate(NamedTuple):
     @property
     def images_per_second(self) -> float:
         """Training speed of all devices together."""
-        return self.setup.global_batch / self.step.seconds
+        return self.run.global_batch / self.step.seconds
 
 
-def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENET_TRAINING_IMAGES,
+def estimate(run: PlannedRun, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENET_TRAINING_IMAGES,
              validation_images: int = IMAGENET_VALIDATION_IMAGES, price: float | None = None) -> Estimate:
     """Estimate a run, by default with the epochs and images of the published one.
 
@@ -71,7 +71,7 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENE
 
     Parameters
     ----------
-    setup : Setup
+    run : PlannedRun
     epochs, images, validation_images : int
     price : float, optional
         The price of one device for an hour.
@@ -79,16 +79,16 @@ def estimate(setup: Setup, epochs: int = PUBLISHED_EPOCHS, images: int = IMAGENE
     Raises
     ------
     UsageError
-        For an impossible setup.
+        For a run that is not possible.
     """
-    one_step = estimate_step(setup)
-    steps = images // setup.global_batch
+    one_step = estimate_step(run)
+    steps = images // run.global_batch
     if not steps:
-        raise UsageError(f'--images {images} is less than one step takes, {setup.gpus} devices x '
-                         f'--batch-size {setup.batch_size}')
+        raise UsageError(f'--images {images} is less than one step takes, {run.gpus} devices x '
+                         f'--batch-size {run.batch_size}')
     training = epochs * steps * one_step.seconds / 3600
-    validation = epochs * validation_images * FORWARD / (setup.gpus * setup.images_per_second) / 3600
-    return Estimate(setup, one_step, epochs, steps, training, validation, price)
+    validation = epochs * validation_images * FORWARD / (run.gpus * run.images_per_second) / 3600
+    return Estimate(run, one_step, epochs, steps, training, validation, price)
 
 
 def trainable_parameters(name: str) -> int:

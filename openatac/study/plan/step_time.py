@@ -100,8 +100,8 @@ def ddp_exposed_seconds(size: float, communication: float, backward: float) -> f
 
 # ---------------------------------------------------------------------------------------- step
 
-class Setup(NamedTuple):
-    """The parameters that determine the time of a step, in the units of the flags.
+class PlannedRun(NamedTuple):
+    """What determines the time of a step of a run, in the units of the flags of ``openatac plan``.
 
     Attributes
     ----------
@@ -184,42 +184,42 @@ class Step(NamedTuple):
         return self.computing + self.exposed
 
 
-def estimate_step(setup: Setup) -> Step:
-    """Return the `Step` of a setup: computing, batch / speed, and the communication not hidden behind it.
+def estimate_step(run: PlannedRun) -> Step:
+    """Return the `Step` of a run: computing, batch / speed, and the communication not hidden behind it.
 
     The backward pass, two thirds of the computing, limits how much can be hidden. Raises UsageError
-    for an impossible setup.
+    for a run that is not possible.
     """
-    _check(setup)
-    computing = setup.batch_size / setup.images_per_second
-    communication = _communication(setup)
+    _check(run)
+    computing = run.batch_size / run.images_per_second
+    communication = _communication(run)
     backward = (1 - FORWARD) * computing
-    if setup.ddp:
+    if run.ddp:
         return Step(computing, communication,
-                    ddp_exposed_seconds(setup.gradient_bytes, communication, backward))
-    return Step(computing, communication, communication - min(setup.overlap * communication, backward))
+                    ddp_exposed_seconds(run.gradient_bytes, communication, backward))
+    return Step(computing, communication, communication - min(run.overlap * communication, backward))
 
 
-def _communication(setup: Setup) -> float:
+def _communication(run: PlannedRun) -> float:
     """Return seconds; with servers, the devices of each machine first add up their gradients."""
-    size = setup.gradient_bytes
-    link = float('inf') if setup.bandwidth is None else setup.bandwidth * GBIT
-    inside = link if setup.device_bandwidth is None else setup.device_bandwidth * GB
-    if not setup.servers:
-        return all_reduce_seconds(size, setup.machines, setup.per_machine, link, inside)
-    return ring_seconds(size, setup.per_machine, inside) + parameter_server_seconds(
-        size, setup.machines, setup.servers, link)
+    size = run.gradient_bytes
+    link = float('inf') if run.bandwidth is None else run.bandwidth * GBIT
+    inside = link if run.device_bandwidth is None else run.device_bandwidth * GB
+    if not run.servers:
+        return all_reduce_seconds(size, run.machines, run.per_machine, link, inside)
+    return ring_seconds(size, run.per_machine, inside) + parameter_server_seconds(
+        size, run.machines, run.servers, link)
 
 
-def _check(setup: Setup) -> None:
+def _check(run: PlannedRun) -> None:
     """Raise UsageError, naming the flags, for values that do not fit together."""
-    if setup.gpus % setup.per_machine:
-        raise UsageError(f'--gpus {setup.gpus} does not divide into machines of --gpus-per-machine '
-                         f'{setup.per_machine}: give a multiple')
-    if setup.ddp and (setup.servers or setup.overlap):
+    if run.gpus % run.per_machine:
+        raise UsageError(f'--gpus {run.gpus} does not divide into machines of --gpus-per-machine '
+                         f'{run.per_machine}: give a multiple')
+    if run.ddp and (run.servers or run.overlap):
         raise UsageError('--ddp uses no servers and models its own overlap: leave out --servers and '
                          '--overlap')
-    inside_only = setup.machines == 1 and (setup.gpus == 1 or setup.device_bandwidth is not None)
-    if setup.bandwidth is None and (setup.servers or not inside_only):
+    inside_only = run.machines == 1 and (run.gpus == 1 or run.device_bandwidth is not None)
+    if run.bandwidth is None and (run.servers or not inside_only):
         raise UsageError('--bandwidth is missing: gradients cross a network link here; give its '
                          'speed in Gbit/s')

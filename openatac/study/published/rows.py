@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from openatac.errors import OpenatacError
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.costs import our_cost
 from openatac.study.published.numbers import ACCURACY, COSTS, LAST_TOP1, LAST_TOP5, TOP1, TOP5, Published
+from openatac.study.published.our_costs import our_cost
 from openatac.study.published.recipe_check import not_comparable
 from openatac.study.published.training_time import Speed, TrainingTime, training_time
 from openatac.training.config import CifarConfig

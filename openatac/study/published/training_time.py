@@ -10,8 +10,8 @@ from typing import NamedTuple
 from openatac.errors import OpenatacError
 from openatac.files.csv_file import read_csv
 from openatac.study.finished_runs import FinishedRun
-from openatac.study.published.costs import network_costs
 from openatac.study.published.numbers import AUTHORS_GPUS, AUTHORS_IMAGES_PER_SECOND, NETWORKS, Published
+from openatac.study.published.our_costs import network_costs
 from openatac.study.published.recipe_check import built_as_published, images_to_train
 from openatac.text import counted
 

@@ -6,8 +6,8 @@ import threading
 from concurrent.futures import Future
 
 from openatac.data.images.class_names import read_class_list
-from openatac.data.small import small_images
 from openatac.data.small.built_in_datasets import BUILT_IN_DATASETS
+from openatac.data.small.class_folders import load_class_folders, open_split
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
 from openatac.training.config import CifarConfig
@@ -17,8 +17,8 @@ from openatac.training.sections.cifar import NEEDS_OWN_IMAGES, CifarData
 def load_small_images(data: CifarData, *, train: bool) -> ImageSet:
     """Return the training or test images."""
     if data.has_own_images:
-        return small_images.load_class_folders(_folder_or_archive(data), data.side, data.class_names,
-                                               data.max_bad_share, train=train)
+        return load_class_folders(_folder_or_archive(data), data.side, data.class_names, data.max_bad_share,
+                                  train=train)
     return BUILT_IN_DATASETS[data.dataset].load(data.data_dir, data.cifar100_labels, train=train,
                                              url=data.data_url, progress=True)
 
@@ -35,7 +35,7 @@ def own_class_names(config: CifarConfig) -> list[str]:
     data = config.data
     if data.class_list:
         return list(read_class_list(os.path.expanduser(data.class_list)))
-    with small_images.open_split(_folder_or_archive(data), train=not config.start.evaluate) as images:
+    with open_split(_folder_or_archive(data), train=not config.start.evaluate) as images:
         if len(images.class_names) < 2:
             raise DataError(f'{data.data_dir} has images of one class only, {images.class_names[0]!r}: it '
                             'needs a folder for each of two or more classes')

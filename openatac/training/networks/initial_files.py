@@ -47,7 +47,7 @@ def read_written_network(prefix: str) -> WrittenNetwork:
         raise _damaged(prefix, error) from None
 
 
-def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
+def read_initial_network(prefix: str, flags: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
     """Read the files that `write_initial_network` wrote under ``prefix``.
 
     Returns
@@ -64,32 +64,32 @@ def read_initial_network(prefix: str, given: ParsedFlags[AnyConfig]) -> BuiltNet
     ModuleNotFoundError
         If PyTorch is not installed.
     """
-    name, config = read_initial_config(prefix, given)
+    name, config = read_initial_config(prefix, flags)
     require_torch()
     from openatac.conversion.networks import to_torch
     return BuiltNetwork(to_torch(prefix + SYMBOL_SUFFIX), name, config)
 
 
-def read_initial_config(prefix: str, given: ParsedFlags[AnyConfig]) -> tuple[str, AnyConfig]:
-    """Return (the network's name, the config of ``given`` with its options); see `read_initial_network`."""
-    config_type = type(given.config)
+def read_initial_config(prefix: str, flags: ParsedFlags[AnyConfig]) -> tuple[str, AnyConfig]:
+    """Return (the network's name, the config of ``flags`` with its options); see `read_initial_network`."""
+    config_type = type(flags.config)
     model, written = read_written_network(prefix)
     other = ImagenetConfig if config_type is CifarConfig else CifarConfig
     if set(written) & (set(option_fields(other)) - set(option_fields(config_type))):
         raise FlagError('--initial', f'the network in {prefix} was made by the other script')
     try:
-        if not set(written) <= set(network_settings(given.config)):
+        if not set(written) <= set(network_settings(flags.config)):
             raise ValueError('its options do not describe a network')
         made = option_values(from_json(config_type, written))
     except ValueError as error:
         raise _damaged(prefix, error) from None
-    wanted = option_values(given.config)
+    wanted = option_values(flags.config)
     for name in written:
         value = wanted[name]
-        if given.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
+        if flags.is_given(name) and _canonical(name, value) not in (None, _canonical(name, made[name])):
             raise FlagError('--initial', f'the network in {prefix} was made with {flag_of(name)} '
                             f'{made[name]}, but this command gives {value}')
-    return model, with_changes(given.config, **{name: made[name] for name in written})
+    return model, with_changes(flags.config, **{name: made[name] for name in written})
 
 
 def _canonical(option: str, value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from openatac.backends.learner import Learner, Metrics
 from openatac.data.batch_source import EvaluationBatchSource
 from openatac.data.threads import prefetch
-from openatac.evaluation.report import Report
+from openatac.evaluation.classification_report import ClassificationReport
 from openatac.training.sections.shared import Output
 
 log = logging.getLogger('openatac')
@@ -27,7 +27,8 @@ def evaluate_with_report(learner: Learner, batches: EvaluationBatchSource, outpu
         Empty if they are unknown.
     line : callable
     """
-    report = Report(output.report, output.predictions) if output.report or output.predictions else None
+    report = (ClassificationReport(output.report, output.predictions)
+              if output.report or output.predictions else None)
     metrics = learner.evaluate(prefetch(batches, batches.ahead), report.outcomes.add if report else None)
     log.info('%s', line(metrics))
     if report:

@@ -12,7 +12,7 @@ import pytest
 from openatac.data.small import cifar_location
 from openatac.data.small.cifar import load_cifar
 from openatac.data.small.cifar_layouts import class_names
-from openatac.data.small.small_images import find_in_archive
+from openatac.data.small.class_folders import find_in_archive
 from openatac.errors import DataError
 from tests.helpers.images.made_up_images import CIFAR100, encoded, write_cifar
 from tests.helpers.processes.scripts import run_in_process, script_error

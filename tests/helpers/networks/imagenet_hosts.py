@@ -15,7 +15,7 @@ from openatac.distributed import kvstore
 
 def replace_host(host):
     """Register a host in ResNet-50's place, so that train_imagenet.py builds it; return the previous one."""
-    from openatac.study.published.costs import network_costs
+    from openatac.study.published.our_costs import network_costs
     from openatac.zoo.hosts import HOSTS, PUBLISHED_IMAGENET_HOST
     network_costs.cache_clear()  # its keys are names
     replaced = HOSTS.find(PUBLISHED_IMAGENET_HOST)

@@ -1,4 +1,4 @@
-"""Build the manifest of a run's network, which describes its images and classes, from the run's config."""
+"""Build the manifests of networks: a run's from its config, or one for small images or for photographs."""
 from __future__ import annotations
 
 import contextlib

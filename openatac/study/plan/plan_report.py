@@ -10,24 +10,24 @@ from openatac.study.plan.estimate import (
     Estimate,
     linear_rate,
 )
-from openatac.study.plan.step_time import DDP_BUCKET, GB, GBIT, Setup
+from openatac.study.plan.step_time import DDP_BUCKET, GB, GBIT, PlannedRun
 from openatac.text import counted
 
 
 def estimate_text(estimate: Estimate) -> str:
     """Return an estimate as text."""
     lines = [*(f'{name:14}{text}' for name, text in _rows(estimate)), '', 'Assumptions:',
-             *(f'- {line}' for line in _assumptions(estimate)), *_warning(estimate.setup.global_batch)]
+             *(f'- {line}' for line in _assumptions(estimate)), *_warning(estimate.run.global_batch)]
     return '\n'.join(lines)
 
 
 def _rows(estimate: Estimate) -> Iterator[tuple[str, str]]:
-    setup, step = estimate.setup, estimate.step
-    exchange = counted(setup.servers, 'parameter server') if setup.servers else (
-        'ring all-reduce' if setup.gpus > 1 else 'nothing to exchange')
-    yield 'devices', f'{setup.gpus} in {counted(setup.machines, "machine")}, {exchange}'
-    yield 'global batch', f'{setup.global_batch:,} images'
-    yield 'gradients', f'{setup.gradient_bytes / 1e6:.2f} MB ({setup.parameters:,} x {setup.gradient_type})'
+    run, step = estimate.run, estimate.step
+    exchange = counted(run.servers, 'parameter server') if run.servers else (
+        'ring all-reduce' if run.gpus > 1 else 'nothing to exchange')
+    yield 'devices', f'{run.gpus} in {counted(run.machines, "machine")}, {exchange}'
+    yield 'global batch', f'{run.global_batch:,} images'
+    yield 'gradients', f'{run.gradient_bytes / 1e6:.2f} MB ({run.parameters:,} x {run.gradient_type})'
     yield 'step', (f'{1e3 * step.seconds:.1f} ms: {1e3 * step.computing:.1f} computing, '
                    f'{1e3 * step.exposed:.1f} communication, '
                    f'{1e3 * (step.communication - step.exposed):.1f} hidden')
@@ -41,33 +41,33 @@ def _rows(estimate: Estimate) -> Iterator[tuple[str, str]]:
 
 
 def _assumptions(estimate: Estimate) -> Iterator[str]:
-    setup = estimate.setup
-    yield (f'every device trains at {setup.images_per_second:g} images/s with {setup.batch_size} images per '
+    run = estimate.run
+    yield (f'every device trains at {run.images_per_second:g} images/s with {run.batch_size} images per '
            'step, as measured on one')
-    yield (f'every machine reads and augments {estimate.images_per_second / setup.machines:.0f} images/s, or '
+    yield (f'every machine reads and augments {estimate.images_per_second / run.machines:.0f} images/s, or '
            'its devices wait')
-    yield from _links(setup)
-    if setup.ddp:
+    yield from _links(run)
+    if run.ddp:
         yield (f'gradients are exchanged in buckets of {DDP_BUCKET >> 20} MiB, each once the backward pass '
                'has computed it; all but the last can hide behind the rest of the pass')
     else:
-        bound = 'up to the length of that pass' if setup.overlap else 'the cautious assumption'
-        yield f'{setup.overlap:g} of the communication hides behind the backward pass, {bound}'
+        bound = 'up to the length of that pass' if run.overlap else 'the cautious assumption'
+        yield f'{run.overlap:g} of the communication hides behind the backward pass, {bound}'
     yield 'latency, start-up, checkpoints and failures cost nothing'
     yield 'validation is a forward pass at three times the training speed, on all devices'
 
 
-def _links(setup: Setup) -> Iterator[str]:
-    if setup.servers:
+def _links(run: PlannedRun) -> Iterator[str]:
+    if run.servers:
         yield 'each machine pushes the sum of its gradients to the servers and pulls weights at the same time'
         yield 'servers are machines of their own, with links like the others, and share parameters evenly'
-    elif setup.gpus > 1:
+    elif run.gpus > 1:
         yield 'ring all-reduce: one ring through all devices, or one inside each machine and one across'
-    if setup.bandwidth is not None:
-        yield (f"a machine's network link carries {setup.bandwidth:g} Gbit/s "
-               f'({setup.bandwidth * GBIT / GB:g} GB/s) each way')
-    if setup.per_machine > 1:
-        speed = (f'at {setup.device_bandwidth:g} GB/s each way' if setup.device_bandwidth is not None
+    if run.bandwidth is not None:
+        yield (f"a machine's network link carries {run.bandwidth:g} Gbit/s "
+               f'({run.bandwidth * GBIT / GB:g} GB/s) each way')
+    if run.per_machine > 1:
+        speed = (f'at {run.device_bandwidth:g} GB/s each way' if run.device_bandwidth is not None
                  else 'no faster than its network link (--device-bandwidth is not given)')
         yield f'devices of one machine exchange {speed}'
 

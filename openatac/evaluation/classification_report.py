@@ -19,7 +19,7 @@ from openatac.text import printable
 HARDEST = 3  # how many classes the log names
 
 
-class Report:
+class ClassificationReport:
     """Collects the outcomes of an evaluation, and writes the files for ``--report`` and ``--predictions``.
 
     Parameters

@@ -13,9 +13,9 @@ from openatac.files.run_file_names import LOG
 from openatac.files.writing import write_text, writing
 from openatac.study.comparison import differences, sentences, tables
 from openatac.study.comparison.comparison import Comparison, group_runs
+from openatac.study.comparison.copied_runs import ADVICE, without_paths
 from openatac.study.comparison.error_figure import error_figure
 from openatac.study.comparison.html_page import page_html
-from openatac.study.comparison.run_files import ADVICE, without_paths
 from openatac.study.finished_runs import find_runs
 from openatac.text import for_markdown, markdown_table, without_controls
 

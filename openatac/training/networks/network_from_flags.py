@@ -34,16 +34,16 @@ def _builds_in_torch(config: Config) -> bool:
     return config.compute.library == 'torch' and not (only_makes_network(config) and has_mxnet())
 
 
-def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
+def network_from_flags(flags: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]:
     """Build the network of the options or of the files of --initial.
 
     Raises FlagError for options that do not describe a network or contradict the files, OpenatacError if the
     files cannot be read, and ModuleNotFoundError if the network needs PyTorch and it is missing.
     """
-    config = given.config
+    config = flags.config
     if config.start.initial:
         from openatac.training.networks.initial_files import read_initial_network
-        return read_initial_network(config.start.initial, given)
+        return read_initial_network(config.start.initial, flags)
     from openatac.library import GLUON, PYTORCH
     from openatac.training.networks.build import build_network, set_up_fine_tuning
     from openatac.training.networks.named_options import ignored_options, is_registered_for
@@ -55,7 +55,7 @@ def network_from_flags(given: ParsedFlags[AnyConfig]) -> BuiltNetwork[AnyConfig]
         raise FlagError('--export', f'it writes a network in Gluon, and {built.name} is only in PyTorch; '
                         'leave it out')
     for option in ignored_options(built.config):
-        if given.origins[option] == COMMAND_LINE:
+        if flags.origins[option] == COMMAND_LINE:
             raise FlagError(flag_of(option), f'the host of {built.name} has no such setting; leave it out')
     return built
 
