@@ -11,7 +11,7 @@ from typing import Any
 from openatac.backends.compute import Compute
 from openatac.backends.learner import Learner, OptimizerSettings
 from openatac.backends.objective import ObjectiveSettings
-from openatac.backends.process_group import ProcessGroup, SingleProcess
+from openatac.backends.process_group import ProcessGroup
 from openatac.backends.registered_backends import BACKENDS
 from openatac.backends.teacher import Teacher
 from openatac.data.batch_source import EvaluationBatchSource, TrainingBatchSource
@@ -31,13 +31,9 @@ class Backend(abc.ABC):
     ----------
     device_count : int
         The number of devices of this process that share a batch.
-    process_group : ProcessGroup
-        The processes that train together, each on its share of every batch; set by `open_backend`, before any
-        method is called.
     """
 
     device_count: int = 1
-    process_group: ProcessGroup = SingleProcess()
 
     @abc.abstractmethod
     def training_batches(self, images: ImageSet, batch_size: int, seed: int) -> TrainingBatchSource:
@@ -102,7 +98,7 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
     fall_back : bool
         Whether to use the CPU if no GPU is visible.
     process_group : ProcessGroup, optional
-        The processes that train together. Default: only this one.
+        The processes that train together, each on its share of every batch. Default: only this one.
 
     Raises
     ------
@@ -112,7 +108,5 @@ def open_backend(net: Any, compute: Compute, image_shape: tuple[int, int, int], 
         If the backend's library is not installed.
     """
     factory = import_factory(BACKENDS.find(compute.engine).factory)
-    backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back)
-    if process_group is not None:
-        backend.process_group = process_group
+    backend: Backend = factory(net, compute, image_shape, seed, gpus, fall_back, process_group)
     return backend

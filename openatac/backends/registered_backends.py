@@ -39,7 +39,7 @@ def register_backend(name: str, factory: Callable[..., Any],
     name : str
     factory : callable
         A subclass of `openatac.backends.base.Backend`, or a function that returns an instance of one. It
-        takes the parameters of `openatac.backends.base.open_backend` except the last, in the same order.
+        takes the parameters of `openatac.backends.base.open_backend`, in the same order.
     check : callable
         ``check(config)`` takes the `CifarConfig` or `ImagenetConfig` of a run and raises ValueError, with a
         one-sentence message, for options that the backend does not support. It is called before anything is

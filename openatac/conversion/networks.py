@@ -22,6 +22,7 @@ from openatac.files.mxnet_arrays import write_params
 from openatac.files.writing import writing
 from openatac.graph.nodes import INPUT, Graph, Node
 from openatac.graph.symbol_files import read_graph
+from openatac.pytorch.fine_tuning import set_rate_factors
 from openatac.zoo.weights.loading import shape_fits
 from openatac.zoo.weights.parameter_files import ARG, AUX, read_parameter_file, without_kind
 from openatac.zoo.weights.pytorch_files import numbers_of
@@ -65,7 +66,7 @@ def to_torch(network: Any, params: Any = None) -> torch.fx.GraphModule:
     for name, array in arrays.items():
         _register(module, name, torch.tensor(array), name not in untrained)
     module.graph = _torch_graph(graph)
-    module.meta['lr_mult'] = {node.name: node.get('__lr_mult__') for node in nodes if node.is_variable}
+    set_rate_factors(module, {node.name: node.get('__lr_mult__') for node in nodes if node.is_variable})
     return module
 
 

@@ -72,9 +72,7 @@ class Hub:
         self._step: str | None = None  # where workers wait for each other
         self._gathered: dict[int | None, Any] = {}  # what the workers waiting there sent, by rank
         self._left: _Connected | None = None  # the last worker that left
-        if listener is None:
-            self._mxnet_socket, listener = _take_ports(rendezvous)
-        self._socket = listener
+        self._sockets = [listener] if listener else _take_ports(rendezvous)  # it listens on the last
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Future[None]] = set()
         threading.Thread(target=self._loop.run_until_complete, args=(self._run(),), daemon=True).start()
@@ -105,7 +103,7 @@ class Hub:
             await self._fail(f'stopped by {signal.Signals(number).name} before all had arrived')
 
     async def _run(self) -> None:
-        server = await asyncio.start_server(self._serve, sock=self._socket)
+        server = await asyncio.start_server(self._serve, sock=self._sockets[-1])
         self._spawn(self._watch_arrivals())
         async with server:
             while True:

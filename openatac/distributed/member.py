@@ -169,7 +169,7 @@ def _connect(rendezvous: Rendezvous) -> socket.socket:
             problem = reason(error)
         if time.monotonic() > end:
             raise OpenatacError(
-                f'no scheduler answers on {rendezvous.address}, port {rendezvous.hub_port}, within '
-                f'{rendezvous.arrival_timeout:g} s ({problem}): start it, or correct DMLC_PS_ROOT_URI and '
-                'DMLC_PS_ROOT_PORT')
+                f'{rendezvous.hub_process} does not answer on {rendezvous.address}, port '
+                f'{rendezvous.hub_port}, within {rendezvous.arrival_timeout:g} s ({problem}): start it, or '
+                f'correct {rendezvous.address_variable} and {rendezvous.port_variable}')
         time.sleep(0.1)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from openatac.errors import OpenatacError
 from openatac.limits import MAX_PORT, MAX_SECONDS
 from openatac.options.flag_types import PORT, number
+from openatac.registry import LibraryName
 
 ROLES = ('scheduler', 'server', 'worker')
 LAUNCH = 'start all processes of the run with: openatac launch -n WORKERS -s SERVERS -- COMMAND'
@@ -40,6 +41,8 @@ class Rendezvous(NamedTuple):
         Seconds after which a silent process counts as dead.
     failure_grace : float
         Seconds that a process has to end with its own message after it learns of a failure.
+    library : 'gluon' or 'torch'
+        The one whose processes exchange the arrays.
     """
 
     role: str
@@ -52,13 +55,14 @@ class Rendezvous(NamedTuple):
     arrival_timeout: float = 120.0
     heartbeat_timeout: float = 20.0
     failure_grace: float = 1.0
+    library: LibraryName = 'gluon'
 
     # For messages; PyTorch has neither servers nor a scheduler.
 
     @property
     def hub_process(self) -> str:
         """What users call the process of the hub."""
-        return 'the scheduler' if self.servers else 'worker 0'
+        return 'the scheduler' if self.library == 'gluon' else 'worker 0'
 
     @property
     def run_address(self) -> str:
@@ -66,14 +70,19 @@ class Rendezvous(NamedTuple):
         return f'{self.address}, port {self.scheduler_port or self.hub_port}'
 
     @property
+    def address_variable(self) -> str:
+        """The environment variable with the address."""
+        return 'DMLC_PS_ROOT_URI' if self.library == 'gluon' else 'MASTER_ADDR'
+
+    @property
     def port_variable(self) -> str:
         """The environment variable that keeps runs apart."""
-        return 'DMLC_PS_ROOT_PORT' if self.servers else 'MASTER_PORT'
+        return 'DMLC_PS_ROOT_PORT' if self.library == 'gluon' else 'MASTER_PORT'
 
     @property
     def count_variables(self) -> str:
         """The environment variables with the numbers of processes."""
-        return 'DMLC_NUM_WORKER and DMLC_NUM_SERVER' if self.servers else 'WORLD_SIZE'
+        return 'DMLC_NUM_WORKER and DMLC_NUM_SERVER' if self.library == 'gluon' else 'WORLD_SIZE'
 
 
 def read_rendezvous(environment: Mapping[str, str], kvstore: str = 'dist_sync') -> Rendezvous:

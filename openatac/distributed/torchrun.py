@@ -119,7 +119,7 @@ def _open_hub(store: Any, size: int, seconds: dict[str, Any]) -> Hub:
     listener = socket.create_server((LOOPBACK if all_here else '', 0), backlog=128, dualstack_ipv6=both,
                                     family=socket.AF_INET6 if both else socket.AF_INET)
     rendezvous = Rendezvous('worker', address, hub_port=listener.getsockname()[1], workers=size,
-                            name=uuid.uuid4().hex, **seconds)
+                            name=uuid.uuid4().hex, library='torch', **seconds)
     hub = Hub(rendezvous, listener)
     store.set(HUB, f'{address} {rendezvous.hub_port} {rendezvous.name}')
     return hub
@@ -131,7 +131,7 @@ def _find_hub(store: Any, rank: int, size: int, seconds: dict[str, Any]) -> Memb
     while True:
         address, port, name = store.get(HUB).decode().split()
         rendezvous = Rendezvous('worker', address, hub_port=int(port), workers=size, name=name,
-                                **{**seconds, 'arrival_timeout': 1.0})
+                                library='torch', **{**seconds, 'arrival_timeout': 1.0})
         try:
             return Member(rendezvous, has_hub=rank == 0)
         except OpenatacError:  # the address may date from before a restart

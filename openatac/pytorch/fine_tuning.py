@@ -31,11 +31,23 @@ def freeze(net: nn.Module, patterns: str) -> None:
 
 
 def scale_head_rate(net: nn.Module, head: str, factor: float) -> None:
-    """Store the learning-rate factor of one linear layer in ``net.meta['lr_mult']``, as `to_torch` does.
+    """Multiply the learning rate of one linear layer by ``factor``, and that of no other.
 
     For the arguments and errors, see `openatac.models.fine_tuning.scale_head_rate`.
     """
     rates = {name: factor for name, _ in net.named_parameters() if name.startswith(head + '.')}
     if not rates:
         raise frozen_head_error(head)
-    vars(net)['meta'] = {'lr_mult': rates}
+    set_rate_factors(net, rates)
+
+
+def set_rate_factors(net: nn.Module, factors: dict[str, float]) -> None:
+    """Store {parameter name: factor of its learning rate} in a network."""
+    # In `meta`, which a torch.fx.GraphModule has anyway, and keeps when it is copied or stored.
+    vars(net).setdefault('meta', {})['lr_mult'] = factors
+
+
+def rate_factors(net: nn.Module) -> dict[str, float]:
+    """Return the factors that `set_rate_factors` has stored; that of other parameters is 1."""
+    factors: dict[str, float] = vars(net).get('meta', {}).get('lr_mult', {})
+    return factors

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+from openatac.errors import OpenatacError
+
 
 class Guard:
     """A forked process that ends groups of processes once this process has ended, for whatever reason.
@@ -21,9 +23,17 @@ class Guard:
     ----------
     pid : int
         The id of the guard's own process.
+
+    Raises
+    ------
+    OpenatacError
+        If this system has no guards; see `can_guard`.
     """
 
     def __init__(self, patience: float = 2.0) -> None:
+        if not can_guard():
+            raise OpenatacError('this system has no fork, so nothing could end the processes of a run if '
+                                'this one is killed: use Linux or macOS')
         reader, self._writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -45,6 +55,11 @@ class Guard:
     def _send(self, number: int) -> None:
         with contextlib.suppress(BrokenPipeError):  # the guard itself was killed
             os.write(self._writer, b'%d\n' % number)
+
+
+def can_guard() -> bool:
+    """Return whether this system has guards: Windows has no fork."""
+    return hasattr(os, 'fork')
 
 
 def _guard(reader: int, patience: float) -> None:

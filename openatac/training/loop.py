@@ -21,7 +21,7 @@ from openatac.data.threads import prefetch
 from openatac.errors import OpenatacError
 from openatac.files.mxnet_arrays import write_params
 from openatac.files.run_file_names import BEST, LAST
-from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.checkpoints.progress import Best, EpochRow, Progress
 from openatac.training.stopping import Stopped, StopRequest, stop_request
 from openatac.training.tracking.trackers import Tracker
@@ -240,7 +240,7 @@ class _Loop:
     def write(self) -> None:
         """Write the files of an epoch, the checkpoint last, so that it never refers to missing files."""
         arrays, numbers = self.learner.state()
-        check_finite(arrays, self.checkpoints)  # before the parameter files; `Checkpoints.save` checks again
+        self.checkpoints.check_finite(arrays)  # also by `save`, but the parameter files come first
         with self.learner.mean_statistics(), self.checkpoints.writing():
             if self.is_writer:
                 for tracker in self.trackers:

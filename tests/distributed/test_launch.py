@@ -14,6 +14,7 @@ import pytest
 from openatac.distributed.launch.processes import Child, ChildProcesses
 from openatac.distributed.parameter_server import describe_optimizer, make_optimizer
 from openatac.system.guard import Guard
+from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.launched import PLAIN, WORKER, Launched, launch, sentences
 
 # ---------------------------------------------------------------------- with MXNet's kvstore
@@ -251,6 +252,11 @@ def test_unusable_hosts_and_commands_are_named(tmp_path):
             (['-n', 1, '--hostfile', tmp_path / 'wrong'], ['true'], '-oProxyCommand=x')):
         code, _, errors = launch(*arguments, command=command)
         assert code == 1 and text in errors[-1], errors
+
+
+def test_system_without_fork_is_refused(monkeypatch, capsys):
+    monkeypatch.delattr(os, 'fork')
+    assert 'fork' in command_error(capsys, 'launch', 1, '-n', 1, '--', 'true')
 
 
 def test_ended_process_group_is_not_signalled_later():

@@ -218,7 +218,7 @@ def test_different_numbers_of_workers_are_refused(run):
 
 
 def test_refusals_name_the_variables_of_pytorch(run):
-    pytorch = dict(servers=0, scheduler_port=0)
+    pytorch = dict(servers=0, scheduler_port=0, library='torch')
     hub = run.start('scheduler', **pytorch)  # stands for worker 0, in which PyTorch's hub runs
     all_say([run.start('worker', name='another', **pytorch)], f'worker 0 on 127.0.0.1, port {run.port} ',
             'MASTER_PORT')
@@ -228,7 +228,9 @@ def test_refusals_name_the_variables_of_pytorch(run):
 
 def test_missing_scheduler_is_an_error(run):
     run.start('worker', arrival_timeout=0.5)
-    all_say(run.processes, f'127.0.0.1, port {run.port}', '0.5 s')
+    run.start('worker', arrival_timeout=0.5, library='torch')
+    for process, name in zip(run.processes, ('DMLC_PS_ROOT_URI', 'MASTER_ADDR')):
+        all_say([process], f'127.0.0.1, port {run.port}', '0.5 s', name)
 
 
 @pytest.mark.parametrize('offset', [0, 1])

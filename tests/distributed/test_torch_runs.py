@@ -182,6 +182,12 @@ def test_script_starts_a_process_for_each_gpu(monkeypatch, script, words):
     assert len({own['MASTER_PORT'] for own in variables}) == 1
 
 
+def test_script_without_fork_suggests_torchrun(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.delattr(os, 'fork')
+    assert 'torchrun --nproc-per-node 2' in script_error(capsys, 1, *TORCH, '--gpus', '0,1')
+
+
 @pytest.fixture
 def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from openatac.errors import CheckpointError
-from openatac.training.checkpoints.checkpoint import check_finite, checkpoints_of
+from openatac.training.checkpoints.checkpoint import checkpoints_of
 
 GOOD = {'parameter/a/0': np.ones(2, 'float32')}
 BAD = {'parameter/a/0': np.array([1, np.nan], 'float32')}
@@ -19,7 +19,7 @@ def fail_to_write(folder):
 
 def fail_to_be_finite(folder):
     with pytest.raises(CheckpointError) as error:
-        check_finite(BAD, checkpoints_of(folder))
+        checkpoints_of(folder).check_finite(BAD)
     return str(error.value)
 
 

@@ -14,6 +14,7 @@ from openatac.backends.mxnet.learner import MxnetLearner
 from openatac.backends.mxnet.objective import MxnetObjective
 from openatac.backends.mxnet.teacher import load_teacher
 from openatac.backends.objective import ObjectiveSettings
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.teacher import Teacher
 from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
@@ -29,11 +30,12 @@ class MxnetBackend(Backend):
     """MXNet on the CPU or on GPUs; see `openatac.backends.base.open_backend` for the parameters."""
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool) -> None:
+                 fall_back: bool, process_group: ProcessGroup | None = None) -> None:
         self.net = net
         self.compute = compute
         self.image_shape = image_shape
         self.seed = seed
+        self.process_group = process_group or SingleProcess()
         self.contexts, line = choose_contexts(gpus, fall_back)
         self.device_count = len(self.contexts)
         self._has_gpu = self.contexts[0].device_type == 'gpu'

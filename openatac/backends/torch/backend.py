@@ -14,6 +14,7 @@ from openatac.backends.compute import Compute
 from openatac.backends.devices import choose_gpus
 from openatac.backends.learner import OptimizerSettings
 from openatac.backends.objective import ObjectiveSettings
+from openatac.backends.process_group import ProcessGroup, SingleProcess
 from openatac.backends.teacher import Teacher
 from openatac.backends.torch.compilation import memory_layout
 from openatac.backends.torch.device_batches import DeviceEvaluationBatches, DeviceTrainingBatches
@@ -39,11 +40,12 @@ class TorchBackend(Backend):
     """
 
     def __init__(self, net: Any, compute: Compute, image_shape: tuple[int, int, int], seed: int, gpus: str,
-                 fall_back: bool) -> None:
+                 fall_back: bool, process_group: ProcessGroup | None = None) -> None:
         self.net = net
         self.compute = compute
         self.image_shape = image_shape
         self.seed = seed
+        self.process_group = process_group or SingleProcess()
         self.module: Any = None
         self.device, line = _device(gpus, fall_back)
         if compute.dtype == 'float16' and self.device == 'cpu':

@@ -33,6 +33,7 @@ from openatac.backends.torch.objective import TorchObjective
 from openatac.backends.torch.shared_statistics import SharedStatistics
 from openatac.errors import DeviceError
 from openatac.files.mxnet_arrays import write_params
+from openatac.pytorch.fine_tuning import rate_factors
 
 PRECISIONS = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -115,7 +116,7 @@ class TorchLearner(Learner):
         torch.backends.cudnn.benchmark = True
 
     def _make_optimizer(self, optimizer: OptimizerSettings, no_wd: bool) -> NAG:
-        rates = getattr(self.module, 'meta', {}).get('lr_mult') or {}  # of fine-tuning
+        rates = rate_factors(self.module)
         groups = collections.defaultdict(list)
         for name, parameter in self.parameters.items():
             decay = 0.0 if no_wd and not decays(name) else 1.0

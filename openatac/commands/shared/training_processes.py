@@ -7,6 +7,7 @@ from openatac.backends.devices import parse_gpus
 from openatac.backends.kvstore_names import SINGLE_PROCESS_STORE
 from openatac.backends.process_group import ProcessGroup
 from openatac.errors import FlagError, OpenatacError, UsageError
+from openatac.system.guard import can_guard
 from openatac.training.config import Config
 from openatac.training.networks.network_from_flags import only_makes_network
 
@@ -27,7 +28,7 @@ def train_in_processes(config: Config, program: str) -> int | None:
     from openatac.distributed.launch.torch_processes import own_command, start_workers
     if torchrun.is_distributed() or torch.cuda.device_count() <= max(gpus):  # a missing one is reported later
         return None
-    if not hasattr(os, 'fork'):
+    if not can_guard():
         raise OpenatacError('this system does not let a run start processes: start one for each GPU with '
                             f'torchrun --nproc-per-node {len(gpus)}')
     return run_processes(lambda children: start_workers(children, own_command(), len(gpus)), program=program)

@@ -64,6 +64,7 @@ class PhotoWorkers:
             log.warning('on Windows this process reads the photographs itself and ignores -j')
             self._workers = 0
         self._shape = (batch_size, 3, *sides(size))
+        self._memory: tuple[np.ndarray, ...] = ()  # images and labels, shared with the children
         self._children: list[PipedChild] = []
         weakref.finalize(self, _kill, self._children)
         self._replies_due = 0

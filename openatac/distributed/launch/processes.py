@@ -5,7 +5,6 @@ import contextlib
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -70,8 +69,6 @@ class ChildProcesses:
 
     Attributes
     ----------
-    ports : list of socket
-        They reserve the run's ports for these processes.
     events : queue
         `Ended` and `Signalled`, in the order in which they happened.
     """
@@ -79,7 +76,6 @@ class ChildProcesses:
     def __init__(self, guard: Guard, program: str, patience: float) -> None:
         self.guard, self.program = guard, program
         self.patience = patience
-        self.ports: list[socket.socket] = []
         self.events: queue.SimpleQueue[Ended | Signalled] = queue.SimpleQueue()
         self.processes: dict[Child, subprocess.Popen[bytes]] = {}
         self.code = 0
@@ -198,8 +194,6 @@ class ChildProcesses:
         for process in self.processes.values():
             self._signal(process, signal.SIGKILL)  # and any children that have outlived it
             process.wait()
-        for port in self.ports:
-            port.close()
         for reader in self._readers:
             reader.join(1)
 

@@ -39,12 +39,18 @@ def run_processes(begin: Callable[[ChildProcesses], object], program: str = 'ope
             children.end()
 
 
-def start_processes(children: ChildProcesses, launch: Launch) -> None:
-    """Start all processes of the run; raises OpenatacError if one cannot start."""
+def start_processes(children: ChildProcesses, launch: Launch) -> list[socket.socket]:
+    """Start all processes of the run; raises OpenatacError if one cannot start.
+
+    Returns
+    -------
+    list of socket
+        They reserve the run's ports, and must outlive its processes.
+    """
     local = launch.cluster == 'local'
     address = launch.host or ('127.0.0.1' if local else _own_address(launch.hostfile))
-    children.ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
-    port = launch.port or children.ports[0].getsockname()[1]
+    ports = [] if launch.port else keep_ports(address, 2 + (launch.workers if local else 0))
+    port = launch.port or ports[0].getsockname()[1]
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     variables.update(
         DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=str(port), OPENATAC_MEMBERSHIP_PORT=str(port + 1),
@@ -58,6 +64,7 @@ def start_processes(children: ChildProcesses, launch: Launch) -> None:
     children.start(Child('scheduler'), launch.command,
                    {**variables, 'DMLC_ROLE': 'scheduler', 'DMLC_NODE_HOST': address})
     CLUSTERS[launch.cluster](children, launch, variables)
+    return ports
 
 
 def _own_address(hostfile: str | None) -> str:

@@ -13,7 +13,7 @@ from openatac.export.forms.int8_form import Int8Form
 from openatac.export.forms.symbol_form import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
 from openatac.files.export_file_names import SYMBOL_SUFFIX
-from openatac.library import GLUON
+from openatac.library import GLUON, NetworkFunction
 from openatac.system.installed import has_mxnet, mxnet_missing
 
 
@@ -25,6 +25,7 @@ class Imperative(Runtime):
     form: Form = SymbolForm()
     settings: ClassVar[dict[str, bool]] = {}  # for hybridize
     runs_on_gpus: ClassVar[bool] = True
+    _function: NetworkFunction
 
     @classmethod
     def obstacle(cls, prefix: str) -> str | None:

@@ -1,6 +1,8 @@
 """Runtimes that run ONNX files in ONNX Runtime and OpenVINO, with as many threads as MXNet."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from openatac.export.forms.onnx_forms import OnnxForm, OnnxInt8Form
@@ -21,6 +23,7 @@ class OnnxRuntime(Runtime):
     form = OnnxForm()
     package = 'onnxruntime'
     no_package = f'ONNX Runtime is not installed: run {pip_install("onnxruntime")}'
+    _session: Any  # onnxruntime.InferenceSession
 
     @classmethod
     def has_device(cls, device: str) -> bool:
@@ -55,6 +58,7 @@ class OpenVino(Runtime):
     form = OnnxForm()
     package = 'openvino'
     no_package = f'OpenVINO is not installed: run {pip_install("openvino")}'
+    _net: Any  # openvino.CompiledModel
 
     def load(self) -> None:
         import openvino

@@ -9,6 +9,7 @@ import numpy as np
 
 from openatac.export.forms.symbol_form import SymbolForm
 from openatac.export.runtimes.base import CPU, Runtime
+from openatac.library import NetworkFunction
 from openatac.system.installed import NO_PYTORCH
 from openatac.system.threads import thread_count
 
@@ -31,6 +32,7 @@ class Torch(Runtime):
     package = 'torch'
     no_package = NO_PYTORCH
     memory_format = 'contiguous_format'
+    _function: NetworkFunction
 
     @classmethod
     def has_device(cls, device: str) -> bool:

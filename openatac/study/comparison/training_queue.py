@@ -21,7 +21,7 @@ from openatac.errors import OpenatacError
 from openatac.files.locks import locked
 from openatac.files.run_file_names import LOCK
 from openatac.study.finished_runs import read_run
-from openatac.system.guard import Guard
+from openatac.system.guard import Guard, can_guard
 from openatac.system.threads import thread_count
 from openatac.training.run_folder import RunFolder
 
@@ -100,7 +100,7 @@ class _Queue:
 
     def __init__(self, runs: Sequence[QueuedRun], jobs: int, gpus: Sequence[str]) -> None:
         self._jobs, self._gpus = jobs, gpus
-        self._guard = Guard(ORPHAN_PATIENCE) if hasattr(os, 'fork') else None  # Windows has no fork
+        self._guard = Guard(ORPHAN_PATIENCE) if can_guard() else None
         self.waiting = list(runs)
         self.running: list[_Process] = []
         self.failed: dict[str, Failure] = {}

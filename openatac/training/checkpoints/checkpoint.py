@@ -56,7 +56,7 @@ class Checkpoints:
             If they can't be written, or an array holds a value that is not finite. Earlier checkpoints are
             left unchanged.
         """
-        check_finite(arrays, self)
+        self.check_finite(arrays)
         name = f'{iteration:010d}'
         with self.writing():
             os.makedirs(self.folder, exist_ok=True)
@@ -65,6 +65,13 @@ class Checkpoints:
             self._write(name, arrays, state)
             # Later ones do not count: they are damaged, or this run would have continued from them.
             self._remove([other for other in self.names() if other <= name][:-COUNT])
+
+    def check_finite(self, arrays: Arrays) -> None:
+        """Raise a CheckpointError, which says how to go on, if an array holds a value that is not finite."""
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise CheckpointError(f'{parts(name)[1] or "the loss"} became infinite or not a number: '
+                                      f'{self.in_words}; use a smaller --lr')
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -132,14 +139,3 @@ def _read(path: str) -> tuple[Arrays, dict[str, Any]]:
 def checkpoints_of(folder: str) -> Checkpoints:
     """Return the `Checkpoints` of the run in ``folder``."""
     return Checkpoints(os.path.join(folder, CHECKPOINTS))
-
-
-def check_finite(arrays: Arrays, checkpoints: Checkpoints) -> None:
-    """Raise CheckpointError if an array holds a value that is not finite.
-
-    The message says whether there are ``checkpoints`` to go back to.
-    """
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f'{parts(name)[1] or "the loss"} became infinite or not a number: '
-                                  f'{checkpoints.in_words}; use a smaller --lr')
