@@ -142,6 +142,8 @@ class Member:
 
     def _lost_hub(self, what: str) -> None:
         if not self.is_leaving:
+            # The launcher reports the first failure that it sees: let that be the hub's.
+            time.sleep(self.rendezvous.failure_grace)
             exit_process(f'{self.rendezvous.hub_process} on {self.rendezvous.address} {what}: {ADVICE}')
 
 
