@@ -63,7 +63,9 @@ def test_form_with_other_outputs_is_refused(tmp_path, monkeypatch, capsys):
         prefix + '.npz', *(1.01 * array.asnumpy() for array in network.arrays.values())))
     code, prefix = export(tmp_path, '--npz')
     error, = capsys.readouterr().err.splitlines()
-    assert code == 1 and 'npz' in error and not os.listdir(os.path.dirname(prefix))
+    assert code == 1
+    assert 'npz' in error
+    assert not os.listdir(os.path.dirname(prefix))
 
 
 def test_flag_of_an_unregistered_form_is_unknown(tmp_path):
