@@ -13,7 +13,7 @@ from tests.helpers.processes.memory import pytest_configure  # noqa: F401  (a co
 
 def pytest_collection_modifyitems(items):
     """Run the training tests, which take longest, first, so that all workers stay busy to the end."""
-    items.sort(key=lambda item: item.path.parent.name != 'training')
+    items.sort(key=lambda item: not item.nodeid.startswith('tests/training/'))
 
 
 @pytest.fixture(scope='session')

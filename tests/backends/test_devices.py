@@ -80,7 +80,8 @@ def test_no_gpu_is_found_without_a_driver(monkeypatch):
 def test_cpu_is_the_default(gpus):
     gpus([A100])
     contexts, line = choose_contexts()
-    assert contexts == ['cpu'] and 'CPU' in line and ' 4 ' in line
+    assert contexts == ['cpu']
+    assert 'CPU' in line and ' 4 ' in line
 
 
 @pytest.mark.parametrize('variables, number', [
@@ -99,7 +100,8 @@ def test_device_line_has_the_number_of_threads(gpus, monkeypatch, variables, num
 def test_missing_gpu_falls_back_to_cpu_or_is_explained(gpus, cuda, cause):
     gpus([], cuda=cuda)
     contexts, line = choose_contexts('0,1')
-    assert contexts == ['cpu'] and '0,1' in line and cause in line
+    assert contexts == ['cpu']
+    assert '0,1' in line and cause in line
     with pytest.raises(DeviceError, match=f'0,1.*{cause}'):
         choose_contexts('0,1', fall_back=False)
 

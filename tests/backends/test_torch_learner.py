@@ -135,7 +135,9 @@ def test_parameter_without_gradient_is_unchanged():
     optimizer = nag.NAG([used, unused], lr=0.1, weight_decay=0.1)
     used.grad = torch.ones(2)
     optimizer.step()
-    assert used[0] < 1 and torch.equal(unused, torch.ones(2)) and torch.equal(used.grad, torch.ones(2))
+    assert used[0] < 1
+    assert torch.equal(unused, torch.ones(2))
+    assert torch.equal(used.grad, torch.ones(2))
 
 
 @pytest.mark.parametrize('unit, tolerance', [('ChaATAC', 1e-3), ('swish', 1e-5)])  # with and without ReLU

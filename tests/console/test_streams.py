@@ -33,7 +33,8 @@ def name_of(command):
 @pytest.mark.parametrize('command', HELP, ids=name_of)
 def test_help_to_a_full_disk_is_one_error_about_standard_output(command):
     code, _, errors = shell('"$@" > /dev/full', *command)
-    assert code == 1 and 'output' in errors and len(errors.splitlines()) == 1
+    assert code == 1
+    assert 'output' in errors and len(errors.splitlines()) == 1
 
 
 @pytest.mark.parametrize('command', [*HELP, PLAN], ids=name_of)
@@ -63,7 +64,9 @@ def test_csv_output_to_a_closed_pipe_ends_quietly():
             '    report.write(list(map(str, range(20000))), [])\n'
             'sys.exit(program.run_command(main, lambda *said: print(said, file=sys.stderr)))')
     shown, output, errors = shell('{ "$@"; echo $? >&2; } | head -1', sys.executable, '-c', code)
-    assert output.startswith('image,') and errors == f'{streams.CLOSED}\n' and shown == 0
+    assert output.startswith('image,')
+    assert errors == f'{streams.CLOSED}\n'
+    assert shown == 0
 
 
 def test_full_disk_for_output_and_errors_gives_an_exit_code():
@@ -126,7 +129,8 @@ def test_messages_stay_out_of_the_output_if_errors_are_closed(foreign_export):
 def test_unencodable_characters_are_escaped(foreign_export):
     command = (sys.executable, '-m', 'openatac', 'predict', *foreign_export, '--top', '1')
     code, output, errors = shell('"$@"', *command, PYTHONIOENCODING='ascii')
-    assert code == 1 and 'bad.png' in errors and len(errors.splitlines()) == 1
+    assert code == 1
+    assert 'bad.png' in errors and len(errors.splitlines()) == 1
     assert '\\xfc\\x1b[2m.png' in output and '\\xe9\\x1b[1m' in output
 
 

@@ -153,7 +153,8 @@ def test_grid_engine_launches_all_roles(fake_cluster):
 
 def test_missing_launcher_program_is_named(tmp_path):
     code, _, errors = launch('--cluster', 'mpi', '-n', 1, '--host', '127.0.0.1', command=['true'])
-    assert code == 1 and 'mpirun' in errors[-1] and '--cluster' in errors[-1]
+    assert code == 1
+    assert 'mpirun' in errors[-1] and '--cluster' in errors[-1]
 
 
 def test_host_files_are_parsed(tmp_path):

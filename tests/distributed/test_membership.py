@@ -182,7 +182,8 @@ def test_failure_is_reported_to_all_processes(run):
     hub, servers = run.start('scheduler'), [run.start('server', 'sleep')]
     workers = [run.start('worker', 'sleep'), run.start('worker', 'fail', rank=1)]
     code, _, errors = ends(workers[1])
-    assert code == 3 and errors.count('\n') == 1 and 'nan' in errors
+    assert code == 3
+    assert errors.count('\n') == 1 and 'nan' in errors
     all_say([hub, *servers, workers[0]], 'worker 1 on ', 'the loss became nan')
 
 

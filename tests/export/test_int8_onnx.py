@@ -118,7 +118,9 @@ def test_quantizing_prints_nothing_and_leaves_no_files(model, digits_network, tm
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
     quantize_onnx(model, [digits_network.images[:8], digits_network.images[8:16]])
-    assert capfd.readouterr() == ('', '') and not caplog.records and not list(tmp_path.iterdir())
+    assert capfd.readouterr() == ('', '')
+    assert not caplog.records
+    assert not list(tmp_path.iterdir())
     assert logging.root.handlers == handlers and logging.root.manager.disable == disabled
 
 

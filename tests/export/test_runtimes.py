@@ -47,7 +47,9 @@ def test_loading_an_int8_form_reports_the_processors_instructions(atac, tmp_path
     monkeypatch.setenv('DNNL_MAX_CPU_ISA', 'SSE41')
     for file in ('-int8-symbol.json', '-int8.onnx'):
         code, out, err = predict_images(capsys, atac + file, image, '--json')
-        assert code == 0 and json.loads(out)['image'] and len(err.splitlines()) == 1 and 'SSE4' in err
+        assert code == 0
+        assert json.loads(out)['image']
+        assert len(err.splitlines()) == 1 and 'SSE4' in err
     assert not predict_images(capsys, atac + '.onnx', image, '--json')[2]
 
 

@@ -1,20 +1,14 @@
-"""External text that a spreadsheet, Markdown, HTML, a terminal or matplotlib would interpret is escaped."""
-import csv
+"""Commands, records and names from outside are escaped wherever a terminal, a page or a figure shows them."""
 import logging
-import os
 import shutil
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from openatac import cli
 from openatac.console.log import log_to
-from openatac.files.csv_file import escape_formula, read_csv, write_csv
-from openatac.study.comparison.copied_runs import without_paths
-from openatac.text import for_html, for_markdown, for_terminal, text_table
+from openatac.files.csv_file import read_csv
+from openatac.text import text_table
 from tests.helpers.paths import ROOT
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.fresh_python import run_python
@@ -23,46 +17,6 @@ from tests.helpers.processes.scripts import changed_json
 FORMULA = "=cmd|'/c calc'!A1"
 EVIL = '\x1b[31mred\x07 <script>alert(1)</script> [x](javascript:y) `a` *b* $\\frac{ \x9b31m'
 RUN = 'b1-relu-seed1'
-
-
-# ----------------------------------------------------------------------------- spreadsheets
-
-@pytest.mark.parametrize('text', [
-    FORMULA, '+1+1', '-1+1', '@SUM(A1)', '\t=1', '\r=1', '\n=1', '\uff1d1', "'=1", '-', '=='])
-def test_formulas_are_escaped_as_text(tmp_path, text):
-    path = str(tmp_path / 'x.csv')
-    write_csv(path, ['a'], [{'a': text}])
-    with open(path, newline='') as handle:
-        cell = list(csv.reader(handle))[1][0]
-    assert cell == "'" + text
-    assert read_csv(path) == [{'a': text}]
-
-
-@pytest.mark.parametrize('value', [
-    '-0.5', '+3', '-1e-7', '1,000', 'seed', '', -0.5, -3, None, "it's", "'quoted'"])
-def test_numbers_and_plain_text_are_unchanged(value):
-    assert escape_formula(value) is value
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(alphabet="=+-@'\"\t\r\n, a1"), min_size=2, max_size=3))
-def test_cells_are_read_as_they_were_written(tmp_path_factory, cells):
-    path = str(tmp_path_factory.getbasetemp() / 'cells.csv')
-    names = [f'c{index}' for index in range(len(cells))]
-    write_csv(path, names, [dict(zip(names, cells))])
-    assert [list(row.values()) for row in read_csv(path)] == [cells]
-    with open(path, newline='', encoding='utf-8') as handle:
-        assert not any(cell.startswith(tuple('=@\t\r\n')) for cell in list(csv.reader(handle))[1])
-
-
-# -------------------------------------------------------------------------------- terminals
-
-@pytest.mark.parametrize('text, shown', [
-    ('\x1b[2Ja', '\\x1b[2Ja'), ('a\nb', 'a\\nb'), ('a\tb\r', 'a\\tb\\r'), ('\x7f\x9b', '\\x7f\\x9b'),
-    (os.fsdecode(b'a\xff'), 'a\\xff'), ('\u202egnp.exe', '\\u202egnp.exe'), ('\ud800', '\\ud800'),
-    ('plain é ümlaut 漢字 😀 \\x1b', 'plain é ümlaut 漢字 😀 \\x1b')])
-def test_control_characters_are_made_visible(text, shown):
-    assert for_terminal(text) == shown
 
 
 def test_tables_and_the_log_show_control_characters(tmp_path, capsys):
@@ -90,27 +44,6 @@ def test_names_of_packed_images_are_escaped(tmp_path):
                         '--max-bad-share', '0.9')
     assert result.returncode == 0 and '\x1b' not in result.stderr + result.stdout
     assert 'bad\\x1b[1m.png' in result.stderr
-
-
-# ------------------------------------------------------------------ markdown, HTML, figures
-
-@pytest.mark.parametrize('command, shown', [
-    ("train.py --data-dir '/home/me/a b' --save-dir=/tmp/run", "train.py --data-dir 'a b' --save-dir=run"),
-    (r"train.py --data-dir 'C:\data\a b' --save-dir=D:/runs/run", "train.py --data-dir 'a b' --save-dir=run"),
-    (r"train.py --data-dir '\\server\share\images\'", 'train.py --data-dir images'),
-    ("it's no command", "it's no command"), (FORMULA, FORMULA)])
-def test_command_is_shown_without_paths(command, shown):
-    assert without_paths(command) == shown
-
-
-def test_markdown_shows_text_literally():
-    assert for_markdown('<b>&|`*[x](y)_a_ act_layers 4 1.2.3') == \
-        '&lt;b&gt;&amp;\\|\\`\\*\\[x\\](y)\\_a\\_ act_layers 4 1.2.3'
-    assert for_markdown('a\n\n# b\x1b[0m') == 'a # b\\[0m'
-
-
-def test_html_shows_text_literally():
-    assert for_html('<a href="x">\x1b\'') == '&lt;a href=&quot;x&quot;&gt;&#x27;'
 
 
 def test_comparison_escapes_malicious_texts(tmp_path, capsys):

@@ -12,7 +12,6 @@ from openatac.errors import DataError
 from openatac.trained import input_images
 from openatac.trained.manifest import read_manifest, write_manifest
 from tests.helpers.exports.small_export import MANIFEST
-from tests.helpers.images.made_up_images import encoded, plain
 
 LATIN1 = os.fsdecode('caf\xe9'.encode('latin-1'))  # 'caf' and a byte that is not UTF-8
 
@@ -81,12 +80,3 @@ def test_circular_links_are_named_and_skipped(folder, tmp_path, caplog):
 def test_class_folder_may_be_a_link(folder, class_folders):
     os.symlink(os.path.join(class_folders, 'class1'), os.path.join(folder, 'linked'))
     assert 'linked' in ImageFolder(folder).class_names
-
-
-def test_folder_whose_class_names_differ_in_case_is_refused(tmp_path):
-    for name in ('Cat', 'dog'):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 'x.png').write_bytes(encoded(plain(9), 'PNG'))
-    manifest = MANIFEST._replace(classes=2, labels=['cat', 'dog'])
-    with pytest.raises(DataError, match="'Cat'.*'cat'"):
-        input_images.from_class_folders(str(tmp_path), manifest)

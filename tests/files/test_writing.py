@@ -158,7 +158,8 @@ def test_command_writes_to_a_fifo(tmp_path, path, capsys):
     assert cli.main(['published', str(tmp_path / 'results'), '--network', 'cifar_resnet8_v2_relu',
                      '--csv', path]) == 0
     thread.join(10)
-    assert found and found[0].startswith('network,') and stat.S_ISFIFO(os.stat(path).st_mode)
+    assert found and found[0].startswith('network,')
+    assert stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 def test_standard_output_redirected_to_a_file_is_not_replaced(tmp_path):

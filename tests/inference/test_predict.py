@@ -56,7 +56,9 @@ def test_printed_table_equals_the_scores_in_json(atac, tmp_path, capsys):
     predictions = [json.loads(line)['predictions'] for line in out.splitlines()]
     code, out, _ = predict_images(capsys, atac, *paths)
     head, *rows = out.splitlines()
-    assert code == 0 and head.split() == ['image', 'class', 'label', 'score'] and len(rows) == 10
+    assert code == 0
+    assert head.split() == ['image', 'class', 'label', 'score']
+    assert len(rows) == 10
     assert rows[0].startswith('a.png') and rows[5].startswith('longer name.png') and rows[1].startswith(' ')
     for row, each in zip(rows, [each for of_image in predictions for each in of_image]):
         *_, index, label, score = row.split()
@@ -102,7 +104,8 @@ def test_class_names_can_come_from_a_list(animals, atac, tmp_path, capsys, known
 def test_wrong_number_of_names_is_refused(atac, tmp_path, capsys):
     image = write_image(tmp_path / 'a.png', smooth())
     code, _, err = predict_images(capsys, atac, image, '--labels', 'one,two')
-    assert code == 2 and '--labels' in err and '2' in err and '5' in err
+    assert code == 2
+    assert '--labels' in err and '2' in err and '5' in err
 
 
 @pytest.mark.parametrize('form', list(FORMS))

@@ -127,18 +127,19 @@ def test_export_and_load_back(case, tmp_path):
 
 
 @pytest.mark.parametrize('build, count', [
-    (lambda c: ATTENTIONS.find('se').gluon(c), 32 * 2 + 2 * 32),
-    (lambda c: ATTENTIONS.find('se').gluon(c, reduction=4), 32 * 8 + 8 * 32),
-    (lambda c: ATTENTIONS.find('ge').gluon(c), 32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BN, layers
-    (lambda c: ATTENTIONS.find('ge_theta').gluon(c), 32 * 8 * 8 + 2 * 32),
-    (lambda c: ATTENTIONS.find('ge_theta_minus').gluon(c), 0),
-    (lambda c: GatherExcite(c, extent=8, variant='theta-'), 0),
-    (lambda c: GatherExcite(c, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
-    (lambda c: GatherExcite(c, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
-    (lambda c: ATTENTIONS.find('eca').gluon(c), 3),                               # (5 + 1) / 2
-    (lambda c: ATTENTIONS.find('cbam').gluon(c), 32 * 2 + 2 * 32 + 2 * 49 + 2),
-    (lambda c: ATTENTIONS.find('lca').gluon(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
-    (lambda c: ATTENTIONS.find('nin').gluon(c), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda channels: ATTENTIONS.find('se').gluon(channels), 32 * 2 + 2 * 32),
+    (lambda channels: ATTENTIONS.find('se').gluon(channels, reduction=4), 32 * 8 + 8 * 32),
+    (lambda channels: ATTENTIONS.find('ge').gluon(channels),
+     32 * 8 * 8 + 2 * 32 + 32 * 2 + 2 * 32),  # filter, BN, layers
+    (lambda channels: ATTENTIONS.find('ge_theta').gluon(channels), 32 * 8 * 8 + 2 * 32),
+    (lambda channels: ATTENTIONS.find('ge_theta_minus').gluon(channels), 0),
+    (lambda channels: GatherExcite(channels, extent=8, variant='theta-'), 0),
+    (lambda channels: GatherExcite(channels, extent=8, variant='theta'), 3 * (32 * 9 + 2 * 32)),
+    (lambda channels: GatherExcite(channels, extent=8), 3 * (32 * 9 + 2 * 32) + 32 * 2 + 2 * 32),
+    (lambda channels: ATTENTIONS.find('eca').gluon(channels), 3),                               # (5 + 1) / 2
+    (lambda channels: ATTENTIONS.find('cbam').gluon(channels), 32 * 2 + 2 * 32 + 2 * 49 + 2),
+    (lambda channels: ATTENTIONS.find('lca').gluon(channels), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
+    (lambda channels: ATTENTIONS.find('nin').gluon(channels), 32 * 2 + 2 * 2 + 2 * 32 + 2 * 32),
 ])
 def test_parameter_counts(build, count):
     assert trainable(build(32), (1, 32, 8, 8)) == count

@@ -55,7 +55,8 @@ def test_published_command_is_accepted_verbatim(tmp_path, refusing_mirror, monke
     code = run_in_process(*PUBLISHED.split(), '--save-dir', tmp_path / 'run')
     said = capsys.readouterr().err
     error = error_line(code, said)
-    assert code == 1 and 'cifar-100-binary.tar.gz' in error and '404' in error
+    assert code == 1
+    assert 'cifar-100-binary.tar.gz' in error and '404' in error
     line, = (line for line in said.splitlines() if 'GPU 0' in line)
     assert 'CPU' in line
 

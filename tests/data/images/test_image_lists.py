@@ -14,8 +14,6 @@ from openatac.data.images.listed import ImageList
 from openatac.data.images.subset import ImageSubset
 from openatac.data.records.record_file import RecordFile
 from openatac.errors import DataError
-from openatac.trained import input_images
-from openatac.trained.manifest import Manifest
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.commands import command_error
 from tests.helpers.processes.scripts import run_in_process, script_error
@@ -263,13 +261,6 @@ def test_numbered_folders_give_a_warning_about_their_order(numbers, caplog):
     assert run_in_process(*flags, script=train_imagenet) == 0
     warning, = (warning for warning in warnings_of(caplog) if '--class-list' in warning)
     assert '1, 2, 10' in warning and '1, 10, 2' in warning
-
-
-def test_folders_match_an_export_in_text_order_by_name(numbers, caplog):
-    manifest = Manifest('net', 3, (3, 32, 32), (0, 0, 0), (1, 1, 1), labels=['1', '10', '2'])
-    images = input_images.from_class_folders(str(numbers / 'val'), manifest)
-    assert [images.read(index)[1] for index in range(len(images))] == [0] * 4 + [2] * 4 + [1] * 4
-    assert any('1, 10, 2' in warning for warning in warnings_of(caplog))
 
 
 # --------------------------------------------------------------------------- whole commands

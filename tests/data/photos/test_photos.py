@@ -92,7 +92,7 @@ def test_crops_have_the_published_areas_and_shapes():
     assert 0.73 < aspects.min() < 0.78 and 1.28 < aspects.max() < 1.37
     assert 0.4 < np.mean([each.mirrored for each in chosen]) < 0.6
     factors = np.array([each.factors for each in chosen])
-    assert factors.min() < 0.61 and factors.max() > 1.39 and factors.min() >= 0.6 and factors.max() <= 1.4
+    assert 0.6 <= factors.min() < 0.61 and 1.39 < factors.max() <= 1.4
     assert {each.order for each in chosen} == set(itertools.permutations(range(3)))
     noise = np.array([each.noise for each in chosen])
     np.testing.assert_allclose(noise.std(axis=0), 0.1 * np.sqrt((PCA_COLOURS ** 2).sum(axis=1)), rtol=0.1)

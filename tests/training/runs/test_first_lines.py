@@ -46,7 +46,9 @@ def test_lines_follow_the_command_in_the_log(tmp_path, cifar10):
     log = log_of(tmp_path).splitlines()
     command = next(index for index, line in enumerate(log) if '--recipe' in line)
     gpus, gate, device = log[command + 1:command + 4]
-    assert 'cifar10_atac' in gpus and 'r = 2' in gate and 'CPU' in device
+    assert 'cifar10_atac' in gpus
+    assert 'r = 2' in gate
+    assert 'CPU' in device
 
 
 @pytest.mark.parametrize('script, flag, named', [

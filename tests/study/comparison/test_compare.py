@@ -177,7 +177,8 @@ def test_stopped_or_killed_comparison_resumes(data, tmp_path, number, code):
     wait_until(epochs, 'an epoch', process)
     process.send_signal(number)
     done = finish(process)
-    assert done.returncode == code and 'Traceback' not in done.stderr and epochs() < EPOCHS
+    assert done.returncode == code and 'Traceback' not in done.stderr
+    assert epochs() < EPOCHS
     done = compare(*words)
     assert done.returncode == 0, done.stderr
     assert [row['epoch'] for row in metrics_of(log.parent)] == list(range(EPOCHS))
@@ -259,7 +260,8 @@ def test_failed_dry_run_is_reported(tmp_path, capfd):
     folder = tmp_path / 'full'
     assert cli.main(['compare', str(folder), *ONE, '--dry-run', '2', '--', '--num-epochy', '3']) == 2
     error = capfd.readouterr().err
-    assert '--num-epochy' in error and 'Traceback' not in error and not folder.exists()
+    assert '--num-epochy' in error and 'Traceback' not in error
+    assert not folder.exists()
 
 
 def test_killed_dry_run_is_reported(tmp_path, monkeypatch):

@@ -1,54 +1,27 @@
 """train_cifar.py on your own images: train/CLASS/* and test/CLASS/*, or an archive of them."""
 import json
 import os
-import re
 import shutil
 import tarfile
-import zipfile
 
-import numpy as np
 import pytest
 from mxnet.gluon import nn
 
 import openatac
 from openatac.cli import main as openatac_command
-from openatac.data.images.decoding import decode
-from openatac.data.images.resizing import resize_exactly
 from openatac.data.small.class_folders import load_class_folders
 from openatac.errors import DataError
 from openatac.study.costs.gluon_costs import costs
-from tests.helpers.images.made_up_images import blocks, encoded, plain
+from tests.helpers.images.class_folders import CLASSES, write_archive_of, write_class_folders
 from tests.helpers.processes.commands import rows_of
 from tests.helpers.processes.scripts import json_of, metrics_of, run_in_process, script_error
 
-CLASSES = 'cat', 'dog', 'owl'
 QUICK = ('--dataset', 'folder', '--blocks', 1, '--batch-size', 4, '--num-epochs', 1, '--lr-decay-epoch', '')
-
-
-def write_images(root, classes=CLASSES, train=4, test=2, held_out='test'):
-    """Write images of many sizes and formats, whose colour depends on the class."""
-    for split, count in (('train', train), (held_out, test)):
-        for label, name in enumerate(classes):
-            (root / split / name).mkdir(parents=True)
-            for index in range(count):
-                image = blocks(20 + 9 * index, 50 - 7 * index, seed=index) // 4 + 60 * label
-                form = ('PNG', 'JPEG', 'BMP', 'WEBP')[index % 4]
-                (root / split / name / f'{index}.{form.lower()}').write_bytes(encoded(image, form))
-    return root
-
-
-def write_archive(root, ending):
-    """Archive a folder together with its own name, as people usually do."""
-    form = {'.zip': 'zip', '.tar': 'tar', '.tar.gz': 'gztar', '.tgz': 'tar'}[ending]
-    made = shutil.make_archive(str(root.parent / 'made'), form, root.parent, root.name)
-    path = root.with_suffix(ending)
-    os.rename(made, path)  # .tgz: a plain tar under another name
-    return path
 
 
 @pytest.fixture
 def folders(tmp_path):
-    return write_images(tmp_path / 'photos')
+    return write_class_folders(tmp_path / 'photos')
 
 
 def run(folder, *flags):
@@ -60,7 +33,7 @@ def run(folder, *flags):
 def photo_run(tmp_path_factory):
     """(folder of images, folder of a run on them)."""
     folder = tmp_path_factory.mktemp('photo_run')
-    photos = write_images(folder / 'photos')
+    photos = write_class_folders(folder / 'photos')
     run(folder / 'run', '--data-dir', photos, '--image-size', 24)
     return photos, folder / 'run'
 
@@ -74,64 +47,22 @@ def test_run_records_its_classes_and_image_size(tmp_path, folders):
     assert (settings['class_names'], settings['image_size']) == ([*CLASSES], 40)
 
 
-def test_images_are_resized_by_the_same_rule_everywhere(folders):
-    images = load_class_folders(str(folders), 32, train=True)
-    path = folders / 'train' / 'dog' / '1.jpeg'
-    expected = resize_exactly(decode(path.read_bytes()), 32, 32).transpose(2, 0, 1)
-    assert images.class_names == CLASSES and images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    np.testing.assert_array_equal(images.images[5], expected)
-
-
 @pytest.mark.parametrize('ending', ['.zip', '.tar', '.tar.gz', '.tgz'])
 def test_archive_and_folder_give_the_same_run(tmp_path, folders, photo_run, ending):
-    archive = write_archive(folders, ending)
+    archive = write_archive_of(folders, ending)
     run(tmp_path / 'run', '--data-dir', archive, '--image-size', 24)
     (folder,), (archived,) = metrics_of(photo_run[1]), metrics_of(tmp_path / 'run')
     assert folder['train_loss'] == archived['train_loss'] and folder['val_loss'] == archived['val_loss']
     assert sorted(os.listdir(tmp_path)) == sorted(['photos', archive.name, 'run'])
 
 
-def test_zip_file_with_windows_paths_is_read(folders, tmp_path):
-    with zipfile.ZipFile(tmp_path / 'windows.zip', 'w') as archive:
-        for path in sorted(folders.rglob('*')):
-            name = str(path.relative_to(folders.parent)).replace('/', '\\')
-            archive.writestr(name + '\\' * path.is_dir(), path.read_bytes() if path.is_file() else b'')
-    images = load_class_folders(str(tmp_path / 'windows.zip'), 32, train=True)
-    others = load_class_folders(str(folders), 32, train=True)
-    assert images.class_names == others.class_names
-    np.testing.assert_array_equal(images.images, others.images)
-
-
-@pytest.mark.parametrize('name', ['C:/train/a/1.png', 'C:1.png', '\\\\server\\train\\a\\1.png', '..\\1.png'])
-def test_zip_file_with_paths_outside_it_is_refused(tmp_path, name):
-    with zipfile.ZipFile(tmp_path / 'elsewhere.zip', 'w') as archive:
-        archive.writestr(name, b'')
-    with pytest.raises(DataError, match='elsewhere.zip'):
-        load_class_folders(str(tmp_path / 'elsewhere.zip'), 32, train=True)
-
-
-def test_zip_file_names_are_utf8_even_without_the_flag(tmp_path):
-    photos = write_images(tmp_path / 'photos', ('cat', 'über', '猫'))
-    flagged = write_archive(photos, '.zip')
-    raw = flagged.read_bytes()
-    with zipfile.ZipFile(flagged) as archive:
-        members = archive.infolist()
-    plain = bytearray(raw)
-    for start in (*(member.header_offset + 6 for member in members), *(
-            found.start() + 8 for found in re.finditer(b'PK\x01\x02', raw))):
-        plain[start + 1] &= ~0x08  # the flag for names in UTF-8
-    (tmp_path / 'plain.zip').write_bytes(plain)
-    for path in (flagged, tmp_path / 'plain.zip'):
-        assert load_class_folders(str(path), 32, train=True).class_names == ('cat', 'über', '猫')
-
-
 def test_val_is_used_where_test_is_missing(tmp_path):
-    photos = write_images(tmp_path / 'photos', held_out='val')
+    photos = write_class_folders(tmp_path / 'photos', held_out='val')
     assert run(tmp_path / 'run', '--data-dir', photos)['test_images'] == 6
 
 
 def test_numbered_classes_are_sorted_numerically(tmp_path):
-    photos = write_images(tmp_path / 'photos', ('10', '9', '2'))
+    photos = write_class_folders(tmp_path / 'photos', ('10', '9', '2'))
     run(tmp_path / 'run', '--data-dir', photos)
     assert json_of(tmp_path / 'run', 'settings.json')['class_names'] == ['2', '9', '10']
 
@@ -208,7 +139,7 @@ def test_export_stores_the_classes_and_predict_names_them(tmp_path, photo_run, c
 def test_export_finds_moved_and_archived_images(tmp_path, photo_run):
     photos, folder = photo_run
     shutil.copytree(photos, tmp_path / 'moved')
-    archive = write_archive(tmp_path / 'moved', '.zip')
+    archive = write_archive_of(tmp_path / 'moved', '.zip')
     assert openatac_command(['export', str(folder), str(tmp_path / 'out'), '--data-dir', str(archive)]) == 0
     assert json_of(tmp_path, 'out.json')['reports']['symbol']['real_images'] == 6
 
@@ -240,7 +171,7 @@ def test_missing_parameter_file_is_reported_before_training(tmp_path, photo_run,
 def test_classes_with_other_names_give_a_warning(tmp_path, photo_run, caplog):
     _, folder = photo_run
     assert openatac_command(['export', str(folder), str(tmp_path / 'out')]) == 0
-    others = write_images(tmp_path / 'others', ('a', 'b', 'c'))
+    others = write_class_folders(tmp_path / 'others', ('a', 'b', 'c'))
     assert openatac_command(['evaluate', str(tmp_path / 'out'), str(others / 'test')]) == 0
     assert '(a, b, c)' in caplog.text and '(cat, dog, owl)' in caplog.text
 
@@ -280,33 +211,5 @@ def test_unsuitable_folder_is_refused_with_its_content(tmp_path, capsys):
 
 
 def test_one_class_is_refused(tmp_path, capsys):
-    photos = write_images(tmp_path / 'photos', ['cat'])
+    photos = write_class_folders(tmp_path / 'photos', ['cat'])
     assert "'cat'" in script_error(capsys, 1, *QUICK, '--data-dir', photos, '--save-dir', tmp_path / 'run')
-
-
-@pytest.mark.parametrize('change, named', [
-    (lambda root: shutil.rmtree(root / 'test'), 'test'),
-    (lambda root: shutil.rmtree(root / 'test' / 'owl'), "'owl'"),
-    (lambda root: (root / 'test' / 'owl').rename(root / 'test' / 'Owl'), "'Owl'.*'owl'"),
-    (lambda root: (root / 'train' / 'empty').mkdir(), "'empty'"),
-])
-def test_wrong_class_folders_are_refused(folders, change, named):
-    change(folders)
-    with pytest.raises(DataError, match=named):
-        [load_class_folders(str(folders), 32, CLASSES, train=train) for train in (True, False)]
-
-
-def test_archive_with_paths_outside_it_is_refused(tmp_path, folders):
-    with tarfile.open(tmp_path / 'x.tar', 'w') as archive:
-        archive.add(folders, 'photos')
-        archive.add(folders / 'train' / 'cat' / '0.png', '../escaped/cat/0.png')
-    with pytest.raises(DataError, match='escaped/cat/0.png'):
-        load_class_folders(str(tmp_path / 'x.tar'), 32, train=True)
-
-
-def test_hidden_files_in_archives_are_ignored(tmp_path, folders):
-    for name in ('train/cat/._0.png', 'train/.hidden/0.png', '__MACOSX/train/cat/0.png'):
-        (folders / name).parent.mkdir(parents=True, exist_ok=True)
-        (folders / name).write_bytes(encoded(plain(9), 'PNG'))
-    images = load_class_folders(str(write_archive(folders, '.zip')), 32, train=True)
-    assert len(images) == 12 and images.class_names == CLASSES

@@ -1,14 +1,12 @@
 """TensorBoard and Weights & Biases, with stand-ins that record their calls."""
 import contextlib
 import json
-import logging
 import os
 import shutil
 import sys
 
 import pytest
 
-from openatac.console.log import log, log_to
 from openatac.training.tracking.trackers import HistoryFigure, TensorBoard
 from tests.helpers.processes.scripts import metrics_of, run_in_process, script_error
 
@@ -194,14 +192,3 @@ def test_real_tensorboard_writer_writes_events(tmp_path):
     assert [tags for step, _, tags in read() if step == 2 and tags] == [['interval/loss'], ['val_loss']]
     write(1, 3)
     assert [step for step, purge, _ in read() if purge][-1] == 2
-
-
-def test_message_logged_while_the_log_file_opens_is_kept(tmp_path):
-    """Another thread, such as the data reader, may be sending it to the previous handlers."""
-    log_to()
-    before = list(log.handlers)
-    log_to(str(tmp_path / 'log'))
-    for handler in before:
-        handler.handle(logging.makeLogRecord({'msg': 'read late', 'levelno': logging.INFO}))
-    log.info('read after')
-    assert [line.split()[-1] for line in (tmp_path / 'log').read_text().splitlines()] == ['late', 'after']

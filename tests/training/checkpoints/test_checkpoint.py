@@ -1,4 +1,4 @@
-"""Checkpoints by themselves; tests/training/test_resume.py resumes whole runs from them."""
+"""Checkpoints by themselves; test_resume.py resumes whole runs from them."""
 import json
 import os
 
