@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.data.small.digits import TEST_IMAGES, TRAINING_IMAGES
 from openatac.study import demo
 
 
@@ -22,6 +21,7 @@ def main(argv: list[str]) -> int:
     for unit in demo.UNITS:
         print(f'training {unit}', flush=True)
         runs[unit] = demo.train(unit, os.path.join(folder, unit.replace(' ', '-').lower()))
+    from openatac.data.small.digits import TEST_IMAGES, TRAINING_IMAGES
     print(f'\nscikit-learn digits, {TRAINING_IMAGES:,} training and {TEST_IMAGES} test images of 32x32; '
           'ResNet-8; seed 0\n')
     print(demo.units_table(runs))
