@@ -57,7 +57,7 @@ def main():
 
 def measure(engine, photos, folder):
     from openatac.study.plan.estimate import trainable_parameters
-    from openatac.study.plan.step_time import Setup, estimate_step
+    from openatac.study.plan.step_time import PlannedRun, estimate_step
     parameters = trainable_parameters('resnet50_v1b_atac')
     launch, flags_of_one, flags_of_two = ENGINES[engine]
     script = [str(ROOT / 'train_imagenet.py'), '--data-dir', photos, '--num-classes', '1000', '--input-size',
@@ -72,11 +72,12 @@ def measure(engine, photos, folder):
     sending = float(re.search(r'exchange ([\d.]+)',
                               output(start([*launch, __file__, '--exchange', engine])))[1])
     together = seconds_per_step(output(start([*launch, *script, *flags('c'), *flags_of_two])))
-    setup = Setup(gpus=2, gpus_per_machine=1, bandwidth=4 * parameters / sending * 8 / 1e9, dtype='float32',
-                  images_per_second=BATCH / alone, batch_size=BATCH, parameters=parameters)
+    run = PlannedRun(gpus=2, gpus_per_machine=1, bandwidth=4 * parameters / sending * 8 / 1e9,
+                     dtype='float32', images_per_second=BATCH / alone, batch_size=BATCH,
+                     parameters=parameters)
     if engine == 'mxnet':  # the model's server takes both workers' gradients through one link
-        setup = setup._replace(servers=1, bandwidth=2 * setup.bandwidth)
-    model = estimate_step(setup._replace(ddp=engine == 'torch')).seconds
+        run = run._replace(servers=1, bandwidth=2 * run.bandwidth)
+    model = estimate_step(run._replace(ddp=engine == 'torch')).seconds
     return {'alone_s': alone, 'exchange_s': sending, 'measured_s': together, 'model_s': model,
             'measured_to_model': together / model}
 

@@ -15,7 +15,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from openatac.commands.shared.catalogue import command_parser
-from openatac.commands.shared.labels_flag import add_labels, with_labels
+from openatac.commands.shared.labels_flag import add_labels, class_names_from_flag
 from openatac.commands.shared.trained_network_flags import add_engine
 from openatac.console.streams import on_terminal
 from openatac.data.batch_sizes import INFERENCE_BATCH
@@ -75,8 +75,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from openatac.evaluation.classification_report import ClassificationReport
     from openatac.trained.input_transform import named_batches
     prefix = prefix_of(args.export)
-    manifest = with_labels(args.labels, read_manifest(prefix))
-    report, images = ClassificationReport(args.report, args.predictions), _find_images(args, manifest)
+    manifest = read_manifest(prefix)
+    class_names = class_names_from_flag(args.labels, manifest)
+    report, images = ClassificationReport(args.report, args.predictions), _find_images(args, manifest, class_names)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))
@@ -87,12 +88,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     if not evaluated:
         raise DataError('none of the images can be read: choose others')
     print(f'{for_terminal(args.export)}: {report.outcomes.summary()} ({runtime.name})')
-    for line in report.write(evaluated, manifest.labels):
+    for line in report.write(evaluated, class_names):
         print(for_terminal(line))
     return 1 if len(evaluated) < len(images) else 0
 
 
-def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
+def _find_images(args: argparse.Namespace, manifest: Manifest, names: list[str]) -> InputImages:
+    """Return the labelled images; ``names`` are those of --labels, if given."""
     from openatac.trained import input_images
     if args.dataset:
         outputs = BUILT_IN_DATASETS[split_name(args.dataset)[0]].outputs
@@ -101,7 +103,7 @@ def _find_images(args: argparse.Namespace, manifest: Manifest) -> InputImages:
                             f'{manifest.classes}: give images of its classes')
         return input_images.from_dataset(args.dataset, args.data_dir, train=False)
     if args.images.endswith('.rec'):
-        return input_images.from_records(args.images, manifest)
+        return input_images.from_records(args.images, manifest, names)
     if args.val_labels:
-        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list)
-    return input_images.from_class_folders(args.images, manifest)
+        return input_images.from_list(args.images, args.val_labels, manifest, args.class_list, names)
+    return input_images.from_class_folders(args.images, manifest, names)

@@ -106,13 +106,13 @@ def main(argv: list[str]) -> int:
     if library_of(trained.net) is PYTORCH:
         settings = settings._replace(forms=_forms(args, in_gluon=False))
     manifest = with_labels(args.labels, trained.manifest)._replace(precision=args.precision)
-    trained = trained._replace(manifest=manifest)
     labelled = None
     lines = list[str]()
     if settings.has_quantized:
         from openatac.export.accuracy import find_labelled, measure_quantized
-        labelled, lines = find_labelled(trained, args.measure)
+        labelled, lines = find_labelled(trained, args.measure, manifest.labels)
         print(int8_line())
+    trained = trained._replace(manifest=manifest)
     for line in export_trained(trained, args.out, settings, args.images, args.calibrate) + lines:
         print(for_terminal(line))
     if labelled is not None:

@@ -10,7 +10,7 @@ The published command, for two GPUs:
         --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 \
         --logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2
 
-On several GPUs and machines: docs/how-to/several-machines.md.
+On several machines: see `openatac launch --help`.
 """
 from __future__ import annotations
 

@@ -18,13 +18,15 @@ from openatac.trained.manifest import read_manifest, write_manifest
 from openatac.trained.trained_network import TrainedNetwork
 
 
-def find_labelled(trained: TrainedNetwork, folder: str | None) -> tuple[InputImages | None, list[str]]:
+def find_labelled(trained: TrainedNetwork, folder: str | None, other_names: Sequence[str] = ()
+                  ) -> tuple[InputImages | None, list[str]]:
     """Return labelled images from ``folder`` or, without one, the network's test images.
 
-    If there are none, return None, with log lines that say why.
+    If there are none, return None, with log lines that say why. For ``other_names``, see
+    `openatac.trained.input_images.from_class_folders`.
     """
     if folder:
-        return input_images.from_class_folders(folder, trained.manifest), []
+        return input_images.from_class_folders(folder, trained.manifest, other_names), []
     try:
         return trained.open_images(train=False), []
     except DataError as error:

@@ -151,7 +151,7 @@ def export_trained(trained: TrainedNetwork, prefix: str, settings: ExportSetting
     return [*lines, *_table(manifest.reports),
             *(f'{form.name}: {remark}' for form in settings.forms
               for remark in form.remarks(manifest.reports[form.name])),
-            f'exported {manifest.model} to {prefix}.json and the files beside it']
+            f'exported {manifest.model} to {prefix}{MANIFEST_SUFFIX} and the files beside it']
 
 
 def _real_images(trained: TrainedNetwork, folder: str | None) -> tuple[np.ndarray | None, list[str]]:

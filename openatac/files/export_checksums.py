@@ -32,8 +32,8 @@ def check_files(prefix: str, paths: Iterable[str]) -> None:
     for path in paths:
         wanted = expected.get(path[len(prefix):]) if isinstance(expected, dict) else None
         if wanted and os.path.isfile(path) and not _matches(os.path.abspath(path), wanted, _identity(path)):
-            raise OpenatacError(f'{path} does not match its checksum in {prefix}.json: it is damaged or was '
-                                'changed; copy it again, or export again')
+            raise OpenatacError(f'{path} does not match its checksum in {prefix}{MANIFEST_SUFFIX}: it is '
+                                'damaged or was changed; copy it again, or export again')
 
 
 def _identity(path: str) -> tuple[int, ...]:

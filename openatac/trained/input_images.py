@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 from collections.abc import Sequence
 
@@ -92,41 +93,60 @@ def from_folder(folder: str) -> InputImages:
     return _UnlabelledFiles(list(find_images([folder])))
 
 
-def from_class_folders(folder: str, manifest: Manifest) -> InputImages:
+def from_class_folders(folder: str, manifest: Manifest, other_names: Sequence[str] = ()) -> InputImages:
     """Return the images in a folder with one subfolder per class of a network.
 
     Subfolders are matched by class name (see `match_classes`). If the network's classes have no names, there
     must be one subfolder per class, in sorted order; otherwise DataError is raised.
+
+    Parameters
+    ----------
+    folder : str
+    manifest : Manifest
+    other_names : sequence of str
+        Other names of the classes, for images that do not have the network's own.
     """
     warn_if_sorted_as_text(manifest.labels, 'the network')
-    return _matched(ImageFolder(folder), folder, manifest)
+    return _matched(ImageFolder(folder), folder, manifest, other_names)
 
 
-def _matched(source: ImageCollection, where: str, manifest: Manifest) -> InputImages:
+def _matched(source: ImageCollection, where: str, manifest: Manifest, other_names: Sequence[str]
+             ) -> InputImages:
     """Return the images of a source with class names, matched with the classes of a network."""
     names = source.class_names
-    if manifest.labels and names:
-        return _DecodedFiles(source, match_classes(names, manifest.labels, where, 'the network'))
+    known = manifest.labels if set(names or ()) <= set(manifest.labels) else other_names or manifest.labels
+    if known and names:
+        return _DecodedFiles(source, match_classes(names, known, where, 'the network'))
     if names and len(names) != manifest.classes:
         raise DataError(f'{where} has {len(names)} classes, but the network has {manifest.classes}: name '
                         "images of the network's classes")
     return _DecodedFiles(source, range(manifest.classes))
 
 
-def from_list(folder: str, path: str, manifest: Manifest, class_list: str | None) -> InputImages:
+def from_list(folder: str, path: str, manifest: Manifest, class_list: str | None,
+              other_names: Sequence[str] = ()) -> InputImages:
     """Return the images of a folder, labelled by the list ``path``; see `ImageList`.
 
-    The file ``class_list`` gives the classes for the numbers in a list without file names.
+    The file ``class_list`` gives the classes for the numbers in a list without file names. For
+    ``other_names``, see `from_class_folders`.
     """
     numbered = read_class_list(class_list) if class_list else None
-    source = ImageList(folder, path, manifest.classes, manifest.labels or numbered, numbered)
-    return _DecodedFiles(source, range(manifest.classes))
+
+    def labelled(names: Sequence[str] | None) -> InputImages:
+        return _DecodedFiles(ImageList(folder, path, manifest.classes, names, numbered),
+                             range(manifest.classes))
+
+    if manifest.labels and list(other_names) != manifest.labels:
+        with contextlib.suppress(DataError):
+            return labelled(manifest.labels)
+    return labelled(other_names or manifest.labels or numbered)
 
 
-def from_records(rec: str, manifest: Manifest) -> InputImages:
+def from_records(rec: str, manifest: Manifest, other_names: Sequence[str] = ()) -> InputImages:
     """Return the images of a record file, matched with the network's classes like `from_class_folders`."""
     names = read_class_names(rec, None)
-    return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest)
+    return _matched(RecordFile(rec, index_beside(rec), None if names else manifest.classes), rec, manifest,
+                    other_names)
 
 
 def from_dataset(dataset: str, folder: str | None, *, train: bool) -> InputImages:

@@ -37,8 +37,9 @@ class MeasuredPart(NamedTuple):
 def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
     """Run ``batches`` batches of each part of a `TrainingTask` and print a table; return its `MeasuredPart`s.
 
-    The parts are reading, training (the first batch on its own, with the one-off work), validating, writing a
-    checkpoint to the disk of ``task.folder``, and resuming from it under the same settings.
+    The parts are reading, training (after the first batch, with the one-off work, and some to warm up),
+    validating, writing a checkpoint to the disk of ``task.folder``, and resuming from it under the same
+    settings.
     """
     learner = task.learner
     parts: list[MeasuredPart] = []
@@ -64,14 +65,14 @@ def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
         measure('checkpoint', _save, folder)
         measure('resume', _resume, folder)
     if learner.process_group.is_writer:
-        print(table(parts))
+        print(parts_table(parts))
         peak = peak_memory()
         print(f'Peak memory of the process: {peak:.0f} MB. Nothing was kept.' if peak else
               'Nothing was kept.')
     return parts
 
 
-def table(parts: list[MeasuredPart]) -> str:
+def parts_table(parts: list[MeasuredPart]) -> str:
     """Format the parts as lines of text."""
     rows = [('part', 'batches', 'seconds', 's per batch', 'images/s', 'memory')]
     for part in parts:

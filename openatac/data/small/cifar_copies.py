@@ -40,15 +40,14 @@ log = logging.getLogger('openatac')
 
 
 def has_copy(path: str, dataset: CifarDataset) -> bool:
-    """Return whether a folder contains parquet files, or a train folder with folders of its classes."""
+    """Return whether a folder contains parquet files, or train or test folders with its classes."""
+    class_names = {name for label_set in dataset.label_sets.values() for name in label_set.class_names}
     with contextlib.suppress(OSError):
         content = os.listdir(path)
         if any(name.endswith(PARQUET) for name in content):
             return True
-        if 'train' in content:
-            folders = os.listdir(os.path.join(path, 'train'))
-            return any(not set(folders).isdisjoint(label_set.class_names)
-                       for label_set in dataset.label_sets.values())
+        return any(not class_names.isdisjoint(os.listdir(os.path.join(path, name)))
+                   for name in content if name in TRAINING_FOLDERS + TEST_FOLDERS)
     return False
 
 

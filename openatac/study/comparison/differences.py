@@ -25,7 +25,7 @@ WORTH_SHOWING = 0.01    # the difference in accuracy that `seeds_needed` assumes
 POWER = 0.8
 ALL = 'all'             # --against: every pair of units
 MAIN_UNIT = 'atac'      # compared with all others by default, if present
-HEADER = ('b', 'unit', 'against', 'difference', '95% CI', 'p', "p (Holm's correction)", 'n')
+HEADER = ('b', 'unit', 'against', 'difference', f'{1 - LEVEL:.0%} CI', 'p', "p (Holm's correction)", 'n')
 
 
 class WelchTest(NamedTuple):
@@ -116,7 +116,7 @@ def _welch_test(own: Sequence[float], others: Sequence[float]) -> WelchTest | No
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # of values that are almost equal
         test = stats.ttest_ind(own, others, equal_var=False)
-    low, high = map(float, test.confidence_interval())
+    low, high = map(float, test.confidence_interval(1 - LEVEL))
     return WelchTest(low, high, float(test.pvalue), float(test.pvalue))
 
 

@@ -16,7 +16,7 @@ from openatac.training.run_folder import RunFolder
 from openatac.training.sections.cifar import CifarData
 
 # Images at a time: a ResNet-110 with ATAC takes 1 GB for them, and ResNet-50 has 25 times as many pixels.
-CIFAR_BATCH, IMAGENET_BATCH = 32, 8
+SMALL_BATCH, PHOTO_BATCH = 32, 8
 
 
 def gates_of_run(folder: str, params: str = 'best', image_count: int | None = None,
@@ -56,7 +56,7 @@ def gates_of_run(folder: str, params: str = 'best', image_count: int | None = No
         if dataset:
             config = with_changes(config, dataset=dataset)
         source = str(config.data.dataset)
-        batches = _cifar_images(config.data, image_count)
+        batches = _small_images(config.data, image_count)
     elif dataset:
         raise OpenatacError(f'--dataset {dataset} has no images for {folder}, a run of train-imagenet: '
                             'leave it out')
@@ -86,14 +86,14 @@ def _statistics(net: Any) -> Callable[..., list[dict[str, Any]]]:
     return gate_statistics
 
 
-def _cifar_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
+def _small_images(data: CifarData, count: int | None) -> Iterator[np.ndarray]:
     """Yield batches of test images, read on first use and normalised as in training, to the last bit."""
     from openatac.data.sampling import evenly_spread
     from openatac.data.small.batches import EvaluationSmallImageBatches
     from openatac.training.datasets.cifar import load_small_images
     images = load_small_images(data, train=False)
     sample = images.select(np.array(evenly_spread(len(images), count)))
-    for batch, _ in EvaluationSmallImageBatches(sample, CIFAR_BATCH):
+    for batch, _ in EvaluationSmallImageBatches(sample, SMALL_BATCH):
         yield batch
 
 
@@ -106,7 +106,7 @@ def _photographs(config: ImagenetConfig, count: int | None) -> Iterator[np.ndarr
     data = config.data
     photos = open_photos(data, config.classes, train=False)
     sample = ImageSubset(photos, np.array(evenly_spread(len(photos), count)))
-    batches = EvaluationPhotoBatches(sample, data.input_size, IMAGENET_BATCH, data.effective_crop_ratio,
+    batches = EvaluationPhotoBatches(sample, data.input_size, PHOTO_BATCH, data.effective_crop_ratio,
                                      max_bad_share=data.max_bad_share)
     for images, _ in batches:
         yield images

@@ -5,9 +5,12 @@ import functools
 from typing import TYPE_CHECKING
 
 from openatac.study.published.numbers import PARAMETERS, Published
+from openatac.training.sections.imagenet import IMAGENET_CLASSES
 
 if TYPE_CHECKING:
     from openatac.study.costs.gluon_costs import Costs
+
+PUBLISHED_CLASSES = {'cifar': 100, 'imagenet': IMAGENET_CLASSES}
 
 
 @functools.cache
@@ -16,7 +19,7 @@ def network_costs(network: str, published: bool = False) -> Costs:
     from openatac.study.costs.named_costs import costs_by_name_or_file
     from openatac.zoo.names import host_of
     host = host_of(network)
-    return costs_by_name_or_file(network, host.input_shape, 100 if host.data == 'cifar' else 1000, published)
+    return costs_by_name_or_file(network, host.input_shape, PUBLISHED_CLASSES[host.data], published)
 
 
 def our_cost(number: Published) -> float:

@@ -62,7 +62,7 @@ class Training(Section, title='training'):
     """Nesterov's accelerated gradient and its learning rate."""
 
     recipe: Optional[str] = option(
-        None, 'named set of settings, which other flags override; docs/how-to/reproduce.md lists them',
+        None, 'named set of settings, which other flags override; --print-config shows them',
         default_text='none')
     batch_size: int = result_option(
         128, 'images per device', parse=BATCH_SIZE, roles=Role.INEXACTLY_CHANGEABLE)
