@@ -77,7 +77,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     prefix = prefix_of(args.export)
     manifest = read_manifest(prefix)
     class_names = class_names_from_flag(args.labels, manifest)
-    report, images = ClassificationReport(args.report, args.predictions), _find_images(args, manifest, class_names)
+    report = ClassificationReport(args.report, args.predictions)
+    images = _find_images(args, manifest, class_names)
     runtime = open_runtime(prefix, args.engine or runtime_for(args.export))
     evaluated: list[str] = []
     batches = named_batches(images, manifest, len(images))

@@ -25,7 +25,7 @@ from openatac.files.reading import MEGABYTE, open_input
 from openatac.text import first_few
 
 MAX_ARCHIVE_BYTES = 1024 * MEGABYTE  # limit for a file and for an unpacked archive (CIFAR's: 186)
-NAMED = 8  # how many files a message lists
+MAX_NAMED_FILES = 8  # how many files a message lists
 ENDINGS = '.tar.gz', '.tgz', '.tar', '.zip'
 UTF8_FLAG = 0x800  # marks a UTF-8 name in a zip file; without it, zipfile decodes the name as CP437
 ZIP, GZIP = b'PK\x03\x04', b'\x1f\x8b'  # the first bytes of a file
@@ -84,7 +84,7 @@ def is_archive_name(name: str) -> bool:
 def list_briefly(names: Iterable[str]) -> str:
     """Return the first few names, without hidden ones, as text for a message."""
     names = sorted(name for name in names if not name.startswith('.'))
-    return first_few([*map(repr, names)], NAMED) or 'nothing'
+    return first_few([*map(repr, names)], MAX_NAMED_FILES) or 'nothing'
 
 
 def _folder_files(folder: str) -> dict[str, File]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from openatac.evaluation.confusion_figure import confusion_figure
-from openatac.evaluation.outcomes import BINS, Bin, Outcomes
+from openatac.evaluation.outcomes import CALIBRATION_BINS, Bin, Outcomes
 from openatac.figures import write_figure
 from openatac.files.csv_file import csv_text, write_csv
 from openatac.files.writing import check_writable, write_text, writing
@@ -94,11 +94,12 @@ def _write_folder(folder: str, outcomes: Outcomes, names: Sequence[str]) -> list
     write_text(os.path.join(folder, 'report.json'), json.dumps({
         'images': len(outcomes), 'accuracy': float(outcomes.correct.mean()),
         'top5_accuracy': float((outcomes.ranks < 5).mean()), 'loss': float(outcomes.losses.mean()),
-        'mean_score': float(outcomes.scores.mean()), 'expected_calibration_error': error, 'bins': BINS,
+        'mean_score': float(outcomes.scores.mean()), 'expected_calibration_error': error,
+        'bins': CALIBRATION_BINS,
     }, indent=1) + '\n')
     hardest = sorted((row for row in rows if row['images']), key=lambda row: row['accuracy'])[:HARDEST]
     lowest = ', '.join(f'{row["name"]} {row["accuracy"]:.4f}' for row in hardest)
-    return [f'expected calibration error {error:.4f} ({BINS} bins); lowest accuracies: {lowest}',
+    return [f'expected calibration error {error:.4f} ({CALIBRATION_BINS} bins); lowest accuracies: {lowest}',
             f'wrote the report to {folder}']
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from openatac.errors import OpenatacError
 
-BINS = 15  # for calibration, as in Guo et al.
+CALIBRATION_BINS = 15  # as in Guo et al.
 
 
 def check_outputs(outputs: np.ndarray, of: str = 'of the network') -> None:
@@ -96,13 +96,13 @@ class Outcomes:
         return matrix
 
     def calibration(self) -> list[Bin]:
-        """Return `BINS` bins of equal width, by the score of the top class."""
-        index = np.clip(np.ceil(self.scores * BINS).astype(int) - 1, 0, BINS - 1)
+        """Return `CALIBRATION_BINS` bins of equal width, by the score of the top class."""
+        index = np.clip(np.ceil(self.scores * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
         bins = []
-        for number in range(BINS):
+        for number in range(CALIBRATION_BINS):
             here = index == number
             count = max(1, here.sum())
-            bins.append(Bin(number / BINS, (number + 1) / BINS, int(here.sum()),
+            bins.append(Bin(number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS, int(here.sum()),
                             float(self.scores[here].sum() / count), float(self.correct[here].sum() / count)))
         return bins
 

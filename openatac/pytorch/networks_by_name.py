@@ -11,7 +11,7 @@ from openatac.zoo.names import parse_network_name
 from openatac.zoo.weights.pretrained import Pretrained, pretrained_file
 
 
-def get_model(name: str, classes: int | None = None, pretrained: bool | PathLike = False, **settings: Any
+def get_model(name: str, classes: int | None = None, pretrained: bool | PathLike = False, **kwargs: Any
               ) -> nn.Module:
     """Build the network called ``name``, with the initial values of the published training.
 
@@ -29,7 +29,7 @@ def get_model(name: str, classes: int | None = None, pretrained: bool | PathLike
         A parameter file of this network, of any kind in `openatac.zoo.weights.parameter_files`, the folder of
         a run, a name in `openatac models`, or True for the weights that come with the package (see
         `openatac.zoo.weights.pretrained`).
-    **settings
+    **kwargs
         Settings of the host, such as ``r``, ``useGlobal``, ``act_layers`` or ``reduction``.
 
     Returns
@@ -49,8 +49,8 @@ def get_model(name: str, classes: int | None = None, pretrained: bool | PathLike
     host, named = parse_network_name(name)
     weights = pretrained_file(name, pretrained)
     if classes is not None:
-        settings['classes'] = classes
-    net = host.torch(**{**named, **settings})
+        kwargs['classes'] = classes
+    net = host.torch(**{**named, **kwargs})
     if weights:
         load_pretrained(net, Pretrained(weights, host.output))
     return net

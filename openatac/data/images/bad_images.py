@@ -5,7 +5,7 @@ from openatac.data.images.source import ImageSource
 from openatac.errors import DataError
 
 BAD_SHARE = 0.01  # that is tolerated by default
-NAMED = 20  # bad images named in the log; the rest are only counted
+MAX_NAMED_IMAGES = 20  # bad images named in the log; the rest are only counted
 
 Reasons = list[tuple[int, str]]  # index of each bad image, and why it cannot be read
 
@@ -30,7 +30,8 @@ class BadImages:
         and never all of them.
     """
 
-    def __init__(self, source: ImageSource, max_share: float = BAD_SHARE, named: int = NAMED) -> None:
+    def __init__(self, source: ImageSource, max_share: float = BAD_SHARE,
+                 named: int = MAX_NAMED_IMAGES) -> None:
         self._source = source
         self.max_share = max_share
         self._named = named

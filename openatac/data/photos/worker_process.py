@@ -16,7 +16,7 @@ from openatac.data.images.bad_images import Reasons
 from openatac.errors import DataError
 
 PrepareImage = Callable[[Any, np.ndarray], tuple[float, Reasons]]
-Failure = tuple[type[Exception], str]
+WorkerFailure = tuple[type[Exception], str]
 
 
 def shared_arrays(descriptor: int, slots: int, batch_size: int,
@@ -41,7 +41,7 @@ def work(pipe_descriptor: int, memory_descriptor: int) -> None:
 
 
 def _reply(prepare_image: PrepareImage, keys: Sequence[Any], images: np.ndarray,
-           labels: np.ndarray) -> tuple[Reasons, Failure | None]:
+           labels: np.ndarray) -> tuple[Reasons, WorkerFailure | None]:
     """Return (bad images, None), or ([], (the kind of error to raise, its text))."""
     try:
         return fill(prepare_image, keys, images, labels), None

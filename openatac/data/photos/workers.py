@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from openatac.data.images.bad_images import Reasons
-from openatac.data.photos.worker_process import Failure, PrepareImage, fill, shared_arrays
+from openatac.data.photos.worker_process import PrepareImage, WorkerFailure, fill, shared_arrays
 from openatac.errors import DataError, reason
 from openatac.image_size import Size, sides
 from openatac.system.memory import MMAP_THRESHOLD, TRIM_THRESHOLD
@@ -154,10 +154,10 @@ class PhotoWorkers:
                 child.pipe.send((slot, bounds[k], keys[bounds[k]:bounds[k + 1]]))
         self._replies_due += 1
 
-    def _receive(self) -> tuple[Reasons, list[Failure]]:
+    def _receive(self) -> tuple[Reasons, list[WorkerFailure]]:
         """Wait for the oldest pending batch; return its bad images and failures."""
         bad: Reasons = []
-        failures: list[Failure] = []
+        failures: list[WorkerFailure] = []
         for child in self._children:
             with self._watched(child):
                 more, failure = child.pipe.recv()

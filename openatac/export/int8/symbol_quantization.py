@@ -21,7 +21,7 @@ from openatac.graph.fusion import separate_shortcuts
 from openatac.graph.nodes import INPUT, Graph, Node, SymbolicShape, UnknownShapesError
 from openatac.graph.symbol_block import NDArrays, symbol_block
 
-BINS = 2001  # of a histogram from -threshold to threshold; search time grows with their square
+HISTOGRAM_BINS = 2001  # from -threshold to threshold; search time grows with their square
 PIECE = 8    # images calibrated at a time, since the outputs of all layers are in memory
 
 Histogram = tuple[Any, ...]  # (counts, edges, minimum, maximum, threshold)
@@ -149,7 +149,7 @@ def _count(name: str, values: np.ndarray, before: Histogram | None) -> Histogram
     threshold = max(-low, high, 1e-6)  # if all values are zero, any non-zero scale will do
     if before is not None:
         return quantization.combine_histogram(before, values, low, high, threshold)
-    counts, edges = np.histogram(values, bins=BINS, range=(-threshold, threshold))
+    counts, edges = np.histogram(values, bins=HISTOGRAM_BINS, range=(-threshold, threshold))
     return counts, edges, low, high, threshold
 
 

@@ -62,7 +62,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
         """Train the network; return the summary, None for a dry run."""
         config, training, group = self.config, self.config.training, self.process_group
         with reserve_run_folder(config, self.command, self.log_file, self.log_format, group.rank):
-            self.backend  # noqa: B018 (first, since it finds a missing GPU before the images are read)
+            self.check_devices()  # before the images are read
             sources = self.open_images()
             log.info('%d training and %d %s images', *map(len, sources), config.data.test_name)
             splits = split_images(*sources, training)
@@ -121,6 +121,10 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
     def backend(self) -> Backend:
         """The backend with the network, opened when it is first used."""
         return self.open_backend()
+
+    def check_devices(self) -> None:
+        """Open the backend, which raises DeviceError for a missing GPU."""
+        assert self.backend
 
     def open_backend(self) -> Backend:
         """Open the backend."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from openatac.data.batch_sizes import ProcessShare
-from openatac.data.images.bad_images import NAMED, BadImages
+from openatac.data.images.bad_images import MAX_NAMED_IMAGES, BadImages
 from openatac.data.images.folder import ImageFolder
 from openatac.data.photos.batches import EvaluationPhotoBatches, TrainingPhotoBatches, first_iteration
 from openatac.data.photos.transforms import MEAN_0_TO_255, STD_0_TO_255, Jitter
@@ -215,7 +215,7 @@ def test_data_set_without_a_good_image_is_an_error(tmp_path):
 def test_only_the_first_bad_images_are_named(source, caplog):
     bad = BadImages(source, max_share=1)
     bad.add([(index % 30, 'broken') for index in range(90)])
-    assert bad.count == 30 and len(caplog.records) == NAMED + 1
+    assert bad.count == 30 and len(caplog.records) == MAX_NAMED_IMAGES + 1
 
 
 @pytest.mark.parametrize('workers', [0, 2])
