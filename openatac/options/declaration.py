@@ -28,25 +28,55 @@ F = TypeVar('F', bound=Callable[..., Any])
 
 
 class Role(enum.Flag):
-    """What depends on an option, and where it appears besides the command line."""
+    """What depends on an option, and where it appears besides the command line.
+
+    Attributes
+    ----------
+    NETWORK
+        The network and its initial values depend on it; the files of --write-initial record it.
+    RESULT
+        The run's result depends on it: the run cannot resume with another value, and is only compared with
+        runs of the same value.
+    SCHEDULED
+        Its result depends on it only through the schedule: the run can resume with another value if all
+        iterations so far would have been the same.
+    IN_NAME
+        The network's name includes it, such as ``blocks``; runs that differ in it are different rows of a
+        comparison.
+    IN_MANIFEST
+        An export records it, such as ``r``: it changes what trained parameters compute, and is not in the
+        network's name.
+    TRAINING_ONLY
+        It does not change what trained parameters compute, such as ``drop_rate``: --evaluate and --pretrained
+        do not take it from the run of a file.
+    LOCATES_IMAGES
+        Such as ``data_dir``: giving one on the command line replaces all that the run of a file had.
+    AFFECTS_ONLY_SPEED
+        It changes only how fast images are read, and is never taken from the run of a file.
+    INEXACTLY_CHANGEABLE
+        --allow-inexact-resume lets a run continue with another value.
+    MINOR
+        Descriptions of runs mention it only if it differs from its default.
+    IN_ALL_FILES
+        Every version wrote it into the files of runs, which are damaged without it. Files without any other
+        option imply its default.
+    NOT_OF_MXNET
+        The recorded settings of runs with MXNet leave it out, as they always have.
+    """
 
     NONE = 0
-    NETWORK = enum.auto()  # the network and its initial values depend on it
-    RESULT = enum.auto()  # the run's result depends on it
-    SCHEDULED = enum.auto()  # the run's result depends on it only through the schedule's values
-    IN_NAME = enum.auto()  # the network's name includes it, such as ``blocks``
-    # An export must record it, such as ``r``: it changes what trained parameters compute, and is not in the
-    # network's name.
+    NETWORK = enum.auto()
+    RESULT = enum.auto()
+    SCHEDULED = enum.auto()
+    IN_NAME = enum.auto()
     IN_MANIFEST = enum.auto()
-    TRAINING_ONLY = enum.auto()  # it does not change what trained parameters compute, such as ``drop_rate``
-    LOCATES_IMAGES = enum.auto()  # such as ``data_dir``; giving any such option replaces all of them
-    AFFECTS_ONLY_SPEED = enum.auto()  # it changes only how fast images are read
-    INEXACTLY_CHANGEABLE = enum.auto()  # --allow-inexact-resume lets a run continue with another value
-    MINOR = enum.auto()  # descriptions of runs mention it only if it differs from its default
-    # Every version wrote it into the files of runs, which are damaged without it. Files without any other
-    # option imply its default.
+    TRAINING_ONLY = enum.auto()
+    LOCATES_IMAGES = enum.auto()
+    AFFECTS_ONLY_SPEED = enum.auto()
+    INEXACTLY_CHANGEABLE = enum.auto()
+    MINOR = enum.auto()
     IN_ALL_FILES = enum.auto()
-    NOT_OF_MXNET = enum.auto()  # files of MXNet runs never had it
+    NOT_OF_MXNET = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)

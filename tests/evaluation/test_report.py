@@ -15,7 +15,7 @@ from openatac.models.weights import save_parameters
 from openatac.trained.manifest import Manifest
 from tests.helpers.exports.exporting import export
 from tests.helpers.images.cifar_colours import MEAN, STD
-from tests.helpers.images.made_up_images import write_cifar, write_data_dir
+from tests.helpers.images.made_up_images import encoded, plain, write_cifar, write_data_dir
 from tests.helpers.networks.imagenet_hosts import shallow_host
 from tests.helpers.networks.parameters import initialised
 from tests.helpers.processes.commands import call_command, command_error, rows_of
@@ -185,6 +185,20 @@ def test_folders_lists_and_record_files_give_the_same_report(network, tmp_path):
     assert [row['image'] for row in folder] == names and folder == listed
     assert [row.pop('image').rpartition(' ')[2] for row in records] == [str(index) for index in range(20)]
     assert records == [{name: row[name] for name in row if name != 'image'} for row in folder]
+
+
+def test_labels_rename_the_classes_of_a_report_and_change_no_image(network, tmp_path):
+    photos = tmp_path / 'photos'
+    for index, name in enumerate(['bird', 'truck']):
+        (photos / name).mkdir(parents=True)
+        (photos / name / 'x.png').write_bytes(encoded(plain(9 + index), 'PNG'))
+    renamed = [f'{9 - index}' for index in range(10)]
+    for name, more in (('own', []), ('renamed', ['--labels', ','.join(renamed)])):
+        assert call_command('evaluate', network[1], photos, *more, '--predictions', tmp_path / name) == 0
+    new_name = dict(zip(CIFAR10, renamed))
+    assert rows_of(tmp_path / 'renamed') == [
+        {**row, 'label': new_name[row['label']], 'predicted': new_name[row['predicted']]}
+        for row in rows_of(tmp_path / 'own')]
 
 
 # ------------------------------------------------------------------------------------- names
