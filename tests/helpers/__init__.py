@@ -15,6 +15,7 @@ images/: made-up images, and the real ones beside the checkout
     cifar_colours           the published mean and deviation of CIFAR's colours
     cifar_slice             the first images of the real CIFAR-10
     class_folders           train/CLASS/* and test/CLASS/* for --dataset folder, and archives of them
+    listed_batches          batches as lists, which == compares
     made_up_images          pixels, image files, CIFAR's binary files, ImageNet's folders
     photographs             the real photographs
     random_images           standard normal values of any shape

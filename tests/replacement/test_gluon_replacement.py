@@ -15,6 +15,7 @@ from openatac import ChaATAC, ResNet50_v1bATAC, get_model, replace_activations
 from openatac.export.exported_symbol import load_block
 from tests.helpers.exports.exporting import write_symbol
 from tests.helpers.images.random_images import random_images
+from tests.helpers.networks.parameter_files import values_of
 from tests.helpers.networks.parameters import parameters_of, with_statistics
 
 # name: (side of the images, number of replaced activations, one of them)
@@ -67,10 +68,6 @@ def gluoncv_network(name):
     return model_zoo.get_model(name, classes=3, pretrained=False)
 
 
-def values(net):
-    return {name: parameter.data().asnumpy() for name, parameter in parameters_of(net).items()}
-
-
 def block_at(net, name):
     for key in name.split('.'):
         net = net[int(key)] if key.isdigit() else getattr(net, key)
@@ -85,14 +82,14 @@ def replaceable(name):
 def test_gluoncv_networks_get_atac_and_are_otherwise_unchanged(name, tmp_path):
     side, count = (WHOLE.get(name) or PARTLY[name])[:2]
     net = with_statistics(gluoncv_network(name), 3, random_images(2, 3, side, side))
-    before = values(net)
+    before = values_of(net)
     where = None if name in WHOLE else replaceable
     replaced = replace_activations(net, 'ChaATAC', where=where, image_shape=(3, side, side))
 
     assert len(replaced) == len(set(replaced)) == count
     assert name in PARTLY or WHOLE[name][2] in replaced
     assert all(isinstance(block_at(net, place), ChaATAC) for place in replaced)
-    after = values(net)
+    after = values_of(net)
     new = [key for key in after if key.startswith(tuple(place + '.module.' for place in replaced))]
     assert len(new) == 10 * count
     assert [key for key in after if key not in new] == list(before)
@@ -164,7 +161,7 @@ def test_uninitialised_network_equals_one_built_with_atac():
     for each in (net, built):
         mx.random.seed(5)
         each.initialize(mx.init.MSRAPrelu())
-        results.append((each(random_images(2, 3, 32, 32)).asnumpy(), values(each)))
+        results.append((each(random_images(2, 3, 32, 32)).asnumpy(), values_of(each)))
     assert (results[0][0] == results[1][0]).all()
     assert list(results[0][1]) == list(results[1][1])
     assert all((results[0][1][name] == value).all() for name, value in results[1][1].items())

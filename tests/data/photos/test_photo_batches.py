@@ -20,6 +20,7 @@ from openatac.data.records.record_file import RecordFile
 from openatac.data.records.recordio import IMAGE, pack_record
 from openatac.data.threads import prefetch
 from openatac.errors import DataError
+from tests.helpers.images.listed_batches import listed
 from tests.helpers.images.made_up_images import encoded, plain
 from tests.helpers.processes.child_environment import child_environment
 from tests.helpers.processes.fresh_python import run_python
@@ -51,10 +52,6 @@ def training(source, **options):
 
 def evaluation(source, **options):
     return EvaluationPhotoBatches(source, SIZE, **{'batch_size': BATCH, 'crop_ratio': 0.875, **options})
-
-
-def listed(batches):
-    return [(images.tolist(), labels.tolist()) for images, labels in batches]
 
 
 def labels_of(batches):

@@ -7,6 +7,7 @@ from openatac.data.small import transforms
 from openatac.data.small.batches import EvaluationSmallImageBatches, TrainingSmallImageBatches
 from openatac.data.small.image_set import ImageSet
 from openatac.errors import DataError
+from tests.helpers.images.listed_batches import listed
 
 COUNT, BATCH = 37, 8
 
@@ -17,10 +18,6 @@ def image_set():
     random = np.random.RandomState(0)
     return ImageSet(random.randint(0, 256, (COUNT, 3, 32, 32), np.uint8), np.arange(COUNT, dtype=np.int32),
                     tuple(map(str, range(COUNT))))
-
-
-def listed(batches):
-    return [(images.tolist(), labels.tolist()) for images, labels in batches]
 
 
 @pytest.mark.parametrize('start', range(COUNT // BATCH + 1))
