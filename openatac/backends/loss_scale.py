@@ -42,8 +42,7 @@ class LossScale:
             return True
         self.scale, self.good_steps = self.scale / 2, 0
         if self.scale < 2.0 ** -10:
-            raise OpenatacError('the gradients are not finite at any loss scale: the last checkpoint is '
-                                'kept; use a smaller --lr')
+            raise OpenatacError('the gradients are not finite at any loss scale: use a smaller --lr')
         return False
 
     def state(self) -> dict[str, Any]:

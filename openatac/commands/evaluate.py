@@ -95,7 +95,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _find_images(args: argparse.Namespace, manifest: Manifest, names: list[str]) -> InputImages:
-    """Return the labelled images; ``names`` are those of --labels, if given."""
+    """Return the labelled images; ``names`` are those of --labels, by default the manifest's."""
     from openatac.trained import input_images
     if args.dataset:
         outputs = BUILT_IN_DATASETS[split_name(args.dataset)[0]].outputs

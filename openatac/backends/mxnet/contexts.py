@@ -37,7 +37,7 @@ def choose_contexts(gpus: str = '', fall_back: bool = True) -> tuple[list[Any], 
 
     Raises
     ------
-    DeviceError, ValueError
+    DeviceError, FlagError
         As in `choose_gpus`, and for a GPU that MXNet has no code for.
     """
     import mxnet as mx

@@ -124,7 +124,7 @@ class Run(abc.ABC, Generic[AnyConfig, Images]):
 
     def check_devices(self) -> None:
         """Open the backend, which raises DeviceError for a missing GPU."""
-        assert self.backend
+        _ = self.backend
 
     def open_backend(self) -> Backend:
         """Open the backend."""
