@@ -37,7 +37,7 @@ class MeasuredPart(NamedTuple):
 def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
     """Run ``batches`` batches of each part of a `TrainingTask` and print a table; return its `MeasuredPart`s.
 
-    The parts are reading, training (after the first batch, with the one-off work, and some to warm up),
+    The parts are reading, training (the first batch on its own, with the one-off work, then some to warm up),
     validating, writing a checkpoint to the disk of ``task.folder``, and resuming from it under the same
     settings.
     """
@@ -54,11 +54,11 @@ def dry_run(task: TrainingTask, batches: int) -> list[MeasuredPart]:
     with contextlib.closing(_endless(task.training)) as source:
         measure('read', _read, source, batches)
     with contextlib.closing(prefetch(_endless(task.training), task.training.ahead)) as ahead:
-        warm_up = max(1, batches // 10)
+        warm_up = min(batches - 1, max(1, batches // 10))
         measure('first batch', _train, ahead, 1)
-        measure('warm-up', _train, ahead, warm_up)
-        if batches > 1:
-            measure('train', _train, ahead, batches - warm_up)
+        if warm_up:
+            measure('warm-up', _train, ahead, warm_up)
+        measure('train', _train, ahead, batches - warm_up)
     measure('validate', _validate, batches)
     with checkpoints_of(task.folder).writing(), \
             tempfile.TemporaryDirectory(prefix='.dry-run-', dir=task.folder) as folder:

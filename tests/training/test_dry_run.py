@@ -22,6 +22,13 @@ def test_dry_run_times_every_part_and_leaves_no_run(cifar10, capsys):
     assert run_in_process(*these, '--num-epochs', 1) == 0      # in the same, still empty folder
 
 
+def test_dry_run_of_one_batch_times_its_training_too(cifar10, capsys):
+    assert run_in_process('--data-dir', cifar10, *NETWORK, '--batch-size', 5, '--dry-run', 1) == 0
+    _, *parts, _ = capsys.readouterr().out.splitlines()
+    assert [line.split('  ')[0] for line in parts] == [
+        'read', 'first batch', 'train', 'validate', 'checkpoint', 'resume']
+
+
 def test_dry_run_reports_a_learning_rate_that_is_too_high(cifar10, capsys):
     error = script_error(capsys, 1, '--data-dir', cifar10, *NETWORK, '--batch-size', 20, '--lr', 1e30,
                          '--dry-run', 9)
