@@ -95,7 +95,7 @@ class Devices(NamedTuple):
         """Return the devices from their words in a file; raise ValueError for other words."""
         *counts, kind = text.split(' x ')
         if kind not in ('cpu', 'gpu') or len(counts) not in (1, 2):
-            raise ValueError(f'{text!r} names no devices such as 2 x gpu')
+            raise ValueError(f'{text!r} does not name devices, such as 2 x gpu')
         return cls(kind, *(int(count) for count in reversed(counts)))
 
     def __str__(self) -> str:

@@ -13,8 +13,8 @@ from openatac.backends.objective import Objective
 from openatac.backends.process_group import ProcessGroup
 from openatac.backends.state_names import optimizer_array, select_optimizer_arrays
 from openatac.data.batch_source import Batch
+from openatac.files.mxnet_arrays import stored_shape
 from openatac.limits import Bounds
-from openatac.zoo.weights.loading import shape_fits
 
 Arrays = dict[str, Any]  # {name: numpy.ndarray}; names as in `openatac.backends.state_names`
 KeepOutputs = Callable[[Any, Any], None]  # takes outputs (B, classes) and labels (B,), NumPy arrays
@@ -196,13 +196,6 @@ class Learner(abc.ABC):
 
     # ----------------------------------------------------------------- helpers for a backend
 
-    @staticmethod
-    def _check_shapes(saved: Arrays, arrays: Mapping[str, Any]) -> None:
-        """Raise KeyError or ValueError unless ``saved`` has the names and shapes of ``arrays``."""
-        for name, array in arrays.items():
-            if not shape_fits(saved[name].shape, array.shape):
-                raise ValueError(f'{name} has shape {saved[name].shape} and should have {tuple(array.shape)}')
-
     def _step_seed(self) -> int:
         """Return the seed of the next step's randomness."""
         return (self.seed * 1000003 + self.iteration) % 2 ** 31
@@ -228,6 +221,13 @@ class Learner(abc.ABC):
         self.image_count = numbers['images']
         if self.loss_scale is not None:
             self.loss_scale.load_state(numbers['loss_scale'])
+
+
+def check_shapes(saved: Arrays, arrays: Mapping[str, Any]) -> None:
+    """Raise KeyError or ValueError unless ``saved`` has the names and shapes of ``arrays``, as in a file."""
+    for name, array in arrays.items():
+        if stored_shape(saved[name].shape) != stored_shape(array.shape):
+            raise ValueError(f'{name} has shape {saved[name].shape} and should have {tuple(array.shape)}')
 
 
 def crc32_of(arrays: Iterable[Any]) -> int:

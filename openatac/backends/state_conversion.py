@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from openatac.backends.learner import Arrays, Learner, LearnerNumbers
+from openatac.backends.learner import Arrays, Learner, LearnerNumbers, check_shapes
 from openatac.backends.state_names import (
     MASTER,
     METRICS,
@@ -15,7 +15,6 @@ from openatac.backends.state_names import (
     parameter_array,
     parts,
 )
-from openatac.zoo.weights.loading import shape_fits
 
 
 def convert_state(arrays: Arrays, numbers: LearnerNumbers, learner: Learner, image_count: int
@@ -43,12 +42,9 @@ def convert_state(arrays: Arrays, numbers: LearnerNumbers, learner: Learner, ima
     """
     initial, own = learner.state()
     devices = sum(parts(name)[0] == METRICS for name in initial)
-    found = {}
-    for name, array in initial.items():
-        value = _find(arrays, name, array, devices)
-        if not shape_fits(value.shape, array.shape):
-            raise ValueError(f'{name} has shape {value.shape} and should have {array.shape}')
-        found[name] = value.astype(array.dtype).reshape(array.shape)
+    values = {name: _find(arrays, name, array, devices) for name, array in initial.items()}
+    check_shapes(values, initial)
+    found = {name: values[name].astype(array.dtype).reshape(array.shape) for name, array in initial.items()}
     return found, {**own, **numbers, 'images': image_count}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -74,10 +74,15 @@ def _values(file: BinaryIO, stored: StoredArray, path: str) -> np.ndarray:
     return values.reshape(stored.shape)  # ValueError for a file that was cut short since its layout was read
 
 
+def stored_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of an array in a file: the format has none without dimensions, so () becomes (1,)."""
+    return tuple(shape) or (1,)
+
+
 def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays to ``path`` atomically, as MXNet's ``nd.save`` formats them.
 
-    The format has no arrays without dimensions: they become arrays of shape (1,).
+    For arrays without dimensions, see `stored_shape`.
 
     Raises
     ------
@@ -92,9 +97,10 @@ def write_params(path: str, arrays: dict[str, np.ndarray]) -> None:
                                      f'{" or ".join(map(str, TYPE_FLAGS))}')
     with replace_file(path) as temporary, open(temporary, 'wb') as handle:
         handle.write(struct.pack('<QQQ', LIST, 0, len(arrays)))
-        for array in map(np.atleast_1d, arrays.values()):
-            handle.write(struct.pack(f'<Iii{array.ndim}qiii', DENSE_ARRAY, 0, array.ndim, *array.shape,
-                                     CPU, 0, TYPE_FLAGS[array.dtype]))
+        for array in arrays.values():
+            shape = stored_shape(array.shape)
+            handle.write(struct.pack(f'<Iii{len(shape)}qiii', DENSE_ARRAY, 0, len(shape), *shape, CPU, 0,
+                                     TYPE_FLAGS[array.dtype]))
             handle.write(np.ascontiguousarray(array).tobytes())
         handle.write(struct.pack('<Q', len(arrays)))
         for name in arrays:

@@ -16,6 +16,7 @@ from openatac.system.threads import thread_count
 from openatac.trained.manifest import Manifest
 from openatac.trained.network_manifests import run_manifest
 from openatac.trained.trained_network import load_run
+from openatac.training.networks.build import library_for
 from openatac.training.networks.initial_files import read_written_network
 from openatac.training.networks.named_options import is_registered_for
 from openatac.training.run_folder import RunFolder
@@ -53,8 +54,8 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
     params : str or None
         A parameter file of the run; None for its best one.
     engine : str
-        One of `ENGINES`; 'auto' selects MXNet on the CPU if it is installed and the network's units and host
-        are registered for Gluon, and PyTorch otherwise.
+        One of `ENGINES`; 'auto' selects MXNet on the CPU if it can build the network (see `library_for`), and
+        PyTorch otherwise.
     device : str
         'cpu', or a GPU by PyTorch's name, 'cuda' or 'cuda:1'.
 
@@ -68,8 +69,8 @@ def load_for_inference(folder: str, params: str | None, engine: str, device: str
         If the engine is missing.
     """
     if engine == 'auto':
-        uses_mxnet = device == CPU and has_mxnet() and is_registered_for('gluon', RunFolder(folder).config())
-        engine = 'torch' if has_torch() and not uses_mxnet else 'mxnet'
+        uses_torch = has_torch() and (device != CPU or library_for(RunFolder(folder).config()) is PYTORCH)
+        engine = 'torch' if uses_torch else 'mxnet'
     if engine not in ENGINES:
         raise UsageError(f'engine must be auto, {" or ".join(ENGINES)} for a run, not {engine!r}')
     return (_in_mxnet if engine == 'mxnet' else _in_torch)(folder, params, device)

@@ -129,7 +129,7 @@ class RunFolder:
     def network(self, library: Library | None = None) -> BuiltNetwork[Config]:
         """Return the run's network, in Gluon not yet initialised; OpenatacError if there is none.
 
-        It is built with ``library``, by default the installed one.
+        It is built with ``library``; for the default, see `openatac.training.networks.build.library_for`.
         """
         return self.build(self.config(), library)
 

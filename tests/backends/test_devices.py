@@ -158,6 +158,6 @@ def test_devices_of_a_run_are_read_back_from_its_files(devices, text, total):
 
 
 @pytest.mark.parametrize('text', ['', 'cpu', '2 x tpu', 'x x gpu', '1 x 2 x 3 x gpu'])
-def test_other_words_are_no_devices(text):
+def test_words_that_do_not_name_devices_are_refused(text):
     with pytest.raises(ValueError):
         Devices.parse(text)

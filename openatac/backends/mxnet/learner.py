@@ -23,6 +23,7 @@ from openatac.backends.learner import (
     LearnerNumbers,
     Metrics,
     OptimizerSettings,
+    check_shapes,
     crc32_of,
     decays,
 )
@@ -283,7 +284,7 @@ class MxnetLearner(Learner):
         return {name: array.asnumpy() for name, array in self._optimizer_arrays().items()}
 
     def load_optimizer_states(self, saved: Arrays) -> None:
-        self._check_shapes(saved, self._optimizer_arrays())
+        check_shapes(saved, self._optimizer_arrays())
         for device in range(len(self.contexts)):
             for name, array in self._optimizer_arrays(device).items():
                 array[:] = saved[name]

@@ -11,6 +11,6 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def copy_into(tensor: torch.Tensor, array: np.ndarray) -> None:
-    """Copy the values of an array of the same shape, or (1,) for (), into a tensor."""
+    """Copy the values of an array of the same shape, or as in a file, into a tensor."""
     with torch.no_grad():
-        tensor.copy_(torch.tensor(array).view_as(tensor))
+        tensor.copy_(torch.tensor(array if tensor.dim() else array.reshape(())))

@@ -18,6 +18,7 @@ from openatac.backends.learner import (
     LearnerNumbers,
     Metrics,
     OptimizerSettings,
+    check_shapes,
     crc32_of,
     decays,
 )
@@ -294,7 +295,7 @@ class TorchLearner(Learner):
 
     def load_optimizer_states(self, saved: Arrays) -> None:
         tensors = self._optimizer_tensors()
-        self._check_shapes(saved, tensors)
+        check_shapes(saved, tensors)
         for name, tensor in tensors.items():
             copy_into(tensor, saved[name])
 

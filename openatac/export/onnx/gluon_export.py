@@ -32,6 +32,7 @@ from openatac.zoo.weights.parameter_files import without_kind
 if TYPE_CHECKING:
     import mxnet as mx
 
+
 def to_onnx(symbol: mx.sym.Symbol, params: Mapping[str, Any], image_shape: SymbolicShape,
             name: str = 'network', metadata: Mapping[str, Any] | None = None, dynamic_size: bool = False
             ) -> Any:

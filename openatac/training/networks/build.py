@@ -41,7 +41,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     ----------
     config : CifarConfig or ImagenetConfig
     library : Library, optional
-        By default Gluon, or PyTorch if MXNet or one of the network's parts in Gluon is missing.
+        By default, see `library_for`.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
     """
     config = with_named_options(config)
     network, host, shape = config.network, config.host, config.image_shape
-    library = library or _library_for(config)
+    library = library or library_for(config)
     assert network.act_type is not None
     settings = {name: getattr(network, name) for name in host.arguments if hasattr(network, name)}
     if network.channels is None:
@@ -72,7 +72,11 @@ def build_network(config: AnyConfig, library: Library | None = None) -> BuiltNet
                         f'{shape[2]} pixels ({error}); choose another size or network') from None
 
 
-def _library_for(config: Config) -> Library:
+def library_for(config: Config) -> Library:
+    """Return Gluon, or PyTorch if MXNet is missing, or one of the network's parts is missing in Gluon.
+
+    Raises ModuleNotFoundError if neither library is installed.
+    """
     return PYTORCH if has_torch() and not is_registered_for('gluon', config) else installed_library()
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from openatac.console import streams
 from openatac.files.run_file_names import BEST, LAST, METRICS_CSV, SAMPLE, SUMMARY
 from openatac.files.writing import replace_file
+from openatac.library import GLUON
 from openatac.system.installed import has_mxnet
 from openatac.training.checkpoints.checkpoint import checkpoints_of
 from openatac.training.config import CifarConfig, Config
-from openatac.training.networks.named_options import is_registered_for
+from openatac.training.networks.build import library_for
 
 
 def print_next_steps(config: Config, pixels: np.ndarray) -> None:
@@ -37,8 +38,7 @@ def print_next_steps(config: Config, pixels: np.ndarray) -> None:
     sample = os.path.join(folder, SAMPLE)
     with checkpoints_of(folder).writing(), replace_file(sample) as temporary:
         Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format='PNG')
-    in_gluon = has_mxnet() and is_registered_for('gluon', config)
-    form = [] if in_gluon else ['--onnx']  # the only form that PyTorch's networks have
+    form = [] if library_for(config) is GLUON else ['--onnx']  # the only form that PyTorch's networks have
     commands = [['export', folder, export, *form], ['predict', export, sample]]
     if isinstance(config, CifarConfig):
         commands.append(['compare', os.path.normpath(folder) + '-comparison', '--from', folder])

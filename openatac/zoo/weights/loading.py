@@ -9,6 +9,7 @@ from typing import Any, Union
 import numpy as np
 
 from openatac.errors import OtherClassesError, ParameterFileError
+from openatac.files.mxnet_arrays import stored_shape
 from openatac.files.reading import PathLike
 from openatac.text import first_few
 from openatac.zoo.weights.parameter_files import read_for_network
@@ -122,9 +123,9 @@ def _describe_loading(path: PathLike, arrays: Mapping[str, np.ndarray], shapes: 
 def shape_fits(shape: Sequence[int], expected: Sequence[int] | None) -> bool:
     """Return whether an array's shape fits a network's, which can have unknown dimensions.
 
-    A single number can be stored as () or (1,), see `openatac.files.mxnet_arrays.write_params`.
+    Both can be as in the network or as in a file; see `openatac.files.mxnet_arrays.stored_shape`.
     """
     if expected is None:
         return True
-    shape, expected = shape or (1,), expected or (1,)
+    shape, expected = stored_shape(shape), stored_shape(expected)
     return len(shape) == len(expected) and all(size in (0, length) for length, size in zip(shape, expected))
