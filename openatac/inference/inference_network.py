@@ -82,7 +82,7 @@ def _in_mxnet(folder: str, params: str | None, device: str) -> InferenceNetwork:
     context = context_named(device)
     if context is None:
         raise _no_device('MXNet', device)
-    trained = load_run(folder, params)
+    trained = load_run(folder, params, library=GLUON)
     trained.net.collect_params().reset_ctx(context)
     trained.net.hybridize(static_alloc=True, static_shape=True)
     return InferenceNetwork(GLUON.function(trained.net), trained.manifest, 'mxnet')
@@ -115,7 +115,7 @@ def _torch_module(folder: str, params: str | None) -> tuple[Any, Manifest]:
         return trained.net, trained.manifest
     from openatac.conversion.networks import to_torch
     if has_mxnet():
-        trained = load_run(folder, params)
+        trained = load_run(folder, params, library=GLUON)
         return to_torch(trained.net), trained.manifest
     initial = config.start.initial
     if initial is None or not os.path.isfile(initial + SYMBOL_SUFFIX):

@@ -11,6 +11,7 @@ import pytest
 
 import openatac
 from openatac import cli
+from openatac.errors import OpenatacError
 from openatac.export.exported_symbol import load_block
 from openatac.files.mxnet_arrays import read_params, write_params
 from openatac.models.weights import load_parameters
@@ -218,6 +219,8 @@ def test_host_of_pytorchs_own_layers_resumes_exactly_and_predicts(
     assert run_in_process(*command, '--save-dir', stopped) == 0
     assert_same_outcome(stopped, whole)
     assert run_in_process(*command, '--save-dir', elsewhere, '--tf32', '--allow-inexact-resume') == 0
+    with pytest.raises(OpenatacError, match="'own' is not registered for Gluon"):
+        openatac.load(str(whole), engine='mxnet')
     prefix, sample = str(tmp_path / 'own'), str(whole / 'sample.png')
     assert cli.main(['export', str(whole), prefix, '--onnx']) == 0
     capsys.readouterr()
